@@ -1,0 +1,231 @@
+//! Every text the macros can say. A test in `ui-tests` checks that each occurs in a snapshot.
+
+use proc_macro2::Ident;
+
+use super::{Text, nearest};
+use crate::model::MessageKind;
+use crate::parse::{Key, Place};
+
+fn did_you_mean(text: Text, nearest: Option<&str>) -> Text {
+    match nearest {
+        Some(word) => text.help(format!("did you mean `{word}`?")),
+        None => text,
+    }
+}
+
+// Arguments
+
+pub(crate) fn not_an_argument(place: Place) -> Text {
+    Text::new(format!("this is not an argument of `{}`", place.form()))
+        .help("arguments are `key`, `key = value` or `key(..)`, separated by commas")
+        .note(format!("accepted keys: {}", place.accepted()))
+}
+
+pub(crate) fn unknown_argument(key: &Ident, place: Place) -> Text {
+    let word = key.to_string();
+    let text = Text::new(format!("`{word}` is not an argument of `{}`", place.form()));
+    did_you_mean(text, nearest(&word, place.keys().map(|key| key.word)))
+        .note(format!("accepted keys: {}", place.accepted()))
+}
+
+pub(crate) fn repeated_argument(key: &Ident) -> Text {
+    Text::new(format!("`{key}` is given twice")).help("remove one of the two")
+}
+
+pub(crate) fn malformed_value(key: &Key) -> Text {
+    Text::new(format!("`{}` takes {}", key.word, key.takes)).help(format!("write `{}`", key.form))
+}
+
+pub(crate) fn missing_value(key: &Key) -> Text {
+    Text::new(format!("`{}` needs a value", key.word)).help(format!("write `{}`", key.form))
+}
+
+pub(crate) fn empty_text(key: &str) -> Text {
+    Text::new(format!("`{key}` cannot be empty")).help("leave the argument out for its default")
+}
+
+pub(crate) fn out_of_range(key: &str, least: i128, most: i128) -> Text {
+    Text::new(format!("`{key}` is out of range")).note(format!("it is at least {least} and at most {most}"))
+}
+
+pub(crate) fn factor_below_one() -> Text {
+    Text::new("`factor` is below 1").note("each pause is the one before times `factor`, so pauses would shrink")
+}
+
+pub(crate) fn ceiling_below_first() -> Text {
+    Text::new("`ceiling` is below `first`").note("`first` is the first pause, `ceiling` the longest one")
+}
+
+pub(crate) fn not_a_duration(found: &str) -> Text {
+    Text::new(format!("`{found}` is not a duration"))
+        .help("write a whole number and a unit: \"250ms\", \"10s\", \"5m\", \"1h\" or \"7d\"")
+}
+
+pub(crate) fn duration_too_long(found: &str) -> Text {
+    Text::new(format!("`{found}` is too long a duration")).note("the longest is 36500 days")
+}
+
+pub(crate) fn relative_crate_path(path: &str) -> Text {
+    Text::new("`crate` takes an absolute path")
+        .help(format!("write `crate = ::{path}`"))
+        .note("the path is used from wherever the macro stands; one that starts with `crate` is fine too")
+}
+
+pub(crate) fn unknown_word(found: &str, key: &str, accepted: &[&str]) -> Text {
+    let list = accepted.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+    let text = Text::new(format!("`{found}` is not a value of `{key}`"));
+    did_you_mean(text, nearest(found, accepted.iter().copied())).note(format!("accepted values: {list}"))
+}
+
+pub(crate) fn repeated_word(found: &str, key: &str) -> Text {
+    Text::new(format!("`{found}` stands in `{key}` twice")).help("remove one of the two")
+}
+
+pub(crate) fn empty_kinds() -> Text {
+    Text::new("`kinds` is empty, so this middleware would never run")
+        .help("leave `kinds` out for every kind of call")
+        .note("accepted values: `command`, `query`, `stream`, `event`, `step`")
+}
+
+// Arguments of event handlers
+
+pub(crate) fn contradictory_modes(first: &str, second: &str) -> Text {
+    Text::new(format!("`{first}` and `{second}` exclude each other"))
+        .note("an event handler is plain (no word), `inline`, `durable`, or has a `group`")
+}
+
+pub(crate) fn needs_group(key: &Key) -> Text {
+    Text::new(format!("`{}` is for handlers of consumed events", key.word))
+        .help(format!("write `#[event_handler(group = \"..\", {})]`", key.form))
+        .note("only a handler with a `group` consumes its event from a topic")
+}
+
+pub(crate) fn needs_retrying(inline: bool) -> Text {
+    let why = if inline {
+        "an inline handler is part of its command: its error fails the command"
+    } else {
+        "a plain handler runs once, after the commit"
+    };
+    Text::new("`retry` is for handlers that run again")
+        .help("write `#[event_handler(durable, retry(..))]`, or `group = \"..\"` for a notification event")
+        .note(why)
+}
+
+// Messages
+
+pub(crate) fn response_beside_item(place: Place) -> Text {
+    Text::new("`response` and `item` exclude each other")
+        .help(format!("a streaming message answers with its items: `#[{}(item = ..)]`", place.word()))
+}
+
+pub(crate) fn topic_of_domain_event() -> Text {
+    Text::new("a domain event has no `topic`")
+        .help("use `#[derive(NotificationEvent)]` for an event that leaves the service")
+}
+
+pub(crate) fn wrong_helper(found: &str, kind: MessageKind) -> Text {
+    let own = kind.place().word();
+    Text::new(format!("`#[{found}(..)]` does not belong to a {}", kind.noun())).help(format!("write `#[{own}(..)]`"))
+}
+
+pub(crate) fn union_message(kind: MessageKind) -> Text {
+    Text::new(format!("a union cannot be a {}", kind.noun())).help("use a struct or an enum")
+}
+
+pub(crate) fn borrowing_message(kind: MessageKind) -> Text {
+    Text::new(format!("a {} cannot borrow", kind.noun()))
+        .help("use owned fields, such as `String` for `&str`")
+        .note("messages outlive the function that makes them: they are queued and stored")
+}
+
+pub(crate) fn generic_notification_event(ident: &Ident) -> Text {
+    Text::new(format!("notification event `{ident}` cannot be generic"))
+        .help(format!("give each instance a newtype: `struct {ident}Of..({ident}<..>);`"))
+        .note("a notification event is stored under one name and decoded by it")
+}
+
+pub(crate) fn unknown_key_field(field: &str, ident: &Ident, fields: &[String]) -> Text {
+    let text = Text::new(format!("`{ident}` has no field `{field}`"));
+    let text = did_you_mean(text, nearest(field, fields.iter().map(String::as_str)));
+    match fields {
+        [] => text.note("`key` names a field of the event, and there is none"),
+        _ => text.note(format!("`key` names a field: `{}`", fields.join("`, `"))),
+    }
+}
+
+pub(crate) fn key_of_enum(ident: &Ident) -> Text {
+    Text::new(format!("`{ident}` is an enum, so it has no field to be the `key`"))
+        .help("put the enum into a struct, beside the field that keeps the order")
+}
+
+// Functions
+
+pub(crate) fn not_a_function(place: Place, keyword: &str) -> Text {
+    Text::new(format!("`#[{}]` belongs on a function, not on `{keyword}`", place.word())).help(place.usage())
+}
+
+pub(crate) fn method(place: Place, name: &Ident) -> Text {
+    let noun = place.noun();
+    Text::new(format!("{noun} `{name}` cannot be a method"))
+        .help("write a free function and ask for the service as a dependency: `service: Inject<Service>`")
+}
+
+pub(crate) fn not_async(place: Place, name: &Ident) -> Text {
+    Text::new(format!("{} `{name}` must be `async`", place.noun())).help(format!("write `async fn {name}(..)`"))
+}
+
+pub(crate) fn forbidden_qualifier(place: Place, name: &Ident, qualifier: &str) -> Text {
+    Text::new(format!("{} `{name}` cannot be `{qualifier}`", place.noun())).help(place.usage())
+}
+
+pub(crate) fn generic_function(place: Place, name: &Ident) -> Text {
+    Text::new(format!("{} `{name}` cannot be generic", place.noun()))
+        .help("name the concrete types; `Inject<dyn Trait>` takes any implementation")
+        .note("lifetimes are fine")
+}
+
+pub(crate) fn variadic_function(place: Place, name: &Ident) -> Text {
+    Text::new(format!("{} `{name}` cannot take a variable number of arguments", place.noun())).help(place.usage())
+}
+
+pub(crate) fn opaque_parameter(place: Place, name: &Ident) -> Text {
+    Text::new(format!("{} `{name}` cannot take `impl Trait`", place.noun()))
+        .help("name the type; `Inject<dyn Trait>` takes any implementation")
+}
+
+pub(crate) fn opaque_output(place: Place, name: &Ident) -> Text {
+    Text::new(format!("{} `{name}` cannot return `impl Trait`", place.noun())).help(match place {
+        Place::Provider => "name the type: `Arc<dyn Trait>` hides the implementation as well",
+        _ => "name the type",
+    })
+}
+
+pub(crate) fn conditional_parameter(place: Place, name: &Ident) -> Text {
+    Text::new(format!("{} `{name}` cannot take a parameter under `cfg`", place.noun()))
+        .help("write two functions and put the `cfg` on them")
+}
+
+pub(crate) fn missing_message(place: Place, name: &Ident) -> Text {
+    Text::new(format!("{} `{name}` takes no message", place.noun()))
+        .help(format!("the message comes first: `{}`", place.signature()))
+}
+
+pub(crate) fn mutable_message(place: Place, name: &Ident) -> Text {
+    Text::new(format!("{} `{name}` cannot take its message as `&mut`", place.noun()))
+        .help("take `M` to own the message, or `&M` to look at it")
+}
+
+pub(crate) fn repeated_parameter(place: Place, name: &Ident, ty: &str) -> Text {
+    Text::new(format!("{} `{name}` takes `{ty}` twice", place.noun()))
+        .help("take it once; it can be passed on by reborrowing")
+}
+
+pub(crate) fn missing_call_or_next(name: &Ident) -> Text {
+    Text::new(format!("middleware `{name}` takes the call and the rest of the way first"))
+        .help(format!("write `{}`", Place::Middleware.signature()))
+}
+
+pub(crate) fn provider_without_output(name: &Ident) -> Text {
+    Text::new(format!("provider `{name}` returns nothing"))
+        .help("return what it provides: `T`, `Arc<T>`, or a `Result` of one of them")
+}

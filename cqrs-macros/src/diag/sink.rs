@@ -1,0 +1,43 @@
+//! Gathers errors, so that one compilation shows every mistake.
+
+use std::cell::RefCell;
+
+use proc_macro2::{Span, TokenStream};
+use quote::ToTokens;
+
+use super::Text;
+
+/// The errors of one macro call, in the order they were found, which is the order of the source.
+#[derive(Debug, Default)]
+pub(crate) struct Sink(RefCell<Vec<syn::Error>>);
+
+impl Sink {
+    /// An error that underlines all of `tokens`.
+    pub(crate) fn at(&self, tokens: impl ToTokens, text: Text) {
+        self.0.borrow_mut().push(syn::Error::new_spanned(tokens, text));
+    }
+
+    /// An error at a place that has no tokens of its own, such as an empty pair of parentheses.
+    pub(crate) fn at_span(&self, span: Span, text: Text) {
+        self.0.borrow_mut().push(syn::Error::new(span, text));
+    }
+
+    /// An error of the parser, in its own words.
+    pub(crate) fn syntax(&self, error: syn::Error) {
+        self.0.borrow_mut().push(error);
+    }
+
+    pub(crate) fn is_clean(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+
+    /// The errors as tokens: one `compile_error!` each.
+    pub(crate) fn into_tokens(self) -> TokenStream {
+        self.0.into_inner().iter().map(syn::Error::to_compile_error).collect()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn texts(&self) -> Vec<String> {
+        self.0.borrow().iter().map(ToString::to_string).collect()
+    }
+}

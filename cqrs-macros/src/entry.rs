@@ -1,0 +1,72 @@
+//! The one road every macro takes: parse, validate, expand; then which tokens go out.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use proc_macro2::{Span, TokenStream};
+
+use crate::diag::{Sink, catalogue};
+use crate::model::MessageKind;
+use crate::parse::{FnItem, Item, Place, arguments, fn_item, message_item};
+use crate::{expand, validate};
+
+/// A derive. Its impls are emitted beside its errors, so that uses of the type bring no errors of their own.
+pub(crate) fn derive(kind: MessageKind, item: TokenStream) -> TokenStream {
+    run(kind.derive(), TokenStream::new(), |sink| match message_item(item) {
+        Ok(item) => Some(expand::message(&validate::message(kind, &item, sink))),
+        Err(error) => {
+            sink.syntax(error);
+            None
+        }
+    })
+}
+
+/// An attribute on a function. The function goes out first and unchanged, then errors or the registration.
+pub(crate) fn attribute(place: Place, args: TokenStream, item: TokenStream) -> TokenStream {
+    run(place.word(), item.clone(), |sink| {
+        let function = match fn_item(item) {
+            Item::Function(function) => function,
+            Item::Other(keyword) => {
+                sink.at(&keyword, catalogue::not_a_function(place, &keyword.to_string()));
+                return None;
+            }
+            Item::Unparsable(error) => {
+                sink.syntax(error);
+                return None;
+            }
+        };
+        registration(place, args, &function, sink)
+    })
+}
+
+fn registration(place: Place, args: TokenStream, function: &FnItem, sink: &Sink) -> Option<TokenStream> {
+    let args = arguments(args);
+    match place {
+        Place::Provider => validate::provider(args, function, sink).map(|provider| expand::provider(&provider)),
+        Place::Middleware => {
+            validate::middleware(args, function, sink).map(|middleware| expand::middleware(&middleware))
+        }
+        _ => validate::handler(place, args, function, sink).map(|handler| expand::handler(&handler)),
+    }
+}
+
+fn run(name: &str, item: TokenStream, stages: impl FnOnce(&Sink) -> Option<TokenStream>) -> TokenStream {
+    let sink = Sink::default();
+    // A half-filled sink is still a list of errors: nothing in it depends on the stages running to their end.
+    let generated = catch_unwind(AssertUnwindSafe(|| stages(&sink))).unwrap_or_else(|_| {
+        sink.syntax(please_report(name));
+        None
+    });
+    let errors = sink.into_tokens();
+    let output: TokenStream = [item, errors, generated.unwrap_or_default()].into_iter().collect();
+    if std::env::var_os("CQRS_MACROS_DEBUG").is_some() {
+        eprintln!("{name}: {output}");
+    }
+    output
+}
+
+fn please_report(name: &str) -> syn::Error {
+    let text = format!(
+        "`{name}` failed in a way it should not\n\nhelp: please report this together with the item below the attribute"
+    );
+    syn::Error::new(Span::call_site(), text)
+}

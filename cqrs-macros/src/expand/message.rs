@@ -1,0 +1,165 @@
+//! The impls of a message type.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::{GenericParam, Generics, Lifetime};
+
+use super::registration::location;
+use super::thunk::local;
+use crate::model::{Answer, Message, MessageKind};
+
+/// The impls, and the registration of a type that is not generic.
+pub(crate) fn message(message: &Message) -> TokenStream {
+    let krate = &message.krate;
+    let generics = Impl::new(message);
+    let spec = spec(message, &generics);
+    let kind_impls = kind_impls(message, &generics);
+    let register = generics.is_concrete.then(|| {
+        let ty = &generics.ty;
+        quote!(__cqrs::inventory::submit! { __cqrs::MessageItem::new(<#ty as __cqrs::Message>::SPEC) })
+    });
+    quote! {
+        #[allow(deprecated)]
+        const _: () = {
+            use #krate::__private as __cqrs;
+            #spec
+            #kind_impls
+            #register
+        };
+    }
+}
+
+/// What stands around the body of an impl.
+struct Impl {
+    params: TokenStream,
+    ty: TokenStream,
+    bounds: TokenStream,
+    is_concrete: bool,
+}
+
+impl Impl {
+    fn new(message: &Message) -> Self {
+        let ident = &message.ident;
+        let generics = without_lifetimes(&message.generics);
+        let (params, _, written) = generics.split_for_impl();
+        let args = message.generics.params.iter().map(argument);
+        let ty = if message.generics.params.is_empty() { quote!(#ident) } else { quote!(#ident<#(#args),*>) };
+        let types: Vec<_> = generics.type_params().map(|param| &param.ident).collect();
+        let mut bounds = quote!(#written);
+        if !types.is_empty() {
+            let start = match written {
+                Some(clause) if clause.predicates.empty_or_trailing() => quote!(#clause),
+                Some(clause) => quote!(#clause,),
+                None => quote!(where),
+            };
+            bounds = quote!(#start #(#types: ::core::marker::Send + ::core::marker::Sync + 'static,)*);
+        }
+        Self { params: quote!(#params), ty, bounds, is_concrete: generics.params.is_empty() }
+    }
+
+    fn of(&self, name: &TokenStream, body: &TokenStream) -> TokenStream {
+        let Self { params, ty, bounds, .. } = self;
+        quote! {
+            #[automatically_derived]
+            impl #params __cqrs::#name for #ty #bounds { #body }
+        }
+    }
+}
+
+/// A lifetime parameter was refused; with `'static` in its place the impls still stand.
+fn without_lifetimes(generics: &Generics) -> Generics {
+    let params = generics.params.iter().filter(|param| !matches!(param, GenericParam::Lifetime(_)));
+    Generics { params: params.cloned().collect(), ..generics.clone() }
+}
+
+fn argument(param: &GenericParam) -> TokenStream {
+    match param {
+        GenericParam::Lifetime(_) => Lifetime::new("'static", Span::call_site()).into_token_stream(),
+        GenericParam::Type(param) => param.ident.to_token_stream(),
+        GenericParam::Const(param) => param.ident.to_token_stream(),
+    }
+}
+
+fn spec(message: &Message, generics: &Impl) -> TokenStream {
+    let kind = format_ident!("{}", message.kind.derive());
+    let streaming = matches!(message.answer, Answer::Stream { .. });
+    let Message { name, version, topic, .. } = message;
+    let location = location();
+    let key = key(message);
+    let codec = codec(generics);
+    generics.of(
+        &quote!(Message),
+        &quote! {
+            const SPEC: &'static __cqrs::MessageSpec = &__cqrs::MessageSpec {
+                kind: __cqrs::MessageKind::#kind,
+                streaming: #streaming,
+                name: #name,
+                version: #version,
+                topic: #topic,
+                type_id: ::core::any::TypeId::of::<Self>(),
+                type_name: ::core::any::type_name::<Self>,
+                location: #location,
+                key: #key,
+                codec: #codec,
+            };
+        },
+    )
+}
+
+fn key(message: &Message) -> TokenStream {
+    let Some(field) = &message.key else { return quote!(::core::option::Option::None) };
+    let (erased, read) = (local("message"), local("event"));
+    // A field that is no `Display` is blamed where the attribute names it.
+    let span = syn::spanned::Spanned::span(field);
+    let read = quote_spanned!(span=> __cqrs::key::<Self, _>(#erased, |#read| &#read.#field));
+    quote!(::core::option::Option::Some(|#erased| #read))
+}
+
+fn codec(generics: &Impl) -> TokenStream {
+    if !generics.is_concrete {
+        return quote!(__cqrs::Codec::NONE);
+    }
+    quote! {
+        {
+            #[allow(unused_imports)]
+            use __cqrs::ProbeFallback as _;
+            __cqrs::Codec {
+                encode: __cqrs::Probe::<Self>::ENCODE,
+                decode: __cqrs::Probe::<Self>::DECODE,
+                duplicate: __cqrs::Probe::<Self>::DUPLICATE,
+                debug: __cqrs::Probe::<Self>::DEBUG,
+                run: __cqrs::Probe::<Self>::RUN,
+            }
+        }
+    }
+}
+
+fn kind_impls(message: &Message, generics: &Impl) -> TokenStream {
+    let nothing = TokenStream::new();
+    let (marker, any) = match message.kind {
+        MessageKind::Command => (quote!(Command), quote!(AnyCommand)),
+        MessageKind::Query => (quote!(Query), quote!(AnyQuery)),
+        MessageKind::DomainEvent | MessageKind::NotificationEvent => {
+            let kind = format_ident!("{}", message.kind.derive());
+            let event = generics.of(&quote!(Event), &nothing);
+            let kind = generics.of(&quote!(#kind), &nothing);
+            return quote!(#event #kind);
+        }
+    };
+    let unit = quote!(());
+    let no_error = quote!(__cqrs::BoxError);
+    let (response, error, last) = match &message.answer {
+        Answer::Stream { item, error } => (unit, error, generics.of(&quote!(Streaming), &quote!(type Item = #item;))),
+        Answer::Once { response, error } => {
+            (response.as_ref().map_or(unit, ToTokens::to_token_stream), error, generics.of(&marker, &nothing))
+        }
+        Answer::None => (unit, &None, nothing.clone()),
+    };
+    let error = error.as_ref().map_or(no_error, ToTokens::to_token_stream);
+    let handled = generics.of(&quote!(Handled), &quote! {
+        type Response = #response;
+        type Error = #error;
+    });
+    let any = generics.of(&any, &nothing);
+    quote!(#handled #any #last)
+}

@@ -1,0 +1,16 @@
+//! Model to tokens. Nothing here can fail: what could be wrong was refused before.
+//!
+//! Generated code is thin on purpose, since every handler pays for it in compile time: what does not need the user's
+//! types is in `cqrs::__private`. Standard names are absolute, so that a user's own `Result`, `Option` or `Box` is no
+//! obstacle.
+
+mod handler;
+mod message;
+mod registration;
+mod thunk;
+mod types;
+mod wiring;
+
+pub(crate) use self::handler::handler;
+pub(crate) use self::message::message;
+pub(crate) use self::wiring::{middleware, provider};

@@ -1,0 +1,64 @@
+//! Handlers of commands, queries and events.
+
+use std::time::Duration;
+
+use syn::LitStr;
+
+use super::{Function, MessageParam};
+
+/// A handler.
+#[derive(Debug)]
+pub(crate) struct Handler {
+    pub(crate) function: Function,
+    pub(crate) message: MessageParam,
+    pub(crate) kind: HandlerKind,
+}
+
+/// Which attribute the handler carries, and what it says.
+#[derive(Debug)]
+pub(crate) enum HandlerKind {
+    Command,
+    Query,
+    Event { mode: EventMode, order: i32 },
+}
+
+/// How an event handler runs.
+#[derive(Debug)]
+pub(crate) enum EventMode {
+    Plain,
+    Inline,
+    Durable(Retry),
+    Group(Group),
+}
+
+/// A retry policy; what is `None` comes from the settings.
+#[derive(Debug, Default)]
+pub(crate) struct Retry {
+    pub(crate) max: Option<u32>,
+    pub(crate) first: Option<Duration>,
+    pub(crate) factor: Option<f64>,
+    pub(crate) ceiling: Option<Duration>,
+}
+
+/// A consumer group.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) name: LitStr,
+    pub(crate) topic: Option<LitStr>,
+    pub(crate) concurrency: Option<u32>,
+    pub(crate) retry: Retry,
+    pub(crate) on_dead: Option<OnDead>,
+    pub(crate) unknown: Option<OnUnknown>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum OnDead {
+    Park,
+    Skip,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum OnUnknown {
+    Skip,
+    Dead,
+}

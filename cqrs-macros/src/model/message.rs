@@ -1,0 +1,69 @@
+//! Messages: commands, queries and events.
+
+use proc_macro2::Ident;
+use syn::{Generics, Member, Type};
+
+use super::CratePath;
+use crate::parse::Place;
+
+/// Which derive a message carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MessageKind {
+    Command,
+    Query,
+    DomainEvent,
+    NotificationEvent,
+}
+
+impl MessageKind {
+    pub(crate) fn noun(self) -> &'static str {
+        match self {
+            Self::Command => "command",
+            Self::Query => "query",
+            Self::DomainEvent => "domain event",
+            Self::NotificationEvent => "notification event",
+        }
+    }
+
+    /// The derive, and the variant of the runtime's `MessageKind`.
+    pub(crate) fn derive(self) -> &'static str {
+        match self {
+            Self::Command => "Command",
+            Self::Query => "Query",
+            Self::DomainEvent => "DomainEvent",
+            Self::NotificationEvent => "NotificationEvent",
+        }
+    }
+
+    /// The helper attribute the derive reads.
+    pub(crate) fn place(self) -> Place {
+        match self {
+            Self::Command => Place::CommandDerive,
+            Self::Query => Place::QueryDerive,
+            Self::DomainEvent | Self::NotificationEvent => Place::EventDerive,
+        }
+    }
+}
+
+/// A message type.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) kind: MessageKind,
+    pub(crate) ident: Ident,
+    pub(crate) generics: Generics,
+    pub(crate) name: String,
+    pub(crate) version: u32,
+    pub(crate) topic: String,
+    pub(crate) key: Option<Member>,
+    pub(crate) answer: Answer,
+    pub(crate) krate: CratePath,
+}
+
+/// What the handler of a message answers with; a type left out has a default.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// Events have no answer.
+    None,
+    Once { response: Option<Type>, error: Option<Type> },
+    Stream { item: Type, error: Option<Type> },
+}

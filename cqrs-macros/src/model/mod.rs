@@ -1,0 +1,15 @@
+//! Checked facts, still with the user's tokens, from which code can be generated without another question.
+
+mod function;
+mod handler;
+mod message;
+mod wiring;
+
+pub(crate) use self::function::{Function, MessageParam, UserType};
+pub(crate) use self::handler::{EventMode, Group, Handler, HandlerKind, OnDead, OnUnknown, Retry};
+pub(crate) use self::message::{Answer, Message, MessageKind};
+pub(crate) use self::wiring::{CallKind, Middleware, Provider, Scope};
+
+/// The path of the `cqrs` crate: `::cqrs`, or what `crate = ..` says.
+#[derive(Debug, Clone)]
+pub(crate) struct CratePath(pub(crate) syn::Path);

@@ -1,0 +1,139 @@
+//! The table of arguments: which word is accepted where, and in which form.
+
+/// Where arguments stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    CommandDerive,
+    QueryDerive,
+    EventDerive,
+    CommandHandler,
+    QueryHandler,
+    EventHandler,
+    Provider,
+    Middleware,
+    Retry,
+}
+
+/// One accepted argument.
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub(crate) word: &'static str,
+    /// What it takes, in words.
+    pub(crate) takes: &'static str,
+    /// An example of it.
+    pub(crate) form: &'static str,
+    places: &'static [Place],
+}
+
+const fn key(word: &'static str, takes: &'static str, form: &'static str, places: &'static [Place]) -> Key {
+    Key { word, takes, form, places }
+}
+
+use self::Place::{
+    CommandDerive, CommandHandler, EventDerive, EventHandler, Middleware, Provider, QueryDerive, QueryHandler, Retry,
+};
+
+const KEYS: &[Key] = &[
+    key("response", "a type", "response = OrderId", &[CommandDerive, QueryDerive]),
+    key("error", "a type", "error = PlaceOrderError", &[CommandDerive, QueryDerive]),
+    key("item", "a type", "item = Row", &[CommandDerive, QueryDerive]),
+    key("name", "a string", "name = \"order_placed\"", &[CommandDerive, EventDerive]),
+    key("topic", "a string", "topic = \"orders\"", &[EventDerive, EventHandler]),
+    key("key", "the name or index of a field", "key = id", &[EventDerive]),
+    key("version", "a whole number", "version = 2", &[CommandDerive, EventDerive]),
+    key("inline", "no value", "inline", &[EventHandler]),
+    key("durable", "no value", "durable", &[EventHandler]),
+    key("group", "a string", "group = \"billing\"", &[EventHandler]),
+    key("order", "a whole number", "order = 10", &[EventHandler, Middleware]),
+    key("concurrency", "a whole number", "concurrency = 8", &[EventHandler]),
+    key("retry", "a list of arguments", "retry(max = 8, first = \"1s\")", &[EventHandler]),
+    key("on_dead", "a string", "on_dead = \"park\"", &[EventHandler]),
+    key("unknown", "a string", "unknown = \"skip\"", &[EventHandler]),
+    key("scope", "a string", "scope = \"message\"", &[Provider]),
+    key("kinds", "a list of words", "kinds = [command, query]", &[Middleware]),
+    key("max", "a whole number", "max = 8", &[Retry]),
+    key("first", "a duration in a string", "first = \"1s\"", &[Retry]),
+    key("factor", "a number", "factor = 2.0", &[Retry]),
+    key("ceiling", "a duration in a string", "ceiling = \"5m\"", &[Retry]),
+    key(
+        "crate",
+        "an absolute path",
+        "crate = ::renamed",
+        &[
+            CommandDerive,
+            QueryDerive,
+            EventDerive,
+            CommandHandler,
+            QueryHandler,
+            EventHandler,
+            Provider,
+            Middleware,
+        ],
+    ),
+];
+
+impl Place {
+    /// The attribute as the user writes it, without its arguments.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::CommandDerive => "command",
+            Self::QueryDerive => "query",
+            Self::EventDerive => "event",
+            Self::CommandHandler => "command_handler",
+            Self::QueryHandler => "query_handler",
+            Self::EventHandler => "event_handler",
+            Self::Provider => "provider",
+            Self::Middleware => "middleware",
+            Self::Retry => "retry",
+        }
+    }
+
+    /// The attribute in full: `#[command(..)]`.
+    pub(crate) fn form(self) -> String {
+        match self {
+            Self::Retry => "retry(..)".to_owned(),
+            _ => format!("#[{}(..)]", self.word()),
+        }
+    }
+
+    /// The accepted arguments.
+    pub(crate) fn keys(self) -> impl Iterator<Item = &'static Key> {
+        KEYS.iter().filter(move |key| key.places.contains(&self))
+    }
+
+    /// The accepted arguments as a sentence's end: `` `order`, `kinds`, `crate` ``.
+    pub(crate) fn accepted(self) -> String {
+        self.keys().map(|key| format!("`{}`", key.word)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What the attribute makes of its item.
+    pub(crate) fn noun(self) -> &'static str {
+        match self {
+            Self::CommandDerive => "command",
+            Self::QueryDerive => "query",
+            Self::EventDerive => "event",
+            Self::CommandHandler => "command handler",
+            Self::QueryHandler => "query handler",
+            Self::EventHandler => "event handler",
+            Self::Provider => "provider",
+            Self::Middleware => "middleware",
+            Self::Retry => "retry policy",
+        }
+    }
+
+    /// The signature of a function this attribute accepts.
+    pub(crate) fn signature(self) -> &'static str {
+        match self {
+            Self::QueryHandler => "async fn get_order(q: GetOrder, ..) -> Result<OrderView, E>",
+            Self::EventHandler => "async fn send_mail(e: &OrderPlaced, ..) -> Result<(), E>",
+            Self::Provider => "fn price_list(settings: Inject<Settings>, ..) -> Result<Arc<dyn PriceList>, E>",
+            Self::Middleware => "async fn audit(call: Call<'_>, next: Next<'_>, ..) -> Outcome",
+            _ => "async fn place_order(cmd: PlaceOrder, ..) -> Result<OrderId, E>",
+        }
+    }
+
+    /// What the attribute accepts, as a help line.
+    pub(crate) fn usage(self) -> String {
+        format!("a {} is `{}`", self.noun(), self.signature())
+    }
+}

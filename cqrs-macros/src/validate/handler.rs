@@ -1,0 +1,56 @@
+//! Handlers of commands, queries and events.
+
+use syn::Type;
+
+use super::args::Args;
+use super::event::event_kind;
+use super::signature::{Asyncness, Checked, signature};
+use crate::diag::{Sink, catalogue};
+use crate::model::{Handler, HandlerKind, MessageParam};
+use crate::parse::{Arg, FnItem, Place};
+
+/// Checks a handler; `None` means that an error was reported.
+pub(crate) fn handler(
+    place: Place,
+    args: Vec<Result<Arg, proc_macro2::TokenStream>>,
+    item: &FnItem,
+    sink: &Sink,
+) -> Option<Handler> {
+    let args = Args::new(place, args, sink);
+    let krate = args.krate();
+    let kind = match place {
+        Place::EventHandler => event_kind(&args),
+        Place::QueryHandler => HandlerKind::Query,
+        _ => HandlerKind::Command,
+    };
+    let checked = signature(place, item, Asyncness::Required, sink);
+    let message = message_param(&checked, sink)?;
+    sink.is_clean().then(|| Handler { function: checked.function(1, krate), message, kind })
+}
+
+/// The first parameter: `M` or `&M`, behind any pattern.
+fn message_param(checked: &Checked<'_>, sink: &Sink) -> Option<MessageParam> {
+    let name = &checked.sig.ident;
+    let Some(first) = checked.params.first() else {
+        // A receiver alone is a method, which is an error already.
+        if checked.sig.inputs.is_empty() {
+            sink.at(checked.parentheses(), catalogue::missing_message(checked.place, name));
+        }
+        return None;
+    };
+    let mut ty: &Type = &first.ty;
+    loop {
+        match ty {
+            Type::Group(group) => ty = &group.elem,
+            Type::Paren(paren) => ty = &paren.elem,
+            Type::Reference(reference) => {
+                if reference.mutability.is_some() {
+                    sink.at(ty, catalogue::mutable_message(checked.place, name));
+                    return None;
+                }
+                return Some(MessageParam { ty: (*reference.elem).clone(), by_ref: true });
+            }
+            _ => return Some(MessageParam { ty: ty.clone(), by_ref: false }),
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! All rules. Raw input becomes the [`model`](crate::model), or errors in a [`Sink`](crate::diag::Sink); no tokens are
+//! made here.
+
+mod args;
+mod event;
+mod handler;
+mod message;
+mod signature;
+mod values;
+mod wiring;
+
+pub(crate) use self::handler::handler;
+pub(crate) use self::message::message;
+pub(crate) use self::wiring::{middleware, provider};

@@ -1,0 +1,265 @@
+//! The builder: inert until it is awaited. It does no I/O and cannot fail before.
+
+use std::any::TypeId;
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use super::{App, Inner, Options, Recorder};
+use crate::broker::Broker;
+use crate::clock::Clock;
+use crate::event::{EventError, EventErrors};
+use crate::inject::Inject;
+use crate::message::{Message, SourceLocation};
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::wiring::{Draft, Problem, ProblemKind, Supply, SupplyKind, WiringError, wire};
+use crate::{BoxError, Error};
+
+/// Collects what the handlers linked into this program need; awaited, it checks everything, connects and starts.
+///
+/// Made by [`bootstrap!`](crate::bootstrap). Inert: no I/O happens and nothing can fail before it is awaited, so the
+/// function that builds it serves `main` and tests alike.
+#[must_use = "a builder does nothing until it is awaited"]
+pub struct Builder {
+    draft: Draft,
+    store: Option<Store>,
+    broker: Option<Broker>,
+    pub(crate) options: Options,
+    pub(crate) recorder: Recorder,
+    pub(crate) clock: Arc<Clock>,
+}
+
+impl Builder {
+    /// Everything linked into this program; `crates` are those that are linked for their handlers only.
+    #[doc(hidden)]
+    pub fn linked(crates: &[&'static str]) -> Self {
+        let draft = Draft::linked();
+        let known = draft.crates();
+        for name in crates.iter().filter(|name| !known.contains(*name)) {
+            tracing::warn!(
+                "the crate `{name}` is named in `bootstrap!`, but registers nothing: no handler, provider, middleware or message of it is linked"
+            );
+        }
+        Self {
+            draft,
+            store: None,
+            broker: None,
+            options: Options::default(),
+            recorder: Recorder::default(),
+            clock: Arc::default(),
+        }
+    }
+
+    /// The store: connected when the builder is awaited.
+    pub fn store(mut self, store: Store) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// The broker: connected when the builder is awaited.
+    pub fn broker(mut self, broker: Broker) -> Self {
+        self.broker = Some(broker);
+        self
+    }
+
+    /// Provides a value as `Inject<T>`.
+    #[track_caller]
+    pub fn provide<T: Send + Sync + 'static>(self, value: T) -> Self {
+        self.provide_arc::<T>(Arc::new(value))
+    }
+
+    /// Provides a shared value as `Inject<T>`, where `T` may be a trait object.
+    #[track_caller]
+    pub fn provide_arc<T: ?Sized + Send + Sync + 'static>(self, value: Arc<T>) -> Self {
+        self.supply::<T>(SupplyKind::Value(Inject::from(value).resolved()))
+    }
+
+    /// Says that `Inject<T>` is supplied later: it counts as provided in checks, and must have been by the start.
+    #[track_caller]
+    pub fn expects<T: ?Sized + Send + Sync + 'static>(self) -> Self {
+        self.supply::<T>(SupplyKind::Expected)
+    }
+
+    /// Puts a value in the place of whatever else provides `T`: for tests.
+    #[track_caller]
+    pub fn override_arc<T: ?Sized + Send + Sync + 'static>(self, value: Arc<T>) -> Self {
+        self.supply::<T>(SupplyKind::Override(Inject::from(value).resolved()))
+    }
+
+    /// Says that a message is handled in another service.
+    pub fn elsewhere<M: Message>(mut self) -> Self {
+        self.draft.elsewhere.insert(M::SPEC.type_id);
+        self
+    }
+
+    /// How many plain event handlers of one call run at once: 1 unless said otherwise.
+    pub fn event_concurrency(mut self, most: usize) -> Self {
+        self.options.event_concurrency = most.max(1);
+        self.options.stream_event_concurrency = most.max(1);
+        self
+    }
+
+    /// How deep follow-up events may go: 64 unless said otherwise.
+    pub fn event_depth(mut self, most: u32) -> Self {
+        self.options.event_depth = most;
+        self
+    }
+
+    /// What becomes of a call when a plain handler of one of its events fails.
+    pub fn event_errors(mut self, errors: EventErrors) -> Self {
+        self.options.event_errors = errors;
+        self
+    }
+
+    /// Listens to failures of plain event handlers.
+    pub fn on_event_error(mut self, listener: impl Fn(&EventError) + Send + Sync + 'static) -> Self {
+        self.options.on_event_error = Some(Arc::new(listener));
+        self
+    }
+
+    /// How long stopping may take: 30 s unless said otherwise.
+    pub fn shutdown_timeout(mut self, most: Duration) -> Self {
+        self.options.shutdown_timeout = most;
+        self
+    }
+
+    /// How large a stored message may be, in bytes: 1 MiB unless said otherwise.
+    pub fn payload_limit(mut self, most: usize) -> Self {
+        self.options.payload_limit = most;
+        self
+    }
+
+    /// How long a claim of stored work holds unless it is renewed: 5 s unless said otherwise.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.options.lease = lease;
+        self
+    }
+
+    /// How long one attempt of stored work may take: 60 s unless said otherwise.
+    pub fn deadline(mut self, most: Duration) -> Self {
+        self.options.deadline = most;
+        self
+    }
+
+    /// Which parts [`App::run`] runs: `relay`, `work`, `timers`, `group:billing`. All unless said otherwise.
+    pub fn run<S: Into<String>>(mut self, parts: impl IntoIterator<Item = S>) -> Self {
+        self.options.run = parts.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Takes over what settings say; what was said before about the same things gives way.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        settings.apply(&mut self);
+        self
+    }
+
+    /// The store and the broker, for the test kit to move.
+    #[cfg(feature = "testing")]
+    pub(crate) fn places(&mut self) -> (&mut Option<Store>, &mut Option<Broker>) {
+        (&mut self.store, &mut self.broker)
+    }
+
+    #[track_caller]
+    fn supply<T: ?Sized + Send + Sync + 'static>(mut self, kind: SupplyKind) -> Self {
+        let location = Location::caller();
+        let location = SourceLocation { module: "", file: location.file(), line: location.line() };
+        self.draft.supplies.push(Supply { type_id: Inject::<T>::id(), name: Inject::<T>::name(), kind, location });
+        self
+    }
+
+    /// What is judged: everything discovered, and what the store and the broker are known to give without connecting.
+    fn drafted(&mut self) -> Draft {
+        let mut draft = std::mem::take(&mut self.draft);
+        if let Some(store) = &self.store {
+            draft.has_store = true;
+            match store.handle() {
+                Ok(handle) => draft.handle = handle,
+                Err(error) => draft.problems.push(setting(&error)),
+            }
+            for (type_id, name) in store.gift_types() {
+                draft.supplies.push(store_gift(type_id, name));
+            }
+        }
+        if let Some(broker) = &self.broker {
+            draft.has_broker = true;
+            if let Err(error) = broker.check() {
+                draft.problems.push(setting(&error));
+            }
+        }
+        draft
+    }
+
+    /// Judges the wiring without connecting; what is expected counts as supplied. Runs no provider.
+    ///
+    /// # Errors
+    /// Fails with every problem at once.
+    pub fn check(mut self) -> Result<(), WiringError> {
+        let mut draft = self.drafted();
+        draft.expected_counts = true;
+        wire(draft).map(|_| ())
+    }
+
+    async fn start(mut self) -> Result<App, Error> {
+        let wired = wire(self.drafted())?;
+        let store = match self.store {
+            Some(store) => Some(store.connect().await?),
+            None => None,
+        };
+        if let Some(store) = &store {
+            store.migrate().await?;
+        }
+        let broker = self.broker.map(Broker::connect).transpose()?;
+        let gifts = store.as_ref().map(|store| store.gifts()).unwrap_or_default();
+        let plan = wired.resolve(gifts).await.map_err(|error| Error::Other(BoxError::from(error)))?;
+        Ok(App(Arc::new(Inner {
+            plan,
+            options: self.options,
+            store,
+            broker,
+            clock: self.clock,
+            recorder: self.recorder,
+            tracker: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            wake: Arc::new(Notify::new()),
+            owner: Uuid::now_v7().to_string(),
+            life: super::life::Life::default(),
+        })))
+    }
+}
+
+fn setting(error: &dyn std::error::Error) -> Problem {
+    Problem::new(ProblemKind::Setting, error.to_string(), "correct the URL where the builder or the settings give it")
+}
+
+fn store_gift(type_id: TypeId, name: &'static str) -> Supply {
+    let location = SourceLocation { module: "", file: "the store", line: 0 };
+    Supply { type_id, name, kind: SupplyKind::Store, location }
+}
+
+impl IntoFuture for Builder {
+    type Output = Result<App, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.start())
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("handlers", &self.draft.handlers.len())
+            .field("store", &self.store)
+            .field("broker", &self.broker)
+            .finish_non_exhaustive()
+    }
+}

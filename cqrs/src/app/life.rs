@@ -1,0 +1,215 @@
+//! The life of an app: running what is stored, stopping, and how it feels.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::App;
+use crate::Error;
+use crate::{consumer, relay, worker};
+
+/// How an app feels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Health {
+    /// It takes calls, but `run` was not called: what is stored does not move in this process.
+    Idle,
+    /// It takes calls and runs what is stored.
+    Running,
+    /// It was told to stop, and ends what it has begun.
+    Stopping,
+    /// It has stopped.
+    Stopped,
+}
+
+/// What is remembered about an app's life.
+#[derive(Debug, Default)]
+pub(crate) struct Life {
+    ran: AtomicBool,
+    warned: AtomicBool,
+    stopped: AtomicBool,
+    event_errors: AtomicU64,
+    skipped: AtomicU64,
+}
+
+impl Life {
+    /// Warns once where something is stored in a process that never ran anything.
+    pub(crate) fn note_stored(&self) {
+        if !self.ran.load(Ordering::Relaxed) && !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!("something was stored, but this process does not run it: call `app.run()` here or in another process");
+        }
+    }
+
+    pub(crate) fn count_event_error(&self) {
+        self.event_errors.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl App {
+    /// Runs relay, workers, timers and consumers until SIGTERM or ctrl-c, then stops within `shutdown_timeout`.
+    ///
+    /// # Errors
+    /// Fails when a consumer cannot subscribe.
+    pub async fn run(&self) -> Result<(), Error> {
+        self.run_until(signal()).await
+    }
+
+    /// Runs relay, workers, timers and consumers until a future ends or [`shutdown`](Self::shutdown) is called, then
+    /// stops within `shutdown_timeout`.
+    ///
+    /// # Errors
+    /// Fails when a consumer cannot subscribe.
+    pub async fn run_until(&self, until: impl Future<Output = ()>) -> Result<(), Error> {
+        let parts = self.start_parts().await?;
+        tokio::select! {
+            () = until => {}
+            () = self.0.stopping.cancelled() => {}
+        }
+        self.stop(parts).await;
+        Ok(())
+    }
+
+    /// Starts everything `run` runs, for `run` and the test kit.
+    pub(crate) async fn start_parts(&self) -> Result<TaskTracker, Error> {
+        self.0.life.ran.store(true, Ordering::Relaxed);
+        let parts = TaskTracker::new();
+        let stop = self.0.stopping.clone();
+        // Consumers first: the memory broker confirms what nobody subscribed to.
+        consumer::start(self, &parts, &stop).await?;
+        if let (Some(store), Some(broker)) = (self.store(), self.broker())
+            && self.options().runs("relay")
+        {
+            let relay = relay::Relay {
+                store: store.clone(),
+                broker: broker.clone(),
+                clock: self.clock().clone(),
+                owner: self.owner().to_owned(),
+                wake: self.wake_bell().clone(),
+                settings: relay::RelaySettings {
+                    lease: self.options().lease,
+                    payload_limit: self.options().payload_limit.saturating_mul(2),
+                    ..relay::RelaySettings::default()
+                },
+            };
+            parts.spawn(relay.run(stop.clone()));
+        }
+        worker::start(self, &parts, &stop);
+        Ok(parts)
+    }
+
+    async fn stop(&self, parts: TaskTracker) {
+        self.0.stopping.cancel();
+        parts.close();
+        self.0.tracker.close();
+        let timeout = self.options().shutdown_timeout;
+        let ended = tokio::time::timeout(timeout, async {
+            parts.wait().await;
+            self.0.tracker.wait().await;
+        });
+        if ended.await.is_err() {
+            tracing::warn!(?timeout, "shutdown took too long; what is unfinished is handed back");
+        }
+        self.close().await;
+    }
+
+    /// Stops what the test kit started.
+    #[cfg(feature = "testing")]
+    pub(crate) async fn stop_parts(&self, parts: TaskTracker) {
+        self.stop(parts).await;
+    }
+
+    /// Tells the app to stop, without waiting.
+    #[cfg(feature = "testing")]
+    pub(crate) fn cancel(&self) {
+        self.0.stopping.cancel();
+    }
+
+    async fn close(&self) {
+        if let Some(store) = self.store()
+            && let Err(error) = store.release(self.owner()).await
+        {
+            tracing::warn!(%error, "claims could not be handed back; they run out by themselves");
+        }
+        self.0.life.stopped.store(true, Ordering::Release);
+        if let Some(broker) = self.broker() {
+            broker.close().await;
+        }
+        if let Some(store) = self.store() {
+            // A transaction that somebody forgot must not hold the process.
+            let _ = tokio::time::timeout(Duration::from_secs(5), store.close()).await;
+        }
+    }
+
+    /// Tells the app to stop, and waits for what it has begun.
+    pub async fn shutdown(&self) {
+        let ran = self.0.life.ran.load(Ordering::Relaxed);
+        self.0.stopping.cancel();
+        if !ran {
+            self.stop(TaskTracker::new()).await;
+        }
+    }
+
+    /// Ends when the app is told to stop: for axum's graceful shutdown.
+    pub fn stopping(&self) -> impl Future<Output = ()> + Send + 'static {
+        let stopping: CancellationToken = self.0.stopping.clone();
+        async move { stopping.cancelled().await }
+    }
+
+    /// How the app feels.
+    pub fn health(&self) -> Health {
+        if self.is_stopped() {
+            Health::Stopped
+        } else if self.0.stopping.is_cancelled() {
+            Health::Stopping
+        } else if self.0.life.ran.load(Ordering::Relaxed) {
+            Health::Running
+        } else {
+            Health::Idle
+        }
+    }
+
+    /// How many plain event handlers have failed since the start.
+    pub fn event_error_count(&self) -> u64 {
+        self.0.life.event_errors.load(Ordering::Relaxed)
+    }
+
+    /// How many consumed messages were skipped since the start because no handler of their group takes their name.
+    pub fn skipped_count(&self) -> u64 {
+        self.0.life.skipped.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_skipped(&self) {
+        self.0.life.skipped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.0.life.stopped.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(unix)]
+async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let interrupt = tokio::signal::ctrl_c();
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(error) => {
+            tracing::warn!(%error, "SIGTERM cannot be listened to; ctrl-c still stops the app");
+            let _ = interrupt.await;
+        }
+    }
+}
+
+#[cfg(not(unix))]
+async fn signal() {
+    let _ = tokio::signal::ctrl_c().await;
+}

@@ -1,0 +1,123 @@
+//! The app: what a builder becomes once it is awaited. Cheap to clone; everything is reached through it.
+
+mod builder;
+mod calls;
+mod life;
+mod options;
+mod outside;
+mod recorder;
+mod stored;
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use self::builder::Builder;
+pub use self::life::Health;
+pub(crate) use self::options::Options;
+pub use self::outside::OutsideUnit;
+pub(crate) use self::recorder::Recorder;
+use crate::clock::Clock;
+use crate::event::EventError;
+use crate::inject::Resolved;
+use crate::wiring::{Plan, Planned};
+use crate::{broker, store};
+
+/// A running service: sends commands, asks queries, publishes events, and runs what is stored.
+///
+/// Made by awaiting a [`Builder`]. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+pub(crate) struct Inner {
+    plan: Plan,
+    options: Options,
+    store: Option<Arc<dyn store::driver::Driver>>,
+    broker: Option<Arc<dyn broker::driver::Driver>>,
+    clock: Arc<Clock>,
+    recorder: Recorder,
+    /// Work that goes on though nobody awaits it any more.
+    tracker: TaskTracker,
+    /// Told once: stop taking on work.
+    stopping: CancellationToken,
+    /// Rung after every commit that stored something.
+    wake: Arc<Notify>,
+    /// Unique per start: owns claims.
+    owner: String,
+    life: life::Life,
+}
+
+impl App {
+    #[inline]
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.0.plan
+    }
+
+    #[inline]
+    pub(crate) fn planned(&self, handler: u32) -> &Planned {
+        &self.0.plan.handlers[handler as usize]
+    }
+
+    #[inline]
+    pub(crate) fn slots(&self, handler: u32) -> &[Resolved] {
+        &self.planned(handler).fixed
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.0.options
+    }
+
+    pub(crate) fn store(&self) -> Option<&Arc<dyn store::driver::Driver>> {
+        self.0.store.as_ref()
+    }
+
+    pub(crate) fn broker(&self) -> Option<&Arc<dyn broker::driver::Driver>> {
+        self.0.broker.as_ref()
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<Clock> {
+        &self.0.clock
+    }
+
+    pub(crate) fn recorder(&self) -> &Recorder {
+        &self.0.recorder
+    }
+
+    pub(crate) fn tracker(&self) -> &TaskTracker {
+        &self.0.tracker
+    }
+
+    pub(crate) fn owner(&self) -> &str {
+        &self.0.owner
+    }
+
+    pub(crate) fn wake_bell(&self) -> &Arc<Notify> {
+        &self.0.wake
+    }
+
+    /// Tells the relay and the workers that something was stored.
+    pub(crate) fn wake(&self) {
+        self.0.life.note_stored();
+        self.0.wake.notify_waiters();
+    }
+
+    pub(crate) fn note_event_error(&self, error: &EventError) {
+        self.0.life.count_event_error();
+        if let Some(listener) = &self.0.options.on_event_error {
+            listener(error);
+        }
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App")
+            .field("handlers", &self.0.plan.handlers.len())
+            .field("store", &self.0.store.as_ref().map(|store| store.name()))
+            .field("broker", &self.0.broker.as_ref().map(|broker| broker.name()))
+            .finish_non_exhaustive()
+    }
+}

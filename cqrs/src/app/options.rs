@@ -1,0 +1,106 @@
+//! What the builder and the settings say, as the running app reads it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::event::{EventError, EventErrors};
+use crate::registry::{GroupOptions, OnDead, OnUnknown, RetryOptions};
+use crate::retry::RetryPolicy;
+
+type Listener = Arc<dyn Fn(&EventError) + Send + Sync>;
+
+/// What the builder and the settings say.
+#[derive(Clone)]
+pub(crate) struct Options {
+    pub(crate) event_concurrency: usize,
+    pub(crate) stream_event_concurrency: usize,
+    pub(crate) event_depth: u32,
+    pub(crate) event_errors: EventErrors,
+    pub(crate) on_event_error: Option<Listener>,
+    pub(crate) payload_limit: usize,
+    pub(crate) shutdown_timeout: Duration,
+    pub(crate) lease: Duration,
+    pub(crate) deadline: Duration,
+    pub(crate) inbox_window: Duration,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) concurrency: usize,
+    pub(crate) groups: BTreeMap<String, GroupSettings>,
+    /// Which parts `run` runs; empty: all.
+    pub(crate) run: Vec<String>,
+}
+
+/// What the settings say about one group.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct GroupSettings {
+    pub(crate) concurrency: Option<usize>,
+    pub(crate) retry: RetryOptions,
+    pub(crate) on_dead: Option<OnDead>,
+    pub(crate) unknown: Option<OnUnknown>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            event_concurrency: 1,
+            stream_event_concurrency: 10,
+            event_depth: 64,
+            event_errors: EventErrors::Log,
+            on_event_error: None,
+            payload_limit: 1024 * 1024,
+            shutdown_timeout: Duration::from_secs(30),
+            lease: Duration::from_secs(5),
+            deadline: Duration::from_secs(60),
+            inbox_window: Duration::from_secs(7 * 24 * 60 * 60),
+            retry: RetryPolicy::STORED,
+            concurrency: 8,
+            groups: BTreeMap::new(),
+            run: Vec::new(),
+        }
+    }
+}
+
+impl Options {
+    /// The retry policy of stored work: what the attribute says over what the settings say.
+    pub(crate) fn retry(&self, group: Option<&str>, said: RetryOptions) -> RetryPolicy {
+        let group = group.and_then(|group| self.groups.get(group));
+        group.map_or(self.retry, |group| self.retry.overlaid(group.retry)).overlaid(said)
+    }
+
+    /// How many messages of a group are handled at once.
+    pub(crate) fn group_concurrency(&self, group: &str, said: impl Iterator<Item = GroupOptions>) -> usize {
+        self.groups
+            .get(group)
+            .and_then(|settings| settings.concurrency)
+            .or_else(|| said.filter_map(|options| options.concurrency).max().map(|most| most as usize))
+            .unwrap_or(self.concurrency)
+            .max(1)
+    }
+
+    /// What a dead message of a group does to the later ones of its key.
+    pub(crate) fn on_dead(&self, group: &str, said: Option<OnDead>) -> OnDead {
+        self.groups.get(group).and_then(|settings| settings.on_dead).or(said).unwrap_or(OnDead::Park)
+    }
+
+    /// What happens to a name no handler of a group takes.
+    pub(crate) fn on_unknown(&self, group: &str, said: Option<OnUnknown>) -> OnUnknown {
+        self.groups.get(group).and_then(|settings| settings.unknown).or(said).unwrap_or(OnUnknown::Skip)
+    }
+
+    /// Whether `run` runs a part.
+    pub(crate) fn runs(&self, part: &str) -> bool {
+        self.run.is_empty() || self.run.iter().any(|named| named == part)
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("event_concurrency", &self.event_concurrency)
+            .field("event_depth", &self.event_depth)
+            .field("payload_limit", &self.payload_limit)
+            .field("groups", &self.groups)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,37 @@
+//! The app's clock: the system's, and an offset that tests move.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::Notify;
+
+/// Tells the time; every due date and lease of an app comes from one clock.
+#[derive(Debug, Default)]
+pub(crate) struct Clock {
+    ahead_millis: AtomicU64,
+    moved: Notify,
+}
+
+impl Clock {
+    pub(crate) fn now(&self) -> SystemTime {
+        SystemTime::now() + Duration::from_millis(self.ahead_millis.load(Ordering::Acquire))
+    }
+
+    /// Moves the clock forward, for tests.
+    #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "only the test kit moves the clock"))]
+    pub(crate) fn advance(&self, by: Duration) {
+        let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        self.ahead_millis.fetch_add(millis, Ordering::AcqRel);
+        self.moved.notify_waiters();
+    }
+
+    /// Waits until a time, or until somebody moves the clock.
+    pub(crate) async fn sleep_until(&self, time: SystemTime) {
+        let moved = self.moved.notified();
+        let Ok(pause) = time.duration_since(self.now()) else { return };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = moved => {}
+        }
+    }
+}

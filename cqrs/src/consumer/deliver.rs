@@ -1,0 +1,218 @@
+//! One message and the handlers of its group.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::wire::{self, Received};
+use crate::app::App;
+use crate::broker::Delivery;
+use crate::broker::driver::Settlement;
+use crate::registry::{GroupOptions, OnDead, OnUnknown};
+use crate::retry::Verdict;
+use crate::store::{Claim, InboxMark, Record, StoreError, WorkKind, WorkRecord};
+use crate::worker::{Attempt, Ended, STORE_PAUSE, attempt, describe, meta_of, random};
+
+/// Gives a message to the handlers of a group. `Return` only where the store could not even keep it.
+pub(super) async fn deliver(app: &App, group: &'static str, delivery: Delivery) -> Settlement {
+    match offer(app, group, &delivery).await {
+        Ok(()) => Settlement::Done,
+        Err(error) => {
+            tracing::warn!(%error, group, topic = delivery.topic, "a message could be neither handled nor stored; it is handed back");
+            tokio::time::sleep(STORE_PAUSE).await;
+            Settlement::Return
+        }
+    }
+}
+
+/// Tries a message again that was kept whole: it could not be read, or no handler took it.
+pub(crate) async fn again(app: &App, claim: Claim, record: &WorkRecord) -> Result<Ended, String> {
+    let Some((group, _)) = app.plan().groups.get_key_value(record.group.as_str()) else {
+        return Err(format!("no group `{}` in this program", record.group));
+    };
+    let mut delivery = Delivery::new(record.topic.clone(), record.payload.clone());
+    delivery.key.clone_from(&record.key);
+    delivery.headers.clone_from(&record.headers);
+    let fail = |error: StoreError| error.to_string();
+    let store = app.store().ok_or_else(|| "no store".to_owned())?;
+    offer(app, group, &delivery).await.map_err(fail)?;
+    let mut tx = store.begin().await.map_err(fail)?;
+    if !tx.finish_work(claim).await.map_err(fail)? {
+        return Ok(Ended::Lost);
+    }
+    tx.commit().await.map_err(fail)?;
+    Ok(Ended::Done)
+}
+
+async fn offer(app: &App, group: &'static str, delivery: &Delivery) -> Result<(), StoreError> {
+    let size = delivery.payload.len();
+    // The body holds the payload and its envelope.
+    let limit = app.options().payload_limit.saturating_mul(2);
+    if size > limit {
+        return bury_whole(app, group, delivery, &format!("the message is {size} bytes, over the limit of {limit}")).await;
+    }
+    let received = match wire::read(delivery, app.clock().now()) {
+        Ok(received) => received,
+        Err(error) => return bury_whole(app, group, delivery, &error.to_string()).await,
+    };
+    let takers = app.plan().groups.get(group).and_then(|group| group.handlers.get(received.name.as_str()));
+    let Some(takers) = takers else { return unknown(app, group, delivery, &received).await };
+    let mut taken = false;
+    for (handler, options) in takers {
+        if app.planned(*handler).item.message.version == received.version {
+            taken = true;
+            hand(app, *handler, options, delivery, &received).await?;
+        }
+    }
+    if !taken {
+        let error = format!("no handler of the group takes `{}`, version {}", received.name, received.version);
+        bury_whole(app, group, delivery, &error).await?;
+    }
+    Ok(())
+}
+
+async fn unknown(app: &App, group: &str, delivery: &Delivery, received: &Received) -> Result<(), StoreError> {
+    let said = app
+        .plan()
+        .groups
+        .get(group)
+        .and_then(|group| group.handlers.values().flatten().find_map(|(_, options)| options.unknown));
+    match app.options().on_unknown(group, said) {
+        OnUnknown::Skip => {
+            app.count_skipped();
+            tracing::debug!(group, name = received.name, "no handler of the group takes the message; it is skipped");
+            Ok(())
+        }
+        OnUnknown::Dead => {
+            let error = format!("no handler of the group takes `{}`", received.name);
+            bury_whole(app, group, delivery, &error).await
+        }
+    }
+}
+
+/// Keeps a message whole as a dead letter of the group.
+async fn bury_whole(app: &App, group: &str, delivery: &Delivery, error: &str) -> Result<(), StoreError> {
+    tracing::error!(group, topic = delivery.topic, error, "a message is a dead letter");
+    let header = |name| delivery.headers.get(name);
+    let now = app.clock().now();
+    store(
+        app,
+        WorkRecord {
+            id: header(wire::EVENT_ID).and_then(|id| id.parse().ok()).unwrap_or_else(Uuid::now_v7),
+            kind: WorkKind::Consumed,
+            handler: String::new(),
+            group: group.to_owned(),
+            name: header(wire::EVENT_NAME).cloned().unwrap_or_default(),
+            version: header(wire::EVENT_VERSION).and_then(|version| version.parse().ok()).unwrap_or(1),
+            topic: delivery.topic.clone(),
+            key: delivery.key.clone(),
+            lane: None,
+            timer_key: None,
+            payload: delivery.payload.clone(),
+            headers: delivery.headers.clone(),
+            created_at: now,
+            due_at: now,
+            attempts: 1,
+            error: Some(error.to_owned()),
+            dead: true,
+        },
+    )
+    .await
+}
+
+async fn store(app: &App, record: WorkRecord) -> Result<(), StoreError> {
+    let Some(store) = app.store() else { return Ok(()) };
+    let mut tx = store.begin().await?;
+    tx.store(vec![Record::Work(record)]).await?;
+    tx.commit().await?;
+    app.wake();
+    Ok(())
+}
+
+/// Gives a message to one handler: at once, or behind those of its key that wait.
+async fn hand(
+    app: &App,
+    handler: u32,
+    options: &GroupOptions,
+    delivery: &Delivery,
+    received: &Received,
+) -> Result<(), StoreError> {
+    let mut record = work_record(app, handler, options, delivery, received);
+    let spec = app.planned(handler).item.message;
+    let decoded = match spec.codec.decode {
+        Some(decode) => decode(&received.payload).map_err(|error| error.to_string()),
+        None => Err(format!("`{}` has no decoder", spec.name)),
+    };
+    let message = match decoded {
+        Ok(message) => message,
+        Err(error) => return bury(app, record, options, error).await,
+    };
+    let mark = InboxMark {
+        group: options.group.to_owned(),
+        handler: record.handler.clone(),
+        event_id: received.id,
+        at: app.clock().now(),
+    };
+    let meta = Arc::new(meta_of(&record));
+    let lane = record.lane.clone();
+    let tried = attempt(app, Attempt { handler, message, meta, mark: Some(mark), lane, claim: None });
+    let deadline = app.options().deadline;
+    let error = match tokio::time::timeout(deadline, tried).await {
+        Ok(Ok(Ended::Behind)) => return store(app, record).await,
+        Ok(Ok(_)) => return Ok(()),
+        Ok(Err(failure)) => describe(&failure),
+        Err(_) => format!("the attempt took longer than its deadline of {deadline:?}"),
+    };
+    let policy = app.options().retry(Some(options.group), options.retry);
+    match policy.verdict(1, random()) {
+        Verdict::Again(pause) => {
+            tracing::warn!(message = record.name, handler = record.handler, id = %record.id, ?pause, error, "a message failed; it is stored and tried again");
+            record.attempts = 1;
+            record.due_at = app.clock().now() + pause;
+            record.error = Some(error);
+            store(app, record).await
+        }
+        Verdict::GiveUp => bury(app, record, options, error).await,
+    }
+}
+
+async fn bury(app: &App, mut record: WorkRecord, options: &GroupOptions, error: String) -> Result<(), StoreError> {
+    tracing::error!(message = record.name, handler = record.handler, id = %record.id, error, "a message is a dead letter");
+    record.attempts = 1;
+    record.error = Some(error);
+    record.dead = true;
+    if app.options().on_dead(options.group, options.on_dead) == OnDead::Skip {
+        record.lane = None;
+    }
+    store(app, record).await
+}
+
+fn work_record(
+    app: &App,
+    handler: u32,
+    options: &GroupOptions,
+    delivery: &Delivery,
+    received: &Received,
+) -> WorkRecord {
+    let path = app.planned(handler).path.clone();
+    let key = delivery.key.clone().or_else(|| delivery.headers.get(wire::KEY).cloned());
+    WorkRecord {
+        id: received.id,
+        kind: WorkKind::Consumed,
+        lane: key.as_ref().map(|key| crate::dispatch::lane(&format!("{}\u{1f}{path}", options.group), key)),
+        handler: path,
+        group: options.group.to_owned(),
+        name: received.name.clone(),
+        version: received.version,
+        topic: delivery.topic.clone(),
+        key,
+        timer_key: None,
+        payload: received.payload.clone(),
+        headers: delivery.headers.clone(),
+        created_at: received.time,
+        due_at: app.clock().now(),
+        attempts: 0,
+        error: None,
+        dead: false,
+    }
+}

@@ -1,0 +1,85 @@
+//! Consumers: they take messages off topics and give each to the handlers of their group.
+//!
+//! `wire` reads the message, `deliver` gives it to one handler after the other. This file is the loop of one group.
+//! A message is settled with the broker when every handler has committed it, stored it for another attempt, or buried it.
+
+mod deliver;
+pub(crate) mod wire;
+
+use std::collections::BTreeSet;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub(crate) use self::deliver::again;
+use crate::Error;
+use crate::app::App;
+use crate::broker::driver::{Consumer, Incoming, Receipt, Settlement, Subscription};
+use crate::worker::STORE_PAUSE;
+
+/// Subscribes every group that the app runs, and starts their loops.
+pub(crate) async fn start(app: &App, parts: &TaskTracker, stop: &CancellationToken) -> Result<(), Error> {
+    let Some(broker) = app.broker().cloned() else { return Ok(()) };
+    for (name, group) in &app.plan().groups {
+        if !app.options().runs(&format!("group:{name}")) {
+            continue;
+        }
+        let said = group.handlers.values().flatten().map(|(_, options)| *options);
+        let concurrency = app.options().group_concurrency(name, said);
+        let topics: BTreeSet<String> = group.topics.iter().cloned().collect();
+        let subscription = Subscription {
+            group: (*name).to_owned(),
+            topics: topics.into_iter().collect(),
+            prefetch: concurrency.saturating_mul(2),
+        };
+        let consumer = broker.subscribe(subscription).await?;
+        parts.spawn(run(app.clone(), name, consumer, concurrency, stop.clone()));
+    }
+    Ok(())
+}
+
+async fn run(
+    app: App,
+    group: &'static str,
+    mut consumer: Box<dyn Consumer>,
+    concurrency: usize,
+    stop: CancellationToken,
+) {
+    let mut jobs: JoinSet<(Receipt, Settlement)> = JoinSet::new();
+    loop {
+        let room = concurrency.saturating_sub(jobs.len());
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(ended) = jobs.join_next(), if !jobs.is_empty() => {
+                if let Ok(ended) = ended {
+                    settle(&mut *consumer, group, vec![ended]).await;
+                }
+            }
+            received = consumer.receive(room), if room > 0 => match received {
+                Ok(incoming) => {
+                    for Incoming { receipt, delivery } in incoming {
+                        let app = app.clone();
+                        jobs.spawn(async move { (receipt, deliver::deliver(&app, group, delivery).await) });
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, group, "the broker gives nothing; it is asked again");
+                    tokio::time::sleep(STORE_PAUSE).await;
+                }
+            },
+        }
+    }
+    while let Some(ended) = jobs.join_next().await {
+        if let Ok(ended) = ended {
+            settle(&mut *consumer, group, vec![ended]).await;
+        }
+    }
+    consumer.close().await;
+}
+
+async fn settle(consumer: &mut dyn Consumer, group: &str, settled: Vec<(Receipt, Settlement)>) {
+    if let Err(error) = consumer.settle(settled).await {
+        tracing::warn!(%error, group, "the broker could not be told; it will deliver again, and the inbox will notice");
+    }
+}

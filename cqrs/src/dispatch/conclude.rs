@@ -1,0 +1,276 @@
+//! What follows a handler that succeeded: inline handlers, the flush, the commit, the plain handlers.
+//!
+//! Up to the commit a dropped caller rolls everything back. From the commit on nobody can drop it: it runs to its end,
+//! on the runtime if need be.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::handler::{Opening, abandon, begin_tx, call_event_handler, open_unit};
+use super::{Detached, Failure, records_of};
+use crate::app::App;
+use crate::event::{Node, Nodes, Raised, process};
+use crate::inject::Scope;
+use crate::store::driver::Transaction;
+use crate::unit::{Cx, Meta, TxSlot, Unit};
+
+/// A unit of work that is ready to commit.
+pub(crate) struct Conclusion<'a> {
+    tx: TxSlot<'a>,
+    pub(crate) after: After,
+}
+
+/// What happens after the commit.
+pub(crate) struct After {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) meta: Option<Arc<Meta>>,
+    pub(crate) scope: Option<Arc<Scope>>,
+    /// Whether rows were stored that the relay or a worker waits for.
+    pub(crate) stored: bool,
+}
+
+impl After {
+    fn is_empty(&self) -> bool {
+        self.nodes.is_empty() && !self.stored
+    }
+}
+
+/// Brings a unit of work whose handler succeeded to the point where only the commit is missing.
+///
+/// `what` is the message that was handled, for error texts.
+pub(crate) async fn conclude<'a>(
+    mut cx: Cx<'a>,
+    meta: Option<Arc<Meta>>,
+    what: &'static str,
+) -> Result<Conclusion<'a>, Failure> {
+    let app = cx.app.clone();
+    let raised = cx.events.take();
+    let mut unit = cx.unit.take();
+    if let Some(unit) = unit.as_mut() {
+        unit.tx.end_late();
+    }
+    let carried = take_carried(unit.as_mut());
+    if raised.is_empty() && carried.is_empty() {
+        let (tx, scope) = split(unit);
+        return Ok(Conclusion { tx, after: After { nodes: Vec::new(), meta, scope, stored: false } });
+    }
+    let meta = meta.unwrap_or_default();
+    let nodes = raised.into_iter().map(Node::root).collect();
+    let (nodes, unit) = run_inline(&app, nodes, unit, &meta).await?;
+    let (mut tx, scope) = split(unit);
+    let records = records_of(&app, &nodes, &meta)?;
+    let stored = !records.is_empty();
+    if stored {
+        if tx.open.is_none() {
+            tx.open = Some(begin_tx(&app, what).await?);
+        }
+        if let Some(open) = tx.open.as_mut() {
+            open.store(records).await?;
+        }
+    }
+    let mut all: Vec<Node> = nodes;
+    all.extend(carried.into_iter().map(Node::settled));
+    Ok(Conclusion { tx, after: After { nodes: all, meta: Some(meta), scope, stored } })
+}
+
+fn take_carried(unit: Option<&mut Box<Unit<'_>>>) -> Vec<Raised> {
+    unit.filter(|unit| !unit.tx.is_borrowed())
+        .and_then(|unit| unit.tx.open.as_mut())
+        .and_then(|tx| tx.carried())
+        .map(|carried| std::mem::take(&mut carried.0))
+        .unwrap_or_default()
+}
+
+fn split(unit: Option<Box<Unit<'_>>>) -> (TxSlot<'_>, Option<Arc<Scope>>) {
+    match unit {
+        Some(unit) => (unit.tx, unit.scope),
+        None => (TxSlot::default(), None),
+    }
+}
+
+/// Runs inline handlers, and those of the events they raise, on the same transaction until there are none left.
+async fn run_inline<'a>(
+    app: &App,
+    nodes: Nodes,
+    mut unit: Option<Box<Unit<'a>>>,
+    meta: &Arc<Meta>,
+) -> Result<(Vec<Node>, Option<Box<Unit<'a>>>), Failure> {
+    let mut queue: VecDeque<Node> = nodes.into();
+    let mut done = Vec::with_capacity(queue.len());
+    while let Some(node) = queue.pop_front() {
+        for handler in app.plan().inline_handlers(&node) {
+            node.check_depth(app)?;
+            let opened = lend(app, *handler, unit.take(), &node, meta).await?;
+            let cx = super::handler::context(app, *handler, Some(opened));
+            let Some(event) = node.event() else { break };
+            let cause = node.meta(meta);
+            let mut cx = call_event_handler(app, *handler, event, cx, &cause).await?;
+            queue.extend(cx.events.take().into_iter().map(|raised| node.follow_up(raised, &cause)));
+            unit = cx.unit.take();
+            if let Some(unit) = unit.as_mut() {
+                unit.tx.end_late();
+            }
+        }
+        done.push(node);
+    }
+    Ok((done, unit))
+}
+
+/// Lends the unit of work of the handler that raised an event to an inline handler of it.
+async fn lend<'a>(
+    app: &App,
+    handler: u32,
+    unit: Option<Box<Unit<'a>>>,
+    node: &Node,
+    parent: &Arc<Meta>,
+) -> Result<Box<Unit<'a>>, Failure> {
+    let planned = app.planned(handler);
+    let meta = node.meta(parent);
+    let mut unit = unit.unwrap_or_else(|| {
+        Box::new(Unit { tx: TxSlot::empty(app.store().cloned()), ..Unit::default() })
+    });
+    let scope = Arc::clone(unit.scope.get_or_insert_with(|| Arc::new(Scope::new())));
+    unit.slots = if planned.scoped { Some(scope.slots(app, planned, &meta).await?) } else { None };
+    unit.meta = meta;
+    if planned.needs_tx && unit.tx.open.is_none() {
+        unit.tx.open = Some(begin_tx(app, planned.item.message.name).await?);
+    }
+    Ok(unit)
+}
+
+impl Conclusion<'_> {
+    /// The transaction, for whoever has something of its own to store in it before the commit.
+    pub(crate) fn tx(&mut self) -> Option<&mut Box<dyn Transaction>> {
+        self.tx.open.as_mut()
+    }
+
+    /// Commits, and runs what follows the commit. A call made `within` another only ends its savepoint: what follows
+    /// is the other's.
+    pub(crate) async fn complete(self, app: &App) -> Result<(), Failure> {
+        self.complete_at_once(app, app.options().event_concurrency).await
+    }
+
+    /// The same, with at most `limit` plain handlers at once.
+    pub(crate) async fn complete_at_once(mut self, app: &App, limit: usize) -> Result<(), Failure> {
+        if self.tx.is_borrowed() {
+            return self.hand_over().await;
+        }
+        let tx = self.tx.open.take();
+        let after = self.after;
+        if tx.is_none() && after.is_empty() {
+            return Ok(());
+        }
+        let rest = commit_and_after(app.clone(), tx, after, limit);
+        Detached::new(app.tracker().clone(), Box::pin(rest)).await
+    }
+
+    async fn hand_over(mut self) -> Result<(), Failure> {
+        if let Some(tx) = self.tx.open.as_mut() {
+            tx.release_savepoint().await?;
+            if let Some(carried) = tx.carried() {
+                carried.0.extend(self.after.nodes.into_iter().map(Node::into_raised));
+            }
+        }
+        self.tx.give_back();
+        Ok(())
+    }
+}
+
+pub(crate) async fn commit_and_after(
+    app: App,
+    tx: Option<Box<dyn Transaction>>,
+    after: After,
+    limit: usize,
+) -> Result<(), Failure> {
+    if let Some(tx) = tx {
+        tx.commit().await?;
+    }
+    app.recorder().note(&after.nodes);
+    if after.stored {
+        app.wake();
+    }
+    if after.nodes.is_empty() {
+        return Ok(());
+    }
+    let meta = after.meta.unwrap_or_default();
+    process(&app, after.nodes, &meta, after.scope, limit).await
+}
+
+/// Settles what a streaming handler raised so far: its stored parts in a unit of their own, then its plain handlers.
+pub(crate) async fn records_and_after(
+    app: &App,
+    raised: Vec<Raised>,
+    meta: &Arc<Meta>,
+    scope: &Arc<Scope>,
+    what: &'static str,
+) -> Result<(), Failure> {
+    let mut cx = Cx::new(app.clone(), 0);
+    cx.unit = Some(Box::new(Unit {
+        tx: TxSlot::empty(app.store().cloned()),
+        scope: Some(Arc::clone(scope)),
+        ..Unit::default()
+    }));
+    for raised in raised {
+        cx.events.raise_erased(raised);
+    }
+    let conclusion = conclude(cx, Some(Arc::clone(meta)), what).await?;
+    conclusion.complete_at_once(app, app.options().stream_event_concurrency).await
+}
+
+/// Runs one plain handler of an event in a unit of its own; gives the events it raised, already settled.
+pub(crate) async fn run_plain_handler(
+    app: &App,
+    handler: u32,
+    node: &Node,
+    parent: &Arc<Meta>,
+    scope: Option<Arc<Scope>>,
+) -> Result<Vec<Node>, Failure> {
+    let planned = app.planned(handler);
+    let Some(event) = node.event() else { return Ok(Vec::new()) };
+    let meta = node.meta(parent);
+    let opening = Opening { meta: Arc::clone(&meta), scope, within: None, with_tx: false };
+    let unit = open_unit(app, handler, opening).await?;
+    let cx = super::handler::context(app, handler, unit);
+    let mut cx = call_event_handler(app, handler, event, cx, &meta).await?;
+    let raised = cx.events.take();
+    if raised.is_empty() {
+        return Ok(Vec::new());
+    }
+    follow_ups(app, raised, node, cx, &meta, planned.item.message.name).await
+}
+
+/// Settles what a plain handler raised: its stored parts in a small transaction of their own.
+async fn follow_ups(
+    app: &App,
+    raised: Vec<Raised>,
+    node: &Node,
+    mut cx: Cx<'_>,
+    meta: &Arc<Meta>,
+    what: &'static str,
+) -> Result<Vec<Node>, Failure> {
+    let nodes: Nodes = raised.into_iter().map(|raised| node.follow_up(raised, meta)).collect();
+    let (nodes, unit) = run_inline(app, nodes, cx.unit.take(), meta).await?;
+    let (mut tx, _scope) = split(unit);
+    let records = records_of(app, &nodes, meta)?;
+    let stored = !records.is_empty();
+    if stored && tx.open.is_none() {
+        tx.open = Some(begin_tx(app, what).await?);
+    }
+    if let Some(mut open) = tx.open.take() {
+        if stored {
+            open.store(records).await?;
+        }
+        open.commit().await?;
+    }
+    app.recorder().note(&nodes);
+    if stored {
+        app.wake();
+    }
+    Ok(nodes)
+}
+
+/// Undoes a unit that is not to be committed after all.
+pub(crate) async fn undo(conclusion: Conclusion<'_>, app: &App) {
+    let unit = Unit { tx: conclusion.tx, ..Unit::default() };
+    abandon(super::handler::context(app, 0, Some(Box::new(unit)))).await;
+}

@@ -1,0 +1,128 @@
+//! A call that needs more than its handler: a transaction, middleware, options of the caller.
+
+use std::sync::Arc;
+
+use super::guard::Guarded;
+use super::handler::{Opening, abandon, context, open_unit};
+use super::options::{CallOptions, Within};
+use super::{Conclusion, DispatchError, Failure};
+use crate::BoxError;
+use crate::app::App;
+use crate::message::Handled;
+use crate::middleware::{CallKind, MessageCell, Outcome, Refusal, Terminal};
+use crate::store::driver::BoxFuture;
+use crate::unit::Meta;
+
+type Answer<M> = Result<<M as Handled>::Response, DispatchError<<M as Handled>::Error>>;
+
+/// Runs a call, its middleware around it.
+pub(crate) async fn run<M: Handled>(app: App, handler: u32, message: M, options: CallOptions<'_>) -> Answer<M> {
+    let CallOptions { timeout, meta, within } = options;
+    let meta = Arc::new(Meta::new(meta));
+    let kind = CallKind::of(M::SPEC);
+    let chain = app.plan().middleware(kind);
+    if chain.is_empty() {
+        return bounded(&app, handler, message, meta, timeout, within).await;
+    }
+    let cell = MessageCell::new(message);
+    let mut terminal = CallTerminal::<M> {
+        app: &app,
+        handler,
+        cell: &cell,
+        meta: Arc::clone(&meta),
+        timeout,
+        within,
+        answer: None,
+    };
+    let outcome = chain.run(kind, M::SPEC, &meta, &cell, &mut terminal).await.map_err(Failure::widen)?;
+    terminal.finish(outcome)
+}
+
+/// Runs the unit of work, for at most as long as the caller allows; what follows the commit takes what it takes.
+async fn bounded<M: Handled>(
+    app: &App,
+    handler: u32,
+    message: M,
+    meta: Arc<Meta>,
+    timeout: Option<std::time::Duration>,
+    within: Option<Within<'_>>,
+) -> Answer<M> {
+    let unit = unit(app, handler, message, meta, within);
+    let (response, conclusion) = match timeout {
+        None => unit.await?,
+        Some(after) => match tokio::time::timeout(after, unit).await {
+            Ok(done) => done?,
+            Err(_) => return Err(DispatchError::Timeout { handler: app.planned(handler).item.name, after }),
+        },
+    };
+    conclusion.complete(app).await.map_err(Failure::widen)?;
+    Ok(response)
+}
+
+async fn unit<'a, M: Handled>(
+    app: &App,
+    handler: u32,
+    message: M,
+    meta: Arc<Meta>,
+    within: Option<Within<'a>>,
+) -> Result<(M::Response, Conclusion<'a>), DispatchError<M::Error>> {
+    let planned = app.planned(handler);
+    let Some(thunk) = planned.call_thunk::<M>() else {
+        return Err(DispatchError::NoHandler { message: std::any::type_name::<M>() });
+    };
+    let opening = Opening { meta: Arc::clone(&meta), scope: None, within, with_tx: false };
+    let unit = open_unit(app, handler, opening).await.map_err(Failure::widen)?;
+    let holds = unit.as_ref().is_some_and(|unit| unit.tx.open.is_some());
+    match Guarded::new((thunk.0)(message, context(app, handler, unit)), holds).await {
+        Ok((Ok(response), cx)) => {
+            let conclusion = super::conclude(cx, Some(meta), M::SPEC.name).await.map_err(Failure::widen)?;
+            Ok((response, conclusion))
+        }
+        Ok((Err(error), cx)) => {
+            abandon(cx).await;
+            Err(DispatchError::Handler(error))
+        }
+        Err(message) => Err(DispatchError::Panicked { handler: planned.item.name, message }),
+    }
+}
+
+struct CallTerminal<'t, 'a, M: Handled> {
+    app: &'t App,
+    handler: u32,
+    cell: &'t MessageCell,
+    meta: Arc<Meta>,
+    timeout: Option<std::time::Duration>,
+    within: Option<Within<'a>>,
+    answer: Option<M::Response>,
+}
+
+impl<M: Handled> CallTerminal<'_, '_, M> {
+    fn finish(self, outcome: Outcome) -> Answer<M> {
+        // A middleware may turn an answer down, never an error into an answer.
+        match (outcome.into_result(), self.answer) {
+            (Ok(()), Some(response)) => Ok(response),
+            (Ok(()), None) => Err(DispatchError::NoHandler { message: std::any::type_name::<M>() }),
+            (Err(Refusal::Rejected(source)), _) => Err(DispatchError::Rejected { message: M::SPEC.name, source }),
+            (Err(Refusal::Failed(source)), _) => match source.downcast::<DispatchError<M::Error>>() {
+                Ok(error) => Err(*error),
+                Err(source) => Err(DispatchError::Rejected { message: M::SPEC.name, source }),
+            },
+        }
+    }
+}
+
+impl<M: Handled> Terminal for CallTerminal<'_, '_, M> {
+    fn run(&mut self) -> BoxFuture<'_, Result<(), BoxError>> {
+        Box::pin(async move {
+            let answer = match self.cell.take::<M>() {
+                Ok(message) => {
+                    let meta = Arc::clone(&self.meta);
+                    bounded(self.app, self.handler, message, meta, self.timeout, self.within.take()).await
+                }
+                Err(source) => Err(DispatchError::Rejected { message: M::SPEC.name, source }),
+            };
+            self.answer = Some(answer.map_err(BoxError::from)?);
+            Ok(())
+        })
+    }
+}

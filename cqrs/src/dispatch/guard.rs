@@ -1,0 +1,64 @@
+//! Polls a handler: catches its panic, and marks the thread while it holds a transaction.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use super::deadlock;
+
+/// A handler's future whose panic is a value.
+pub(crate) struct Caught<F>(pub(crate) F);
+
+impl<F: Future + Unpin> Future for Caught<F> {
+    type Output = Result<F::Output, String>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        poll_caught(&mut self.0, cx)
+    }
+}
+
+/// Polls once; a panic is its message.
+#[inline]
+pub(crate) fn poll_caught<F: Future + Unpin>(future: &mut F, cx: &mut Context<'_>) -> Poll<Result<F::Output, String>> {
+    match std::panic::catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(cx))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+        Err(panic) => Poll::Ready(Err(panic_text(&*panic))),
+    }
+}
+
+/// A handler's future that runs in a unit of work.
+pub(crate) struct Guarded<F> {
+    future: F,
+    holds: bool,
+}
+
+impl<F> Guarded<F> {
+    pub(crate) fn new(future: F, holds: bool) -> Self {
+        Self { future, holds }
+    }
+}
+
+impl<F: Future + Unpin> Future for Guarded<F> {
+    type Output = Result<F::Output, String>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let (poll, holds) = deadlock::polling(this.holds, || poll_caught(&mut this.future, cx));
+        this.holds = holds;
+        poll
+    }
+}
+
+/// The message of a panic.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    if let Some(text) = panic.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "(a panic without a message)".to_owned()
+    }
+}

@@ -1,0 +1,177 @@
+//! Opening a unit of work for a handler, and calling event handlers in it.
+
+use std::sync::Arc;
+
+use super::guard::Guarded;
+use super::options::Within;
+use super::{DispatchError, Failure};
+use crate::app::App;
+use crate::event::Events;
+use crate::inject::Scope;
+use crate::message::Erased;
+use crate::middleware::{CallKind, MessageCell, Refusal, Terminal};
+use crate::registry::{HandlerItem, Thunk};
+use crate::store::StoreErrorKind;
+use crate::store::driver::{BoxFuture, Transaction};
+use crate::unit::{Cx, Meta, TxSlot, Unit};
+use crate::BoxError;
+
+/// Begins a transaction of the app's store. `what` is the message that needs it.
+pub(crate) async fn begin_tx(app: &App, what: &'static str) -> Result<Box<dyn Transaction>, Failure> {
+    let store = app.store().ok_or_else(|| DispatchError::NoStore { what: format!("`{what}`") })?;
+    super::deadlock::check().map_err(|()| DispatchError::WouldDeadlock { message: what })?;
+    Ok(store.begin().await?)
+}
+
+/// What a handler is called with, beside its message.
+pub(crate) struct Opening<'a> {
+    pub(crate) meta: Arc<Meta>,
+    pub(crate) scope: Option<Arc<Scope>>,
+    pub(crate) within: Option<Within<'a>>,
+    /// Begin a transaction even where the handler asks for none.
+    pub(crate) with_tx: bool,
+}
+
+/// Opens the unit of work a handler needs: dependencies first, the transaction last.
+pub(crate) async fn open_unit<'a>(
+    app: &App,
+    handler: u32,
+    opening: Opening<'a>,
+) -> Result<Option<Box<Unit<'a>>>, Failure> {
+    let planned = app.planned(handler);
+    if !planned.needs_unit && !opening.with_tx && opening.within.is_none() {
+        return Ok(None);
+    }
+    let scope = opening.scope.unwrap_or_else(|| Arc::new(Scope::new()));
+    let slots = if planned.scoped { Some(scope.slots(app, planned, &opening.meta).await?) } else { None };
+    let name = planned.item.message.name;
+    let tx = match opening.within.and_then(Within::take) {
+        Some((tx, home)) => borrow_tx(app, tx, home).await?,
+        None => {
+            let mut slot = TxSlot::empty(app.store().cloned());
+            if planned.needs_tx || opening.with_tx {
+                slot.open = Some(begin_tx(app, name).await?);
+            }
+            slot
+        }
+    };
+    Ok(Some(Box::new(Unit { tx, meta: opening.meta, slots, scope: Some(scope), items: None })))
+}
+
+async fn borrow_tx<'a>(
+    app: &App,
+    tx: Box<dyn std::any::Any + Send>,
+    home: &'a mut dyn crate::unit::Home,
+) -> Result<TxSlot<'a>, Failure> {
+    let Some(store) = app.store().cloned() else {
+        home.put_back(tx);
+        return Err(DispatchError::NoStore { what: "`within`".to_owned() });
+    };
+    let mut tx = match store.adopt(tx) {
+        Ok(tx) => tx,
+        Err(tx) => {
+            home.put_back(tx);
+            let what = "`within` was given a transaction of another database than the app's store";
+            return Err(crate::StoreError::new(StoreErrorKind::Configuration, what).into());
+        }
+    };
+    if let Err(error) = tx.savepoint().await {
+        home.put_back(tx.into_any());
+        return Err(error.into());
+    }
+    Ok(TxSlot::borrowed(store, tx, home))
+}
+
+/// Calls the handler of an event or of a stored command, its middleware around it. The context comes back where the
+/// handler lived to return it.
+pub(crate) async fn call_event_handler<'a>(
+    app: &App,
+    handler: u32,
+    message: Erased,
+    cx: Cx<'a>,
+    meta: &Arc<Meta>,
+) -> Result<Cx<'a>, Failure> {
+    let item = &app.planned(handler).item;
+    let kind = CallKind::of(item.message);
+    let chain = app.plan().middleware(kind);
+    let cell = MessageCell::shared(message);
+    let mut terminal = ErasedTerminal { item, cell: &cell, cx: Some(cx) };
+    if chain.is_empty() {
+        terminal.call().await?;
+    } else {
+        let outcome = chain.run(kind, item.message, meta, &cell, &mut terminal).await?;
+        outcome.into_result().map_err(|refusal| refused(item.message.name, refusal))?;
+    }
+    terminal.cx.take().ok_or(DispatchError::ShuttingDown)
+}
+
+fn refused(message: &'static str, refusal: Refusal) -> Failure {
+    match refusal {
+        Refusal::Rejected(source) => DispatchError::Rejected { message, source },
+        Refusal::Failed(source) => match source.downcast::<Failure>() {
+            Ok(failure) => *failure,
+            Err(source) => DispatchError::Rejected { message, source },
+        },
+    }
+}
+
+struct ErasedTerminal<'t, 'a> {
+    item: &'t HandlerItem,
+    cell: &'t MessageCell,
+    cx: Option<Cx<'a>>,
+}
+
+impl<'a> ErasedTerminal<'_, 'a> {
+    async fn call(&mut self) -> Result<(), Failure> {
+        let item = self.item;
+        let rejected = |source| DispatchError::Rejected { message: item.message.name, source };
+        let message = self.cell.take_erased(item).map_err(rejected)?;
+        let Some(cx) = self.cx.take() else { return Ok(()) };
+        let holds = cx.unit.as_ref().is_some_and(|unit| unit.tx.open.is_some());
+        let future = match (item.thunk, item.message.codec.run) {
+            (Thunk::Event(thunk), _) => thunk(message, cx),
+            (Thunk::Call(thunk), Some(run)) => run(thunk, message, cx),
+            (Thunk::Call(_), None) => return Err(rejected("the command cannot be stored".into())),
+        };
+        match Guarded::new(future, holds).await {
+            Ok((Ok(()), cx)) => {
+                self.cx = Some(cx);
+                Ok(())
+            }
+            Ok((Err(source), cx)) => {
+                abandon(cx).await;
+                Err(DispatchError::EventFailed { event: item.message.name, handler: item.name, source })
+            }
+            Err(message) => Err(DispatchError::Panicked { handler: item.name, message }),
+        }
+    }
+}
+
+impl Terminal for ErasedTerminal<'_, '_> {
+    fn run(&mut self) -> BoxFuture<'_, Result<(), BoxError>> {
+        Box::pin(async move { self.call().await.map_err(BoxError::from) })
+    }
+}
+
+/// Undoes what a failed handler did before its error is answered, so that the next call finds the store free.
+pub(crate) async fn abandon(cx: Cx<'_>) {
+    let Some(mut unit) = cx.unit else { return };
+    unit.tx.end_late();
+    if unit.tx.is_borrowed() {
+        if let Some(tx) = unit.tx.open.as_mut()
+            && let Err(error) = tx.rollback_to_savepoint().await
+        {
+            tracing::warn!(%error, "the savepoint of a failed call could not be rolled back");
+        }
+        unit.tx.give_back();
+    } else if let Some(tx) = unit.tx.open.take()
+        && let Err(error) = tx.rollback().await
+    {
+        tracing::warn!(%error, "the transaction of a failed call could not be rolled back; the database will");
+    }
+}
+
+/// A context for a handler.
+pub(crate) fn context<'a>(app: &App, handler: u32, unit: Option<Box<Unit<'a>>>) -> Cx<'a> {
+    Cx { app: app.clone(), handler, events: Events::new(), unit }
+}

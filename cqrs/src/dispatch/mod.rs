@@ -1,0 +1,29 @@
+//! Calls: a message goes in, its handler runs in a unit of work, the result comes out.
+//!
+//! `send` is the future the caller holds, `full` the way of a call that needs more than its handler, `conclude` what
+//! follows a handler that succeeded, `detached` why a dropped caller loses nothing after the commit, `deadlock` how a
+//! call notices that it would wait for its own caller.
+
+mod conclude;
+pub(crate) mod deadlock;
+mod detached;
+mod error;
+mod flush;
+mod full;
+mod guard;
+mod handler;
+mod options;
+mod publish;
+mod send;
+
+pub(crate) use self::conclude::{Conclusion, conclude, records_and_after, run_plain_handler, undo};
+pub(crate) use self::detached::Detached;
+pub(crate) use self::error::Failure;
+pub use self::error::{DispatchError, DispatchErrorKind};
+pub(crate) use self::flush::{lane, records_of};
+pub(crate) use self::guard::Caught;
+pub(crate) use self::handler::{
+    Opening, abandon, begin_tx, call_event_handler, context as call_context, open_unit,
+};
+pub use self::publish::{Publish, Schedule};
+pub use self::send::Sending;

@@ -1,0 +1,183 @@
+//! What a handler raises, sends and schedules.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use super::raised::{Raised, StoredCommand, When};
+use crate::message::{Command, Event, Message, Stored, erased};
+
+/// The way out of a handler for everything but its answer: events, stored commands, timers.
+///
+/// What is raised takes effect when the unit of work commits, and not at all when it fails.
+///
+/// ```
+/// use cqrs::prelude::*;
+///
+/// #[derive(DomainEvent)]
+/// struct Counted(u32);
+///
+/// fn count(events: &mut Events) {
+///     events.raise(Counted(3));
+/// }
+///
+/// let mut events = Events::new();                       // a handler is an ordinary function: call it
+/// count(&mut events);
+/// assert_eq!(events.of::<Counted>()[0].0, 3);
+/// ```
+#[derive(Debug, Default)]
+pub struct Events {
+    own: Vec<Raised>,
+    /// Set for streams: the driver takes out what was raised while the handler still holds `&mut Events`.
+    shared: Option<Arc<Mutex<Vec<Raised>>>>,
+}
+
+impl Events {
+    /// Makes an empty list, for calling a handler as an ordinary function.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { own: Vec::new(), shared: None }
+    }
+
+    pub(crate) fn shared(list: Arc<Mutex<Vec<Raised>>>) -> Self {
+        Self { own: Vec::new(), shared: Some(list) }
+    }
+
+    /// Raises an event: a domain event for the handlers in this service, a notification event for the broker.
+    #[inline]
+    pub fn raise<E: Event>(&mut self, event: E) {
+        self.push(Raised::Event { spec: E::SPEC, value: erased(event) });
+    }
+
+    /// Sends a command: stored in this unit of work, run after its commit, at least once.
+    pub fn send<C: Command + Stored>(&mut self, command: C) {
+        self.push(Raised::Command(StoredCommand::new(command, None)));
+    }
+
+    /// Schedules a command: stored in this unit of work, due now unless the returned handle says otherwise.
+    ///
+    /// ```
+    /// # use cqrs::prelude::*;
+    /// # use cqrs::serde::{Serialize, Deserialize};
+    /// # #[derive(Command, Serialize, Deserialize)]
+    /// # #[serde(crate = "cqrs::serde")]
+    /// # struct Remind { order: u32 }
+    /// # let mut events = Events::new();
+    /// use std::time::Duration;
+    /// events.schedule(Remind { order: 7 }).after(Duration::from_secs(60)).key("remind-7");
+    /// ```
+    pub fn schedule<C: Command + Stored>(&mut self, command: C) -> Scheduled<'_> {
+        let at = self.push(Raised::Command(StoredCommand::new(command, Some(When::Now))));
+        Scheduled { events: self, at }
+    }
+
+    /// The events of type `E` raised so far, in order.
+    ///
+    /// Inside a streaming handler, events that already left with an item are gone from the list.
+    #[must_use]
+    pub fn of<E: Event>(&self) -> Vec<&E> {
+        self.own
+            .iter()
+            .filter_map(|raised| match raised {
+                Raised::Event { value, .. } => value.downcast_ref(),
+                Raised::Command(_) => None,
+            })
+            .collect()
+    }
+
+    /// The commands of type `C` sent or scheduled so far, in order.
+    #[must_use]
+    pub fn sent<C: Command>(&self) -> Vec<&C> {
+        self.own
+            .iter()
+            .filter_map(|raised| match raised {
+                Raised::Command(command) => command.value.downcast_ref(),
+                Raised::Event { .. } => None,
+            })
+            .collect()
+    }
+
+    /// Whether nothing was raised, sent or scheduled.
+    #[must_use]
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.own.is_empty() && self.shared.as_ref().is_none_or(|shared| lock(shared).is_empty())
+    }
+
+    pub(crate) fn raise_erased(&mut self, raised: Raised) {
+        self.push(raised);
+    }
+
+    fn push(&mut self, raised: Raised) -> usize {
+        if let Some(shared) = &self.shared {
+            let mut list = lock(shared);
+            list.push(raised);
+            list.len() - 1
+        } else {
+            self.own.push(raised);
+            self.own.len() - 1
+        }
+    }
+
+    pub(crate) fn take(&mut self) -> Vec<Raised> {
+        match &self.shared {
+            Some(shared) => std::mem::take(&mut *lock(shared)),
+            None => std::mem::take(&mut self.own),
+        }
+    }
+
+    fn change(&mut self, at: usize, change: impl FnOnce(&mut StoredCommand)) {
+        let apply = |raised: Option<&mut Raised>| {
+            if let Some(Raised::Command(command)) = raised {
+                change(command);
+            }
+        };
+        match &self.shared {
+            Some(shared) => apply(lock(shared).get_mut(at)),
+            None => apply(self.own.get_mut(at)),
+        }
+    }
+}
+
+fn lock(list: &Mutex<Vec<Raised>>) -> std::sync::MutexGuard<'_, Vec<Raised>> {
+    list.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl StoredCommand {
+    pub(crate) fn new<C: Message>(command: C, timer: Option<When>) -> Self {
+        Self { spec: C::SPEC, value: erased(command), timer, timer_key: None }
+    }
+}
+
+/// A command just scheduled; its methods say when, and under which key.
+pub struct Scheduled<'e> {
+    events: &'e mut Events,
+    at: usize,
+}
+
+impl Scheduled<'_> {
+    /// Due so long after the unit of work stores it.
+    pub fn after(self, delay: Duration) -> Self {
+        self.events.change(self.at, |command| command.timer = Some(When::After(delay)));
+        self
+    }
+
+    /// Due at a time.
+    pub fn at(self, time: SystemTime) -> Self {
+        self.events.change(self.at, |command| command.timer = Some(When::At(time)));
+        self
+    }
+
+    /// Gives the timer a key: scheduling the same command with the same key again moves this timer.
+    pub fn key(self, key: impl Into<String>) -> Self {
+        let key = key.into();
+        self.events.change(self.at, |command| command.timer_key = Some(key));
+        self
+    }
+}
+
+impl fmt::Debug for Scheduled<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scheduled").field("at", &self.at).finish_non_exhaustive()
+    }
+}

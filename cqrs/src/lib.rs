@@ -1,0 +1,59 @@
+//! Event-driven services from annotated functions.
+//!
+//! Data flows one way: `registry` (what the attributes left behind at link time) → `wiring` (one pass that checks it
+//! all) → `app` and `dispatch` (calls) → `unit` (one call's transaction and events) → `store` and `broker`.
+
+#[cfg(test)]
+extern crate self as cqrs;
+
+mod app;
+pub mod broker;
+mod clock;
+mod consumer;
+mod dispatch;
+mod error;
+mod event;
+mod inject;
+mod message;
+mod macros;
+mod middleware;
+pub mod prelude;
+mod registry;
+mod relay;
+mod retry;
+mod settings;
+pub mod store;
+mod stream;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod unit;
+mod wiring;
+mod worker;
+
+#[doc(hidden)]
+pub mod __private;
+
+pub use serde;
+pub use sqlx;
+
+pub use cqrs_macros::{
+    Command, DomainEvent, NotificationEvent, Query, command_handler, event_handler, middleware, provider,
+    query_handler,
+};
+
+pub use self::app::{App, Builder, Health, OutsideUnit};
+pub use self::broker::{Broker, Delivery};
+pub use self::dispatch::{DispatchError, DispatchErrorKind, Publish, Schedule, Sending};
+pub use self::error::{BoxError, Error};
+pub use self::event::{EventError, EventErrors, Events, Scheduled};
+pub use self::inject::Inject;
+pub use self::message::{
+    CodecError, Command, DomainEvent, Event, Handled, Message, MessageError, MessageKind, MessageSpec,
+    NotificationEvent, Query, SourceLocation, Stored, Streaming,
+};
+pub use self::middleware::{Call, CallKind, Next, Outcome};
+pub use self::settings::{Settings, SettingsError};
+pub use self::store::{Store, StoreError};
+pub use self::stream::{ItemStream, Items};
+pub use self::unit::{Begin, Meta, Tx};
+pub use self::wiring::{Place, Problem, ProblemKind, WiringError};

@@ -1,0 +1,105 @@
+//! Bytes of messages: JSON in and out, type-erased.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::BoxError;
+use crate::message::{Handled, Message};
+use crate::registry::{CallThunk, EventFuture};
+use crate::unit::Cx;
+
+/// A message value whose type only its [`MessageSpec`](super::MessageSpec) still knows.
+pub type Erased = Arc<dyn Any + Send + Sync>;
+
+/// Writes a message as JSON.
+pub type EncodeFn = fn(&(dyn Any + Send + Sync)) -> Result<Vec<u8>, CodecError>;
+/// Reads a message from JSON.
+pub type DecodeFn = fn(&[u8]) -> Result<Erased, CodecError>;
+/// Clones a message.
+pub type DuplicateFn = fn(&(dyn Any + Send + Sync)) -> Option<Erased>;
+/// Writes a message with its `Debug`.
+pub type DebugFn = fn(&(dyn Any + Send + Sync)) -> Option<String>;
+
+/// Reads a message's key.
+pub type KeyFn = fn(&(dyn Any + Send + Sync)) -> Option<String>;
+
+/// Runs the handler of a stored command: its `CallThunk`, the command, the context.
+pub type RunFn = for<'a> fn(&'static (dyn Any + Send + Sync), Erased, Cx<'a>) -> EventFuture<'a>;
+
+/// A message could not be turned into bytes, or bytes not into a message.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum CodecError {
+    /// The value could not be written.
+    #[error("cannot write `{message}` as JSON: {reason}")]
+    Encode {
+        /// The message's type.
+        message: &'static str,
+        /// What the serialiser said.
+        reason: String,
+    },
+    /// The bytes are not a value of this type.
+    #[error("cannot read `{message}` from JSON: {reason}")]
+    Decode {
+        /// The message's type.
+        message: &'static str,
+        /// What the deserialiser said.
+        reason: String,
+    },
+    /// The value is of another type than the codec's.
+    #[error("the value is not a `{message}`")]
+    WrongType {
+        /// The type the codec is for.
+        message: &'static str,
+    },
+}
+
+pub(crate) fn erased<M: Message>(message: M) -> Erased {
+    Arc::new(message)
+}
+
+pub(crate) fn encode<T: Any + Serialize>(value: &(dyn Any + Send + Sync)) -> Result<Vec<u8>, CodecError> {
+    let message = std::any::type_name::<T>();
+    let value = value.downcast_ref::<T>().ok_or(CodecError::WrongType { message })?;
+    serde_json::to_vec(value).map_err(|error| CodecError::Encode { message, reason: error.to_string() })
+}
+
+pub(crate) fn decode<T: Any + Send + Sync + DeserializeOwned>(bytes: &[u8]) -> Result<Erased, CodecError> {
+    match serde_json::from_slice::<T>(bytes) {
+        Ok(value) => Ok(Arc::new(value)),
+        Err(error) => Err(CodecError::Decode { message: std::any::type_name::<T>(), reason: error.to_string() }),
+    }
+}
+
+pub(crate) fn duplicate<T: Any + Send + Sync + Clone>(value: &(dyn Any + Send + Sync)) -> Option<Erased> {
+    value.downcast_ref::<T>().map(|value| Arc::new(value.clone()) as Erased)
+}
+
+pub(crate) fn debug<T: Any + std::fmt::Debug>(value: &(dyn Any + Send + Sync)) -> Option<String> {
+    value.downcast_ref::<T>().map(|value| format!("{value:?}"))
+}
+
+/// A handler's error, which need not be a `std::error::Error`, in words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct HandlerFailed(String);
+
+pub(crate) fn run<'a, M: Handled>(
+    thunk: &'static (dyn Any + Send + Sync),
+    message: Erased,
+    cx: Cx<'a>,
+) -> EventFuture<'a> {
+    let message = message.downcast::<M>().ok().and_then(Arc::into_inner);
+    let (Some(thunk), Some(message)) = (thunk.downcast_ref::<CallThunk<M>>(), message) else {
+        let error: BoxError = CodecError::WrongType { message: std::any::type_name::<M>() }.into();
+        return Box::pin(async move { (Err(error), cx) });
+    };
+    let call = (thunk.0)(message, cx);
+    Box::pin(async move {
+        let (result, cx) = call.await;
+        (result.map(drop).map_err(|error| HandlerFailed(error.to_string()).into()), cx)
+    })
+}

@@ -1,0 +1,132 @@
+//! The constants of a message type, as the derives write them down.
+
+use std::any::TypeId;
+use std::fmt;
+
+use super::codec::{DebugFn, DecodeFn, DuplicateFn, EncodeFn, KeyFn, RunFn};
+
+/// Which of the four derives a message carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MessageKind {
+    /// `#[derive(Command)]`.
+    Command,
+    /// `#[derive(Query)]`.
+    Query,
+    /// `#[derive(DomainEvent)]`.
+    DomainEvent,
+    /// `#[derive(NotificationEvent)]`.
+    NotificationEvent,
+}
+
+impl MessageKind {
+    /// The kind in words, as error texts and tables say it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Command => "command",
+            Self::Query => "query",
+            Self::DomainEvent => "domain event",
+            Self::NotificationEvent => "notification event",
+        }
+    }
+}
+
+impl fmt::Display for MessageKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A place in the user's source: where an item that the registry holds was written.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceLocation {
+    /// The module path, as `module_path!()` gives it.
+    pub module: &'static str,
+    /// The file, as `file!()` gives it.
+    pub file: &'static str,
+    /// The line, counted from 1.
+    pub line: u32,
+}
+
+impl SourceLocation {
+    /// The name of the crate the item was written in: the first segment of its module path.
+    pub fn crate_name(&self) -> &'static str {
+        self.module.split("::").next().unwrap_or(self.module)
+    }
+}
+
+impl fmt::Debug for SourceLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for SourceLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// How a message type is turned into bytes and back, as far as the type can.
+///
+/// A field is `None` where the type lacks the trait (`Serialize`, `DeserializeOwned`, `Clone`, `Debug`) or is generic.
+#[derive(Clone, Copy, Default)]
+pub struct Codec {
+    #[doc(hidden)]
+    pub encode: Option<EncodeFn>,
+    #[doc(hidden)]
+    pub decode: Option<DecodeFn>,
+    #[doc(hidden)]
+    pub duplicate: Option<DuplicateFn>,
+    #[doc(hidden)]
+    pub debug: Option<DebugFn>,
+    #[doc(hidden)]
+    pub run: Option<RunFn>,
+}
+
+impl Codec {
+    /// The codec of a type that can do nothing: what generic messages have.
+    pub const NONE: Self = Self { encode: None, decode: None, duplicate: None, debug: None, run: None };
+
+    /// Whether values can be both written and read back.
+    pub const fn is_stored(&self) -> bool {
+        self.encode.is_some() && self.decode.is_some()
+    }
+}
+
+impl fmt::Debug for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Codec")
+            .field("encode", &self.encode.is_some())
+            .field("decode", &self.decode.is_some())
+            .field("duplicate", &self.duplicate.is_some())
+            .field("debug", &self.debug.is_some())
+            .field("run", &self.run.is_some())
+            .finish()
+    }
+}
+
+/// The constants of a message type.
+#[derive(Debug, Clone, Copy)]
+pub struct MessageSpec {
+    /// Which derive the type carries.
+    pub kind: MessageKind,
+    /// Whether the handler yields items (`item = ..`).
+    pub streaming: bool,
+    /// The stored name: `name = ".."`, or the type's own.
+    pub name: &'static str,
+    /// The stored version: `version = ..`, or 1.
+    pub version: u32,
+    /// The topic a notification event is published to: `topic = ".."`, or its name.
+    pub topic: &'static str,
+    /// The type itself.
+    pub type_id: TypeId,
+    /// The type's full path, for error texts.
+    pub type_name: fn() -> &'static str,
+    /// Where the type was written.
+    pub location: SourceLocation,
+    /// Reads the key by which order is kept; `None` where the derive names no `key` field.
+    pub key: Option<KeyFn>,
+    /// How values become bytes and come back.
+    pub codec: Codec,
+}

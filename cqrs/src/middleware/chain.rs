@@ -1,0 +1,89 @@
+//! The middlewares around one call, outermost first.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::call::{Call, CallKind, MessageCell};
+use super::outcome::Outcome;
+use crate::BoxError;
+use crate::dispatch::{Caught, DispatchError, Failure};
+use crate::inject::{Resolved, Resolver};
+use crate::message::MessageSpec;
+use crate::registry::MiddlewareItem;
+use crate::store::driver::BoxFuture;
+use crate::unit::Meta;
+
+/// What the innermost `next.run()` runs: the call itself.
+pub(crate) trait Terminal: Send {
+    fn run(&mut self) -> BoxFuture<'_, Result<(), BoxError>>;
+}
+
+/// A middleware and its dependencies.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) item: MiddlewareItem,
+    pub(crate) slots: Box<[Resolved]>,
+}
+
+/// The middlewares of one kind of call.
+#[derive(Debug, Default)]
+pub(crate) struct Chain(Vec<Arc<Link>>);
+
+impl Chain {
+    pub(crate) fn new(links: Vec<Arc<Link>>) -> Self {
+        Self(links)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Runs the chain around a call.
+    pub(crate) async fn run(
+        &self,
+        kind: CallKind,
+        spec: &'static MessageSpec,
+        meta: &Arc<Meta>,
+        cell: &MessageCell,
+        terminal: &mut dyn Terminal,
+    ) -> Result<Outcome, Failure> {
+        let next = Next { links: &self.0, kind, spec, meta, cell, terminal };
+        let name = self.0.first().map_or("", |link| link.item.name);
+        Caught(Box::pin(next.run()))
+            .await
+            .map_err(|message| DispatchError::Panicked { handler: name, message })
+    }
+}
+
+/// The rest of a call, from the point of view of a middleware: [`run`](Self::run) it, or do not.
+pub struct Next<'a> {
+    links: &'a [Arc<Link>],
+    kind: CallKind,
+    spec: &'static MessageSpec,
+    meta: &'a Meta,
+    cell: &'a MessageCell,
+    terminal: &'a mut dyn Terminal,
+}
+
+impl Next<'_> {
+    /// Runs the rest of the call.
+    pub async fn run(self) -> Outcome {
+        let begun = Instant::now();
+        let outcome = match self.links.split_first() {
+            Some((first, links)) => {
+                let call = Call::new(self.kind, self.spec, self.meta, self.cell);
+                let resolver = Resolver::new(&first.slots, Some(self.meta));
+                (first.item.thunk)(call, Next { links, ..self }, resolver).await
+            }
+            None => Outcome::of(self.terminal.run().await),
+        };
+        outcome.after(begun.elapsed())
+    }
+}
+
+impl fmt::Debug for Next<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Next").field("middlewares", &self.links.len()).finish_non_exhaustive()
+    }
+}

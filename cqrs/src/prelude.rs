@@ -1,0 +1,11 @@
+//! What a service's files begin with: `use cqrs::prelude::*;`.
+//!
+//! Brings neither serde nor sqlx, and shadows no name of std's prelude.
+
+pub use crate::{
+    App, Begin, Broker, Call, DispatchError, Events, Inject, Items, Meta, Next, Outcome, Settings, Store, Tx,
+};
+pub use cqrs_macros::{
+    Command, DomainEvent, NotificationEvent, Query, command_handler, event_handler, middleware, provider,
+    query_handler,
+};

@@ -1,0 +1,307 @@
+//! The items themselves, and the one order in which everything discovered is looked at.
+
+use std::any::{Any, TypeId};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use crate::BoxError;
+use crate::inject::{Resolved, Resolver};
+use crate::message::{Erased, Handled, MessageSpec, SourceLocation};
+use crate::middleware::{Call, Next, Outcome};
+use crate::registry::Need;
+use crate::unit::Cx;
+
+/// The future of a command or query handler: its result, and the call's context handed back.
+pub type CallFuture<'a, M> =
+    Pin<Box<dyn Future<Output = (Result<<M as Handled>::Response, <M as Handled>::Error>, Cx<'a>)> + Send + 'a>>;
+/// The future of an event handler.
+pub type EventFuture<'a> = Pin<Box<dyn Future<Output = (Result<(), BoxError>, Cx<'a>)> + Send + 'a>>;
+/// The future of a provider.
+pub type ProviderFuture<'a> = Pin<Box<dyn Future<Output = Result<Resolved, BoxError>> + Send + 'a>>;
+/// The future of a middleware.
+pub type MiddlewareFuture<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
+
+/// Calls a command or query handler.
+pub type CallThunk<M> = TypedThunk<M, <M as Handled>::Response, <M as Handled>::Error>;
+/// A [`CallThunk`] without bounds: a parameter that is no message is then blamed once, where it is written.
+pub struct TypedThunk<M, R, E>(
+    #[doc(hidden)] pub for<'a> fn(M, Cx<'a>) -> Pin<Box<dyn Future<Output = (Result<R, E>, Cx<'a>)> + Send + 'a>>,
+);
+/// Calls an event handler.
+pub type EventThunk = for<'a> fn(Erased, Cx<'a>) -> EventFuture<'a>;
+/// Calls a provider.
+pub type ProviderThunk = for<'a> fn(Resolver<'a>) -> ProviderFuture<'a>;
+/// Calls a middleware.
+pub type MiddlewareThunk = for<'a> fn(Call<'a>, Next<'a>, Resolver<'a>) -> MiddlewareFuture<'a>;
+
+impl<M, R, E> fmt::Debug for TypedThunk<M, R, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CallThunk")
+    }
+}
+
+/// How an event handler runs.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum EventMode {
+    /// After the commit, in this process, at most once.
+    Plain,
+    /// Inside the unit of work that raised the event.
+    Inline,
+    /// Stored with the unit of work, then run at least once.
+    Durable(RetryOptions),
+    /// Consumed from the event's topic.
+    Group(GroupOptions),
+}
+
+/// What a retry policy of an attribute says; what it leaves out comes from the settings.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct RetryOptions {
+    /// How many calls in all, the first included.
+    pub max: Option<u32>,
+    /// The pause before the second call.
+    pub first: Option<Duration>,
+    /// By how much each pause grows.
+    pub factor: Option<f64>,
+    /// The longest pause.
+    pub ceiling: Option<Duration>,
+}
+
+impl RetryOptions {
+    /// Every value left to the settings.
+    pub const NONE: Self = Self { max: None, first: None, factor: None, ceiling: None };
+
+    /// A policy as an attribute wrote it.
+    pub const fn new(
+        max: Option<u32>,
+        first: Option<Duration>,
+        factor: Option<f64>,
+        ceiling: Option<Duration>,
+    ) -> Self {
+        Self { max, first, factor, ceiling }
+    }
+}
+
+/// What `#[event_handler(group = "..")]` says; what it leaves out comes from the settings or the event.
+#[derive(Debug, Clone, Copy)]
+pub struct GroupOptions {
+    /// The consumer group.
+    pub group: &'static str,
+    /// The topic, where it is not the event's own.
+    pub topic: Option<&'static str>,
+    /// How many messages at once.
+    pub concurrency: Option<u32>,
+    /// The retry policy.
+    pub retry: RetryOptions,
+    /// What a dead message does to the later ones of its key.
+    pub on_dead: Option<OnDead>,
+    /// What happens to a name no handler of the group takes.
+    pub unknown: Option<OnUnknown>,
+}
+
+/// What a dead message does to the later ones of its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnDead {
+    /// It holds them back until it is replayed or discarded.
+    Park,
+    /// They pass it.
+    Skip,
+}
+
+/// What happens to a message whose name no handler of the group takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnUnknown {
+    /// It is skipped and counted.
+    Skip,
+    /// It is kept as a dead letter.
+    Dead,
+}
+
+/// Which attribute a handler carries.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum HandlerKind {
+    /// `#[command_handler]`.
+    Command,
+    /// `#[query_handler]`.
+    Query,
+    /// `#[event_handler]`.
+    Event(EventMode),
+}
+
+/// The thunk of a handler, as erased as its kind allows.
+#[derive(Clone, Copy)]
+pub(crate) enum Thunk {
+    /// A `CallThunk<M>`.
+    Call(&'static (dyn Any + Send + Sync)),
+    /// An event's.
+    Event(EventThunk),
+}
+
+/// A handler, as its attribute registered it.
+#[derive(Clone, Copy)]
+pub struct HandlerItem {
+    pub(crate) kind: HandlerKind,
+    pub(crate) name: &'static str,
+    pub(crate) location: SourceLocation,
+    pub(crate) order: i32,
+    pub(crate) message: &'static MessageSpec,
+    /// Whether the handler takes the message by value, so that nobody else can keep looking at it.
+    pub(crate) by_value: bool,
+    pub(crate) needs: &'static [Need],
+    pub(crate) thunk: Thunk,
+}
+
+impl HandlerItem {
+    /// A command or query handler.
+    pub const fn call<M: Handled>(
+        kind: HandlerKind,
+        name: &'static str,
+        location: SourceLocation,
+        by_value: bool,
+        needs: &'static [Need],
+        thunk: &'static CallThunk<M>,
+    ) -> Self {
+        Self { kind, name, location, order: 0, message: M::SPEC, by_value, needs, thunk: Thunk::Call(thunk) }
+    }
+
+    /// An event handler.
+    pub const fn event(
+        mode: EventMode,
+        name: &'static str,
+        location: SourceLocation,
+        order: i32,
+        message: &'static MessageSpec,
+        needs: &'static [Need],
+        thunk: EventThunk,
+    ) -> Self {
+        let kind = HandlerKind::Event(mode);
+        Self { kind, name, location, order, message, by_value: false, needs, thunk: Thunk::Event(thunk) }
+    }
+
+    /// The handler's path: module and function name.
+    pub(crate) fn path(&self) -> String {
+        format!("{}::{}", self.location.module, self.name)
+    }
+}
+
+impl fmt::Debug for HandlerItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HandlerItem")
+            .field("kind", &self.kind)
+            .field("name", &self.name)
+            .field("location", &self.location)
+            .field("message", &self.message.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which life a provided value has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProviderScope {
+    /// One per app.
+    App,
+    /// One per unit of work.
+    Message,
+}
+
+/// A provider, as `#[provider]` registered it.
+#[derive(Debug, Clone, Copy)]
+pub struct ProviderItem {
+    pub(crate) name: &'static str,
+    pub(crate) location: SourceLocation,
+    pub(crate) scope: ProviderScope,
+    pub(crate) needs: &'static [Need],
+    /// Type id of `Inject<T>` and path of `T`.
+    pub(crate) provides: fn() -> (TypeId, &'static str),
+    pub(crate) thunk: ProviderThunk,
+}
+
+impl ProviderItem {
+    /// A provider.
+    pub const fn new(
+        scope: ProviderScope,
+        name: &'static str,
+        location: SourceLocation,
+        needs: &'static [Need],
+        provides: fn() -> (TypeId, &'static str),
+        thunk: ProviderThunk,
+    ) -> Self {
+        Self { name, location, scope, needs, provides, thunk }
+    }
+}
+
+/// The kinds of call a middleware applies to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "one flag per word that `kinds = [..]` accepts")]
+pub struct MiddlewareKinds {
+    /// `command`.
+    pub command: bool,
+    /// `query`.
+    pub query: bool,
+    /// `stream`.
+    pub stream: bool,
+    /// `event`.
+    pub event: bool,
+    /// `step`.
+    pub step: bool,
+}
+
+impl MiddlewareKinds {
+    /// Every kind: what `#[middleware]` without `kinds` means.
+    pub const ALL: Self = Self { command: true, query: true, stream: true, event: true, step: true };
+    /// No kind: the start of a list.
+    pub const NONE: Self = Self { command: false, query: false, stream: false, event: false, step: false };
+}
+
+/// A middleware, as `#[middleware]` registered it.
+#[derive(Debug, Clone, Copy)]
+pub struct MiddlewareItem {
+    pub(crate) name: &'static str,
+    pub(crate) location: SourceLocation,
+    pub(crate) order: i32,
+    pub(crate) kinds: MiddlewareKinds,
+    pub(crate) needs: &'static [Need],
+    pub(crate) thunk: MiddlewareThunk,
+}
+
+impl MiddlewareItem {
+    /// A middleware.
+    pub const fn new(
+        name: &'static str,
+        location: SourceLocation,
+        order: i32,
+        kinds: MiddlewareKinds,
+        needs: &'static [Need],
+        thunk: MiddlewareThunk,
+    ) -> Self {
+        Self { name, location, order, kinds, needs, thunk }
+    }
+}
+
+/// A message type, as its derive registered it; generic types register nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct MessageItem(pub(crate) &'static MessageSpec);
+
+impl MessageItem {
+    /// A message type.
+    pub const fn new(spec: &'static MessageSpec) -> Self {
+        Self(spec)
+    }
+}
+
+inventory::collect!(HandlerItem);
+inventory::collect!(ProviderItem);
+inventory::collect!(MiddlewareItem);
+inventory::collect!(MessageItem);
+
+/// The key of the one order in which everything discovered is looked at: `order`, then module path, then line.
+pub(crate) fn by_order(order: i32, location: &SourceLocation, name: &'static str) -> impl Ord + use<> {
+    (order, location.module, location.line, name)
+}

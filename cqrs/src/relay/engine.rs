@@ -1,0 +1,332 @@
+//! The loop: claim, publish in the background, settle, renew; and the way out.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Instant;
+
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::Relay;
+use super::judge::{self, Row, Shipment};
+use super::ledger::Ledger;
+use super::pace::Pace;
+use crate::broker::{BrokerError, BrokerErrorKind};
+use crate::retry;
+use crate::store::driver::ClaimRequest;
+use crate::store::{OutboxOutcome, StoreError};
+
+/// What one call to the broker ended with.
+type Landing = Result<(Id, Vec<Result<(), BrokerError>>), JoinError>;
+
+/// How often rows are handed back on the way out before the leases are left to run out.
+const HAND_BACK_ATTEMPTS: u32 = 3;
+
+struct Flight {
+    rows: Vec<Row>,
+    abort: AbortHandle,
+}
+
+pub(super) struct Engine {
+    relay: Relay,
+    owner: String,
+    pace: Pace,
+    ledger: Ledger,
+    calls: JoinSet<Vec<Result<(), BrokerError>>>,
+    flights: HashMap<Id, Flight>,
+    renew_at: Instant,
+    settle_at: Instant,
+    settle_failures: u32,
+    stopping: bool,
+}
+
+impl Engine {
+    pub(super) fn new(relay: Relay) -> Self {
+        let now = Instant::now();
+        Self {
+            owner: format!("{}/relay", relay.owner),
+            pace: Pace::new(&relay.settings, now),
+            relay,
+            ledger: Ledger::default(),
+            calls: JoinSet::new(),
+            flights: HashMap::new(),
+            renew_at: now,
+            settle_at: now,
+            settle_failures: 0,
+            stopping: false,
+        }
+    }
+
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            self.renew_if_due().await;
+            self.settle_if_due().await;
+            self.claim_if_due().await;
+            self.wait(&stop).await;
+        }
+        self.drain().await;
+        self.hand_back().await;
+    }
+
+    /// Whether there is room for a whole batch. Claiming whatever little room there is would mean many small claims.
+    fn has_room(&self) -> bool {
+        let settings = &self.relay.settings;
+        self.ledger.len() + settings.batch <= settings.batch * settings.in_flight.max(1)
+    }
+
+    async fn claim_if_due(&mut self) {
+        if Instant::now() < self.pace.next() || !self.has_room() || self.settle_failures > 0 {
+            return;
+        }
+        let asked = self.pace.ask(self.relay.settings.batch);
+        let now = self.relay.clock.now();
+        let lease_until = now + self.relay.settings.lease;
+        let request = ClaimRequest { owner: &self.owner, now, lease_until, limit: asked };
+        match self.relay.store.claim_outbox(request).await {
+            Err(error) => self.store_failed("claim outbox rows", &error),
+            Ok(rows) => {
+                let busy = self.ledger.len() > 0;
+                self.pace.claimed(Instant::now(), asked, rows.len(), busy);
+                if !busy {
+                    self.renew_at = Instant::now() + self.relay.settings.lease / 3;
+                }
+                self.ledger.hold(rows.iter().map(|row| row.claim));
+                let plan = judge::plan(rows, now, self.relay.settings.payload_limit);
+                for (claim, outcome) in plan.ended {
+                    if let OutboxOutcome::Dead { error } = &outcome {
+                        tracing::error!(seq = claim.seq, %error, "an event cannot be published: it is a dead letter");
+                    }
+                    self.ledger.ended(claim, outcome);
+                }
+                plan.shipments.into_iter().for_each(|shipment| self.ship(shipment));
+                self.consult_due().await;
+            }
+        }
+    }
+
+    /// Asks the store what is due next, once the relay has been idle for a while: another instance's retry may be due
+    /// before the next poll.
+    async fn consult_due(&mut self) {
+        if !self.pace.is_idle() {
+            return;
+        }
+        if let Ok(Some(due)) = self.relay.store.next_due().await {
+            let pause = due.duration_since(self.relay.clock.now()).unwrap_or_default();
+            if pause < self.relay.settings.poll_ceiling {
+                self.pace.due_in(Instant::now(), pause);
+            }
+        }
+    }
+
+    fn ship(&mut self, shipment: Shipment) {
+        let broker = self.relay.broker.clone();
+        let abort = self.calls.spawn(async move { broker.publish(shipment.batch).await });
+        self.flights.insert(abort.id(), Flight { rows: shipment.rows, abort });
+    }
+
+    /// Waits until there is something to do.
+    async fn wait(&mut self, stop: &CancellationToken) {
+        let until = self.next_turn();
+        let clock = &self.relay.clock;
+        let pause = until.saturating_duration_since(Instant::now());
+        tokio::select! {
+            () = stop.cancelled() => {}
+            Some(landing) = self.calls.join_next_with_id() => self.land(landing),
+            () = self.relay.wake.notified() => self.pace.woken(Instant::now()),
+            () = clock.sleep_until(clock.now() + pause) => {
+                let now = Instant::now();
+                // Timers are a little early or late; a clock that somebody moves ends the wait long before.
+                if now + pause.min(self.relay.settings.poll_first) / 2 < until {
+                    self.pace.moved(now);
+                    self.renew_at = now;
+                }
+            }
+        }
+    }
+
+    /// When the loop has something to do even if nothing happens.
+    fn next_turn(&self) -> Instant {
+        let renew = (self.ledger.len() > 0).then_some(self.renew_at);
+        let settle = (!self.ledger.unsettled().is_empty()).then_some(self.settle_at);
+        let claim = (self.has_room() && self.settle_failures == 0).then(|| self.pace.next());
+        let turns = [renew, settle, claim].into_iter().flatten();
+        turns.min().unwrap_or_else(|| Instant::now() + self.relay.settings.poll_ceiling)
+    }
+
+    /// Takes what has ended: this call, and every other that has, so that they are settled together.
+    fn land(&mut self, landing: Landing) {
+        let mut landing = Some(landing);
+        while let Some(ended) = landing {
+            match ended {
+                Ok((id, results)) => self.ended(id, results),
+                // An aborted call's rows were lost or are being handed back.
+                Err(error) if error.is_cancelled() => drop(self.flights.remove(&error.id())),
+                Err(error) => self.ended(error.id(), Vec::new()),
+            }
+            landing = self.calls.try_join_next_with_id();
+        }
+    }
+
+    fn ended(&mut self, id: Id, results: Vec<Result<(), BrokerError>>) {
+        let Some(flight) = self.flights.remove(&id) else { return };
+        let mut results = results.into_iter();
+        for row in flight.rows {
+            let no_answer = || Err(BrokerError::new(BrokerErrorKind::Unavailable, "publishing gave no answer or panicked"));
+            let result = results.next().unwrap_or_else(no_answer);
+            self.note(&result);
+            let closed = result.as_ref().is_err_and(|error| error.kind() == BrokerErrorKind::Closed);
+            if self.stopping && closed {
+                // Still held, so it is handed back as if it had not been attempted.
+                continue;
+            }
+            let now = self.relay.clock.now();
+            let outcome = judge::outcome(row, result, now, &self.relay.settings, retry::random());
+            self.ledger.ended(row.claim, outcome);
+        }
+    }
+
+    /// Lets the pace know how the broker is, and whoever reads the log.
+    fn note(&mut self, result: &Result<(), BrokerError>) {
+        match result {
+            Ok(()) => {
+                if self.pace.heard() {
+                    tracing::info!(broker = self.relay.broker.name(), "the broker takes events again");
+                }
+            }
+            Err(error) if error.kind() == BrokerErrorKind::Refused => {
+                tracing::error!(error = judge::explain(error), "the broker refuses an event: it is a dead letter");
+                self.pace.heard();
+            }
+            Err(error) => {
+                if let Some(pause) = self.pace.failed(Instant::now(), retry::random()) {
+                    let broker = self.relay.broker.name();
+                    tracing::warn!(broker, ?pause, error = judge::explain(error), "the broker takes no events");
+                }
+            }
+        }
+    }
+
+    async fn settle_if_due(&mut self) {
+        if self.ledger.unsettled().is_empty() || Instant::now() < self.settle_at {
+            return;
+        }
+        let outcomes = self.ledger.unsettled().to_vec();
+        let count = outcomes.len();
+        let mut result = self.relay.store.settle_outbox(outcomes).await;
+        if result.as_ref().is_err_and(|error| !error.is_retryable()) && count > 1 {
+            result = self.settle_one_by_one().await;
+        }
+        match result {
+            Ok(settled) => {
+                if settled < count as u64 {
+                    tracing::warn!(lost = count as u64 - settled, "claims of published events had run out");
+                }
+                self.ledger.settled();
+                self.settle_failures = 0;
+                self.pace.settled(Instant::now(), self.ledger.len() > 0);
+            }
+            Err(error) => {
+                self.settle_failures = self.settle_failures.saturating_add(1);
+                let pause = self.relay.settings.retry.pause(self.settle_failures, retry::random());
+                self.settle_at = Instant::now() + pause;
+                tracing::warn!(error = judge::explain(&error), ?pause, "published events cannot be settled yet");
+            }
+        }
+    }
+
+    /// Settles each row by itself, so that the one the store cannot take holds up no other.
+    async fn settle_one_by_one(&mut self) -> Result<u64, StoreError> {
+        let (mut settled, mut failed) = (0, None);
+        for (claim, outcome) in self.ledger.unsettled().to_vec() {
+            match self.relay.store.settle_outbox(vec![(claim, outcome)]).await {
+                Ok(count) => {
+                    settled += count;
+                    self.ledger.settled_one(claim);
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(settled), Err)
+    }
+
+    async fn renew_if_due(&mut self) {
+        if self.ledger.len() == 0 || Instant::now() < self.renew_at {
+            return;
+        }
+        let lease = self.relay.settings.lease;
+        let asked = self.ledger.claims();
+        match self.relay.store.renew_outbox(asked.clone(), self.relay.clock.now() + lease).await {
+            Err(error) => {
+                self.renew_at = Instant::now() + lease / 6;
+                tracing::warn!(error = judge::explain(&error), "claims of outbox rows cannot be renewed");
+            }
+            Ok(kept) => {
+                self.renew_at = Instant::now() + lease / 3;
+                let lost = self.ledger.renewed(&asked, &kept);
+                if lost > 0 {
+                    tracing::warn!(lost, "claims of outbox rows ran out before the broker confirmed them");
+                    self.abort_lost();
+                }
+            }
+        }
+    }
+
+    /// Stops waiting for what is somebody else's now.
+    fn abort_lost(&self) {
+        let lost = |flight: &&Flight| !flight.rows.iter().any(|row| self.ledger.holds(row.claim));
+        self.flights.values().filter(lost).for_each(|flight| flight.abort.abort());
+    }
+
+    fn store_failed(&mut self, what: &str, error: &StoreError) {
+        let pause = self.pace.failed(Instant::now(), retry::random());
+        tracing::warn!(error = judge::explain(error), ?pause, "the store cannot {what}");
+    }
+
+    /// Waits for what is in flight, at most for the shutdown timeout.
+    async fn drain(&mut self) {
+        self.stopping = true;
+        let deadline = Instant::now() + self.relay.settings.shutdown_timeout;
+        while Instant::now() < deadline {
+            self.renew_if_due().await;
+            self.settle_if_due().await;
+            if self.flights.is_empty() && self.ledger.unsettled().is_empty() {
+                break;
+            }
+            let settle = (!self.ledger.unsettled().is_empty()).then_some(self.settle_at);
+            let renew = (self.ledger.len() > 0).then_some(self.renew_at);
+            let until = settle.into_iter().chain(renew).fold(deadline, Instant::min);
+            tokio::select! {
+                Some(landing) = self.calls.join_next_with_id() => self.land(landing),
+                () = tokio::time::sleep_until(until.into()) => {}
+            }
+        }
+        self.calls.abort_all();
+        while let Some(landing) = self.calls.join_next_with_id().await {
+            self.land(landing);
+        }
+    }
+
+    /// Settles what has ended in time, and hands back the rest as if it had not been attempted.
+    async fn hand_back(&mut self) {
+        for attempt in 1..=HAND_BACK_ATTEMPTS {
+            self.settle_at = Instant::now();
+            self.settle_if_due().await;
+            if self.ledger.len() == 0 {
+                return;
+            }
+            if self.ledger.unsettled().is_empty() || attempt == HAND_BACK_ATTEMPTS {
+                match self.relay.store.release(&self.owner).await {
+                    Ok(()) => return,
+                    Err(error) => tracing::warn!(error = judge::explain(&error), "outbox rows cannot be handed back"),
+                }
+            }
+            tokio::time::sleep(self.relay.settings.retry.pause(attempt, retry::random())).await;
+        }
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("ledger", &self.ledger).field("pace", &self.pace).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,184 @@
+//! What becomes of a claimed row: how rows travel together, and what the broker's answer means. Pure.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::SystemTime;
+
+use super::RelaySettings;
+use crate::broker::driver::Outgoing;
+use crate::broker::{BrokerError, BrokerErrorKind, Delivery};
+use crate::store::{Claim, ClaimedOutbox, OutboxOutcome};
+
+/// Rows that are published with one call: those of one key, in order; a row without key travels alone. So a message that
+/// the broker takes long to confirm holds up its own key and nothing else.
+#[derive(Debug, Default)]
+pub(super) struct Shipment {
+    pub(super) rows: Vec<Row>,
+    pub(super) batch: Vec<Outgoing>,
+}
+
+/// What is remembered of a row while it is being published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) claim: Claim,
+    /// How many attempts were made before.
+    pub(super) attempts: u32,
+}
+
+/// What to do with claimed rows.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) shipments: Vec<Shipment>,
+    /// Rows that are not even tried.
+    pub(super) ended: Vec<(Claim, OutboxOutcome)>,
+}
+
+/// Plans what to do with claimed rows, which are in the order of the outbox.
+pub(super) fn plan(rows: Vec<ClaimedOutbox>, now: SystemTime, payload_limit: usize) -> Plan {
+    let mut plan = Plan::default();
+    let mut lanes: BTreeMap<(String, String), usize> = BTreeMap::new();
+    let mut held = HashSet::new();
+    for ClaimedOutbox { claim, attempts, record } in rows {
+        let lane = record.key.clone().map(|key| (record.topic.clone(), key));
+        if lane.as_ref().is_some_and(|lane| held.contains(lane)) {
+            let error = "an earlier message of its key is a dead letter".to_owned();
+            plan.ended.push((claim, OutboxOutcome::Retry { due: now, error }));
+            continue;
+        }
+        if record.payload.len() > payload_limit {
+            let error = format!(
+                "the payload has {} bytes, more than `payload_limit` allows ({payload_limit})",
+                record.payload.len()
+            );
+            plan.ended.push((claim, OutboxOutcome::Dead { error }));
+            held.extend(lane);
+            continue;
+        }
+        let at = match lane {
+            Some(lane) => *lanes.entry(lane).or_insert(plan.shipments.len()),
+            None => plan.shipments.len(),
+        };
+        if at == plan.shipments.len() {
+            plan.shipments.push(Shipment::default());
+        }
+        let delivery =
+            Delivery { topic: record.topic, key: record.key, headers: record.headers, payload: record.payload };
+        plan.shipments[at].rows.push(Row { claim, attempts });
+        plan.shipments[at].batch.push(Outgoing { id: record.id, delivery });
+    }
+    plan
+}
+
+/// What the broker's answer about a row means.
+pub(super) fn outcome(
+    row: Row,
+    result: Result<(), BrokerError>,
+    now: SystemTime,
+    settings: &RelaySettings,
+    random: f64,
+) -> OutboxOutcome {
+    match result {
+        Ok(()) => OutboxOutcome::Published,
+        Err(error) if error.kind() == BrokerErrorKind::Refused => OutboxOutcome::Dead { error: explain(&error) },
+        Err(error) => {
+            let pause = settings.retry.pause(row.attempts.saturating_add(1), random);
+            OutboxOutcome::Retry { due: now + pause, error: explain(&error) }
+        }
+    }
+}
+
+/// An error with what caused it, in one line.
+pub(super) fn explain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::{Duration, SystemTime};
+
+    use uuid::Uuid;
+
+    use super::{Row, outcome, plan};
+    use crate::broker::{BrokerError, BrokerErrorKind};
+    use crate::relay::RelaySettings;
+    use crate::store::{Claim, ClaimedOutbox, OutboxOutcome, OutboxRecord};
+
+    const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+    fn row(seq: i64, topic: &str, key: Option<&str>, size: usize) -> ClaimedOutbox {
+        let record = OutboxRecord {
+            id: Uuid::now_v7(),
+            name: "e".into(),
+            version: 1,
+            topic: topic.into(),
+            key: key.map(Into::into),
+            payload: vec![0; size],
+            headers: BTreeMap::new(),
+            raised_at: NOW,
+        };
+        ClaimedOutbox { claim: Claim { seq, fence: 1 }, attempts: 0, record }
+    }
+
+    #[test]
+    fn rows_of_a_key_travel_together_in_order_the_others_alone() {
+        let rows = vec![
+            row(1, "t", Some("a"), 1),
+            row(2, "t", None, 1),
+            row(3, "u", Some("a"), 1),
+            row(4, "t", Some("a"), 1),
+            row(5, "t", None, 1),
+        ];
+        let plan = plan(rows, NOW, 10);
+        let seqs: Vec<Vec<_>> =
+            plan.shipments.iter().map(|shipment| shipment.rows.iter().map(|row| row.claim.seq).collect()).collect();
+        assert_eq!(seqs, [vec![1, 4], vec![2], vec![3], vec![5]]);
+        assert!(plan.ended.is_empty());
+    }
+
+    #[test]
+    fn a_row_over_the_limit_is_dead_and_holds_the_later_ones_of_its_key() {
+        let rows = vec![
+            row(1, "t", Some("a"), 10),
+            row(2, "t", Some("a"), 11),
+            row(3, "t", Some("a"), 1),
+            row(4, "t", Some("b"), 1),
+            row(5, "t", None, 11),
+            row(6, "t", None, 1),
+        ];
+        let plan = plan(rows, NOW, 10);
+        let seqs: Vec<_> = plan.shipments.iter().flat_map(|shipment| &shipment.rows).map(|row| row.claim.seq).collect();
+        assert_eq!(seqs, [1, 4, 6]);
+        let ended: Vec<_> = plan.ended.iter().map(|(claim, outcome)| (claim.seq, outcome)).collect();
+        assert!(matches!(
+            ended[..],
+            [
+                (2, OutboxOutcome::Dead { .. }),
+                (3, OutboxOutcome::Retry { due: NOW, .. }),
+                (5, OutboxOutcome::Dead { .. })
+            ]
+        ));
+    }
+
+    #[test]
+    fn only_a_refusal_is_final() {
+        let settings = RelaySettings::default();
+        let judge = |attempts, kind| {
+            let row = Row { claim: Claim { seq: 1, fence: 1 }, attempts };
+            outcome(row, Err(BrokerError::new(kind, "no").with_source("because")), NOW, &settings, 1.0)
+        };
+        let retry =
+            |millis| OutboxOutcome::Retry { due: NOW + Duration::from_millis(millis), error: "no: because".into() };
+        assert_eq!(judge(0, BrokerErrorKind::Refused), OutboxOutcome::Dead { error: "no: because".into() });
+        assert_eq!(judge(0, BrokerErrorKind::Unavailable), retry(100));
+        assert_eq!(judge(3, BrokerErrorKind::Unavailable), retry(800));
+        assert_eq!(judge(u32::MAX, BrokerErrorKind::Configuration), retry(5000));
+        assert_eq!(judge(0, BrokerErrorKind::Closed), retry(100));
+    }
+}

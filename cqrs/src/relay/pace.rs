@@ -1,0 +1,242 @@
+//! When the relay claims next. Pure: time and chance are arguments.
+//!
+//! Woken, it claims at once. Otherwise it polls: after a full claim at once, after a partial one soon, after each empty
+//! one twice as late as before, up to the ceiling. While the broker or the store fails, claims are barred, each time for
+//! longer, and the first ones afterwards are small: a whole outbox must not use up its attempts on a broker that is down.
+
+use std::time::{Duration, Instant};
+
+use super::RelaySettings;
+use crate::retry::RetryPolicy;
+
+/// How many rows a claim asks for while the broker has not been heard of since a failure.
+const PROBE: usize = 10;
+
+/// What the store says is due next may belong to the workers, who share its answer: trusted, but not more often than this.
+const LEAST_PAUSE: Duration = Duration::from_millis(500);
+
+#[derive(Debug)]
+pub(super) struct Pace {
+    first: Duration,
+    ceiling: Duration,
+    retry: RetryPolicy,
+    pause: Duration,
+    next: Instant,
+    barred_until: Option<Instant>,
+    failures: u32,
+    /// Whether the broker took something since the last claim.
+    heard: bool,
+    /// Whether somebody woke the relay since the last claim.
+    woken: bool,
+    /// Whether a claim that was asked for found rows of other keys only, perhaps because theirs were in flight.
+    echo: bool,
+}
+
+impl Pace {
+    pub(super) fn new(settings: &RelaySettings, now: Instant) -> Self {
+        Self {
+            first: settings.poll_first,
+            ceiling: settings.poll_ceiling.max(settings.poll_first),
+            retry: settings.retry,
+            pause: settings.poll_first,
+            next: now,
+            barred_until: None,
+            failures: 0,
+            heard: false,
+            woken: false,
+            echo: false,
+        }
+    }
+
+    /// When the next claim is due.
+    pub(super) fn next(&self) -> Instant {
+        self.barred_until.map_or(self.next, |bar| bar.max(self.next))
+    }
+
+    /// How many rows the next claim asks for, and notes that it is being made.
+    pub(super) fn ask(&mut self, batch: usize) -> usize {
+        self.heard = false;
+        if self.failures == 0 { batch } else { batch.min(PROBE) }
+    }
+
+    /// A claim asked for rows and got some; `busy` says whether others were in flight before.
+    pub(super) fn claimed(&mut self, now: Instant, asked: usize, got: usize, busy: bool) {
+        self.echo |= self.woken && busy;
+        self.woken = false;
+        if got == 0 {
+            self.next = now + self.pause;
+            self.pause = (self.pause * 2).min(self.ceiling);
+            return;
+        }
+        self.pause = self.first;
+        self.next = if got < asked { now + self.pause } else { now };
+    }
+
+    /// Somebody committed rows.
+    pub(super) fn woken(&mut self, now: Instant) {
+        self.woken = true;
+        self.next = self.next.min(now);
+    }
+
+    /// The app's clock was moved: nothing that was planned still holds.
+    pub(super) fn moved(&mut self, now: Instant) {
+        self.barred_until = None;
+        self.pause = self.first;
+        self.next = now;
+    }
+
+    /// Rows were settled, so the next ones of their keys are free; `busy` says whether others are still in flight.
+    pub(super) fn settled(&mut self, now: Instant, busy: bool) {
+        self.pause = self.first;
+        self.next = self.next.min(if self.echo { now } else { now + self.pause });
+        self.echo &= busy;
+    }
+
+    /// Whether the relay has been idle for so long that it is worth asking the store what is due next.
+    pub(super) fn is_idle(&self) -> bool {
+        self.pause >= self.ceiling && self.failures == 0
+    }
+
+    /// The store says that something is due in a while.
+    pub(super) fn due_in(&mut self, now: Instant, pause: Duration) {
+        self.next = self.next.min(now + pause.max(LEAST_PAUSE));
+    }
+
+    /// The broker took something. Whether it is back from a failure.
+    pub(super) fn heard(&mut self) -> bool {
+        self.heard = true;
+        self.barred_until = None;
+        std::mem::take(&mut self.failures) > 0
+    }
+
+    /// The broker or the store failed. The pause, where this begins or prolongs an outage: not where the broker took
+    /// something else since the last claim, nor where claims are barred already.
+    pub(super) fn failed(&mut self, now: Instant, random: f64) -> Option<Duration> {
+        if self.heard || self.barred_until.is_some_and(|bar| now < bar) {
+            return None;
+        }
+        self.failures = self.failures.saturating_add(1);
+        let pause = self.retry.pause(self.failures, random);
+        self.barred_until = Some(now + pause);
+        Some(pause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{Pace, RelaySettings};
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn pace() -> (Pace, Instant) {
+        let now = Instant::now();
+        (Pace::new(&RelaySettings::default(), now), now)
+    }
+
+    /// Claims nothing whenever a claim is due, for so long. Gives how long after the start each claim was made.
+    fn idle(pace: &mut Pace, start: Instant, span: Duration) -> Vec<u128> {
+        let mut claims = Vec::new();
+        while pace.next() <= start + span {
+            let now = pace.next();
+            claims.push((now - start).as_millis());
+            let asked = pace.ask(100);
+            pace.claimed(now, asked, 0, false);
+        }
+        claims
+    }
+
+    #[test]
+    fn empty_claims_come_ever_later_up_to_the_ceiling() {
+        let (mut pace, start) = pace();
+        let claims = idle(&mut pace, start, MS * 5000);
+        assert_eq!(claims, [0, 50, 150, 350, 750, 1550, 2550, 3550, 4550]);
+        assert!(pace.is_idle());
+    }
+
+    #[test]
+    fn idle_costs_at_most_five_queries_a_second_even_where_something_is_always_due() {
+        let (mut pace, start) = pace();
+        idle(&mut pace, start, MS * 2000);
+        let (from, mut queries) = (pace.next(), 0);
+        while pace.next() <= from + MS * 10_000 {
+            let now = pace.next();
+            pace.claimed(now, 100, 0, false);
+            queries += 1;
+            if pace.is_idle() {
+                pace.due_in(now, Duration::ZERO);
+                queries += 1;
+            }
+        }
+        assert!(queries <= 50, "{queries} in ten seconds");
+    }
+
+    #[test]
+    fn a_full_claim_is_followed_by_another_a_partial_one_by_a_pause() {
+        let (mut pace, start) = pace();
+        pace.claimed(start, 100, 100, false);
+        assert_eq!(pace.next(), start);
+        pace.claimed(start, 100, 99, true);
+        assert_eq!(pace.next(), start + MS * 50);
+    }
+
+    #[test]
+    fn woken_it_claims_at_once() {
+        let (mut pace, start) = pace();
+        idle(&mut pace, start, MS * 5000);
+        pace.woken(start + MS * 5001);
+        assert_eq!(pace.next(), start + MS * 5001);
+    }
+
+    #[test]
+    fn woken_while_rows_are_in_flight_it_claims_again_when_they_are_settled() {
+        let (mut pace, start) = pace();
+        pace.woken(start);
+        pace.claimed(start, 100, 0, true);
+        pace.settled(start + MS, true);
+        assert_eq!(pace.next(), start + MS);
+        pace.claimed(start + MS, 100, 0, true);
+        pace.settled(start + MS * 2, false);
+        assert_eq!(pace.next(), start + MS * 2);
+        pace.claimed(start + MS * 2, 100, 1, false);
+        pace.settled(start + MS * 3, false);
+        assert_eq!(pace.next(), start + MS * 52, "nobody woke it since");
+    }
+
+    #[test]
+    fn an_outage_bars_claims_for_ever_longer_and_probes_small() {
+        let (mut pace, start) = pace();
+        assert_eq!(pace.ask(100), 100);
+        pace.claimed(start, 100, 100, false);
+        assert_eq!(pace.failed(start, 1.0), Some(MS * 100));
+        assert_eq!(pace.failed(start + MS, 1.0), None, "the same outage");
+        pace.woken(start + MS);
+        assert_eq!(pace.next(), start + MS * 100, "being woken does not bring the broker back");
+        assert_eq!(pace.ask(100), 10);
+        assert_eq!(pace.failed(start + MS * 100, 1.0), Some(MS * 200));
+        assert!(!pace.is_idle());
+        assert!(pace.heard());
+        assert!(!pace.heard());
+        assert_eq!(pace.ask(100), 100);
+    }
+
+    #[test]
+    fn one_failing_topic_is_no_outage() {
+        let (mut pace, start) = pace();
+        pace.ask(100);
+        pace.claimed(start, 100, 100, false);
+        pace.heard();
+        assert_eq!(pace.failed(start, 1.0), None);
+        assert_eq!(pace.next(), start);
+    }
+
+    #[test]
+    fn a_clock_that_moved_ends_every_pause() {
+        let (mut pace, start) = pace();
+        pace.claimed(start, 100, 0, false);
+        pace.failed(start, 1.0);
+        pace.moved(start + MS);
+        assert_eq!(pace.next(), start + MS);
+    }
+}

@@ -1,0 +1,280 @@
+//! What a store must be able to do.
+//!
+//! Two traits: [`Driver`], shared by the whole app, and [`Transaction`], one unit of work's. Everything that must commit
+//! together goes through the transaction: the user's rows (by the handle it lends to handlers), outbox rows, stored work,
+//! inbox marks, and the end of the stored work that is being done.
+//!
+//! Claims are fenced. A claim carries a [`fence`](super::Claim::fence) that grows with every new owner; whatever ends a
+//! piece of work checks it, so that an owner that stalled past its lease and wakes up cannot commit.
+//!
+//! Times come from the app's clock, as arguments: a store reads no clock of its own, so virtual time works on every store.
+
+use std::any::{Any, TypeId};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::SystemTime;
+
+use super::{
+    Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, InboxMark, OutboxOutcome, Record, StoreError,
+    TimerRecord, WorkKind,
+};
+use crate::inject::Resolved;
+
+/// A boxed future, as the object-safe traits of this module return it.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The handle a store's transactions lend to handlers.
+#[derive(Debug, Clone, Copy)]
+pub struct HandleSpec {
+    /// The type id of `Tx<Db>`.
+    pub type_id: TypeId,
+    /// The path of `Db`.
+    pub name: &'static str,
+}
+
+/// A value a store gives out as a dependency: its pool.
+#[derive(Debug, Clone)]
+pub struct Gift {
+    /// The type id of `Inject<T>`.
+    pub type_id: TypeId,
+    /// The path of `T`.
+    pub name: &'static str,
+    /// The dependency.
+    pub value: Resolved,
+}
+
+impl Gift {
+    /// Gives out a value as `Inject<T>`.
+    pub fn new<T: Send + Sync + 'static>(value: T) -> Self {
+        let inject = crate::Inject::new(value);
+        Self { type_id: crate::Inject::<T>::id(), name: crate::Inject::<T>::name(), value: inject.resolved() }
+    }
+}
+
+/// A request for work: who asks, for how long, and how much.
+#[derive(Debug, Clone)]
+pub struct ClaimRequest<'a> {
+    /// The instance that asks: unique per process start.
+    pub owner: &'a str,
+    /// Now, by the app's clock.
+    pub now: SystemTime,
+    /// Until when the claim holds unless it is renewed.
+    pub lease_until: SystemTime,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A store, connected.
+pub trait Driver: Send + Sync + fmt::Debug + 'static {
+    /// The store's name, as error texts say it: `sqlite`.
+    fn name(&self) -> &'static str;
+
+    /// The handle its transactions lend to handlers; `None` where there is no `Tx<Db>` for it.
+    fn handle(&self) -> Option<HandleSpec>;
+
+    /// What the store gives out as dependencies: its pool.
+    fn gifts(&self) -> Vec<Gift>;
+
+    /// Brings the schema up to date: ours first, the user's after it.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::SchemaNewer`](super::StoreErrorKind::SchemaNewer) where the schema is newer than the program;
+    /// otherwise what the database said.
+    fn migrate(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Begins a unit of work's transaction, ready to write.
+    ///
+    /// # Errors
+    /// Fails when no connection is to be had in time or the database refuses.
+    fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Transaction>, StoreError>>;
+
+    /// Makes a transaction of a handle that a handler holds: the `Tx<Db>`, boxed.
+    ///
+    /// # Errors
+    /// Gives the handle back where it is none of this store's.
+    fn adopt(&self, handle: Box<dyn Any + Send>) -> Result<Box<dyn Transaction>, Box<dyn Any + Send>>;
+
+    /// Claims outbox rows that are due, oldest first. Of one key (within its topic) it gives rows only in order: none
+    /// while an earlier row of the key is claimed already, by whomever, or waits for a retry, or is dead. One claim may
+    /// hold several rows of a key, in order.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn claim_outbox(&self, request: ClaimRequest<'_>) -> BoxFuture<'_, Result<Vec<ClaimedOutbox>, StoreError>>;
+
+    /// Ends claims of outbox rows: published rows are deleted, others wait or are dead. Rows whose fence has moved on
+    /// are left alone. Gives the number of rows settled.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn settle_outbox(&self, outcomes: Vec<(Claim, OutboxOutcome)>) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Renews claims of outbox rows while the broker has not confirmed them yet: their leases now end at `lease_until`.
+    /// Gives the claims that are still held; one that is missing (its fence has moved on, or its row is gone) belongs to
+    /// another owner now, and settling it would change nothing.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn renew_outbox(&self, claims: Vec<Claim>, lease_until: SystemTime)
+    -> BoxFuture<'_, Result<Vec<Claim>, StoreError>>;
+
+    /// Claims stored work that is due, of the given kinds, oldest first. Of one lane it gives only the oldest row, and
+    /// none while that row is claimed, waiting or dead.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn claim_work(
+        &self,
+        kinds: &[WorkKind],
+        request: ClaimRequest<'_>,
+    ) -> BoxFuture<'_, Result<Vec<ClaimedWork>, StoreError>>;
+
+    /// Renews claims of stored work. Gives those that are still held.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn renew_work(&self, claims: Vec<Claim>, lease_until: SystemTime) -> BoxFuture<'_, Result<Vec<Claim>, StoreError>>;
+
+    /// Gives up a claim after a failed attempt: the work waits until `due`, its attempts counted, its error kept.
+    /// `false` where the fence has moved on.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn retry_work(&self, claim: Claim, due: SystemTime, error: &str) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Gives up a claim for good: the work becomes a dead letter, which holds its lane unless `skip_lane`.
+    /// `false` where the fence has moved on.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn bury_work(&self, claim: Claim, error: &str, skip_lane: bool) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Hands back unfinished claims of an owner, outbox and work, as if they had not been attempted.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn release(&self, owner: &str) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// When the next stored work or outbox row is due, if any waits; rows claimed by others count by their lease.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn next_due(&self) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>>;
+
+    /// Cancels a timer by command name and key. `false` where there is none.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn cancel_timer(&self, name: &str, key: &str) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// The timers that wait, soonest first, at most `limit`.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn timers(&self, limit: usize) -> BoxFuture<'_, Result<Vec<TimerRecord>, StoreError>>;
+
+    /// Dead letters, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn dead_letters(&self, limit: usize) -> BoxFuture<'_, Result<Vec<DeadLetter>, StoreError>>;
+
+    /// Makes a dead letter due again, its attempts forgotten. `false` where there is none.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn replay(&self, id: DeadLetterId, now: SystemTime) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Deletes a dead letter. `false` where there is none.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn discard(&self, id: DeadLetterId) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// How much of everything there is.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreError>>;
+
+    /// Deletes inbox marks older than `before`. Gives their number.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn purge_inbox(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Closes the store; nothing works after it.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// One unit of work's transaction. Dropped, it is rolled back.
+pub trait Transaction: Send + fmt::Debug + 'static {
+    /// The handle for handlers: the `Tx<Db>`.
+    fn handle(&mut self) -> Option<&mut (dyn Any + Send)>;
+
+    /// Takes the handle out: the `Tx<Db>`, boxed.
+    fn into_any(self: Box<Self>) -> Box<dyn Any + Send>;
+
+    /// What calls made within this transaction raised: the handle's own list.
+    #[doc(hidden)]
+    fn carried(&mut self) -> Option<&mut crate::unit::Carried>;
+
+    /// Stores outbox rows and work, all in one go.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn store(&mut self, records: Vec<Record>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Marks messages as handled, all in one go. Gives for each whether it is the first time.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn mark_handled(&mut self, marks: Vec<InboxMark>) -> BoxFuture<'_, Result<Vec<bool>, StoreError>>;
+
+    /// Whether a lane has earlier work that is claimed, waiting or dead.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn lane_is_held(&mut self, lane: &str) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Ends stored work: deletes it if the claim still holds. `false` where the fence has moved on: roll back then.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn finish_work(&mut self, claim: Claim) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Begins a savepoint.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn savepoint(&mut self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Keeps what was done since the innermost savepoint.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn release_savepoint(&mut self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Undoes what was done since the innermost savepoint, and ends it.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn rollback_to_savepoint(&mut self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// The same from a destructor: queued, done before the connection's next statement.
+    fn start_rollback_to_savepoint(&mut self);
+
+    /// Commits.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::CommitUnknown`](super::StoreErrorKind::CommitUnknown) where the answer was lost; otherwise
+    /// nothing was committed.
+    fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>>;
+
+    /// Rolls back.
+    ///
+    /// # Errors
+    /// Fails with what the database said; the transaction is gone all the same.
+    fn rollback(self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>>;
+}

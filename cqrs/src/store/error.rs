@@ -1,0 +1,131 @@
+//! What goes wrong with a store.
+
+use std::fmt;
+
+use crate::BoxError;
+
+/// What a caller can decide on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// The URL or a setting is wrong; says what and how to mend it.
+    Configuration,
+    /// The database cannot be reached or opened, or gives no connection in time.
+    Unavailable,
+    /// The database is locked by another writer, or chose this transaction as the victim of a deadlock: try again.
+    Busy,
+    /// The database is read-only.
+    ReadOnly,
+    /// The schema is newer than the program.
+    SchemaNewer,
+    /// A constraint was violated.
+    Constraint,
+    /// The answer to a commit was lost: it may have happened.
+    CommitUnknown,
+    /// A transaction would wait for one that the same task holds.
+    WouldDeadlock,
+    /// Anything else the database said.
+    Database,
+}
+
+/// A store failed.
+///
+/// [`kind`](Self::kind) says what to decide on, the text names the thing and the mend, `source` is what the database said.
+pub struct StoreError {
+    kind: StoreErrorKind,
+    what: String,
+    source: Option<BoxError>,
+}
+
+impl StoreError {
+    /// Makes an error, for drivers.
+    pub fn new(kind: StoreErrorKind, what: impl Into<String>) -> Self {
+        Self { kind, what: what.into(), source: None }
+    }
+
+    /// Adds what the database said.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What a caller can decide on.
+    pub fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+
+    /// Whether the same call may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.kind, StoreErrorKind::Unavailable | StoreErrorKind::Busy)
+    }
+
+    /// Judges what the database answered to a commit: a refusal is one, silence is not.
+    pub(crate) fn from_commit(error: sqlx::Error) -> Self {
+        let lost = matches!(
+            error,
+            sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed | sqlx::Error::Tls(_)
+        );
+        if lost {
+            return Self::new(StoreErrorKind::CommitUnknown, "the answer to a commit was lost: it may have happened")
+                .with_source(error);
+        }
+        error.into()
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl fmt::Debug for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreError")
+            .field("kind", &self.kind)
+            .field("what", &self.what)
+            .field("source", &self.source)
+            .finish()
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let (kind, what) = match &error {
+            sqlx::Error::PoolTimedOut => (
+                StoreErrorKind::Unavailable,
+                "the pool gave no connection in time: every connection is busy, perhaps waiting for one another".to_owned(),
+            ),
+            sqlx::Error::PoolClosed => (StoreErrorKind::Unavailable, "the pool is closed".to_owned()),
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) => {
+                (StoreErrorKind::Unavailable, "the database cannot be reached".to_owned())
+            }
+            sqlx::Error::Configuration(_) => (StoreErrorKind::Configuration, "the database URL is wrong".to_owned()),
+            sqlx::Error::Database(database) => (kind_of(database.as_ref()), "the database refused a statement".to_owned()),
+            _ => (StoreErrorKind::Database, "the database driver failed".to_owned()),
+        };
+        Self::new(kind, what).with_source(error)
+    }
+}
+
+fn kind_of(error: &dyn sqlx::error::DatabaseError) -> StoreErrorKind {
+    use sqlx::error::ErrorKind;
+    if !matches!(error.kind(), ErrorKind::Other) {
+        return StoreErrorKind::Constraint;
+    }
+    // SQLite's primary result codes (the low byte of the extended code): 5 BUSY, 6 LOCKED, 8 READONLY, 14 CANTOPEN.
+    // PostgreSQL and MySQL answer with five-character SQLSTATE codes, which never parse into these.
+    match error.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff) {
+        Some(5 | 6) => StoreErrorKind::Busy,
+        Some(8) => StoreErrorKind::ReadOnly,
+        Some(14) => StoreErrorKind::Unavailable,
+        _ => StoreErrorKind::Database,
+    }
+}

@@ -1,0 +1,21 @@
+//! The store: the database that holds outbox, inbox, stored work and dead letters beside the user's own tables.
+//!
+//! [`driver`] is what a store must be able to do; each store is a folder that does it.
+
+pub mod driver;
+mod error;
+mod record;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod url;
+
+pub use self::error::{StoreError, StoreErrorKind};
+pub use self::record::{
+    Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, DeadSource, InboxMark, OutboxOutcome,
+    OutboxRecord, Record, TimerRecord, WorkKind, WorkRecord,
+};
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::SqliteStore;
+pub use self::url::Store;
+#[cfg(feature = "testing")]
+pub(crate) use self::url::StoreOptions;

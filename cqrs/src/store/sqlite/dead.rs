@@ -1,0 +1,77 @@
+//! Dead letters: listed, replayed, discarded. They lie where they died, so that they keep their place in the order.
+
+use std::time::SystemTime;
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqlitePool};
+use uuid::Uuid;
+
+use super::rows;
+use crate::store::{DeadLetter, DeadLetterId, DeadSource};
+
+const LIST_OUTBOX: &str = "
+SELECT seq, id, name, version, '' AS handler, '' AS consumer_group, topic, message_key, payload, headers, attempts, error,
+    raised_at AS created_at
+FROM cqrs_outbox WHERE state = 'dead' ORDER BY raised_at, seq LIMIT ?";
+
+const LIST_WORK: &str = "
+SELECT seq, id, name, version, handler, consumer_group, topic, message_key, payload, headers, attempts, error, created_at
+FROM cqrs_work WHERE state = 'dead' ORDER BY created_at, seq LIMIT ?";
+
+const REPLAY_OUTBOX: &str = "
+UPDATE cqrs_outbox SET state = 'ready', due_at = ?, attempts = 0, error = NULL WHERE seq = ? AND state = 'dead'";
+
+const REPLAY_WORK: &str = "
+UPDATE cqrs_work SET state = 'ready', due_at = ?, attempts = 0, error = NULL WHERE seq = ? AND state = 'dead'";
+
+const DISCARD_OUTBOX: &str = "DELETE FROM cqrs_outbox WHERE seq = ? AND state = 'dead'";
+
+const DISCARD_WORK: &str = "DELETE FROM cqrs_work WHERE seq = ? AND state = 'dead'";
+
+pub(super) async fn list(pool: &SqlitePool, limit: usize) -> Result<Vec<DeadLetter>, sqlx::Error> {
+    let mut letters = Vec::new();
+    for (source, statement) in [(DeadSource::Outbox, LIST_OUTBOX), (DeadSource::Work, LIST_WORK)] {
+        for row in sqlx::query(statement).bind(rows::limit(limit)).fetch_all(pool).await? {
+            letters.push(read(&row, source)?);
+        }
+    }
+    letters.sort_by_key(|letter| letter.created_at);
+    letters.truncate(limit);
+    Ok(letters)
+}
+
+/// Reads what can be read: a row may be dead because something in it cannot be.
+fn read(row: &SqliteRow, source: DeadSource) -> Result<DeadLetter, sqlx::Error> {
+    let id = DeadLetterId { source, seq: row.try_get("seq")? };
+    let message_id = rows::id_of(row, "id").unwrap_or(Uuid::nil());
+    let version = rows::number_of(row, "version").unwrap_or(0);
+    let error: Option<String> = row.try_get("error")?;
+    let mut letter = DeadLetter::new(id, message_id, row.try_get("name")?, version, error.unwrap_or_default());
+    letter.handler = row.try_get("handler")?;
+    letter.group = row.try_get("consumer_group")?;
+    letter.topic = row.try_get("topic")?;
+    letter.key = row.try_get("message_key")?;
+    letter.payload = row.try_get("payload")?;
+    letter.headers = rows::headers_of(row).unwrap_or_default();
+    letter.attempts = rows::number_of(row, "attempts").unwrap_or(0);
+    letter.created_at = rows::time_of(row, "created_at")?;
+    Ok(letter)
+}
+
+pub(super) async fn replay(writer: &SqlitePool, id: DeadLetterId, now: SystemTime) -> Result<bool, sqlx::Error> {
+    let statement = match id.source {
+        DeadSource::Outbox => REPLAY_OUTBOX,
+        DeadSource::Work => REPLAY_WORK,
+    };
+    let end = sqlx::query(statement).bind(rows::micros(now)).bind(id.seq).execute(writer).await?;
+    Ok(end.rows_affected() == 1)
+}
+
+pub(super) async fn discard(writer: &SqlitePool, id: DeadLetterId) -> Result<bool, sqlx::Error> {
+    let statement = match id.source {
+        DeadSource::Outbox => DISCARD_OUTBOX,
+        DeadSource::Work => DISCARD_WORK,
+    };
+    let end = sqlx::query(statement).bind(id.seq).execute(writer).await?;
+    Ok(end.rows_affected() == 1)
+}

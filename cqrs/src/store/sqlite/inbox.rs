@@ -1,0 +1,59 @@
+//! Inbox marks.
+
+use std::collections::HashSet;
+use std::time::SystemTime;
+
+use sqlx::{QueryBuilder, Row, SqliteConnection, SqlitePool};
+
+use super::rows;
+use crate::store::{InboxMark, StoreError};
+
+const COLUMNS: usize = 4;
+
+/// How many marks one statement deletes: so few that writers hardly wait.
+const PURGED_AT_ONCE: u16 = 1_000;
+
+const PURGE: &str = "
+DELETE FROM cqrs_inbox WHERE (consumer_group, handler, event_id) IN (
+    SELECT consumer_group, handler, event_id FROM cqrs_inbox WHERE handled_at < ? LIMIT ?
+)";
+
+/// Marks messages as handled. Gives for each whether it is the first time; a mark that occurs twice among them is new once.
+pub(super) async fn mark(connection: &mut SqliteConnection, marks: &[InboxMark]) -> Result<Vec<bool>, StoreError> {
+    let mut first = Vec::with_capacity(marks.len());
+    for marks in marks.chunks(rows::rows_per_statement(COLUMNS)) {
+        let mut statement =
+            QueryBuilder::new("INSERT INTO cqrs_inbox (consumer_group, handler, event_id, handled_at) ");
+        statement.push_values(marks, |mut row, mark| {
+            row.push_bind(mark.group.as_str())
+                .push_bind(mark.handler.as_str())
+                .push_bind(rows::id_bytes(mark.event_id))
+                .push_bind(rows::micros(mark.at));
+        });
+        statement.push(" ON CONFLICT DO NOTHING RETURNING consumer_group, handler, event_id");
+        let inserted = rows::fetch(connection, statement, marks.len()).await?;
+        let mut new = HashSet::with_capacity(inserted.len());
+        for row in &inserted {
+            let (group, handler): (&str, &str) = (row.try_get("consumer_group")?, row.try_get("handler")?);
+            let id: &[u8] = row.try_get("event_id")?;
+            new.insert((group, handler, id));
+        }
+        first.extend(marks.iter().map(|mark| {
+            new.remove(&(mark.group.as_str(), mark.handler.as_str(), mark.event_id.as_bytes().as_slice()))
+        }));
+    }
+    Ok(first)
+}
+
+/// Deletes marks older than `before`, a few at a time.
+pub(super) async fn purge(writer: &SqlitePool, before: SystemTime) -> Result<u64, sqlx::Error> {
+    let mut purged = 0;
+    loop {
+        let statement = sqlx::query(PURGE).bind(rows::micros(before)).bind(i64::from(PURGED_AT_ONCE));
+        let count = statement.execute(writer).await?.rows_affected();
+        purged += count;
+        if count < u64::from(PURGED_AT_ONCE) {
+            return Ok(purged);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The store on SQLite.
+//!
+//! `connect` opens the file and `fault` names it in errors; `migrate` brings the schema up to date; `transaction` is the
+//! unit of work's; `outbox`, `work`, `timer`, `inbox`, `dead` and `upkeep` hold the statements of their tables, and
+//! `rows` what they share.
+
+mod connect;
+mod dead;
+mod fault;
+mod inbox;
+mod migrate;
+mod outbox;
+mod rows;
+#[cfg(test)]
+mod tests;
+mod timer;
+mod transaction;
+mod upkeep;
+mod work;
+
+use std::any::{Any, TypeId};
+use std::fmt;
+use std::time::SystemTime;
+
+use sqlx::migrate::Migrator;
+use sqlx::{Sqlite, SqlitePool};
+
+use self::fault::Place;
+use self::transaction::{SqliteTransaction, Undone};
+use super::driver::{BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, Transaction};
+use super::{
+    Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, OutboxOutcome, StoreError, TimerRecord, WorkKind,
+};
+use crate::unit::Tx;
+
+/// What transactions of this store lend to handlers.
+pub(crate) const HANDLE: HandleSpec = HandleSpec { type_id: TypeId::of::<Tx<Sqlite>>(), name: "sqlx::Sqlite" };
+
+/// Takes the write lock at once. A deferred transaction that reads, and writes after somebody else wrote, fails without
+/// waiting, whatever the busy timeout.
+const BEGIN: &str = "BEGIN IMMEDIATE";
+
+/// The store on an SQLite file.
+pub struct SqliteStore {
+    /// The pool that is given out, and that reads.
+    pool: SqlitePool,
+    /// What writes: a pool of one connection, or the user's pool.
+    writer: SqlitePool,
+    undone: Undone,
+    migrator: Option<Migrator>,
+    place: Place,
+}
+
+impl SqliteStore {
+    async fn write(&self) -> Result<Tx<Sqlite>, StoreError> {
+        let tx = self.writer.begin_with(BEGIN).await.map_err(|error| self.place.explain(error))?;
+        self.undone.forget();
+        Ok(Tx::new(tx))
+    }
+
+    /// Names the file in an error.
+    fn named<T>(&self, result: Result<T, sqlx::Error>) -> Result<T, StoreError> {
+        result.map_err(|error| self.place.explain(error))
+    }
+}
+
+impl Driver for SqliteStore {
+    fn name(&self) -> &'static str {
+        "sqlite"
+    }
+
+    fn handle(&self) -> Option<HandleSpec> {
+        Some(HANDLE)
+    }
+
+    fn gifts(&self) -> Vec<Gift> {
+        vec![Gift::new(self.pool.clone())]
+    }
+
+    fn migrate(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.bring_up_to_date())
+    }
+
+    fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Transaction>, StoreError>> {
+        Box::pin(async move {
+            let tx = self.write().await?;
+            Ok(Box::new(SqliteTransaction::new(tx, self.undone.clone())) as Box<dyn Transaction>)
+        })
+    }
+
+    fn adopt(&self, handle: Box<dyn Any + Send>) -> Result<Box<dyn Transaction>, Box<dyn Any + Send>> {
+        let tx = handle.downcast::<Tx<Sqlite>>()?;
+        Ok(Box::new(SqliteTransaction::new(*tx, self.undone.clone())))
+    }
+
+    fn claim_outbox(&self, request: ClaimRequest<'_>) -> BoxFuture<'_, Result<Vec<ClaimedOutbox>, StoreError>> {
+        let request = Request::new(&request);
+        Box::pin(self.take_outbox(request))
+    }
+
+    fn settle_outbox(&self, outcomes: Vec<(Claim, OutboxOutcome)>) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(self.end_outbox(outcomes))
+    }
+
+    fn renew_outbox(
+        &self,
+        claims: Vec<Claim>,
+        lease_until: SystemTime,
+    ) -> BoxFuture<'_, Result<Vec<Claim>, StoreError>> {
+        Box::pin(self.hold("cqrs_outbox", claims, lease_until))
+    }
+
+    fn claim_work(
+        &self,
+        kinds: &[WorkKind],
+        request: ClaimRequest<'_>,
+    ) -> BoxFuture<'_, Result<Vec<ClaimedWork>, StoreError>> {
+        let (kinds, request) = (kinds.to_vec(), Request::new(&request));
+        Box::pin(self.take_work(kinds, request))
+    }
+
+    fn renew_work(&self, claims: Vec<Claim>, lease_until: SystemTime) -> BoxFuture<'_, Result<Vec<Claim>, StoreError>> {
+        Box::pin(self.hold("cqrs_work", claims, lease_until))
+    }
+
+    fn retry_work(&self, claim: Claim, due: SystemTime, error: &str) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let error = error.to_owned();
+        Box::pin(async move { self.named(work::retry(&self.writer, claim, due, error).await) })
+    }
+
+    fn bury_work(&self, claim: Claim, error: &str, skip_lane: bool) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let error = error.to_owned();
+        Box::pin(async move { self.named(work::bury(&self.writer, claim, error, skip_lane).await) })
+    }
+
+    fn release(&self, owner: &str) -> BoxFuture<'_, Result<(), StoreError>> {
+        let owner = owner.to_owned();
+        Box::pin(self.hand_back(owner))
+    }
+
+    fn next_due(&self) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>> {
+        Box::pin(async move { self.named(upkeep::next_due(&self.pool).await) })
+    }
+
+    fn cancel_timer(&self, name: &str, key: &str) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let (name, key) = (name.to_owned(), key.to_owned());
+        Box::pin(async move { self.named(timer::cancel(&self.writer, name, key).await) })
+    }
+
+    fn timers(&self, limit: usize) -> BoxFuture<'_, Result<Vec<TimerRecord>, StoreError>> {
+        Box::pin(async move { self.named(timer::list(&self.pool, limit).await) })
+    }
+
+    fn dead_letters(&self, limit: usize) -> BoxFuture<'_, Result<Vec<DeadLetter>, StoreError>> {
+        Box::pin(async move { self.named(dead::list(&self.pool, limit).await) })
+    }
+
+    fn replay(&self, id: DeadLetterId, now: SystemTime) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(async move { self.named(dead::replay(&self.writer, id, now).await) })
+    }
+
+    fn discard(&self, id: DeadLetterId) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(async move { self.named(dead::discard(&self.writer, id).await) })
+    }
+
+    fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreError>> {
+        Box::pin(async move { self.named(upkeep::counts(&self.pool).await) })
+    }
+
+    fn purge_inbox(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(async move { self.named(inbox::purge(&self.writer, before).await) })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.writer.close().await;
+            self.pool.close().await;
+        })
+    }
+}
+
+/// A claim request that owns its parts, with times as they are stored.
+#[derive(Debug, Clone)]
+struct Request {
+    owner: String,
+    now: i64,
+    lease_until: i64,
+    limit: usize,
+}
+
+impl Request {
+    fn new(request: &ClaimRequest<'_>) -> Self {
+        Self {
+            owner: request.owner.to_owned(),
+            now: rows::micros(request.now),
+            lease_until: rows::micros(request.lease_until),
+            limit: request.limit,
+        }
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore").field("place", &self.place).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,228 @@
+//! Outbox rows: stored, claimed, settled.
+
+use std::time::SystemTime;
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, SqliteConnection};
+
+use super::{Request, SqliteStore, rows};
+use crate::BoxError;
+use crate::store::{Claim, ClaimedOutbox, OutboxOutcome, OutboxRecord, StoreError};
+
+const COLUMNS: usize = 9;
+
+/// Stores rows, numbered in the order given.
+pub(super) async fn insert(connection: &mut SqliteConnection, records: Vec<OutboxRecord>) -> Result<(), StoreError> {
+    for records in rows::chunks(records, rows::rows_per_statement(COLUMNS)) {
+        let count = records.len();
+        let records = with_headers(records)?;
+        let mut statement = QueryBuilder::new(
+            "INSERT INTO cqrs_outbox (id, name, version, topic, message_key, payload, headers, raised_at, due_at) ",
+        );
+        statement.push_values(records, |mut row, (record, headers)| {
+            let raised_at = rows::micros(record.raised_at);
+            row.push_bind(rows::id_bytes(record.id))
+                .push_bind(record.name)
+                .push_bind(i64::from(record.version))
+                .push_bind(record.topic)
+                .push_bind(record.key)
+                .push_bind(record.payload)
+                .push_bind(headers)
+                .push_bind(raised_at)
+                .push_bind(raised_at);
+        });
+        rows::run(connection, statement, count).await?;
+    }
+    Ok(())
+}
+
+fn with_headers(records: Vec<OutboxRecord>) -> Result<Vec<(OutboxRecord, String)>, StoreError> {
+    records.into_iter().map(|record| rows::headers_text(&record.headers).map(|headers| (record, headers))).collect()
+}
+
+/// Whether a claim would find something: asked without the write lock, so that an idle relay disturbs no writer.
+const ANYTHING: &str = "
+SELECT EXISTS (SELECT 1 FROM cqrs_outbox WHERE state = 'waiting' AND due_at <= ?1)
+    OR EXISTS (SELECT 1 FROM cqrs_outbox WHERE state = 'claimed' AND lease_until <= ?1)
+    OR EXISTS (
+        SELECT 1 FROM cqrs_outbox AS mine
+        WHERE mine.state = 'ready' AND (mine.message_key IS NULL OR NOT EXISTS (
+            SELECT 1 FROM cqrs_outbox AS earlier
+            WHERE earlier.topic = mine.topic AND earlier.message_key = mine.message_key
+              AND earlier.seq < mine.seq AND earlier.state <> 'ready'
+        ))
+    )";
+
+/// Wakes what waited until now.
+const WAKE: &str = "UPDATE cqrs_outbox SET state = 'ready' WHERE state = 'waiting' AND due_at <= ?";
+
+/// Takes back what a process held that died or stalled. It counts as an attempt: otherwise a message that kills its
+/// process would be tried for ever.
+const TAKE_BACK: &str = "
+UPDATE cqrs_outbox
+SET state = 'ready', owner = NULL, lease_until = NULL, attempts = attempts + 1,
+    error = 'the process that held it stopped, or stalled for longer than its lease'
+WHERE state = 'claimed' AND lease_until <= ?";
+
+/// After waking and taking back, ready rows are all there is to take. Ready rows of a key that are earlier do not stand
+/// in the way: they come first, so that a claim holds the beginning of what is left of its key, whatever the limit.
+const CLAIM: &str = "
+UPDATE cqrs_outbox SET state = 'claimed', fence = fence + 1, owner = ?1, lease_until = ?2
+WHERE seq IN (
+    SELECT mine.seq FROM cqrs_outbox AS mine
+    WHERE mine.state = 'ready' AND (mine.message_key IS NULL OR NOT EXISTS (
+        SELECT 1 FROM cqrs_outbox AS earlier
+        WHERE earlier.topic = mine.topic AND earlier.message_key = mine.message_key
+          AND earlier.seq < mine.seq AND earlier.state <> 'ready'
+    ))
+    ORDER BY mine.seq LIMIT ?3
+)
+RETURNING seq, fence, attempts, id, name, version, topic, message_key, payload, headers, raised_at";
+
+const BURY: &str = "
+UPDATE cqrs_outbox
+SET state = 'dead', owner = NULL, lease_until = NULL, attempts = attempts + 1, error = ?
+WHERE seq = ? AND fence = ? AND state = 'claimed'";
+
+const RETRY: &str = "
+UPDATE cqrs_outbox
+SET state = 'waiting', due_at = ?, owner = NULL, lease_until = NULL, attempts = attempts + 1, error = ?
+WHERE seq = ? AND fence = ? AND state = 'claimed'";
+
+const HAND_BACK: &str = "
+UPDATE cqrs_outbox SET state = 'ready', owner = NULL, lease_until = NULL
+WHERE seq = ? AND fence = ? AND state = 'claimed'";
+
+impl SqliteStore {
+    pub(super) async fn take_outbox(&self, request: Request) -> Result<Vec<ClaimedOutbox>, StoreError> {
+        let anything = sqlx::query_scalar(ANYTHING).bind(request.now).fetch_one(&self.pool).await;
+        if request.limit == 0 || !self.named(anything)? {
+            return Ok(Vec::new());
+        }
+        let mut tx = self.write().await?;
+        let claimed = self.named(claim(&mut tx, &request).await)?;
+        tx.commit().await?;
+        Ok(claimed)
+    }
+
+    pub(super) async fn end_outbox(&self, outcomes: Vec<(Claim, OutboxOutcome)>) -> Result<u64, StoreError> {
+        let mut tx = self.write().await?;
+        let settled = self.named(settle(&mut tx, outcomes).await)?;
+        tx.commit().await?;
+        Ok(settled)
+    }
+}
+
+async fn claim(connection: &mut SqliteConnection, request: &Request) -> Result<Vec<ClaimedOutbox>, sqlx::Error> {
+    sqlx::query(WAKE).bind(request.now).execute(&mut *connection).await?;
+    sqlx::query(TAKE_BACK).bind(request.now).execute(&mut *connection).await?;
+    let found = sqlx::query(CLAIM)
+        .bind(request.owner.as_str())
+        .bind(request.lease_until)
+        .bind(rows::limit(request.limit))
+        .fetch_all(&mut *connection)
+        .await?;
+    let mut claimed = Vec::with_capacity(found.len());
+    let mut unreadable = Vec::new();
+    for row in found {
+        let claim = rows::claim(&row)?;
+        match read(&row, claim) {
+            Ok(row) => claimed.push(row),
+            // One bad row must not hold up the others: it becomes a dead letter here and now.
+            Err(error) => {
+                let error = format!("the row cannot be read: {error}");
+                sqlx::query(BURY).bind(error).bind(claim.seq).bind(claim.fence).execute(&mut *connection).await?;
+                unreadable.push((claim.seq, lane_of(&row)));
+            }
+        }
+    }
+    // `RETURNING` promises no order.
+    claimed.sort_unstable_by_key(|row| row.claim.seq);
+    if unreadable.is_empty() {
+        return Ok(claimed);
+    }
+    hand_back_behind(connection, claimed, &unreadable).await
+}
+
+/// Hands back rows of this claim whose key has an earlier row that turned out to be unreadable, and now is dead.
+async fn hand_back_behind(
+    connection: &mut SqliteConnection,
+    claimed: Vec<ClaimedOutbox>,
+    unreadable: &[(i64, Option<(String, String)>)],
+) -> Result<Vec<ClaimedOutbox>, sqlx::Error> {
+    let behind = |row: &ClaimedOutbox| {
+        unreadable.iter().any(|(seq, lane)| match (lane, &row.record.key) {
+            (Some((topic, key)), Some(own)) => *seq < row.claim.seq && *topic == row.record.topic && key == own,
+            _ => false,
+        })
+    };
+    let (back, kept): (Vec<_>, Vec<_>) = claimed.into_iter().partition(behind);
+    for row in back {
+        sqlx::query(HAND_BACK).bind(row.claim.seq).bind(row.claim.fence).execute(&mut *connection).await?;
+    }
+    Ok(kept)
+}
+
+/// The topic and key by which a row keeps order, where they at least can be read.
+fn lane_of(row: &SqliteRow) -> Option<(String, String)> {
+    Some((row.try_get("topic").ok()?, row.try_get::<Option<String>, _>("message_key").ok()??))
+}
+
+fn read(row: &SqliteRow, claim: Claim) -> Result<ClaimedOutbox, BoxError> {
+    let record = OutboxRecord {
+        id: rows::id_of(row, "id")?,
+        name: row.try_get("name")?,
+        version: rows::number_of(row, "version")?,
+        topic: row.try_get("topic")?,
+        key: row.try_get("message_key")?,
+        payload: row.try_get("payload")?,
+        headers: rows::headers_of(row)?,
+        raised_at: rows::time_of(row, "raised_at")?,
+    };
+    Ok(ClaimedOutbox { claim, attempts: rows::number_of(row, "attempts")?, record })
+}
+
+async fn settle(
+    connection: &mut SqliteConnection,
+    outcomes: Vec<(Claim, OutboxOutcome)>,
+) -> Result<u64, sqlx::Error> {
+    let mut settled = 0;
+    let mut published = Vec::with_capacity(outcomes.len());
+    for (claim, outcome) in outcomes {
+        let statement = match outcome {
+            OutboxOutcome::Published => {
+                published.push(claim);
+                continue;
+            }
+            OutboxOutcome::Retry { due, error } => sqlx::query(RETRY).bind(rows::micros(due)).bind(error),
+            OutboxOutcome::Dead { error } => sqlx::query(BURY).bind(error),
+            OutboxOutcome::HandBack => sqlx::query(HAND_BACK),
+        };
+        let end = statement.bind(claim.seq).bind(claim.fence).execute(&mut *connection).await?;
+        settled += end.rows_affected();
+    }
+    for claims in rows::chunks(published, rows::rows_per_statement(2)) {
+        let mut statement = QueryBuilder::new("DELETE FROM cqrs_outbox WHERE ");
+        rows::push_held(&mut statement, &claims);
+        settled += rows::run(connection, statement, claims.len()).await?.rows_affected();
+    }
+    Ok(settled)
+}
+
+impl SqliteStore {
+    /// Renews claims of outbox rows or of stored work.
+    pub(super) async fn hold(
+        &self,
+        table: &'static str,
+        claims: Vec<Claim>,
+        lease_until: SystemTime,
+    ) -> Result<Vec<Claim>, StoreError> {
+        if claims.is_empty() {
+            return Ok(claims);
+        }
+        let mut tx = self.write().await?;
+        let held = self.named(rows::renew(&mut tx, table, claims, lease_until).await)?;
+        tx.commit().await?;
+        Ok(held)
+    }
+}

@@ -1,0 +1,162 @@
+//! One unit of work's transaction.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+// Savepoints go through sqlx, so that it counts them along with those a handler makes. `sqlx` itself does not give out the
+// trait for that; `sqlx-core` is the part of it that does, and always of the same version.
+use sqlx::sqlite::SqliteTransactionManager as Manager;
+use sqlx::{Sqlite, SqliteConnection};
+use sqlx_core::transaction::TransactionManager;
+
+use super::{inbox, outbox, work};
+use crate::store::driver::{BoxFuture, Transaction};
+use crate::store::{Claim, InboxMark, Record, StoreError, StoreErrorKind};
+use crate::unit::{Carried, Tx};
+
+/// A transaction, and whether SQLite has ended it by itself.
+#[derive(Debug)]
+pub(super) struct SqliteTransaction {
+    tx: Tx<Sqlite>,
+    undone: Undone,
+}
+
+/// Set by SQLite when it rolls back, whoever asked for it.
+///
+/// On a full disk and on `ON CONFLICT ROLLBACK` nobody did. A handler that ignores the error goes on outside of any
+/// transaction then, and what it wrote is gone; our own rows must not be written after that, one by one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Undone(Arc<AtomicBool>);
+
+impl Undone {
+    pub(super) fn note(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub(super) fn forget(&self) {
+        self.0.store(false, Ordering::Release);
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        if !self.0.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let what = "SQLite has rolled this transaction back by itself (a full disk, `ON CONFLICT ROLLBACK`), and a handler \
+             went on: let it return the error that its statement gave";
+        Err(StoreError::new(StoreErrorKind::Database, what))
+    }
+}
+
+impl SqliteTransaction {
+    pub(super) fn new(tx: Tx<Sqlite>, undone: Undone) -> Self {
+        Self { tx, undone }
+    }
+}
+
+impl Transaction for SqliteTransaction {
+    fn handle(&mut self) -> Option<&mut (dyn Any + Send)> {
+        Some(&mut self.tx)
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
+        Box::new(self.tx)
+    }
+
+    fn carried(&mut self) -> Option<&mut Carried> {
+        Some(self.tx.carried())
+    }
+
+    fn store(&mut self, records: Vec<Record>) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.undone.check()?;
+            let (mut messages, mut pieces) = (Vec::new(), Vec::new());
+            for record in records {
+                match record {
+                    Record::Outbox(record) => messages.push(record),
+                    Record::Work(record) => pieces.push(record),
+                }
+            }
+            outbox::insert(&mut self.tx, messages).await?;
+            work::insert(&mut self.tx, pieces).await
+        })
+    }
+
+    fn mark_handled(&mut self, marks: Vec<InboxMark>) -> BoxFuture<'_, Result<Vec<bool>, StoreError>> {
+        Box::pin(async move {
+            self.undone.check()?;
+            inbox::mark(&mut self.tx, &marks).await
+        })
+    }
+
+    fn lane_is_held(&mut self, lane: &str) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let lane = lane.to_owned();
+        Box::pin(async move { Ok(work::lane_is_held(&mut self.tx, lane).await?) })
+    }
+
+    fn finish_work(&mut self, claim: Claim) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(async move {
+            self.undone.check()?;
+            Ok(work::finish(&mut self.tx, claim).await?)
+        })
+    }
+
+    fn savepoint(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move { Ok(Manager::begin(&mut self.tx, None).await?) })
+    }
+
+    fn release_savepoint(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            nested(&self.tx)?;
+            Ok(Manager::commit(&mut self.tx).await?)
+        })
+    }
+
+    fn rollback_to_savepoint(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            nested(&self.tx)?;
+            Ok(Manager::rollback(&mut self.tx).await?)
+        })
+    }
+
+    fn start_rollback_to_savepoint(&mut self) {
+        // One deep, the same call would end the whole transaction.
+        if nested(&self.tx).is_ok() {
+            Manager::start_rollback(&mut self.tx);
+        }
+    }
+
+    fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {
+        Box::pin(async move {
+            match self.tx.into_inner() {
+                Some(tx) => tx.commit().await.map_err(StoreError::from_commit),
+                None => Err(lent()),
+            }
+        })
+    }
+
+    fn rollback(self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {
+        Box::pin(async move {
+            match self.tx.into_inner() {
+                Some(tx) => Ok(tx.rollback().await?),
+                None => Err(lent()),
+            }
+        })
+    }
+}
+
+fn lent() -> StoreError {
+    StoreError::new(StoreErrorKind::Database, "the transaction is lent to a call made `within` it that has not ended")
+}
+
+fn nested(connection: &SqliteConnection) -> Result<(), StoreError> {
+    if depth(connection) > 1 {
+        return Ok(());
+    }
+    Err(StoreError::new(StoreErrorKind::Database, "there is no savepoint to end"))
+}
+
+/// How deep sqlx believes a connection to be: 0 outside of a transaction, 1 in one, more with savepoints.
+pub(super) fn depth(connection: &SqliteConnection) -> usize {
+    Manager::get_transaction_depth(connection)
+}

@@ -1,0 +1,247 @@
+//! Stored work: stored, claimed, ended.
+
+use std::time::SystemTime;
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, SqliteConnection, SqlitePool};
+
+use super::{Request, SqliteStore, rows, timer};
+use crate::BoxError;
+use crate::store::{Claim, ClaimedWork, StoreError, WorkKind, WorkRecord};
+
+const COLUMNS: usize = 17;
+
+/// Stores work, numbered in the order given. A timer takes the place of one with the same name and key that has not been
+/// claimed.
+pub(super) async fn insert(connection: &mut SqliteConnection, records: Vec<WorkRecord>) -> Result<(), StoreError> {
+    let records = timer::replace(connection, records).await?;
+    for records in rows::chunks(records, rows::rows_per_statement(COLUMNS)) {
+        let count = records.len();
+        let records = with_headers(records)?;
+        let mut statement = QueryBuilder::new(
+            "INSERT INTO cqrs_work (id, kind, handler, consumer_group, name, version, topic, message_key, lane, \
+             timer_key, payload, headers, created_at, state, due_at, attempts, error) ",
+        );
+        statement.push_values(records, |mut row, (record, headers)| {
+            let state = first_state(&record);
+            row.push_bind(rows::id_bytes(record.id))
+                .push_bind(record.kind.as_str())
+                .push_bind(record.handler)
+                .push_bind(record.group)
+                .push_bind(record.name)
+                .push_bind(i64::from(record.version))
+                .push_bind(record.topic)
+                .push_bind(record.key)
+                .push_bind(record.lane)
+                .push_bind(record.timer_key)
+                .push_bind(record.payload)
+                .push_bind(headers)
+                .push_bind(rows::micros(record.created_at))
+                .push_bind(state)
+                .push_bind(rows::micros(record.due_at))
+                .push_bind(i64::from(record.attempts))
+                .push_bind(record.error);
+        });
+        rows::run(connection, statement, count).await?;
+    }
+    Ok(())
+}
+
+/// The state work begins in. Waiting work is woken when it is due, so waiting is never wrong; what is due as soon as it
+/// is made spares the waking. A consumed message was made elsewhere, by another clock.
+fn first_state(record: &WorkRecord) -> &'static str {
+    if record.dead {
+        "dead"
+    } else if record.kind != WorkKind::Consumed && record.due_at <= record.created_at {
+        "ready"
+    } else {
+        "waiting"
+    }
+}
+
+fn with_headers(records: Vec<WorkRecord>) -> Result<Vec<(WorkRecord, String)>, StoreError> {
+    records.into_iter().map(|record| rows::headers_text(&record.headers).map(|headers| (record, headers))).collect()
+}
+
+/// Whether a claim would find something: asked without the write lock, so that an idle worker disturbs no writer.
+const ANYTHING: &str = "
+SELECT EXISTS (SELECT 1 FROM cqrs_work WHERE state = 'waiting' AND due_at <= ?1)
+    OR EXISTS (SELECT 1 FROM cqrs_work WHERE state = 'claimed' AND lease_until <= ?1)
+    OR EXISTS (
+        SELECT 1 FROM cqrs_work AS mine
+        WHERE mine.state = 'ready' AND (mine.lane IS NULL OR NOT EXISTS (
+            SELECT 1 FROM cqrs_work AS earlier WHERE earlier.lane = mine.lane AND earlier.seq < mine.seq
+        ))
+    )";
+
+/// Wakes what waited until now.
+const WAKE: &str = "UPDATE cqrs_work SET state = 'ready' WHERE state = 'waiting' AND due_at <= ?";
+
+/// Takes back what a process held that died or stalled. It counts as an attempt: otherwise a message that kills its
+/// process would be tried for ever.
+const TAKE_BACK: &str = "
+UPDATE cqrs_work
+SET state = 'ready', owner = NULL, lease_until = NULL, attempts = attempts + 1,
+    error = 'the process that held it stopped, or stalled for longer than its lease'
+WHERE state = 'claimed' AND lease_until <= ?";
+
+/// After waking and taking back, ready rows are all there is to take; of a lane, its oldest row or none.
+const FIND: &str = "
+SELECT mine.seq FROM cqrs_work AS mine
+WHERE mine.state = 'ready' AND mine.kind = ? AND (mine.lane IS NULL OR NOT EXISTS (
+    SELECT 1 FROM cqrs_work AS earlier WHERE earlier.lane = mine.lane AND earlier.seq < mine.seq
+))
+ORDER BY mine.seq LIMIT ?";
+
+const CLAIM: &str = "
+UPDATE cqrs_work SET state = 'claimed', fence = fence + 1, owner = ?, lease_until = ?
+WHERE seq IN (SELECT value FROM json_each(?))
+RETURNING seq, fence, id, kind, handler, consumer_group, name, version, topic, message_key, lane, timer_key, payload,
+    headers, created_at, due_at, attempts, error";
+
+const RETRY: &str = "
+UPDATE cqrs_work
+SET state = 'waiting', due_at = ?, owner = NULL, lease_until = NULL, attempts = attempts + 1, error = ?
+WHERE seq = ? AND fence = ? AND state = 'claimed'";
+
+const BURY: &str = "
+UPDATE cqrs_work
+SET state = 'dead', owner = NULL, lease_until = NULL, attempts = attempts + 1, error = ?,
+    lane = CASE WHEN ? THEN NULL ELSE lane END
+WHERE seq = ? AND fence = ? AND state = 'claimed'";
+
+const FINISH: &str = "DELETE FROM cqrs_work WHERE seq = ? AND fence = ? AND state = 'claimed'";
+
+const LANE_IS_HELD: &str = "SELECT EXISTS (SELECT 1 FROM cqrs_work WHERE lane = ?)";
+
+impl SqliteStore {
+    pub(super) async fn take_work(
+        &self,
+        kinds: Vec<WorkKind>,
+        request: Request,
+    ) -> Result<Vec<ClaimedWork>, StoreError> {
+        let anything = sqlx::query_scalar(ANYTHING).bind(request.now).fetch_one(&self.pool).await;
+        if request.limit == 0 || !self.named(anything)? {
+            return Ok(Vec::new());
+        }
+        let mut tx = self.write().await?;
+        let claimed = self.named(claim(&mut tx, &kinds, &request).await)?;
+        tx.commit().await?;
+        Ok(claimed)
+    }
+}
+
+async fn claim(
+    connection: &mut SqliteConnection,
+    kinds: &[WorkKind],
+    request: &Request,
+) -> Result<Vec<ClaimedWork>, sqlx::Error> {
+    sqlx::query(WAKE).bind(request.now).execute(&mut *connection).await?;
+    sqlx::query(TAKE_BACK).bind(request.now).execute(&mut *connection).await?;
+    let oldest = find(connection, kinds, request.limit).await?;
+    if oldest.is_empty() {
+        return Ok(Vec::new());
+    }
+    let found = sqlx::query(CLAIM)
+        .bind(request.owner.as_str())
+        .bind(request.lease_until)
+        .bind(rows::list(&oldest))
+        .fetch_all(&mut *connection)
+        .await?;
+    let mut claimed = Vec::with_capacity(found.len());
+    for row in found {
+        let claim = rows::claim(&row)?;
+        match read(&row) {
+            Ok(record) => claimed.push(ClaimedWork { claim, record }),
+            // One bad row must not hold up the others: it becomes a dead letter here and now.
+            Err(error) => {
+                let error = format!("the row cannot be read: {error}");
+                end(&mut *connection, sqlx::query(BURY).bind(error).bind(false), claim).await?;
+            }
+        }
+    }
+    // `RETURNING` promises no order.
+    claimed.sort_unstable_by_key(|work| work.claim.seq);
+    Ok(claimed)
+}
+
+/// The oldest rows of these kinds. Kind by kind, since an index gives the order within one kind only.
+async fn find(
+    connection: &mut SqliteConnection,
+    kinds: &[WorkKind],
+    limit: usize,
+) -> Result<Vec<i64>, sqlx::Error> {
+    let mut oldest: Vec<i64> = Vec::new();
+    for kind in kinds {
+        let found = sqlx::query_scalar(FIND).bind(kind.as_str()).bind(rows::limit(limit));
+        let found: Vec<i64> = found.fetch_all(&mut *connection).await?;
+        oldest.extend(found);
+    }
+    oldest.sort_unstable();
+    oldest.dedup();
+    oldest.truncate(limit);
+    Ok(oldest)
+}
+
+fn read(row: &SqliteRow) -> Result<WorkRecord, BoxError> {
+    let kind: &str = row.try_get("kind")?;
+    Ok(WorkRecord {
+        id: rows::id_of(row, "id")?,
+        kind: WorkKind::from_stored(kind).ok_or_else(|| format!("no kind of work is called `{kind}`"))?,
+        handler: row.try_get("handler")?,
+        group: row.try_get("consumer_group")?,
+        name: row.try_get("name")?,
+        version: rows::number_of(row, "version")?,
+        topic: row.try_get("topic")?,
+        key: row.try_get("message_key")?,
+        lane: row.try_get("lane")?,
+        timer_key: row.try_get("timer_key")?,
+        payload: row.try_get("payload")?,
+        headers: rows::headers_of(row)?,
+        created_at: rows::time_of(row, "created_at")?,
+        due_at: rows::time_of(row, "due_at")?,
+        attempts: rows::number_of(row, "attempts")?,
+        error: row.try_get("error")?,
+        dead: false,
+    })
+}
+
+type Statement = sqlx::query::Query<'static, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
+
+/// Runs a statement that ends a claim. `false` where the fence has moved on.
+async fn end<'c>(
+    executor: impl sqlx::SqliteExecutor<'c>,
+    statement: Statement,
+    claim: Claim,
+) -> Result<bool, sqlx::Error> {
+    let end = statement.bind(claim.seq).bind(claim.fence).execute(executor).await?;
+    Ok(end.rows_affected() == 1)
+}
+
+pub(super) async fn retry(
+    writer: &SqlitePool,
+    claim: Claim,
+    due: SystemTime,
+    error: String,
+) -> Result<bool, sqlx::Error> {
+    end(writer, sqlx::query(RETRY).bind(rows::micros(due)).bind(error), claim).await
+}
+
+/// Buries work. Its lane is forgotten where the lane is to go on: a replay later comes outside of the order anyway.
+pub(super) async fn bury(
+    writer: &SqlitePool,
+    claim: Claim,
+    error: String,
+    skip_lane: bool,
+) -> Result<bool, sqlx::Error> {
+    end(writer, sqlx::query(BURY).bind(error).bind(skip_lane), claim).await
+}
+
+pub(super) async fn finish(connection: &mut SqliteConnection, claim: Claim) -> Result<bool, sqlx::Error> {
+    end(connection, sqlx::query(FINISH), claim).await
+}
+
+/// Whether a lane has any work. Work that is ready counts: it is earlier than what is stored now.
+pub(super) async fn lane_is_held(connection: &mut SqliteConnection, lane: String) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(LANE_IS_HELD).bind(lane).fetch_one(connection).await
+}

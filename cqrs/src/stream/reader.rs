@@ -1,0 +1,207 @@
+//! The stream a caller reads.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+
+use super::channel::Channel;
+use super::items::{Driver, Items};
+use crate::BoxError;
+use crate::app::App;
+use crate::dispatch::{Caught, DispatchError, Failure, Opening, call_context, open_unit, records_and_after};
+use crate::event::{Events, Raised};
+use crate::inject::Scope;
+use crate::message::Streaming;
+use crate::middleware::{CallKind, MessageCell, Refusal, Terminal};
+use crate::store::driver::BoxFuture;
+use crate::unit::{Meta, TxSlot, Unit};
+
+type Item<M> = Result<<M as Streaming>::Item, DispatchError<<M as crate::message::Handled>::Error>>;
+type End<M> = Result<(), DispatchError<<M as crate::message::Handled>::Error>>;
+
+/// The items of a streaming command or query, pulled one by one.
+///
+/// Dropping it drops the handler: delivered items stay delivered. The error, if any, is the last item.
+#[must_use = "a stream does nothing until it is read"]
+pub struct ItemStream<M: Streaming> {
+    channel: Arc<Channel<M::Item>>,
+    failure: Arc<Mutex<Option<Failure>>>,
+    state: State<M>,
+}
+
+enum State<M: Streaming> {
+    New(App, M),
+    Running(BoxFuture<'static, End<M>>),
+    /// The handler has ended, but its last item was just delivered: the error comes next.
+    Ending(DispatchError<M::Error>),
+    Done,
+}
+
+// Nothing in here is pinned in place: the handler is boxed, the message is moved out before it is used.
+impl<M: Streaming> Unpin for ItemStream<M> {}
+
+impl<M: Streaming> ItemStream<M> {
+    pub(crate) fn new(app: App, message: M) -> Self {
+        Self { channel: Arc::new(Channel::new()), failure: Arc::default(), state: State::New(app, message) }
+    }
+
+    /// The next item; `None` after the last.
+    pub async fn next(&mut self) -> Option<Item<M>> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+
+    fn begin(&mut self) {
+        if let State::New(app, message) = std::mem::replace(&mut self.state, State::Done) {
+            let run = run(app, message, Arc::clone(&self.channel), Arc::clone(&self.failure));
+            self.state = State::Running(Box::pin(run));
+        }
+    }
+}
+
+impl<M: Streaming> Stream for ItemStream<M> {
+    type Item = Item<M>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        this.begin();
+        let future = match std::mem::replace(&mut this.state, State::Done) {
+            State::Running(future) => future,
+            State::Ending(error) => return Poll::Ready(Some(Err(error))),
+            State::New(..) | State::Done => return Poll::Ready(None),
+        };
+        let mut future = future;
+        this.channel.want();
+        let poll = future.as_mut().poll(cx);
+        let item = this.channel.take();
+        let failure = this.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(failure) = failure {
+            return Poll::Ready(Some(Err(failure.widen())));
+        }
+        match (poll, item) {
+            (Poll::Pending, item) => {
+                this.state = State::Running(future);
+                item.map_or(Poll::Pending, |item| Poll::Ready(Some(Ok(item))))
+            }
+            (Poll::Ready(Err(error)), Some(item)) => {
+                this.state = State::Ending(error);
+                Poll::Ready(Some(Ok(item)))
+            }
+            (Poll::Ready(Ok(())), Some(item)) => Poll::Ready(Some(Ok(item))),
+            (Poll::Ready(Ok(())), None) => Poll::Ready(None),
+            (Poll::Ready(Err(error)), None) => Poll::Ready(Some(Err(error))),
+        }
+    }
+}
+
+impl<M: Streaming> fmt::Debug for ItemStream<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ItemStream({})", M::SPEC.name)
+    }
+}
+
+async fn run<M: Streaming>(
+    app: App,
+    message: M,
+    channel: Arc<Channel<M::Item>>,
+    failure: Arc<Mutex<Option<Failure>>>,
+) -> End<M> {
+    if app.is_stopped() {
+        return Err(DispatchError::ShuttingDown);
+    }
+    let Some(handler) = app.plan().calls.get(&M::SPEC.type_id).copied() else {
+        return Err(DispatchError::NoHandler { message: std::any::type_name::<M>() });
+    };
+    let meta = Arc::new(Meta::default());
+    let call = StreamCall { app: &app, handler, meta: Arc::clone(&meta), channel, failure };
+    let chain = app.plan().middleware(CallKind::Stream);
+    if chain.is_empty() {
+        return call.run(message).await;
+    }
+    let cell = MessageCell::new(message);
+    let mut terminal = StreamTerminal::<M> { call, cell: &cell };
+    let outcome = chain.run(CallKind::Stream, M::SPEC, &meta, &cell, &mut terminal).await.map_err(Failure::widen)?;
+    match outcome.into_result() {
+        Ok(()) => Ok(()),
+        Err(Refusal::Rejected(source)) => Err(DispatchError::Rejected { message: M::SPEC.name, source }),
+        Err(Refusal::Failed(source)) => Err(match source.downcast::<DispatchError<M::Error>>() {
+            Ok(error) => *error,
+            Err(source) => DispatchError::Rejected { message: M::SPEC.name, source },
+        }),
+    }
+}
+
+struct StreamCall<'t, T> {
+    app: &'t App,
+    handler: u32,
+    meta: Arc<Meta>,
+    channel: Arc<Channel<T>>,
+    failure: Arc<Mutex<Option<Failure>>>,
+}
+
+impl<T: Send + 'static> StreamCall<'_, T> {
+    async fn run<M: Streaming<Item = T>>(&self, message: M) -> End<M> {
+        let app = self.app;
+        let planned = app.planned(self.handler);
+        let Some(thunk) = planned.call_thunk::<M>() else {
+            return Err(DispatchError::NoHandler { message: std::any::type_name::<M>() });
+        };
+        let scope = Arc::new(Scope::new());
+        let opening =
+            Opening { meta: Arc::clone(&self.meta), scope: Some(Arc::clone(&scope)), within: None, with_tx: false };
+        let unit = open_unit(app, self.handler, opening).await.map_err(Failure::widen)?;
+        let mut unit = unit.unwrap_or_else(|| Box::new(self.bare_unit(&scope)));
+        let raised: Arc<Mutex<Vec<Raised>>> = Arc::default();
+        unit.items = Some(Box::new(Items::reader(Driver {
+            channel: Arc::clone(&self.channel),
+            raised: Arc::clone(&raised),
+            app: app.clone(),
+            meta: Arc::clone(&self.meta),
+            scope: Arc::clone(&scope),
+            failure: Arc::clone(&self.failure),
+            holds_tx: unit.tx.open.is_some().then_some(planned.item.name),
+            what: M::SPEC.name,
+        })));
+        let mut cx = call_context(app, self.handler, Some(unit));
+        cx.events = Events::shared(Arc::clone(&raised));
+        let (result, cx) = match Caught((thunk.0)(message, cx)).await {
+            Ok(ended) => ended,
+            Err(message) => return Err(DispatchError::Panicked { handler: planned.item.name, message }),
+        };
+        if let Err(error) = result {
+            return Err(DispatchError::Handler(error));
+        }
+        let rest = std::mem::take(&mut *raised.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(cx);
+        if !rest.is_empty() {
+            records_and_after(app, rest, &self.meta, &scope, M::SPEC.name).await.map_err(Failure::widen)?;
+        }
+        Ok(())
+    }
+
+    fn bare_unit(&self, scope: &Arc<Scope>) -> Unit<'static> {
+        Unit {
+            tx: TxSlot::empty(self.app.store().cloned()),
+            meta: Arc::clone(&self.meta),
+            scope: Some(Arc::clone(scope)),
+            ..Unit::default()
+        }
+    }
+}
+
+struct StreamTerminal<'t, M: Streaming> {
+    call: StreamCall<'t, M::Item>,
+    cell: &'t MessageCell,
+}
+
+impl<M: Streaming> Terminal for StreamTerminal<'_, M> {
+    fn run(&mut self) -> BoxFuture<'_, Result<(), BoxError>> {
+        Box::pin(async move {
+            let message = self.cell.take::<M>()?;
+            self.call.run(message).await.map_err(BoxError::from)
+        })
+    }
+}

@@ -1,0 +1,117 @@
+//! The late form of a transaction: slow work first, then begin.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use sqlx::Database;
+use sqlx::pool::Pool;
+
+use super::Tx;
+use crate::dispatch::deadlock;
+use crate::store::driver::Driver;
+use crate::store::{StoreError, StoreErrorKind};
+
+/// A transaction that has not begun: slow work first, then [`begin`](Self::begin).
+///
+/// ```no_run
+/// # use cqrs::prelude::*;
+/// # use cqrs::sqlx::{self, Sqlite};
+/// # #[derive(Command)]
+/// # #[command(error = cqrs::BoxError)]
+/// # struct Pay;
+/// # async fn ask_the_bank() -> Result<(), cqrs::BoxError> { Ok(()) }
+/// #[command_handler]
+/// async fn pay(_cmd: Pay, begin: &mut Begin<Sqlite>) -> Result<(), cqrs::BoxError> {
+///     ask_the_bank().await?;                      // no transaction is open meanwhile
+///     let tx = begin.begin().await?;
+///     sqlx::query("INSERT INTO payments DEFAULT VALUES").execute(&mut **tx).await?;
+///     Ok(())
+/// }
+/// ```
+pub struct Begin<Db: Database> {
+    source: Source<Db>,
+    tx: Option<Tx<Db>>,
+}
+
+enum Source<Db: Database> {
+    Pool(Pool<Db>),
+    Store(Arc<dyn Driver>),
+}
+
+impl<Db: Database> Begin<Db> {
+    /// Makes one by hand, for calling a handler as an ordinary function.
+    pub fn new(pool: &Pool<Db>) -> Self {
+        Self { source: Source::Pool(pool.clone()), tx: None }
+    }
+
+    /// Begins the transaction, or gives it again where it has begun.
+    ///
+    /// # Errors
+    /// Fails when no connection is to be had in time or the database refuses.
+    pub async fn begin(&mut self) -> Result<&mut Tx<Db>, StoreError> {
+        if self.tx.is_none() {
+            self.tx = Some(self.source.begin().await?);
+        }
+        self.tx.as_mut().ok_or_else(foreign)
+    }
+
+    /// The transaction, if it has begun: to commit one that was made by hand.
+    pub fn into_tx(self) -> Option<Tx<Db>> {
+        self.tx
+    }
+}
+
+impl<Db: Database> Source<Db> {
+    async fn begin(&self) -> Result<Tx<Db>, StoreError> {
+        match self {
+            Self::Pool(pool) => Tx::begin(pool).await,
+            Self::Store(store) => {
+                deadlock::check().map_err(|()| {
+                    StoreError::new(
+                        StoreErrorKind::WouldDeadlock,
+                        "a transaction begun here would wait for the one its own caller holds",
+                    )
+                })?;
+                let tx = store.begin().await?.into_any().downcast::<Tx<Db>>().map_err(|_| foreign())?;
+                deadlock::hold();
+                Ok(*tx)
+            }
+        }
+    }
+}
+
+fn foreign() -> StoreError {
+    StoreError::new(StoreErrorKind::Configuration, "the app's store gives transactions of another database")
+}
+
+impl<Db: Database> fmt::Debug for Begin<Db> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Begin").field("begun", &self.tx.is_some()).finish()
+    }
+}
+
+/// A `Begin<Db>` whose database only the handler knows.
+pub(crate) trait Late: Any + Send {
+    fn any_mut(&mut self) -> &mut (dyn Any + Send);
+    /// Takes the transaction out, if it has begun: the `Tx<Db>`, boxed.
+    fn take(&mut self) -> Option<Box<dyn Any + Send>>;
+}
+
+impl<Db: Database> Late for Begin<Db> {
+    fn any_mut(&mut self) -> &mut (dyn Any + Send) {
+        self
+    }
+
+    fn take(&mut self) -> Option<Box<dyn Any + Send>> {
+        self.tx.take().map(|tx| Box::new(tx) as Box<dyn Any + Send>)
+    }
+}
+
+impl<Db: Database> Begin<Db> {
+    /// The `Begin` of a unit of work: `open` is the transaction of a call made `within` it, which has begun already.
+    pub(crate) fn of_unit(store: Arc<dyn Driver>, open: Option<Box<dyn Any + Send>>) -> Self {
+        let tx = open.and_then(|tx| tx.downcast().ok()).map(|tx| *tx);
+        Self { source: Source::Store(store), tx }
+    }
+}

@@ -1,0 +1,103 @@
+//! The context that travels through a handler's future and back.
+//!
+//! It is owned by the future while the handler runs, so that a dropped future drops the transaction with it, and small,
+//! since the slim path moves it twice per call. Whatever a plain call does without is behind `unit`.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use super::slot::{TxAccess, TxSlot};
+use super::Meta;
+use crate::app::App;
+use crate::event::Events;
+use crate::inject::{Inject, Resolved, Scope};
+
+/// The context of one handler call.
+pub struct Cx<'a> {
+    pub(crate) app: App,
+    /// Index of the handler in the app's plan: where its resolved dependencies are.
+    pub(crate) handler: u32,
+    pub(crate) events: Events,
+    pub(crate) unit: Option<Box<Unit<'a>>>,
+}
+
+impl fmt::Debug for Cx<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cx").field("handler", &self.handler).finish_non_exhaustive()
+    }
+}
+
+/// The part of a call's context that only some calls need.
+#[derive(Default)]
+pub(crate) struct Unit<'a> {
+    pub(crate) tx: TxSlot<'a>,
+    pub(crate) meta: Arc<Meta>,
+    /// The handler's dependencies where some are message-scoped; replaces the plan's slots.
+    pub(crate) slots: Option<Arc<[Resolved]>>,
+    pub(crate) scope: Option<Arc<Scope>>,
+    pub(crate) items: Option<Box<dyn Any + Send>>,
+}
+
+/// The parts of a context that parameters take.
+pub struct Parts<'c> {
+    pub(super) app: &'c App,
+    slots: &'c [Resolved],
+    next: usize,
+    pub(super) events: Option<&'c mut Events>,
+    pub(super) tx: Option<&'c mut (dyn TxAccess + 'c)>,
+    pub(super) meta: Option<&'c Meta>,
+    pub(super) items: Option<&'c mut (dyn Any + Send)>,
+}
+
+impl fmt::Debug for Parts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Parts")
+    }
+}
+
+impl<'c> Parts<'c> {
+    #[inline]
+    pub(super) fn inject<T: ?Sized + Send + Sync + 'static>(&mut self) -> Option<Inject<T>> {
+        let slot = self.slots.get(self.next)?;
+        self.next += 1;
+        slot.get()
+    }
+}
+
+impl<'a> Cx<'a> {
+    pub(crate) fn new(app: App, handler: u32) -> Self {
+        Self { app, handler, events: Events::new(), unit: None }
+    }
+
+    /// Lends out the parts.
+    #[doc(hidden)]
+    #[inline]
+    pub fn parts(&mut self) -> Parts<'_> {
+        let slots = self.app.slots(self.handler);
+        let mut parts = Parts {
+            app: &self.app,
+            slots,
+            next: 0,
+            events: Some(&mut self.events),
+            tx: None,
+            meta: None,
+            items: None,
+        };
+        if let Some(unit) = self.unit.as_deref_mut() {
+            unit.lend(&mut parts);
+        }
+        parts
+    }
+}
+
+impl Unit<'_> {
+    fn lend<'c>(&'c mut self, parts: &mut Parts<'c>) {
+        if let Some(slots) = &self.slots {
+            parts.slots = slots;
+        }
+        parts.tx = Some(&mut self.tx);
+        parts.meta = Some(&self.meta);
+        parts.items = self.items.as_mut().map(|items| &mut **items);
+    }
+}

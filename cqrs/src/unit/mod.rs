@@ -1,0 +1,21 @@
+//! The unit of work: one handler call, its transaction, and the events it raised.
+//!
+//! `cx` is what travels through a handler's future and back, `param` how a parameter takes its part of it, `tx` and
+//! `begin` the transaction as the handler sees it, `meta` what is known about the call, `run` the unit itself.
+
+mod begin;
+mod cx;
+mod meta;
+mod param;
+pub mod role;
+mod slot;
+mod tx;
+
+pub use self::begin::Begin;
+pub use self::cx::{Cx, Parts};
+pub(crate) use self::cx::Unit;
+pub use self::meta::Meta;
+pub(crate) use self::meta::MetaInit;
+pub use self::param::Param;
+pub(crate) use self::slot::{Home, TxSlot};
+pub use self::tx::{Carried, Tx};

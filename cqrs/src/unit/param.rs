@@ -1,0 +1,85 @@
+//! How a parameter takes its part of the unit of work, by its type.
+
+use sqlx::Database;
+
+use super::role::{Raises, Sends, Writes, Yields};
+use super::{Begin, Meta, Parts, Tx};
+use crate::app::App;
+use crate::event::Events;
+use crate::inject::Inject;
+use crate::registry::Need;
+use crate::stream::Items;
+
+/// A parameter of a handler with the role `R`. The table of implementations is closed.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a parameter this function can take",
+    label = "not known here",
+    note = "a handler takes the message first, then any of: `Inject<T>`, `&mut Events`, `&mut Tx<Db>`, `&mut Begin<Db>`, `&Meta`, `&App`, `&mut Items<T>`; anything else is a dependency: `Inject<T>`"
+)]
+pub trait Param<'c, R>: Sized {
+    /// What the parameter asks for.
+    const NEED: Need;
+
+    /// Takes the part; `None` only where the unit was made without it, which wiring rules out.
+    fn take(parts: &mut Parts<'c>) -> Option<Self>;
+}
+
+impl<'c, R, T: ?Sized + Send + Sync + 'static> Param<'c, R> for Inject<T> {
+    const NEED: Need = Need::Inject { type_id: Self::id(), name: Self::name };
+
+    #[inline]
+    fn take(parts: &mut Parts<'c>) -> Option<Self> {
+        parts.inject()
+    }
+}
+
+impl<'c, R: Raises> Param<'c, R> for &'c mut Events {
+    const NEED: Need = Need::Events;
+
+    #[inline]
+    fn take(parts: &mut Parts<'c>) -> Option<Self> {
+        parts.events.take()
+    }
+}
+
+impl<'c, R: Writes, Db: Database> Param<'c, R> for &'c mut Tx<Db> {
+    const NEED: Need =
+        Need::Tx { type_id: std::any::TypeId::of::<Tx<Db>>(), name: std::any::type_name::<Db> };
+
+    fn take(parts: &mut Parts<'c>) -> Option<Self> {
+        parts.tx.take()?.handle()?.downcast_mut()
+    }
+}
+
+impl<'c, R: Writes, Db: Database> Param<'c, R> for &'c mut Begin<Db> {
+    const NEED: Need =
+        Need::Begin { type_id: std::any::TypeId::of::<Tx<Db>>(), name: std::any::type_name::<Db> };
+
+    fn take(parts: &mut Parts<'c>) -> Option<Self> {
+        parts.tx.take()?.late(&|store, open| Box::new(Begin::<Db>::of_unit(store, open)))?.downcast_mut()
+    }
+}
+
+impl<'c, R> Param<'c, R> for &'c Meta {
+    const NEED: Need = Need::Meta;
+
+    fn take(parts: &mut Parts<'c>) -> Option<Self> {
+        parts.meta
+    }
+}
+
+impl<'c, R: Sends> Param<'c, R> for &'c App {
+    const NEED: Need = Need::App;
+
+    fn take(parts: &mut Parts<'c>) -> Option<Self> {
+        Some(parts.app)
+    }
+}
+
+impl<'c, R: Yields<T>, T: Send + 'static> Param<'c, R> for &'c mut Items<T> {
+    const NEED: Need = Need::Items;
+
+    fn take(parts: &mut Parts<'c>) -> Option<Self> {
+        parts.items.take()?.downcast_mut()
+    }
+}

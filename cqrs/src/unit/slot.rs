@@ -1,0 +1,95 @@
+//! Where a call's transaction is while the call runs, and how it gets home when the call was made `within` another.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use super::begin::Late;
+use super::Tx;
+use crate::store::driver::{Driver, Transaction};
+
+/// Where a borrowed transaction goes back to.
+pub(crate) trait Home: Send {
+    fn put_back(&mut self, tx: Box<dyn Any + Send>);
+}
+
+impl<Db: sqlx::Database> Home for Tx<Db> {
+    fn put_back(&mut self, tx: Box<dyn Any + Send>) {
+        if let Ok(tx) = tx.downcast::<Self>() {
+            *self = *tx;
+        }
+    }
+}
+
+/// Makes a handler's `Begin` of the store and, for a call made `within` another, the open transaction.
+pub(crate) type MakeLate<'f> = &'f dyn Fn(Arc<dyn Driver>, Option<Box<dyn Any + Send>>) -> Box<dyn Late>;
+
+/// What the parameters `&mut Tx` and `&mut Begin` need of the slot.
+pub(crate) trait TxAccess: Send {
+    fn handle(&mut self) -> Option<&mut (dyn Any + Send)>;
+    fn late(&mut self, make: MakeLate<'_>) -> Option<&mut (dyn Any + Send)>;
+}
+
+/// The transaction of a call: none yet, its own, or one borrowed from the handler that called `within`.
+#[derive(Default)]
+pub(crate) struct TxSlot<'a> {
+    pub(crate) open: Option<Box<dyn Transaction>>,
+    late: Option<Box<dyn Late>>,
+    home: Option<&'a mut dyn Home>,
+    store: Option<Arc<dyn Driver>>,
+}
+
+impl<'a> TxSlot<'a> {
+    /// A slot without a transaction, which may still be begun.
+    pub(crate) fn empty(store: Option<Arc<dyn Driver>>) -> Self {
+        Self { open: None, late: None, home: None, store }
+    }
+
+    /// A slot with a transaction that belongs to another call and goes back to it.
+    pub(crate) fn borrowed(store: Arc<dyn Driver>, tx: Box<dyn Transaction>, home: &'a mut dyn Home) -> Self {
+        Self { open: Some(tx), late: None, home: Some(home), store: Some(store) }
+    }
+
+    pub(crate) fn is_borrowed(&self) -> bool {
+        self.home.is_some()
+    }
+
+    /// Ends the handler's `Begin`: what it began is the call's transaction from here on.
+    pub(crate) fn end_late(&mut self) {
+        let Some(tx) = self.late.take().and_then(|mut late| late.take()) else { return };
+        if let Some(store) = &self.store {
+            self.open = store.adopt(tx).ok();
+        }
+    }
+
+    /// Gives a borrowed transaction back, its savepoint already ended.
+    pub(crate) fn give_back(&mut self) {
+        if let (Some(home), Some(tx)) = (self.home.take(), self.open.take()) {
+            home.put_back(tx.into_any());
+        }
+    }
+}
+
+impl TxAccess for TxSlot<'_> {
+    fn handle(&mut self) -> Option<&mut (dyn Any + Send)> {
+        self.open.as_mut()?.handle()
+    }
+
+    fn late(&mut self, make: MakeLate<'_>) -> Option<&mut (dyn Any + Send)> {
+        let store = Arc::clone(self.store.as_ref()?);
+        let open = self.open.take().map(|tx| tx.into_any());
+        Some(self.late.insert(make(store, open)).any_mut())
+    }
+}
+
+impl Drop for TxSlot<'_> {
+    fn drop(&mut self) {
+        // A borrowed transaction outlives a call that is dropped in the middle: undo what the call did, hand it back.
+        if self.home.is_some() {
+            self.end_late();
+            if let Some(tx) = self.open.as_mut() {
+                tx.start_rollback_to_savepoint();
+            }
+            self.give_back();
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The unit of work's transaction, as a handler sees it.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+use sqlx::pool::Pool;
+use sqlx::{Connection, Database, Transaction};
+
+use crate::event::Raised;
+use crate::store::StoreError;
+
+/// The transaction of the unit of work: begun, committed and rolled back by the framework.
+///
+/// Derefs to the database's connection: pass `tx` where a `&mut SqliteConnection` is asked for, and `&mut **tx` where
+/// sqlx wants an executor. [`savepoint`](Self::savepoint) gives a nested transaction.
+///
+/// Made by hand, with [`begin`](Self::begin) and [`commit`](Self::commit), it lets a test call a handler as an ordinary
+/// function; nothing is flushed then: events raised beside it stay in the test's [`Events`](crate::Events).
+pub struct Tx<Db: Database> {
+    inner: Option<Transaction<'static, Db>>,
+    /// Events of calls made `within` this transaction, handed over when their savepoint was released.
+    pub(crate) carried: Carried,
+}
+
+/// What calls made within a transaction raised, until the unit that owns the transaction takes it over.
+#[doc(hidden)]
+#[derive(Debug, Default)]
+pub struct Carried(pub(crate) Vec<Raised>);
+
+impl<Db: Database> Tx<Db> {
+    /// Begins a transaction by hand, for calling a handler as an ordinary function.
+    ///
+    /// # Errors
+    /// Fails when the pool gives no connection or the database refuses to begin.
+    pub async fn begin(pool: &Pool<Db>) -> Result<Self, StoreError> {
+        Ok(Self::new(pool.begin().await.map_err(StoreError::from)?))
+    }
+
+    /// Commits a transaction that was begun by hand.
+    ///
+    /// # Errors
+    /// Fails when the database refuses to commit, or when its answer is lost.
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        match self.inner.take() {
+            Some(tx) => tx.commit().await.map_err(StoreError::from_commit),
+            None => Ok(()),
+        }
+    }
+
+    /// Begins a nested transaction: a savepoint that is rolled back when it is dropped without a commit.
+    ///
+    /// # Errors
+    /// Fails when the database refuses the savepoint.
+    pub async fn savepoint(&mut self) -> Result<Transaction<'_, Db>, sqlx::Error> {
+        (**self).begin().await
+    }
+
+    pub(crate) fn new(tx: Transaction<'static, Db>) -> Self {
+        Self { inner: Some(tx), carried: Carried::default() }
+    }
+
+    /// Takes the transaction out, to be put back by [`Home`](super::Home).
+    pub(crate) fn borrow_out(&mut self) -> Self {
+        Self { inner: self.inner.take(), carried: std::mem::take(&mut self.carried) }
+    }
+
+    /// What calls made within this transaction raised, for drivers.
+    #[doc(hidden)]
+    pub fn carried(&mut self) -> &mut Carried {
+        &mut self.carried
+    }
+
+    pub(crate) fn into_inner(mut self) -> Option<Transaction<'static, Db>> {
+        self.inner.take()
+    }
+}
+
+const LENT: &str = "the transaction is lent to a call made `within` it, whose future was leaked";
+
+impl<Db: Database> Deref for Tx<Db> {
+    type Target = Db::Connection;
+
+    #[expect(clippy::expect_used, reason = "only `mem::forget` of a `within` call leaves it empty")]
+    fn deref(&self) -> &Db::Connection {
+        self.inner.as_ref().expect(LENT)
+    }
+}
+
+impl<Db: Database> DerefMut for Tx<Db> {
+    #[expect(clippy::expect_used, reason = "only `mem::forget` of a `within` call leaves it empty")]
+    fn deref_mut(&mut self) -> &mut Db::Connection {
+        self.inner.as_mut().expect(LENT)
+    }
+}
+
+impl<Db: Database> fmt::Debug for Tx<Db> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tx<{}>", Db::NAME)
+    }
+}

@@ -1,0 +1,251 @@
+//! The one pass: every rule, every problem.
+
+use std::any::TypeId;
+use std::collections::{BTreeMap, HashMap};
+
+use super::draft::Draft;
+use super::plan::ByName;
+use super::problem::{Problem, ProblemKind, WiringError};
+use super::sources::{Asker, Sources};
+use crate::message::{MessageKind, MessageSpec};
+use crate::registry::{EventMode, HandlerItem, HandlerKind, Need};
+
+/// A draft without problems, and what was found out about it on the way.
+#[derive(Debug)]
+pub(crate) struct Wired {
+    pub(crate) draft: Draft,
+    pub(crate) sources: Sources,
+    pub(crate) stored_events: ByName,
+    pub(crate) stored_commands: ByName,
+}
+
+/// Judges a draft.
+pub(crate) fn wire(mut draft: Draft) -> Result<Wired, WiringError> {
+    let mut problems = std::mem::take(&mut draft.problems);
+    let sources = Sources::find(&draft, &mut problems);
+    sources.check(&askers(&draft), &mut problems);
+    check_calls(&draft, &mut problems);
+    for item in &draft.handlers {
+        check_handler(&draft, item, &mut problems);
+    }
+    check_paths(&draft, &mut problems);
+    let stored_events = check_stored_events(&draft, &mut problems);
+    if problems.is_empty() {
+        let stored_commands = stored_commands(&draft);
+        Ok(Wired { draft, sources, stored_events, stored_commands })
+    } else {
+        Err(WiringError::new(problems))
+    }
+}
+
+pub(super) fn describe(item: &HandlerItem) -> String {
+    let kind = match item.kind {
+        HandlerKind::Command => "command handler",
+        HandlerKind::Query => "query handler",
+        HandlerKind::Event(EventMode::Plain) => "event handler",
+        HandlerKind::Event(EventMode::Inline) => "inline event handler",
+        HandlerKind::Event(EventMode::Durable(_)) => "durable event handler",
+        HandlerKind::Event(EventMode::Group(_)) => "consumed event handler",
+    };
+    format!("{kind} `{}`", item.name)
+}
+
+fn askers(draft: &Draft) -> Vec<Asker<'_>> {
+    let handlers = draft.handlers.iter().map(|item| Asker {
+        what: describe(item),
+        location: item.location,
+        needs: item.needs,
+    });
+    let providers = draft.providers.iter().map(|item| Asker {
+        what: format!("provider `{}`", item.name),
+        location: item.location,
+        needs: item.needs,
+    });
+    let middlewares = draft.middlewares.iter().map(|item| Asker {
+        what: format!("middleware `{}`", item.name),
+        location: item.location,
+        needs: item.needs,
+    });
+    handlers.chain(providers).chain(middlewares).collect()
+}
+
+/// Every command and query has exactly one handler.
+fn check_calls(draft: &Draft, problems: &mut Vec<Problem>) {
+    let mut handlers: HashMap<TypeId, Vec<&HandlerItem>> = HashMap::new();
+    let mut specs: BTreeMap<_, &'static MessageSpec> = BTreeMap::new();
+    let is_call = |spec: &MessageSpec| matches!(spec.kind, MessageKind::Command | MessageKind::Query);
+    for item in draft.handlers.iter().filter(|item| is_call(item.message)) {
+        handlers.entry(item.message.type_id).or_default().push(item);
+    }
+    let handled = draft.handlers.iter().map(|item| item.message);
+    for spec in draft.messages.iter().copied().chain(handled).filter(|spec| is_call(spec)) {
+        specs.insert((by_order_key(spec), (spec.type_name)()), spec);
+    }
+    for spec in specs.into_values() {
+        let found = handlers.get(&spec.type_id).map_or(&[][..], Vec::as_slice);
+        match found {
+            [_] => {}
+            [] if draft.elsewhere.contains(&spec.type_id) => {}
+            [] => problems.push(no_handler(spec)),
+            several => problems.push(several_handlers(spec, several)),
+        }
+    }
+}
+
+fn by_order_key(spec: &MessageSpec) -> (&'static str, u32) {
+    (spec.location.module, spec.location.line)
+}
+
+fn no_handler(spec: &MessageSpec) -> Problem {
+    let (kind, name) = (spec.kind, (spec.type_name)());
+    let attribute = if spec.kind == MessageKind::Query { "query_handler" } else { "command_handler" };
+    let short = name.rsplit("::").next().unwrap_or(name);
+    let mend = format!(
+        "write a `#[{attribute}]` for it, name the crate that has one (`bootstrap!(crates = [..])`), or say that another service handles it: `.elsewhere::<{short}>()`"
+    );
+    Problem::new(ProblemKind::NoHandler, format!("no handler for the {kind} `{name}`"), mend)
+        .at(format!("the {kind}"), spec.location)
+}
+
+fn several_handlers(spec: &MessageSpec, handlers: &[&HandlerItem]) -> Problem {
+    let what = format!("{} handlers for the {} `{}`", handlers.len(), spec.kind, (spec.type_name)());
+    let mend = "keep one; what should happen besides is an event handler's work";
+    let mut problem = Problem::new(ProblemKind::SeveralHandlers, what, mend);
+    for item in handlers {
+        problem = problem.at(describe(item), item.location);
+    }
+    problem
+}
+
+/// What one handler asks of the store, the broker and its event.
+fn check_handler(draft: &Draft, item: &HandlerItem, problems: &mut Vec<Problem>) {
+    for need in item.needs {
+        if let Need::Tx { type_id, name } | Need::Begin { type_id, name } = need {
+            check_transaction(draft, item, *type_id, name(), problems);
+        }
+    }
+    let needs_store = match item.kind {
+        HandlerKind::Event(EventMode::Durable(_)) => Some("what it has to do is stored"),
+        HandlerKind::Event(EventMode::Group(_)) => Some("what it has handled is stored"),
+        _ => None,
+    };
+    if let Some(why) = needs_store
+        && !draft.has_store
+    {
+        problems.push(no_store(item, &format!("{} needs a store: {why}", describe(item))));
+    }
+    if matches!(item.kind, HandlerKind::Event(EventMode::Group(_))) && !draft.has_broker {
+        let what = format!("{} consumes from a broker, and the app has none", describe(item));
+        let mend = "give the builder one: `.broker(Broker::url(\"memory:\"))`";
+        problems.push(Problem::new(ProblemKind::NoBroker, what, mend).at("here", item.location));
+    }
+}
+
+fn no_store(item: &HandlerItem, what: &str) -> Problem {
+    let mend = "give the builder one: `.store(Store::url(\"sqlite://app.db\"))`";
+    Problem::new(ProblemKind::NoStore, what, mend).at("here", item.location)
+}
+
+fn check_transaction(
+    draft: &Draft,
+    item: &HandlerItem,
+    type_id: TypeId,
+    name: &'static str,
+    problems: &mut Vec<Problem>,
+) {
+    if !draft.has_store {
+        let what = format!("{} takes a transaction, and the app has no store", describe(item));
+        problems.push(no_store(item, &what));
+        return;
+    }
+    let gives = match draft.handle {
+        Some(handle) if handle.type_id == type_id => return,
+        Some(handle) => format!("the app's store gives `Tx<{}>`", handle.name),
+        None => "the app's store gives none".to_owned(),
+    };
+    let what = format!("{} takes a transaction of `{name}`, but {gives}", describe(item));
+    let mend = "take the store's own `Tx<Db>`, or give the builder a store of that database";
+    problems.push(Problem::new(ProblemKind::WrongTransaction, what, mend).at("here", item.location));
+}
+
+/// Handlers that stored rows name by path have a path of their own.
+fn check_paths(draft: &Draft, problems: &mut Vec<Problem>) {
+    let stored = |item: &&HandlerItem| {
+        matches!(item.kind, HandlerKind::Event(EventMode::Durable(_) | EventMode::Group(_)))
+    };
+    let mut by_path: BTreeMap<String, Vec<&HandlerItem>> = BTreeMap::new();
+    for item in draft.handlers.iter().filter(stored) {
+        by_path.entry(item.path()).or_default().push(item);
+    }
+    for (path, items) in by_path.into_iter().filter(|(_, items)| items.len() > 1) {
+        let what = format!("{} stored handlers share the path `{path}`, by which stored rows name them", items.len());
+        let mut problem = Problem::new(ProblemKind::HandlerTwice, what, "rename one, or move it to another module");
+        for item in items {
+            problem = problem.at(describe(item), item.location);
+        }
+        problems.push(problem);
+    }
+}
+
+/// Events that are stored can be read back, and have a name of their own.
+fn check_stored_events(draft: &Draft, problems: &mut Vec<Problem>) -> ByName {
+    let mut uses: BTreeMap<_, (&'static MessageSpec, Option<&HandlerItem>)> = BTreeMap::new();
+    for spec in &draft.messages {
+        if spec.kind == MessageKind::NotificationEvent {
+            uses.entry((by_order_key(spec), (spec.type_name)())).or_insert((spec, None));
+        }
+    }
+    for item in &draft.handlers {
+        if matches!(item.kind, HandlerKind::Event(EventMode::Durable(_) | EventMode::Group(_))) {
+            let spec = item.message;
+            uses.insert((by_order_key(spec), (spec.type_name)()), (spec, Some(item)));
+        }
+    }
+    let mut names: BTreeMap<(&'static str, u32), Vec<&'static MessageSpec>> = BTreeMap::new();
+    for (spec, item) in uses.into_values() {
+        let readable = match item {
+            Some(_) => spec.codec.is_stored(),
+            // Published only: another service reads it.
+            None => spec.codec.encode.is_some(),
+        };
+        if !readable {
+            problems.push(not_stored(spec, item));
+        }
+        names.entry((spec.name, spec.version)).or_default().push(spec);
+    }
+    for ((name, version), specs) in names.iter().filter(|(_, specs)| specs.len() > 1) {
+        problems.push(name_taken(name, *version, specs));
+    }
+    names.into_iter().collect()
+}
+
+fn not_stored(spec: &MessageSpec, item: Option<&HandlerItem>) -> Problem {
+    let name = (spec.type_name)();
+    let what = format!("the {} `{name}` is stored, but cannot be written and read back", spec.kind);
+    let mend = "derive `Serialize` and `Deserialize` for it; a generic event needs a newtype for each instance";
+    let mut problem = Problem::new(ProblemKind::NotStored, what, mend).at("the event", spec.location);
+    if let Some(item) = item {
+        problem = problem.at(describe(item), item.location);
+    }
+    problem
+}
+
+fn name_taken(name: &str, version: u32, specs: &[&'static MessageSpec]) -> Problem {
+    let what = format!("{} stored events are called `{name}`, version {version}: read back, they could not be told apart", specs.len());
+    let mend = "give one of them another: `#[event(name = \"..\")]` or `#[event(version = ..)]`";
+    let mut problem = Problem::new(ProblemKind::NameTaken, what, mend);
+    for spec in specs {
+        problem = problem.at(format!("`{}`", (spec.type_name)()), spec.location);
+    }
+    problem
+}
+
+fn stored_commands(draft: &Draft) -> ByName {
+    let mut names = ByName::new();
+    for spec in &draft.messages {
+        if spec.kind == MessageKind::Command && spec.codec.is_stored() {
+            names.entry((spec.name, spec.version)).or_default().push(spec);
+        }
+    }
+    names
+}

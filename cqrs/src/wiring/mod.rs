@@ -1,0 +1,18 @@
+//! Wiring: one pass over everything discovered, which finds every problem and, without one, makes the plan.
+//!
+//! Pure: no I/O, no provider is run. `draft` is what the registry and the builder hold, `check` judges it, `problem` says
+//! what is wrong, `sources` finds where dependencies
+//! come from, `resolve` makes them, `plan` is what calls are looked up in.
+
+mod check;
+mod draft;
+mod identity;
+mod plan;
+mod problem;
+mod resolve;
+mod sources;
+
+pub(crate) use self::check::wire;
+pub(crate) use self::draft::{Draft, Supply, SupplyKind};
+pub(crate) use self::plan::{Plan, Planned};
+pub use self::problem::{Place, Problem, ProblemKind, WiringError};

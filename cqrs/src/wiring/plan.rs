@@ -1,0 +1,122 @@
+//! The plan: what a running app looks calls up in.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::identity::ByType;
+use crate::event::{Node, Raised};
+use crate::inject::{Resolved, ScopedProvider, Slot};
+use crate::message::{Handled, MessageSpec};
+use crate::middleware::{CallKind, Chain};
+use crate::registry::{CallThunk, GroupOptions, HandlerItem, Thunk};
+
+/// A handler with its dependencies.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    pub(crate) item: HandlerItem,
+    /// Module and function name, as stored work names its handler.
+    pub(crate) path: String,
+    pub(crate) slots: Vec<Slot>,
+    /// The same, where none is message-scoped.
+    pub(crate) fixed: Box<[Resolved]>,
+    /// Whether a dependency is message-scoped.
+    pub(crate) scoped: bool,
+    /// Whether the handler takes `&mut Tx`.
+    pub(crate) needs_tx: bool,
+    /// Whether the handler takes anything beyond dependencies, `Events` and `App`.
+    pub(crate) needs_unit: bool,
+}
+
+impl Planned {
+    /// The handler's thunk, if it handles `M`.
+    #[inline]
+    pub(crate) fn call_thunk<M: Handled>(&self) -> Option<&'static CallThunk<M>> {
+        match self.item.thunk {
+            Thunk::Call(thunk) => thunk.downcast_ref(),
+            Thunk::Event(_) => None,
+        }
+    }
+}
+
+/// The handlers of one event, by how they run.
+#[derive(Debug, Default)]
+pub(crate) struct EventPlan {
+    pub(crate) plain: Vec<u32>,
+    pub(crate) inline: Vec<u32>,
+    pub(crate) durable: Vec<u32>,
+}
+
+/// A consumer group.
+#[derive(Debug, Default)]
+pub(crate) struct GroupPlan {
+    /// The topics, without repeats.
+    pub(crate) topics: Vec<String>,
+    /// The handlers by event name, each with what its attribute says.
+    pub(crate) handlers: BTreeMap<&'static str, Vec<(u32, GroupOptions)>>,
+}
+
+/// Message types by stored name and version.
+pub(crate) type ByName = HashMap<(&'static str, u32), Vec<&'static MessageSpec>>;
+
+/// What calls, events and stored work are looked up in.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) handlers: Vec<Planned>,
+    pub(crate) calls: ByType<u32>,
+    pub(crate) events: ByType<EventPlan>,
+    pub(crate) groups: BTreeMap<&'static str, GroupPlan>,
+    pub(crate) scoped: Vec<ScopedProvider>,
+    pub(crate) middleware: [Chain; CallKind::ALL.len()],
+    /// Events that are stored or consumed, by name and version.
+    pub(crate) stored_events: ByName,
+    /// Commands that can be stored, by name and version: several where names collide.
+    pub(crate) stored_commands: ByName,
+}
+
+impl Plan {
+    /// The middlewares around a kind of call.
+    #[inline]
+    pub(crate) fn middleware(&self, kind: CallKind) -> &Chain {
+        &self.middleware[kind as usize]
+    }
+
+    pub(crate) fn plain_handlers(&self, node: &Node) -> &[u32] {
+        self.event(node).map_or(&[], |plan| &plan.plain)
+    }
+
+    pub(crate) fn inline_handlers(&self, node: &Node) -> &[u32] {
+        self.event(node).map_or(&[], |plan| &plan.inline)
+    }
+
+    pub(crate) fn durable_handlers(&self, node: &Node) -> &[u32] {
+        self.event(node).map_or(&[], |plan| &plan.durable)
+    }
+
+    fn event(&self, node: &Node) -> Option<&EventPlan> {
+        match node.raised() {
+            Raised::Event { spec, .. } => self.events.get(&spec.type_id),
+            Raised::Command(_) => None,
+        }
+    }
+
+    /// The types that share a command's name and version, if there are others.
+    pub(crate) fn ambiguous(&self, spec: &MessageSpec) -> Option<Vec<&'static str>> {
+        let same = self.stored_commands.get(&(spec.name, spec.version))?;
+        (same.len() > 1).then(|| same.iter().map(|spec| (spec.type_name)()).collect())
+    }
+
+    /// The event type of a stored name and version.
+    pub(crate) fn stored_event(&self, name: &str, version: u32) -> Option<&'static MessageSpec> {
+        self.stored_events.get(&(name, version))?.first().copied()
+    }
+
+    /// The command type of a stored name and version.
+    pub(crate) fn stored_command(&self, name: &str, version: u32) -> Option<&'static MessageSpec> {
+        self.stored_commands.get(&(name, version))?.first().copied()
+    }
+
+    /// The handler with a path, as stored work names it.
+    pub(crate) fn handler_by_path(&self, path: &str) -> Option<u32> {
+        let at = self.handlers.iter().position(|planned| planned.path == path)?;
+        u32::try_from(at).ok()
+    }
+}

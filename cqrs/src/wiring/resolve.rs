@@ -1,0 +1,184 @@
+//! From a checked draft to the plan: providers run, dependencies go into their slots.
+
+use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::check::Wired;
+use super::plan::{EventPlan, GroupPlan, Plan, Planned};
+use super::sources::{Origin, Sources};
+use crate::BoxError;
+use crate::dispatch::Caught;
+use crate::inject::{Resolved, Resolver, ScopedProvider, Slot};
+use crate::middleware::{CallKind, Chain, Link};
+use crate::registry::{EventMode, HandlerItem, HandlerKind, MiddlewareKinds, Need, ProviderItem, ProviderScope};
+use crate::store::driver::Gift;
+
+/// A provider failed while the app started.
+#[derive(Debug, thiserror::Error)]
+#[error("the provider `{provider}` ({location}) could not make `{dependency}`")]
+pub(crate) struct ProviderFailed {
+    provider: &'static str,
+    location: crate::message::SourceLocation,
+    dependency: &'static str,
+    source: BoxError,
+}
+
+/// Dependencies made so far.
+struct Made {
+    gifts: BTreeMap<TypeId, Resolved>,
+    /// By the provider's number: made, or message-scoped with its number among those.
+    providers: Vec<Option<Slot>>,
+}
+
+impl Made {
+    fn slots(&self, sources: &Sources, needs: &[Need]) -> Vec<Slot> {
+        needs.iter().filter_map(|need| self.slot(sources, need)).collect()
+    }
+
+    fn slot(&self, sources: &Sources, need: &Need) -> Option<Slot> {
+        let Need::Inject { type_id, .. } = need else { return None };
+        match &sources.by_type.get(type_id)?.origin {
+            Origin::Value(value) => Some(Slot::App(value.clone())),
+            Origin::Store => self.gifts.get(type_id).cloned().map(Slot::App),
+            Origin::Provider(number) => self.providers.get(*number).cloned().flatten(),
+            Origin::Expected => None,
+        }
+    }
+}
+
+fn fixed(slots: &[Slot]) -> Box<[Resolved]> {
+    slots
+        .iter()
+        .filter_map(|slot| match slot {
+            Slot::App(resolved) => Some(resolved.clone()),
+            Slot::Scoped(_) => None,
+        })
+        .collect()
+}
+
+fn is_scoped(slots: &[Slot]) -> bool {
+    slots.iter().any(|slot| matches!(slot, Slot::Scoped(_)))
+}
+
+impl Wired {
+    /// Runs the app-wide providers and makes the plan.
+    pub(crate) async fn resolve(self, gifts: Vec<Gift>) -> Result<Plan, ProviderFailed> {
+        let mut made = Made {
+            gifts: gifts.into_iter().map(|gift| (gift.type_id, gift.value)).collect(),
+            providers: vec![None; self.draft.providers.len()],
+        };
+        let mut scoped = Vec::new();
+        for number in &self.sources.order {
+            let item = self.draft.providers[*number];
+            let slots = made.slots(&self.sources, item.needs);
+            made.providers[*number] = Some(match item.scope {
+                ProviderScope::App => Slot::App(provide(&item, &fixed(&slots)).await?),
+                ProviderScope::Message => {
+                    scoped.push(scoped_provider(item, slots, &scoped));
+                    Slot::Scoped(scoped.len() - 1)
+                }
+            });
+        }
+        Ok(self.plan(&made, scoped))
+    }
+
+    fn plan(self, made: &Made, scoped: Vec<ScopedProvider>) -> Plan {
+        let mut plan = Plan { scoped, ..Plan::default() };
+        for item in &self.draft.handlers {
+            let number = u32::try_from(plan.handlers.len()).unwrap_or(u32::MAX);
+            index(&mut plan, *item, number);
+            plan.handlers.push(planned(*item, made.slots(&self.sources, item.needs)));
+        }
+        let mut chains: [Vec<Arc<Link>>; CallKind::ALL.len()] = Default::default();
+        for item in &self.draft.middlewares {
+            let slots = fixed(&made.slots(&self.sources, item.needs));
+            let link = Arc::new(Link { item: *item, slots });
+            for kind in CallKind::ALL.into_iter().filter(|kind| applies(item.kinds, *kind)) {
+                chains[kind as usize].push(Arc::clone(&link));
+            }
+        }
+        plan.middleware = chains.map(Chain::new);
+        plan.stored_events = self.stored_events;
+        plan.stored_commands = self.stored_commands;
+        plan
+    }
+}
+
+fn applies(kinds: MiddlewareKinds, kind: CallKind) -> bool {
+    match kind {
+        CallKind::Command => kinds.command,
+        CallKind::Query => kinds.query,
+        CallKind::Stream => kinds.stream,
+        CallKind::Event => kinds.event,
+        CallKind::Step => kinds.step,
+    }
+}
+
+fn planned(item: HandlerItem, slots: Vec<Slot>) -> Planned {
+    let asks = |is: fn(&Need) -> bool| item.needs.iter().any(is);
+    let scoped = is_scoped(&slots);
+    let needs_tx = asks(|need| matches!(need, Need::Tx { .. }));
+    let beyond = asks(|need| !matches!(need, Need::Inject { .. } | Need::Events | Need::App));
+    Planned {
+        path: item.path(),
+        fixed: fixed(&slots),
+        slots,
+        scoped,
+        needs_tx,
+        needs_unit: scoped || beyond,
+        item,
+    }
+}
+
+fn index(plan: &mut Plan, item: HandlerItem, number: u32) {
+    let type_id = item.message.type_id;
+    match item.kind {
+        HandlerKind::Command | HandlerKind::Query => {
+            plan.calls.insert(type_id, number);
+        }
+        HandlerKind::Event(EventMode::Plain) => event(plan, type_id).plain.push(number),
+        HandlerKind::Event(EventMode::Inline) => event(plan, type_id).inline.push(number),
+        HandlerKind::Event(EventMode::Durable(_)) => event(plan, type_id).durable.push(number),
+        HandlerKind::Event(EventMode::Group(options)) => {
+            let group: &mut GroupPlan = plan.groups.entry(options.group).or_default();
+            let topic = options.topic.unwrap_or(item.message.topic);
+            if !group.topics.iter().any(|known| known == topic) {
+                group.topics.push(topic.to_owned());
+            }
+            group.handlers.entry(item.message.name).or_default().push((number, options));
+        }
+    }
+}
+
+fn event(plan: &mut Plan, type_id: TypeId) -> &mut EventPlan {
+    plan.events.entry(type_id).or_default()
+}
+
+fn scoped_provider(item: ProviderItem, slots: Vec<Slot>, known: &[ScopedProvider]) -> ScopedProvider {
+    let mut before: Vec<usize> = Vec::new();
+    for slot in &slots {
+        if let Slot::Scoped(number) = slot {
+            for needed in known[*number].before.iter().chain([number]) {
+                if !before.contains(needed) {
+                    before.push(*needed);
+                }
+            }
+        }
+    }
+    ScopedProvider { item, name: (item.provides)().1, slots, before }
+}
+
+async fn provide(item: &ProviderItem, slots: &[Resolved]) -> Result<Resolved, ProviderFailed> {
+    let failed = |source| ProviderFailed {
+        provider: item.name,
+        location: item.location,
+        dependency: (item.provides)().1,
+        source,
+    };
+    match Caught((item.thunk)(Resolver::new(slots, None))).await {
+        Ok(Ok(resolved)) => Ok(resolved),
+        Ok(Err(source)) => Err(failed(source)),
+        Err(panic) => Err(failed(format!("it panicked: {panic}").into())),
+    }
+}

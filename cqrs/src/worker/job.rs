@@ -1,0 +1,209 @@
+//! What surrounds an attempt at stored work: decoding, lease, deadline, retry, dead letter.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Attempt, Ended, attempt};
+use crate::app::App;
+use crate::consumer;
+use crate::dispatch::{DispatchError, Failure};
+use crate::message::MessageSpec;
+use crate::registry::{EventMode, HandlerKind, OnDead, RetryOptions};
+use crate::retry::{RetryPolicy, Verdict};
+use crate::store::driver::Driver;
+use crate::store::{Claim, ClaimedWork, InboxMark, StoreError, WorkKind, WorkRecord};
+use crate::unit::{Meta, MetaInit};
+
+/// How an attempt went wrong.
+enum Trouble {
+    /// It may go better next time.
+    Failed(String),
+    /// It never will.
+    Hopeless(String),
+}
+
+/// Does one piece of claimed work, whatever comes of it.
+pub(super) async fn run(app: &App, store: &Arc<dyn Driver>, work: ClaimedWork) {
+    let ClaimedWork { claim, record } = work;
+    let outcome = held(app, store, claim, &record).await;
+    let settled = match outcome {
+        Ok(Ended::Done | Ended::Duplicate | Ended::Behind) => {
+            // The end of this work may free the next of its lane.
+            if record.lane.is_some() {
+                app.wake_bell().notify_waiters();
+            }
+            return;
+        }
+        Ok(Ended::Lost) => {
+            tracing::warn!(message = record.name, id = %record.id, "stored work was taken over by another instance");
+            return;
+        }
+        Err(Trouble::Hopeless(error)) => bury(app, store, claim, &record, &error).await,
+        Err(Trouble::Failed(error)) => fail(app, store, claim, &record, &error).await,
+    };
+    if let Err(error) = settled {
+        tracing::warn!(%error, id = %record.id, "failed work could not be put back; its claim runs out by itself");
+    }
+}
+
+/// Makes the attempt while renewing its claim; gives it up when the claim is lost.
+async fn held(
+    app: &App,
+    store: &Arc<dyn Driver>,
+    claim: Claim,
+    record: &WorkRecord,
+) -> Result<Ended, Trouble> {
+    let deadline = app.options().deadline;
+    let work = tokio::time::timeout(deadline, do_work(app, claim, record));
+    tokio::select! {
+        done = work => match done {
+            Ok(done) => done,
+            Err(_) => Err(Trouble::Failed(format!("the attempt took longer than its deadline of {deadline:?}"))),
+        },
+        () = keep(app, store, claim) => Ok(Ended::Lost),
+    }
+}
+
+/// Renews a claim until it is lost.
+async fn keep(app: &App, store: &Arc<dyn Driver>, claim: Claim) {
+    let lease = app.options().lease;
+    loop {
+        tokio::time::sleep(lease / 3).await;
+        match store.renew_work(vec![claim], app.clock().now() + lease).await {
+            Ok(held) if held.is_empty() => return,
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "a claim could not be renewed; it is tried again"),
+        }
+    }
+}
+
+async fn do_work(app: &App, claim: Claim, record: &WorkRecord) -> Result<Ended, Trouble> {
+    if record.kind == WorkKind::Consumed && record.handler.is_empty() {
+        return consumer::again(app, claim, record).await.map_err(Trouble::Failed);
+    }
+    let (handler, spec) = target(app, record)?;
+    let decode = spec.codec.decode.ok_or_else(|| Trouble::Hopeless(format!("`{}` has no decoder", spec.name)))?;
+    let message = decode(&record.payload).map_err(|error| Trouble::Hopeless(error.to_string()))?;
+    let meta = Arc::new(meta_of(record));
+    let mark = (record.kind == WorkKind::Consumed).then(|| InboxMark {
+        group: record.group.clone(),
+        handler: record.handler.clone(),
+        event_id: record.id,
+        at: app.clock().now(),
+    });
+    attempt(app, Attempt { handler, message, meta, mark, lane: None, claim: Some(claim) })
+        .await
+        .map_err(|failure| Trouble::Failed(describe(&failure)))
+}
+
+/// The handler of stored work, and the type of its message.
+fn target(app: &App, record: &WorkRecord) -> Result<(u32, &'static MessageSpec), Trouble> {
+    let plan = app.plan();
+    let missing = |what: String| {
+        Trouble::Failed(format!("{what}; deploy a program that has it, or discard this message"))
+    };
+    if matches!(record.kind, WorkKind::Command | WorkKind::Timer) {
+        let spec = plan
+            .stored_command(&record.name, record.version)
+            .ok_or_else(|| missing(format!("no command `{}`, version {}, in this program", record.name, record.version)))?;
+        let handler = plan.calls.get(&spec.type_id).copied();
+        return handler.map(|handler| (handler, spec)).ok_or_else(|| missing(format!("no handler for `{}`", spec.name)));
+    }
+    let handler = plan
+        .handler_by_path(&record.handler)
+        .ok_or_else(|| missing(format!("no handler `{}` in this program", record.handler)))?;
+    let spec = app.planned(handler).item.message;
+    if (spec.name, spec.version) != (record.name.as_str(), record.version) {
+        return Err(Trouble::Hopeless(format!(
+            "`{}` takes `{}`, version {}; this is `{}`, version {}",
+            record.handler, spec.name, spec.version, record.name, record.version
+        )));
+    }
+    Ok((handler, spec))
+}
+
+/// What is known about stored work's call.
+pub(crate) fn meta_of(record: &WorkRecord) -> Meta {
+    let uuid = |name| record.headers.get(name).and_then(|text| text.parse().ok());
+    Meta::new(MetaInit {
+        id: Some(record.id),
+        time: Some(record.created_at),
+        correlation_id: uuid(consumer::wire::CORRELATION_ID),
+        causation_id: uuid(consumer::wire::CAUSATION_ID),
+        parent: None,
+        key: record.key.clone(),
+        topic: (!record.topic.is_empty()).then(|| record.topic.clone()),
+        headers: record.headers.clone(),
+        attempt: Some(record.attempts.saturating_add(1)),
+    })
+}
+
+/// A failure and its causes, in one line.
+pub(crate) fn describe(failure: &Failure) -> String {
+    let mut text = match failure {
+        DispatchError::EventFailed { .. } => String::new(),
+        _ => failure.to_string(),
+    };
+    let mut source = std::error::Error::source(failure);
+    while let Some(error) = source {
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+fn policy(app: &App, record: &WorkRecord) -> (RetryPolicy, OnDead) {
+    let options = app.options();
+    let item = app.plan().handler_by_path(&record.handler).map(|handler| app.planned(handler).item.kind);
+    match item {
+        Some(HandlerKind::Event(EventMode::Durable(retry))) => (options.retry(None, retry), OnDead::Park),
+        Some(HandlerKind::Event(EventMode::Group(said))) => {
+            (options.retry(Some(said.group), said.retry), options.on_dead(said.group, said.on_dead))
+        }
+        _ => (options.retry(None, RetryOptions::NONE), OnDead::Park),
+    }
+}
+
+async fn fail(
+    app: &App,
+    store: &Arc<dyn Driver>,
+    claim: Claim,
+    record: &WorkRecord,
+    error: &str,
+) -> Result<(), StoreError> {
+    let (policy, _) = policy(app, record);
+    match policy.verdict(record.attempts.saturating_add(1), random()) {
+        Verdict::Again(pause) => {
+            let attempt = record.attempts.saturating_add(1);
+            tracing::warn!(message = record.name, handler = record.handler, id = %record.id, attempt, ?pause, error, "stored work failed; it is tried again");
+            store.retry_work(claim, app.clock().now() + pause, error).await.map(drop)
+        }
+        Verdict::GiveUp => bury(app, store, claim, record, error).await,
+    }
+}
+
+async fn bury(
+    app: &App,
+    store: &Arc<dyn Driver>,
+    claim: Claim,
+    record: &WorkRecord,
+    error: &str,
+) -> Result<(), StoreError> {
+    let (_, on_dead) = policy(app, record);
+    tracing::error!(message = record.name, handler = record.handler, id = %record.id, error, "stored work is a dead letter");
+    store.bury_work(claim, error, on_dead == OnDead::Skip).await?;
+    app.wake_bell().notify_waiters();
+    Ok(())
+}
+
+/// Jitter: a number in `0..1`, from the bits of a fresh id.
+pub(crate) fn random() -> f64 {
+    let bits = uuid::Uuid::new_v4().as_u128() & u128::from(u32::MAX);
+    f64::from(u32::try_from(bits).unwrap_or(0)) / f64::from(u32::MAX)
+}
+
+/// The pause before a message that could not even be stored is looked at again.
+pub(crate) const STORE_PAUSE: Duration = Duration::from_millis(500);

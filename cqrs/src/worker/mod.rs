@@ -1,0 +1,104 @@
+//! Workers: they claim stored work that is due, and do it.
+//!
+//! `attempt` is one attempt in its unit of work, `job` what surrounds it: lease, deadline, retry. This file is the loop
+//! that claims.
+
+mod attempt;
+mod job;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub(crate) use self::attempt::{Attempt, Ended, attempt};
+pub(crate) use self::job::{STORE_PAUSE, describe, meta_of, random};
+use crate::app::App;
+use crate::store::driver::{ClaimRequest, Driver};
+use crate::store::{ClaimedWork, WorkKind};
+
+/// The longest pause between two looks at the store with nothing to do: other processes' work shows up so late.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Starts the workers that the app runs.
+pub(crate) fn start(app: &App, parts: &TaskTracker, stop: &CancellationToken) {
+    let Some(store) = app.store().cloned() else { return };
+    let options = app.options();
+    let mut kinds = Vec::new();
+    if options.runs("work") {
+        kinds.extend([WorkKind::Durable, WorkKind::Command]);
+    }
+    if options.runs("timers") {
+        kinds.push(WorkKind::Timer);
+    }
+    if app.plan().groups.keys().any(|group| options.runs(&format!("group:{group}"))) {
+        kinds.push(WorkKind::Consumed);
+    }
+    if !kinds.is_empty() {
+        parts.spawn(run(app.clone(), store, kinds, stop.clone()));
+    }
+}
+
+async fn run(app: App, store: Arc<dyn Driver>, kinds: Vec<WorkKind>, stop: CancellationToken) {
+    let most = app.options().concurrency;
+    let permits = Arc::new(Semaphore::new(most));
+    let jobs = TaskTracker::new();
+    let done = Arc::new(tokio::sync::Notify::new());
+    while !stop.is_cancelled() {
+        // Registered before the look at the store: a commit between the look and the wait is not missed.
+        let bell = app.wake_bell().notified();
+        let free = permits.available_permits();
+        let claimed = if free == 0 { Vec::new() } else { claim(&app, &store, &kinds, free).await };
+        let more = !claimed.is_empty();
+        for work in claimed {
+            let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { break };
+            let (app, store, done) = (app.clone(), Arc::clone(&store), Arc::clone(&done));
+            jobs.spawn(async move {
+                job::run(&app, &store, work).await;
+                drop(permit);
+                done.notify_one();
+            });
+        }
+        if more {
+            continue;
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = bell => {}
+            () = done.notified() => {}
+            () = pause(&app, &store, free == 0) => {}
+        }
+    }
+    jobs.close();
+    jobs.wait().await;
+}
+
+async fn claim(app: &App, store: &Arc<dyn Driver>, kinds: &[WorkKind], limit: usize) -> Vec<ClaimedWork> {
+    let now = app.clock().now();
+    let request = ClaimRequest { owner: app.owner(), now, lease_until: now + app.options().lease, limit };
+    match store.claim_work(kinds, request).await {
+        Ok(claimed) => claimed,
+        Err(error) => {
+            tracing::warn!(%error, "stored work could not be claimed; it is tried again");
+            Vec::new()
+        }
+    }
+}
+
+/// Waits until something is due, or long enough to look again.
+async fn pause(app: &App, store: &Arc<dyn Driver>, full: bool) {
+    if full {
+        return std::future::pending().await;
+    }
+    let latest = app.clock().now() + IDLE;
+    let due = match store.next_due().await {
+        Ok(Some(due)) => due.min(latest),
+        // The store is out of reach: no tighter loop than with nothing to do.
+        Ok(None) | Err(_) => latest,
+    };
+    // Due already, yet not claimed: held by its lane or by somebody else. Look again soon, not at once.
+    let soonest = app.clock().now() + IDLE / 5;
+    app.clock().sleep_until(due.max(soonest)).await;
+}

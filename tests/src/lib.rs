@@ -1,0 +1,1 @@
+//! Integration tests; each area is one binary: see the folders beside `src`.
