@@ -272,4 +272,6 @@ pub struct Counts {
     pub inbox: u64,
     /// Dead letters.
     pub dead: u64,
+    /// Outbox rows and work that somebody is busy with.
+    pub claimed: u64,
 }

@@ -93,10 +93,9 @@ impl TestApp {
 
     async fn is_busy(&self) -> bool {
         let Some(store) = self.app.store() else { return false };
-        match store.next_due().await {
-            Ok(Some(due)) => due <= self.app.clock().now(),
-            Ok(None) => false,
-            Err(_) => true,
+        match (store.counts().await, store.next_due().await) {
+            (Ok(counts), Ok(due)) => counts.claimed > 0 || due.is_some_and(|due| due <= self.app.clock().now()),
+            _ => true,
         }
     }
 
