@@ -6,7 +6,7 @@ use proc_macro2::{Span, TokenStream};
 
 use crate::diag::{Sink, catalogue};
 use crate::model::MessageKind;
-use crate::parse::{FnItem, Item, Place, arguments, fn_item, message_item};
+use crate::parse::{FnItem, NotAFunction, Place, arguments, fn_item, message_item};
 use crate::{expand, validate};
 
 /// A derive. Its impls are emitted beside its errors, so that uses of the type bring no errors of their own.
@@ -23,18 +23,14 @@ pub(crate) fn derive(kind: MessageKind, item: TokenStream) -> TokenStream {
 /// An attribute on a function. The function goes out first and unchanged, then errors or the registration.
 pub(crate) fn attribute(place: Place, args: TokenStream, item: TokenStream) -> TokenStream {
     run(place.word(), item.clone(), |sink| {
-        let function = match fn_item(item) {
-            Item::Function(function) => function,
-            Item::Other(keyword) => {
+        match fn_item(item) {
+            Ok(function) => return registration(place, args, &function, sink),
+            Err(NotAFunction::Other(keyword)) => {
                 sink.at(&keyword, catalogue::not_a_function(place, &keyword.to_string()));
-                return None;
             }
-            Item::Unparsable(error) => {
-                sink.syntax(error);
-                return None;
-            }
-        };
-        registration(place, args, &function, sink)
+            Err(NotAFunction::Unparsable(error)) => sink.syntax(error),
+        }
+        None
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::TokenStream;
 use quote::ToTokens;
 
 use super::Text;
@@ -17,11 +17,6 @@ impl Sink {
         self.0.borrow_mut().push(syn::Error::new_spanned(tokens, text));
     }
 
-    /// An error at a place that has no tokens of its own, such as an empty pair of parentheses.
-    pub(crate) fn at_span(&self, span: Span, text: Text) {
-        self.0.borrow_mut().push(syn::Error::new(span, text));
-    }
-
     /// An error of the parser, in its own words.
     pub(crate) fn syntax(&self, error: syn::Error) {
         self.0.borrow_mut().push(error);
@@ -34,10 +29,5 @@ impl Sink {
     /// The errors as tokens: one `compile_error!` each.
     pub(crate) fn into_tokens(self) -> TokenStream {
         self.0.into_inner().iter().map(syn::Error::to_compile_error).collect()
-    }
-
-    #[cfg(test)]
-    pub(crate) fn texts(&self) -> Vec<String> {
-        self.0.borrow().iter().map(ToString::to_string).collect()
     }
 }

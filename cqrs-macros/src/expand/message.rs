@@ -156,10 +156,13 @@ fn kind_impls(message: &Message, generics: &Impl) -> TokenStream {
         Answer::None => (unit, &None, nothing.clone()),
     };
     let error = error.as_ref().map_or(no_error, ToTokens::to_token_stream);
-    let handled = generics.of(&quote!(Handled), &quote! {
-        type Response = #response;
-        type Error = #error;
-    });
+    let handled = generics.of(
+        &quote!(Handled),
+        &quote! {
+            type Response = #response;
+            type Error = #error;
+        },
+    );
     let any = generics.of(&any, &nothing);
     quote!(#handled #any #last)
 }

@@ -76,8 +76,8 @@ fn answer(handler: &Handler, output: &Ident) -> TokenStream {
 
 /// The return type by its own tokens, so that a wrong one is underlined as a whole.
 pub(super) fn returned(function: &Function) -> TokenStream {
-    match &function.output {
-        Some(ty) => function.ty(ty).to_token_stream(),
-        None => quote_spanned!(function.name.span()=> ()),
-    }
+    function
+        .output
+        .as_ref()
+        .map_or_else(|| quote_spanned!(function.name.span()=> ()), |ty| function.ty(ty).to_token_stream())
 }

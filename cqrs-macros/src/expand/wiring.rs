@@ -18,7 +18,7 @@ pub(crate) fn provider(provider: &Provider) -> TokenStream {
     let output = function.ty(&provider.output);
     let origin = name_and_location(function);
     let needs = needs(function, &role);
-    let (resolver, provided) = (local("resolver"), local("provided"));
+    let (resolver, value) = (local("resolver"), local("value"));
     let params = dependencies(function, &role);
     let call = if function.is_async {
         let future = must_be_send(name, &quote!(#(#params),*));
@@ -28,7 +28,7 @@ pub(crate) fn provider(provider: &Provider) -> TokenStream {
     };
     let resolver = resolver_pattern(function, &resolver);
     // Method resolution tries the four traits by one reference at a time; only one of them is used.
-    let value = quote! {
+    let item = quote! {
         {
             #[allow(unused_imports)]
             use __cqrs::{ProvidedArc as _, ProvidedResult as _, ProvidedResultArc as _, ProvidedValue as _};
@@ -38,13 +38,13 @@ pub(crate) fn provider(provider: &Provider) -> TokenStream {
                 #needs,
                 || __cqrs::provided_target::<#output, _>((&&&__cqrs::Provided::<#output>::new()).shape()),
                 |#resolver| ::std::boxed::Box::pin(async move {
-                    let #provided = #call;
-                    __cqrs::provided::<#output, _>((&&&__cqrs::Provided::<#output>::new()).shape(), #provided)
+                    let #value = #call;
+                    __cqrs::provided::<#output, _>((&&&__cqrs::Provided::<#output>::new()).shape(), #value)
                 }),
             )
         }
     };
-    registration(function, &quote!(ProviderItem), &value)
+    registration(function, &quote!(ProviderItem), &item)
 }
 
 /// The registration of a middleware.

@@ -64,6 +64,12 @@ pub(crate) struct Message {
 pub(crate) enum Answer {
     /// Events have no answer.
     None,
-    Once { response: Option<Type>, error: Option<Type> },
-    Stream { item: Type, error: Option<Type> },
+    Once {
+        response: Option<Type>,
+        error: Option<Type>,
+    },
+    Stream {
+        item: Type,
+        error: Option<Type>,
+    },
 }

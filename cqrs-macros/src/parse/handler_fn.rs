@@ -12,29 +12,28 @@ pub(crate) struct FnItem {
     pub(crate) sig: Signature,
 }
 
-/// What an attribute was put on.
+/// What an attribute was put on instead.
 #[derive(Debug)]
-pub(crate) enum Item {
-    Function(FnItem),
-    /// Something else; the ident is its keyword, such as `struct`.
+pub(crate) enum NotAFunction {
+    /// Another item; the ident is its keyword, such as `struct`.
     Other(Ident),
     Unparsable(syn::Error),
 }
 
 /// Reads the item below an attribute.
-pub(crate) fn fn_item(item: TokenStream) -> Item {
+pub(crate) fn fn_item(item: TokenStream) -> Result<FnItem, NotAFunction> {
     let function = |input: ParseStream<'_>| {
         let attrs = input.call(Attribute::parse_outer)?;
         input.parse::<Visibility>()?;
         if let Some(keyword) = other_keyword(input) {
             input.parse::<TokenStream>()?;
-            return Ok(Item::Other(keyword));
+            return Ok(Err(NotAFunction::Other(keyword)));
         }
         let sig = input.parse()?;
         input.parse::<TokenStream>()?;
-        Ok(Item::Function(FnItem { attrs, sig }))
+        Ok(Ok(FnItem { attrs, sig }))
     };
-    function.parse2(item).unwrap_or_else(Item::Unparsable)
+    function.parse2(item).unwrap_or_else(|error| Err(NotAFunction::Unparsable(error)))
 }
 
 /// The keyword of an item that is no function.
@@ -43,7 +42,10 @@ fn other_keyword(input: ParseStream<'_>) -> Option<Ident> {
     let is_other = if ahead.peek(Token![unsafe]) {
         ahead.peek2(Token![impl]) || ahead.peek2(Token![trait]) || ahead.peek2(Token![mod])
     } else if ahead.peek(Token![const]) {
-        !(ahead.peek2(Token![fn]) || ahead.peek2(Token![async]) || ahead.peek2(Token![unsafe]) || ahead.peek2(Token![extern]))
+        !(ahead.peek2(Token![fn])
+            || ahead.peek2(Token![async])
+            || ahead.peek2(Token![unsafe])
+            || ahead.peek2(Token![extern]))
     } else {
         ahead.peek(Token![struct])
             || ahead.peek(Token![enum])

@@ -59,16 +59,7 @@ const KEYS: &[Key] = &[
         "crate",
         "an absolute path",
         "crate = ::renamed",
-        &[
-            CommandDerive,
-            QueryDerive,
-            EventDerive,
-            CommandHandler,
-            QueryHandler,
-            EventHandler,
-            Provider,
-            Middleware,
-        ],
+        &[CommandDerive, QueryDerive, EventDerive, CommandHandler, QueryHandler, EventHandler, Provider, Middleware],
     ),
 ];
 

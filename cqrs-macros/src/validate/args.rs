@@ -46,19 +46,17 @@ impl<'s> Args<'s> {
     /// The argument's value; `None` also where it is malformed, which is reported.
     pub(super) fn value<T: Value>(&self, word: &str) -> Option<T> {
         let (key, arg) = self.written(word)?;
-        match T::read(arg) {
-            Ok(value) => Some(value),
-            Err(Malformed) => {
-                match &arg.value {
-                    ArgValue::Given(tokens) if !tokens.is_empty() => {
-                        self.sink.at(tokens, catalogue::malformed_value(key));
-                    }
-                    ArgValue::List(group) => self.sink.at(group, catalogue::malformed_value(key)),
-                    ArgValue::Given(_) | ArgValue::Absent => self.sink.at(&arg.key, catalogue::missing_value(key)),
+        let value = T::read(arg);
+        if let Err(Malformed) = value {
+            match &arg.value {
+                ArgValue::Given(tokens) if !tokens.is_empty() => {
+                    self.sink.at(tokens, catalogue::malformed_value(key));
                 }
-                None
+                ArgValue::List(group) => self.sink.at(group, catalogue::malformed_value(key)),
+                ArgValue::Given(_) | ArgValue::Absent => self.sink.at(&arg.key, catalogue::missing_value(key)),
             }
         }
+        value.ok()
     }
 
     /// Where to point for a rule about the argument's value.

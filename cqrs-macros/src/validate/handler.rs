@@ -1,5 +1,6 @@
 //! Handlers of commands, queries and events.
 
+use proc_macro2::TokenStream;
 use syn::Type;
 
 use super::args::Args;
@@ -12,7 +13,7 @@ use crate::parse::{Arg, FnItem, Place};
 /// Checks a handler; `None` means that an error was reported.
 pub(crate) fn handler(
     place: Place,
-    args: Vec<Result<Arg, proc_macro2::TokenStream>>,
+    args: Vec<Result<Arg, TokenStream>>,
     item: &FnItem,
     sink: &Sink,
 ) -> Option<Handler> {
@@ -24,7 +25,9 @@ pub(crate) fn handler(
         _ => HandlerKind::Command,
     };
     let checked = signature(place, item, Asyncness::Required, sink);
-    let message = message_param(&checked, sink)?;
+    let message = message_param(&checked, sink);
+    checked.output(sink);
+    let message = message?;
     sink.is_clean().then(|| Handler { function: checked.function(1, krate), message, kind })
 }
 

@@ -24,13 +24,12 @@ pub(super) struct Checked<'f> {
     attrs: &'f [Attribute],
 }
 
-/// Checks all that does not depend on what the single parameters mean.
+/// Checks all that does not depend on what the single parameters mean, up to the return type.
 pub(super) fn signature<'f>(place: Place, item: &'f FnItem, asyncness: Asyncness, sink: &Sink) -> Checked<'f> {
     let sig = &item.sig;
     qualifiers(place, sig, asyncness, sink);
     generics(place, sig, sink);
     let params = params(place, sig, sink);
-    output(place, sig, sink);
     Checked { place, sig, params, attrs: &item.attrs }
 }
 
@@ -91,14 +90,6 @@ fn params<'f>(place: Place, sig: &'f Signature, sink: &Sink) -> Vec<&'f PatType>
     typed
 }
 
-fn output(place: Place, sig: &Signature, sink: &Sink) {
-    if let ReturnType::Type(_, ty) = &sig.output
-        && let Some(opaque) = opaque_type(ty)
-    {
-        sink.at(opaque, catalogue::opaque_output(place, &sig.ident));
-    }
-}
-
 fn is_cfg(attr: &Attribute) -> bool {
     attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr")
 }
@@ -125,18 +116,27 @@ fn exclusive_type(ty: &Type) -> Option<String> {
         Type::Group(group) => exclusive_type(&group.elem),
         Type::Paren(paren) => exclusive_type(&paren.elem),
         Type::Reference(reference) if reference.mutability.is_some() => {
-            Some(spelling(reference.elem.to_token_stream()))
+            Some(spelling(&reference.elem.to_token_stream()))
         }
         _ => None,
     }
 }
 
 /// Tokens as a user would write a type.
-fn spelling(tokens: TokenStream) -> String {
+fn spelling(tokens: &TokenStream) -> String {
     tokens.to_string().replace(" :: ", "::").replace(" < ", "<").replace(" >", ">").replace(" ,", ",")
 }
 
 impl Checked<'_> {
+    /// Checks the return type, as far as that can be done without types.
+    pub(super) fn output(&self, sink: &Sink) {
+        if let ReturnType::Type(_, ty) = &self.sig.output
+            && let Some(opaque) = opaque_type(ty)
+        {
+            sink.at(opaque, catalogue::opaque_output(self.place, &self.sig.ident));
+        }
+    }
+
     /// The function, with the parameters from `first` on as those to be told by type.
     pub(super) fn function(&self, first: usize, krate: CratePath) -> Function {
         let lifetimes = self.sig.generics.params.iter().filter_map(|param| match param {

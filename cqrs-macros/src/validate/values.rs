@@ -8,7 +8,7 @@ use syn::LitStr;
 use super::args::Args;
 use crate::diag::{Sink, catalogue};
 
-const LONGEST: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
+const LONGEST: Duration = Duration::from_hours(36_500 * 24);
 
 impl Args<'_> {
     /// A whole number of at least `least`.

@@ -24,6 +24,7 @@ pub(crate) fn provider(args: Vec<Result<Arg, TokenStream>>, item: &FnItem, sink:
     let krate = args.krate();
     let scope = args.word("scope", &SCOPES).unwrap_or(Scope::App);
     let checked = signature(Place::Provider, item, Asyncness::Either, sink);
+    checked.output(sink);
     let function = checked.function(0, krate);
     let Some(output) = function.output.clone() else {
         sink.at(&function.name, catalogue::provider_without_output(&function.name));
@@ -39,6 +40,7 @@ pub(crate) fn middleware(args: Vec<Result<Arg, TokenStream>>, item: &FnItem, sin
     let order = args.integer("order", i128::from(i32::MIN)).unwrap_or(0);
     let kinds = kinds(&args);
     let checked = signature(Place::Middleware, item, Asyncness::Required, sink);
+    checked.output(sink);
     let [call, next, ..] = checked.params.as_slice() else {
         // A receiver is an error already.
         if checked.sig.receiver().is_none() {

@@ -1,1 +1,0 @@
-//! Expansions as files.

@@ -1,0 +1,281 @@
+//! One input per macro variant.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use crate::entry;
+use crate::model::MessageKind;
+use crate::parse::Place;
+
+/// A macro call, with the name of its snapshot.
+pub(super) struct Input {
+    pub(super) name: &'static str,
+    call: Call,
+}
+
+enum Call {
+    Derive(MessageKind, TokenStream),
+    Attribute(Place, TokenStream, TokenStream),
+}
+
+impl Input {
+    pub(super) fn expand(self) -> TokenStream {
+        match self.call {
+            Call::Derive(kind, item) => entry::derive(kind, item),
+            Call::Attribute(place, args, item) => entry::attribute(place, args, item),
+        }
+    }
+
+    /// The same call with `crate = ::renamed`.
+    pub(super) fn renamed(mut self) -> Self {
+        match &mut self.call {
+            Call::Derive(kind, item) => {
+                let word = syn::Ident::new(kind.place().word(), proc_macro2::Span::call_site());
+                *item = quote!(#[#word(crate = ::renamed)] #item);
+            }
+            Call::Attribute(_, args, _) => *args = quote!(crate = ::renamed, #args),
+        }
+        self
+    }
+}
+
+fn derive(name: &'static str, kind: MessageKind, item: TokenStream) -> Input {
+    Input { name, call: Call::Derive(kind, item) }
+}
+
+fn attribute(name: &'static str, place: Place, args: TokenStream, item: TokenStream) -> Input {
+    Input { name, call: Call::Attribute(place, args, item) }
+}
+
+pub(super) fn inputs() -> Vec<Input> {
+    let mut inputs = messages();
+    inputs.extend(handlers());
+    inputs.extend(event_handlers());
+    inputs.extend(wiring());
+    inputs
+}
+
+fn messages() -> Vec<Input> {
+    vec![
+        derive(
+            "command",
+            MessageKind::Command,
+            quote! {
+                #[command(response = OrderId, error = PlaceOrderError, name = "place_order", version = 2)]
+                pub struct PlaceOrder { pub customer: CustomerId }
+            },
+        ),
+        derive(
+            "command_of_nothing",
+            MessageKind::Command,
+            quote!(
+                struct Wake;
+            ),
+        ),
+        derive(
+            "command_that_streams",
+            MessageKind::Command,
+            quote! {
+                #[command(item = Imported, error = ImportError)]
+                struct ImportOrders { rows: Vec<Row> }
+            },
+        ),
+        derive(
+            "query",
+            MessageKind::Query,
+            quote! {
+                #[query(response = Option<OrderView>, error = sqlx::Error)]
+                pub struct GetOrder { pub id: OrderId }
+            },
+        ),
+        derive(
+            "domain_event",
+            MessageKind::DomainEvent,
+            quote!(
+                pub enum Stocked {
+                    In,
+                    Out,
+                }
+            ),
+        ),
+        derive(
+            "domain_event_that_is_generic",
+            MessageKind::DomainEvent,
+            quote! {
+                pub struct Created<T: Clone, const N: usize> where T: Debug { pub it: [T; N] }
+            },
+        ),
+        derive(
+            "notification_event",
+            MessageKind::NotificationEvent,
+            quote! {
+                #[event(name = "order_placed", topic = "orders", key = id, version = 1)]
+                pub struct OrderPlacedV1 { pub id: OrderId, pub total: Money }
+            },
+        ),
+        derive(
+            "notification_event_as_tuple",
+            MessageKind::NotificationEvent,
+            quote! {
+                #[event(key = 0)]
+                pub struct OrderShipped(OrderId);
+            },
+        ),
+        derive(
+            "message_with_an_error",
+            MessageKind::Command,
+            quote! {
+                #[command(respnse = OrderId)]
+                pub struct PlaceOrder;
+            },
+        ),
+    ]
+}
+
+fn handlers() -> Vec<Input> {
+    vec![
+        attribute(
+            "command_handler",
+            Place::CommandHandler,
+            quote!(),
+            quote! {
+                async fn place_order(
+                    cmd: PlaceOrder,
+                    prices: Inject<dyn PriceList>,
+                    tx: &mut Tx<Sqlite>,
+                ) -> Result<OrderId, PlaceOrderError> {
+                    prices.total(&cmd, tx).await
+                }
+            },
+        ),
+        attribute(
+            "command_handler_of_nothing_else",
+            Place::CommandHandler,
+            quote!(),
+            quote! {
+                async fn wake(_: &Wake) {}
+            },
+        ),
+        attribute(
+            "command_handler_with_lifetimes",
+            Place::CommandHandler,
+            quote!(),
+            quote! {
+                #[cfg(feature = "orders")]
+                #[tracing::instrument]
+                async fn r#move<'a>(PlaceOrder { id }: &'a PlaceOrder, meta: &'a Meta) -> Result<OrderId, BoxError> {
+                    Ok(*id)
+                }
+            },
+        ),
+        attribute(
+            "command_handler_with_an_error",
+            Place::CommandHandler,
+            quote!(),
+            quote! {
+                fn place_order(cmd: PlaceOrder) {}
+            },
+        ),
+        attribute(
+            "query_handler",
+            Place::QueryHandler,
+            quote!(),
+            quote! {
+                async fn get_order(q: GetOrder, pool: Inject<SqlitePool>) -> Result<Option<OrderView>, sqlx::Error> {
+                    find(&pool, q.id).await
+                }
+            },
+        ),
+    ]
+}
+
+fn event_handlers() -> Vec<Input> {
+    vec![
+        attribute(
+            "event_handler",
+            Place::EventHandler,
+            quote!(),
+            quote! {
+                async fn count(e: &OrderPlaced, stats: Inject<Stats>) { stats.add(e.total); }
+            },
+        ),
+        attribute(
+            "event_handler_inline",
+            Place::EventHandler,
+            quote!(inline, order = -10),
+            quote! {
+                async fn reserve_number(e: OrderPlaced, tx: &mut Tx<Sqlite>) -> Result<(), sqlx::Error> { Ok(()) }
+            },
+        ),
+        attribute(
+            "event_handler_durable",
+            Place::EventHandler,
+            quote!(durable, retry(max = 8, first = "1s", factor = 2, ceiling = "5m")),
+            quote! {
+                async fn send_mail(e: &OrderPlaced, mailer: Inject<dyn Mailer>) -> Result<(), MailError> { Ok(()) }
+            },
+        ),
+        attribute(
+            "event_handler_group",
+            Place::EventHandler,
+            quote!(
+                group = "billing",
+                concurrency = 8,
+                topic = "orders",
+                on_dead = "park",
+                unknown = "dead",
+                retry(max = 3)
+            ),
+            quote! {
+                async fn bill(e: OrderPlacedV1, meta: &Meta) -> Result<(), BillError> { Ok(()) }
+            },
+        ),
+        attribute(
+            "event_handler_group_by_default",
+            Place::EventHandler,
+            quote!(group = "billing"),
+            quote! {
+                async fn bill(e: &OrderPlacedV1) {}
+            },
+        ),
+    ]
+}
+
+fn wiring() -> Vec<Input> {
+    vec![
+        attribute(
+            "provider",
+            Place::Provider,
+            quote!(),
+            quote! {
+                async fn price_list(settings: Inject<ShopSettings>) -> Result<Arc<dyn PriceList>, BoxError> {
+                    load(&settings).await
+                }
+            },
+        ),
+        attribute(
+            "provider_per_message",
+            Place::Provider,
+            quote!(scope = "message"),
+            quote! {
+                fn current_user(meta: &Meta) -> Result<CurrentUser, AuthError> { CurrentUser::of(meta) }
+            },
+        ),
+        attribute(
+            "middleware",
+            Place::Middleware,
+            quote!(order = 10, kinds = [command, query]),
+            quote! {
+                async fn audit(call: Call<'_>, next: Next<'_>, log: Inject<AuditLog>) -> Outcome { next.run().await }
+            },
+        ),
+        attribute(
+            "middleware_of_everything",
+            Place::Middleware,
+            quote!(),
+            quote! {
+                async fn trace<'a>(call: Call<'a>, next: Next<'a>) -> Outcome { next.run().await }
+            },
+        ),
+    ]
+}

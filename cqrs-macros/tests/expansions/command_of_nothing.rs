@@ -1,0 +1,45 @@
+#[allow(deprecated)]
+const _: () = {
+    use ::cqrs::__private as __cqrs;
+    #[automatically_derived]
+    impl __cqrs::Message for Wake {
+        const SPEC: &'static __cqrs::MessageSpec = &__cqrs::MessageSpec {
+            kind: __cqrs::MessageKind::Command,
+            streaming: false,
+            name: "Wake",
+            version: 1u32,
+            topic: "Wake",
+            type_id: ::core::any::TypeId::of::<Self>(),
+            type_name: ::core::any::type_name::<Self>,
+            location: __cqrs::SourceLocation {
+                module: ::core::module_path!(),
+                file: ::core::file!(),
+                line: ::core::line!(),
+            },
+            key: ::core::option::Option::None,
+            codec: {
+                #[allow(unused_imports)]
+                use __cqrs::ProbeFallback as _;
+                __cqrs::Codec {
+                    encode: __cqrs::Probe::<Self>::ENCODE,
+                    decode: __cqrs::Probe::<Self>::DECODE,
+                    duplicate: __cqrs::Probe::<Self>::DUPLICATE,
+                    debug: __cqrs::Probe::<Self>::DEBUG,
+                    run: __cqrs::Probe::<Self>::RUN,
+                }
+            },
+        };
+    }
+    #[automatically_derived]
+    impl __cqrs::Handled for Wake {
+        type Response = ();
+        type Error = __cqrs::BoxError;
+    }
+    #[automatically_derived]
+    impl __cqrs::AnyCommand for Wake {}
+    #[automatically_derived]
+    impl __cqrs::Command for Wake {}
+    __cqrs::inventory::submit! {
+        __cqrs::MessageItem::new(< Wake as __cqrs::Message > ::SPEC)
+    }
+};

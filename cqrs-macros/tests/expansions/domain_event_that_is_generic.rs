@@ -1,0 +1,39 @@
+#[allow(deprecated)]
+const _: () = {
+    use ::cqrs::__private as __cqrs;
+    #[automatically_derived]
+    impl<T: Clone, const N: usize> __cqrs::Message for Created<T, N>
+    where
+        T: Debug,
+        T: ::core::marker::Send + ::core::marker::Sync + 'static,
+    {
+        const SPEC: &'static __cqrs::MessageSpec = &__cqrs::MessageSpec {
+            kind: __cqrs::MessageKind::DomainEvent,
+            streaming: false,
+            name: "Created",
+            version: 1u32,
+            topic: "Created",
+            type_id: ::core::any::TypeId::of::<Self>(),
+            type_name: ::core::any::type_name::<Self>,
+            location: __cqrs::SourceLocation {
+                module: ::core::module_path!(),
+                file: ::core::file!(),
+                line: ::core::line!(),
+            },
+            key: ::core::option::Option::None,
+            codec: __cqrs::Codec::NONE,
+        };
+    }
+    #[automatically_derived]
+    impl<T: Clone, const N: usize> __cqrs::Event for Created<T, N>
+    where
+        T: Debug,
+        T: ::core::marker::Send + ::core::marker::Sync + 'static,
+    {}
+    #[automatically_derived]
+    impl<T: Clone, const N: usize> __cqrs::DomainEvent for Created<T, N>
+    where
+        T: Debug,
+        T: ::core::marker::Send + ::core::marker::Sync + 'static,
+    {}
+};

@@ -1,0 +1,43 @@
+#[allow(deprecated)]
+const _: () = {
+    use ::cqrs::__private as __cqrs;
+    #[automatically_derived]
+    impl __cqrs::Message for OrderPlacedV1 {
+        const SPEC: &'static __cqrs::MessageSpec = &__cqrs::MessageSpec {
+            kind: __cqrs::MessageKind::NotificationEvent,
+            streaming: false,
+            name: "order_placed",
+            version: 1u32,
+            topic: "orders",
+            type_id: ::core::any::TypeId::of::<Self>(),
+            type_name: ::core::any::type_name::<Self>,
+            location: __cqrs::SourceLocation {
+                module: ::core::module_path!(),
+                file: ::core::file!(),
+                line: ::core::line!(),
+            },
+            key: ::core::option::Option::Some(|message| __cqrs::key::<
+                Self,
+                _,
+            >(message, |event| &event.id)),
+            codec: {
+                #[allow(unused_imports)]
+                use __cqrs::ProbeFallback as _;
+                __cqrs::Codec {
+                    encode: __cqrs::Probe::<Self>::ENCODE,
+                    decode: __cqrs::Probe::<Self>::DECODE,
+                    duplicate: __cqrs::Probe::<Self>::DUPLICATE,
+                    debug: __cqrs::Probe::<Self>::DEBUG,
+                    run: __cqrs::Probe::<Self>::RUN,
+                }
+            },
+        };
+    }
+    #[automatically_derived]
+    impl __cqrs::Event for OrderPlacedV1 {}
+    #[automatically_derived]
+    impl __cqrs::NotificationEvent for OrderPlacedV1 {}
+    __cqrs::inventory::submit! {
+        __cqrs::MessageItem::new(< OrderPlacedV1 as __cqrs::Message > ::SPEC)
+    }
+};

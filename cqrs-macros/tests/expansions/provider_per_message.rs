@@ -1,0 +1,52 @@
+fn current_user(meta: &Meta) -> Result<CurrentUser, AuthError> {
+    CurrentUser::of(meta)
+}
+#[allow(deprecated)]
+const _: () = {
+    use ::cqrs::__private as __cqrs;
+    const __ITEM: __cqrs::ProviderItem = {
+        #[allow(unused_imports)]
+        use __cqrs::{
+            ProvidedArc as _, ProvidedResult as _, ProvidedResultArc as _,
+            ProvidedValue as _,
+        };
+        __cqrs::ProviderItem::new(
+            __cqrs::ProviderScope::Message,
+            "current_user",
+            __cqrs::SourceLocation {
+                module: ::core::module_path!(),
+                file: ::core::file!(),
+                line: ::core::line!(),
+            },
+            &[
+                <&Meta as __cqrs::ProviderParam<
+                    'static,
+                    __cqrs::role::MessageProvider,
+                >>::NEED,
+            ],
+            || __cqrs::provided_target::<
+                Result<CurrentUser, AuthError>,
+                _,
+            >((&&&__cqrs::Provided::<Result<CurrentUser, AuthError>>::new()).shape()),
+            |mut resolver| ::std::boxed::Box::pin(async move {
+                let value = current_user(
+                    __cqrs::dependency::<
+                        &Meta,
+                        __cqrs::role::MessageProvider,
+                    >(&mut resolver),
+                );
+                __cqrs::provided::<
+                    Result<CurrentUser, AuthError>,
+                    _,
+                >(
+                    (&&&__cqrs::Provided::<Result<CurrentUser, AuthError>>::new())
+                        .shape(),
+                    value,
+                )
+            }),
+        )
+    };
+    __cqrs::inventory::submit! {
+        __ITEM
+    }
+};
