@@ -34,7 +34,7 @@ pub(crate) enum Verdict {
 impl RetryPolicy {
     /// The policy of stored work: durable handlers, consumed messages, sent commands.
     pub(crate) const STORED: Self =
-        Self { max: 5, first: Duration::from_secs(1), factor: 2.0, ceiling: Duration::from_secs(300) };
+        Self { max: 5, first: Duration::from_secs(1), factor: 2.0, ceiling: Duration::from_mins(5) };
 
     /// The same policy, with what an attribute or a setting says instead.
     pub(crate) fn overlaid(self, options: RetryOptions) -> Self {

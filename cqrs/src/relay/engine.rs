@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::pin::Pin;
 use std::time::Instant;
 
+use tokio::sync::futures::OwnedNotified;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +33,8 @@ pub(super) struct Engine {
     relay: Relay,
     owner: String,
     pace: Pace,
+    /// Kept while the loop is busy, so that a bell that is rung for everybody who listens is not missed meanwhile.
+    woken: Pin<Box<OwnedNotified>>,
     ledger: Ledger,
     calls: JoinSet<Vec<Result<(), BrokerError>>>,
     flights: HashMap<Id, Flight>,
@@ -46,6 +50,7 @@ impl Engine {
         Self {
             owner: format!("{}/relay", relay.owner),
             pace: Pace::new(&relay.settings, now),
+            woken: Box::pin(relay.wake.clone().notified_owned()),
             relay,
             ledger: Ledger::default(),
             calls: JoinSet::new(),
@@ -78,7 +83,7 @@ impl Engine {
         if Instant::now() < self.pace.next() || !self.has_room() || self.settle_failures > 0 {
             return;
         }
-        let asked = self.pace.ask(self.relay.settings.batch);
+        let asked = self.pace.ask(Instant::now(), self.relay.settings.batch);
         let now = self.relay.clock.now();
         let lease_until = now + self.relay.settings.lease;
         let request = ClaimRequest { owner: &self.owner, now, lease_until, limit: asked };
@@ -91,14 +96,16 @@ impl Engine {
                     self.renew_at = Instant::now() + self.relay.settings.lease / 3;
                 }
                 self.ledger.hold(rows.iter().map(|row| row.claim));
-                let plan = judge::plan(rows, now, self.relay.settings.payload_limit);
+                let plan = judge::plan(rows, self.relay.settings.payload_limit);
                 for (claim, outcome) in plan.ended {
                     if let OutboxOutcome::Dead { error } = &outcome {
                         tracing::error!(seq = claim.seq, %error, "an event cannot be published: it is a dead letter");
                     }
                     self.ledger.ended(claim, outcome);
                 }
-                plan.shipments.into_iter().for_each(|shipment| self.ship(shipment));
+                for shipment in plan.shipments {
+                    self.ship(shipment);
+                }
                 self.consult_due().await;
             }
         }
@@ -132,7 +139,10 @@ impl Engine {
         tokio::select! {
             () = stop.cancelled() => {}
             Some(landing) = self.calls.join_next_with_id() => self.land(landing),
-            () = self.relay.wake.notified() => self.pace.woken(Instant::now()),
+            () = self.woken.as_mut() => {
+                self.woken.set(self.relay.wake.clone().notified_owned());
+                self.pace.woken(Instant::now());
+            }
             () = clock.sleep_until(clock.now() + pause) => {
                 let now = Instant::now();
                 // Timers are a little early or late; a clock that somebody moves ends the wait long before.
@@ -169,19 +179,17 @@ impl Engine {
 
     fn ended(&mut self, id: Id, results: Vec<Result<(), BrokerError>>) {
         let Some(flight) = self.flights.remove(&id) else { return };
-        let mut results = results.into_iter();
-        for row in flight.rows {
-            let no_answer = || Err(BrokerError::new(BrokerErrorKind::Unavailable, "publishing gave no answer or panicked"));
-            let result = results.next().unwrap_or_else(no_answer);
-            self.note(&result);
-            let closed = result.as_ref().is_err_and(|error| error.kind() == BrokerErrorKind::Closed);
-            if self.stopping && closed {
-                // Still held, so it is handed back as if it had not been attempted.
-                continue;
-            }
-            let now = self.relay.clock.now();
-            let outcome = judge::outcome(row, result, now, &self.relay.settings, retry::random());
-            self.ledger.ended(row.claim, outcome);
+        for result in &results {
+            self.note(result);
+        }
+        if self.stopping && results.iter().any(is_closed) {
+            // Still held, so all of it is handed back: the broker went before the relay did.
+            return;
+        }
+        let now = self.relay.clock.now();
+        let outcomes = judge::outcomes(&flight.rows, results, now, &self.relay.settings, retry::random());
+        for (claim, outcome) in outcomes {
+            self.ledger.ended(claim, outcome);
         }
     }
 
@@ -308,21 +316,24 @@ impl Engine {
 
     /// Settles what has ended in time, and hands back the rest as if it had not been attempted.
     async fn hand_back(&mut self) {
+        for claim in self.ledger.claims() {
+            if !self.ledger.unsettled().iter().any(|(other, _)| *other == claim) {
+                self.ledger.ended(claim, OutboxOutcome::HandBack);
+            }
+        }
         for attempt in 1..=HAND_BACK_ATTEMPTS {
             self.settle_at = Instant::now();
             self.settle_if_due().await;
             if self.ledger.len() == 0 {
                 return;
             }
-            if self.ledger.unsettled().is_empty() || attempt == HAND_BACK_ATTEMPTS {
-                match self.relay.store.release(&self.owner).await {
-                    Ok(()) => return,
-                    Err(error) => tracing::warn!(error = judge::explain(&error), "outbox rows cannot be handed back"),
-                }
-            }
             tokio::time::sleep(self.relay.settings.retry.pause(attempt, retry::random())).await;
         }
     }
+}
+
+fn is_closed(result: &Result<(), BrokerError>) -> bool {
+    result.as_ref().is_err_and(|error| error.kind() == BrokerErrorKind::Closed)
 }
 
 impl fmt::Debug for Engine {

@@ -33,15 +33,14 @@ pub(super) struct Plan {
 }
 
 /// Plans what to do with claimed rows, which are in the order of the outbox.
-pub(super) fn plan(rows: Vec<ClaimedOutbox>, now: SystemTime, payload_limit: usize) -> Plan {
+pub(super) fn plan(rows: Vec<ClaimedOutbox>, payload_limit: usize) -> Plan {
     let mut plan = Plan::default();
     let mut lanes: BTreeMap<(String, String), usize> = BTreeMap::new();
     let mut held = HashSet::new();
     for ClaimedOutbox { claim, attempts, record } in rows {
         let lane = record.key.clone().map(|key| (record.topic.clone(), key));
         if lane.as_ref().is_some_and(|lane| held.contains(lane)) {
-            let error = "an earlier message of its key is a dead letter".to_owned();
-            plan.ended.push((claim, OutboxOutcome::Retry { due: now, error }));
+            plan.ended.push((claim, OutboxOutcome::HandBack));
             continue;
         }
         if record.payload.len() > payload_limit {
@@ -68,8 +67,35 @@ pub(super) fn plan(rows: Vec<ClaimedOutbox>, now: SystemTime, payload_limit: usi
     plan
 }
 
-/// What the broker's answer about a row means.
-pub(super) fn outcome(
+/// What the broker's answers about the rows of a shipment mean. A missing answer is a failed attempt.
+pub(super) fn outcomes(
+    rows: &[Row],
+    results: Vec<Result<(), BrokerError>>,
+    now: SystemTime,
+    settings: &RelaySettings,
+    random: f64,
+) -> Vec<(Claim, OutboxOutcome)> {
+    let mut failed = false;
+    let mut results = results.into_iter();
+    let mut outcomes = Vec::with_capacity(rows.len());
+    for row in rows {
+        let result = results.next().unwrap_or_else(|| Err(no_answer()));
+        let outcome = match result {
+            // Whatever the broker said about a row behind a failed one: it is the failed one's fault.
+            Err(_) if failed => OutboxOutcome::HandBack,
+            result => outcome(*row, result, now, settings, random),
+        };
+        failed |= outcome != OutboxOutcome::Published;
+        outcomes.push((row.claim, outcome));
+    }
+    outcomes
+}
+
+fn no_answer() -> BrokerError {
+    BrokerError::new(BrokerErrorKind::Unavailable, "publishing gave no answer or panicked")
+}
+
+fn outcome(
     row: Row,
     result: Result<(), BrokerError>,
     now: SystemTime,
@@ -105,7 +131,7 @@ mod tests {
 
     use uuid::Uuid;
 
-    use super::{Row, outcome, plan};
+    use super::{Row, outcome, outcomes, plan};
     use crate::broker::{BrokerError, BrokerErrorKind};
     use crate::relay::RelaySettings;
     use crate::store::{Claim, ClaimedOutbox, OutboxOutcome, OutboxRecord};
@@ -135,7 +161,7 @@ mod tests {
             row(4, "t", Some("a"), 1),
             row(5, "t", None, 1),
         ];
-        let plan = plan(rows, NOW, 10);
+        let plan = plan(rows, 10);
         let seqs: Vec<Vec<_>> =
             plan.shipments.iter().map(|shipment| shipment.rows.iter().map(|row| row.claim.seq).collect()).collect();
         assert_eq!(seqs, [vec![1, 4], vec![2], vec![3], vec![5]]);
@@ -152,17 +178,13 @@ mod tests {
             row(5, "t", None, 11),
             row(6, "t", None, 1),
         ];
-        let plan = plan(rows, NOW, 10);
+        let plan = plan(rows, 10);
         let seqs: Vec<_> = plan.shipments.iter().flat_map(|shipment| &shipment.rows).map(|row| row.claim.seq).collect();
         assert_eq!(seqs, [1, 4, 6]);
         let ended: Vec<_> = plan.ended.iter().map(|(claim, outcome)| (claim.seq, outcome)).collect();
         assert!(matches!(
             ended[..],
-            [
-                (2, OutboxOutcome::Dead { .. }),
-                (3, OutboxOutcome::Retry { due: NOW, .. }),
-                (5, OutboxOutcome::Dead { .. })
-            ]
+            [(2, OutboxOutcome::Dead { .. }), (3, OutboxOutcome::HandBack), (5, OutboxOutcome::Dead { .. })]
         ));
     }
 
@@ -180,5 +202,25 @@ mod tests {
         assert_eq!(judge(3, BrokerErrorKind::Unavailable), retry(800));
         assert_eq!(judge(u32::MAX, BrokerErrorKind::Configuration), retry(5000));
         assert_eq!(judge(0, BrokerErrorKind::Closed), retry(100));
+    }
+
+    #[test]
+    fn what_comes_behind_a_failed_row_was_not_attempted() {
+        let settings = RelaySettings::default();
+        let rows: Vec<_> = (1..=4).map(|seq| Row { claim: Claim { seq, fence: 1 }, attempts: 0 }).collect();
+        let error = |kind| Err(BrokerError::new(kind, "no"));
+        let results = vec![Ok(()), error(BrokerErrorKind::Unavailable), error(BrokerErrorKind::Refused)];
+        let outcomes = outcomes(&rows, results, NOW, &settings, 1.0);
+        assert_eq!(outcomes[0].1, OutboxOutcome::Published);
+        assert!(matches!(outcomes[1].1, OutboxOutcome::Retry { .. }));
+        assert_eq!(outcomes[2].1, OutboxOutcome::HandBack);
+        assert_eq!(outcomes[3].1, OutboxOutcome::HandBack);
+    }
+
+    #[test]
+    fn a_missing_answer_is_a_failed_attempt() {
+        let rows = [Row { claim: Claim { seq: 1, fence: 1 }, attempts: 0 }];
+        let outcomes = outcomes(&rows, Vec::new(), NOW, &RelaySettings::default(), 1.0);
+        assert!(matches!(outcomes[0].1, OutboxOutcome::Retry { .. }));
     }
 }

@@ -114,7 +114,11 @@ mod tests {
         assert!(ledger.holds(claim(1, 2)) && !ledger.holds(claim(1, 1)));
         ledger.ended(claim(1, 1), OutboxOutcome::Published);
         assert!(ledger.unsettled().is_empty());
-        assert_eq!(ledger.renewed(&[claim(1, 1)], &[]), 0, "the answer about the old claim says nothing of the new one");
+        assert_eq!(
+            ledger.renewed(&[claim(1, 1)], &[]),
+            0,
+            "the answer about the old claim says nothing of the new one"
+        );
     }
 
     #[test]

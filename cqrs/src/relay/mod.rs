@@ -72,8 +72,8 @@ pub(crate) struct Relay {
     pub(crate) store: Arc<dyn store::driver::Driver>,
     pub(crate) broker: Arc<dyn broker::driver::Driver>,
     pub(crate) clock: Arc<Clock>,
-    /// The instance. The relay claims as `{owner}/relay`, since handing back is by owner and must not touch the claims of
-    /// the instance's workers.
+    /// The instance. The relay claims as `{owner}/relay`: a store releases by owner, and the workers' release must not
+    /// touch what the relay is still publishing.
     pub(crate) owner: String,
     /// Told directly after a commit that stored outbox rows.
     pub(crate) wake: Arc<Notify>,

@@ -15,6 +15,17 @@ const PROBE: usize = 10;
 /// What the store says is due next may belong to the workers, who share its answer: trusted, but not more often than this.
 const LEAST_PAUSE: Duration = Duration::from_millis(500);
 
+/// What is known of the broker since the last claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Voice {
+    /// Nothing.
+    Silent,
+    /// It took something.
+    Heard,
+    /// A small claim was made to see if it is back; it has not answered yet.
+    Probed,
+}
+
 #[derive(Debug)]
 pub(super) struct Pace {
     first: Duration,
@@ -24,8 +35,7 @@ pub(super) struct Pace {
     next: Instant,
     barred_until: Option<Instant>,
     failures: u32,
-    /// Whether the broker took something since the last claim.
-    heard: bool,
+    voice: Voice,
     /// Whether somebody woke the relay since the last claim.
     woken: bool,
     /// Whether a claim that was asked for found rows of other keys only, perhaps because theirs were in flight.
@@ -42,7 +52,7 @@ impl Pace {
             next: now,
             barred_until: None,
             failures: 0,
-            heard: false,
+            voice: Voice::Silent,
             woken: false,
             echo: false,
         }
@@ -54,9 +64,15 @@ impl Pace {
     }
 
     /// How many rows the next claim asks for, and notes that it is being made.
-    pub(super) fn ask(&mut self, batch: usize) -> usize {
-        self.heard = false;
-        if self.failures == 0 { batch } else { batch.min(PROBE) }
+    pub(super) fn ask(&mut self, now: Instant, batch: usize) -> usize {
+        self.voice = Voice::Silent;
+        if self.failures == 0 {
+            return batch;
+        }
+        // The next one waits for the answer, but not for ever: the broker may hang instead of failing.
+        self.voice = Voice::Probed;
+        self.barred_until = Some(now + self.retry.ceiling);
+        batch.min(PROBE)
     }
 
     /// A claim asked for rows and got some; `busy` says whether others were in flight before.
@@ -64,6 +80,11 @@ impl Pace {
         self.echo |= self.woken && busy;
         self.woken = false;
         if got == 0 {
+            if self.voice == Voice::Probed {
+                self.voice = Voice::Silent;
+                // There was nothing to probe with.
+                self.barred_until = None;
+            }
             self.next = now + self.pause;
             self.pause = (self.pause * 2).min(self.ceiling);
             return;
@@ -81,6 +102,7 @@ impl Pace {
     /// The app's clock was moved: nothing that was planned still holds.
     pub(super) fn moved(&mut self, now: Instant) {
         self.barred_until = None;
+        self.voice = Voice::Silent;
         self.pause = self.first;
         self.next = now;
     }
@@ -104,7 +126,7 @@ impl Pace {
 
     /// The broker took something. Whether it is back from a failure.
     pub(super) fn heard(&mut self) -> bool {
-        self.heard = true;
+        self.voice = Voice::Heard;
         self.barred_until = None;
         std::mem::take(&mut self.failures) > 0
     }
@@ -112,9 +134,11 @@ impl Pace {
     /// The broker or the store failed. The pause, where this begins or prolongs an outage: not where the broker took
     /// something else since the last claim, nor where claims are barred already.
     pub(super) fn failed(&mut self, now: Instant, random: f64) -> Option<Duration> {
-        if self.heard || self.barred_until.is_some_and(|bar| now < bar) {
+        let barred = self.barred_until.is_some_and(|bar| now < bar);
+        if self.voice == Voice::Heard || (barred && self.voice != Voice::Probed) {
             return None;
         }
+        self.voice = Voice::Silent;
         self.failures = self.failures.saturating_add(1);
         let pause = self.retry.pause(self.failures, random);
         self.barred_until = Some(now + pause);
@@ -141,7 +165,7 @@ mod tests {
         while pace.next() <= start + span {
             let now = pace.next();
             claims.push((now - start).as_millis());
-            let asked = pace.ask(100);
+            let asked = pace.ask(now, 100);
             pace.claimed(now, asked, 0, false);
         }
         claims
@@ -207,24 +231,27 @@ mod tests {
     #[test]
     fn an_outage_bars_claims_for_ever_longer_and_probes_small() {
         let (mut pace, start) = pace();
-        assert_eq!(pace.ask(100), 100);
+        assert_eq!(pace.ask(start, 100), 100);
         pace.claimed(start, 100, 100, false);
         assert_eq!(pace.failed(start, 1.0), Some(MS * 100));
         assert_eq!(pace.failed(start + MS, 1.0), None, "the same outage");
         pace.woken(start + MS);
         assert_eq!(pace.next(), start + MS * 100, "being woken does not bring the broker back");
-        assert_eq!(pace.ask(100), 10);
+        assert_eq!(pace.ask(start + MS * 100, 100), 10);
+        pace.claimed(start + MS * 100, 10, 10, false);
+        assert_eq!(pace.next(), start + MS * 5100, "the probe's answer comes first");
         assert_eq!(pace.failed(start + MS * 100, 1.0), Some(MS * 200));
+        assert_eq!(pace.next(), start + MS * 300);
         assert!(!pace.is_idle());
         assert!(pace.heard());
         assert!(!pace.heard());
-        assert_eq!(pace.ask(100), 100);
+        assert_eq!(pace.ask(start, 100), 100);
     }
 
     #[test]
     fn one_failing_topic_is_no_outage() {
         let (mut pace, start) = pace();
-        pace.ask(100);
+        pace.ask(start, 100);
         pace.claimed(start, 100, 100, false);
         pace.heard();
         assert_eq!(pace.failed(start, 1.0), None);

@@ -30,12 +30,12 @@ async fn publishing_waits_for_every_group() {
     let broker = MemoryBroker::new();
     let (mut one, mut two) = (join(&broker, "one").await, join(&broker, "two").await);
     let publisher = broker.clone();
-    let published = tokio::spawn(async move { publisher.publish(vec![message("t", "a", "1")]).await });
+    let answer = tokio::spawn(async move { publisher.publish(vec![message("t", "a", "1")]).await });
     take_one(&mut one, Settlement::Done).await;
     sleep(MOMENT).await;
-    assert!(!published.is_finished());
+    assert!(!answer.is_finished());
     take_one(&mut two, Settlement::Done).await;
-    assert!(published.await.unwrap()[0].is_ok());
+    assert!(answer.await.unwrap()[0].is_ok());
 }
 
 #[tokio::test]
@@ -43,17 +43,17 @@ async fn a_group_without_consumers_is_waited_for() {
     let broker = MemoryBroker::new();
     let mut first = join(&broker, "g").await;
     let publisher = broker.clone();
-    let published =
+    let answer =
         tokio::spawn(async move { publisher.publish(vec![message("t", "a", "1"), message("t", "a", "2")]).await });
     assert_eq!(first.receive(10).await.unwrap().len(), 1, "the second one of the key waits");
     drop(first);
     sleep(MOMENT).await;
-    assert!(!published.is_finished());
+    assert!(!answer.is_finished());
     let mut second = join(&broker, "g").await;
     assert_eq!(take_one(&mut second, Settlement::Return).await, "1");
     assert_eq!(take_one(&mut second, Settlement::Done).await, "1");
     assert_eq!(take_one(&mut second, Settlement::Done).await, "2");
-    assert!(published.await.unwrap().iter().all(Result::is_ok));
+    assert!(answer.await.unwrap().iter().all(Result::is_ok));
 }
 
 #[tokio::test]
@@ -71,14 +71,14 @@ async fn publishing_waits_while_too_much_is_in_flight() {
     let broker = MemoryBroker::with_limits(Limits { messages: 1, bytes: 1000 });
     let mut consumer = join(&broker, "g").await;
     let publisher = broker.clone();
-    let published =
+    let answer =
         tokio::spawn(async move { publisher.publish(vec![message("t", "a", "1"), message("t", "b", "2")]).await });
     let held = consumer.receive(10).await.unwrap();
     assert_eq!(held.len(), 1);
     assert!(timeout(MOMENT, consumer.receive(10)).await.is_err(), "the second one has no room yet");
     consumer.settle(vec![(held[0].receipt, Settlement::Done)]).await.unwrap();
     assert_eq!(take_one(&mut consumer, Settlement::Done).await, "2");
-    assert!(published.await.unwrap().iter().all(Result::is_ok));
+    assert!(answer.await.unwrap().iter().all(Result::is_ok));
 }
 
 #[tokio::test]
@@ -86,11 +86,11 @@ async fn closing_fails_what_waits() {
     let broker = MemoryBroker::with_limits(Limits { messages: 1, bytes: 1000 });
     let mut consumer = join(&broker, "g").await;
     let publisher = broker.clone();
-    let published =
+    let answer =
         tokio::spawn(async move { publisher.publish(vec![message("t", "a", "1"), message("t", "a", "2")]).await });
     consumer.receive(1).await.unwrap();
     broker.close().await;
-    let results = published.await.unwrap();
+    let results = answer.await.unwrap();
     assert!(results.iter().all(|result| result.as_ref().unwrap_err().kind() == BrokerErrorKind::Closed));
     assert_eq!(consumer.receive(1).await.unwrap_err().kind(), BrokerErrorKind::Closed);
     assert_eq!(consumer.settle(Vec::new()).await.unwrap_err().kind(), BrokerErrorKind::Closed);

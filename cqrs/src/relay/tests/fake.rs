@@ -39,7 +39,6 @@ pub(super) struct FakeStore {
     pub(super) queries: AtomicUsize,
     pub(super) settles: AtomicUsize,
     pub(super) renewals: AtomicUsize,
-    pub(super) releases: AtomicUsize,
     /// So many calls of `settle_outbox` fail, as busy.
     pub(super) settle_fails: AtomicUsize,
     pub(super) due_now: Mutex<Option<SystemTime>>,
@@ -137,8 +136,9 @@ impl store::driver::Driver for FakeStore {
                 OutboxOutcome::Published => State::Published,
                 OutboxOutcome::Retry { due, .. } => State::Due(*due),
                 OutboxOutcome::Dead { .. } => State::Dead,
+                OutboxOutcome::HandBack => State::Due(SystemTime::UNIX_EPOCH),
             };
-            row.attempts += 1;
+            row.attempts += u32::from(outcomes[at].1 != OutboxOutcome::HandBack);
         });
         done(held.len() as u64)
     }
@@ -156,14 +156,8 @@ impl store::driver::Driver for FakeStore {
         }))
     }
 
-    fn release(&self, owner: &str) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.releases.fetch_add(1, SeqCst);
-        for row in self.rows.lock().unwrap().iter_mut() {
-            if matches!(&row.state, State::Claimed(by, _) if by == owner) {
-                row.state = State::Due(SystemTime::UNIX_EPOCH);
-            }
-        }
-        done(())
+    fn release(&self, _: &str) -> BoxFuture<'_, Result<(), StoreError>> {
+        not_here()
     }
 
     fn next_due(&self) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>> {
@@ -194,11 +188,7 @@ impl store::driver::Driver for FakeStore {
         Err(handle)
     }
 
-    fn claim_work(
-        &self,
-        _: &[WorkKind],
-        _: ClaimRequest<'_>,
-    ) -> BoxFuture<'_, Result<Vec<ClaimedWork>, StoreError>> {
+    fn claim_work(&self, _: &[WorkKind], _: ClaimRequest<'_>) -> BoxFuture<'_, Result<Vec<ClaimedWork>, StoreError>> {
         not_here()
     }
 

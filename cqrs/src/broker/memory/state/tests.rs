@@ -232,8 +232,16 @@ impl Run {
         let prefetch = 1 + chance.below(4);
         let finished = vec![Vec::new(); groups.len()];
         let (members, published) = (Vec::new(), Vec::new());
-        let mut run =
-            Self { state: State::new(WIDE), chance, prefetch, groups, members, finished, published, confirmed: HashSet::new() };
+        let mut run = Self {
+            state: State::new(WIDE),
+            chance,
+            prefetch,
+            groups,
+            members,
+            finished,
+            published,
+            confirmed: HashSet::new(),
+        };
         for group in 0..run.groups.len() {
             run.join(group);
         }
@@ -338,13 +346,20 @@ impl Run {
             let lane_by_text: HashMap<_, _> = expected
                 .map(|outgoing| (String::from_utf8(outgoing.delivery.payload().to_vec()).unwrap(), &outgoing.delivery))
                 .collect();
-            assert_eq!(self.finished[group].len(), lane_by_text.len(), "seed {seed}: {name} finished each message once");
+            assert_eq!(
+                self.finished[group].len(),
+                lane_by_text.len(),
+                "seed {seed}: {name} finished each message once"
+            );
             let mut last: BTreeMap<_, usize> = BTreeMap::new();
             for text in &self.finished[group] {
                 let Some(lane) = super::lane_of(lane_by_text[text]) else { continue };
                 let number: usize = text.parse().unwrap();
                 let before = last.insert(lane, number);
-                assert!(before.is_none_or(|before| before < number), "seed {seed}: {name} finished {before:?} before {text}");
+                assert!(
+                    before.is_none_or(|before| before < number),
+                    "seed {seed}: {name} finished {before:?} before {text}"
+                );
             }
         }
         let published: HashSet<_> = self.published.iter().map(|(number, _)| *number).collect();
