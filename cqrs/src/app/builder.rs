@@ -162,6 +162,13 @@ impl Builder {
         self
     }
 
+    /// Keeps only the middlewares whose function's name passes: lets one program measure several stacks.
+    #[doc(hidden)]
+    pub fn retain_middlewares(mut self, keep: impl Fn(&str) -> bool) -> Self {
+        self.draft.middlewares.retain(|item| keep(item.name));
+        self
+    }
+
     /// The store and the broker, for the test kit to move.
     #[cfg(feature = "testing")]
     pub(crate) fn places(&mut self) -> (&mut Option<Store>, &mut Option<Broker>) {

@@ -1,0 +1,128 @@
+//! Rounds, medians, reports.
+
+use std::fmt;
+use std::future::Future;
+use std::time::Instant;
+
+use serde::Serialize;
+
+/// One thing to measure.
+#[derive(Clone)]
+pub(crate) struct Bench {
+    pub(crate) path: &'static str,
+    pub(crate) run: fn(&'static str, Scale) -> Report,
+}
+
+/// How much of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scale {
+    pub(crate) quick: bool,
+}
+
+impl Scale {
+    pub(crate) fn rounds(self) -> usize {
+        if self.quick { 5 } else { 9 }
+    }
+
+    pub(crate) fn of(self, full: u32) -> u32 {
+        if self.quick { (full / 20).max(1) } else { full }
+    }
+}
+
+/// What was measured; `ratio` is our speed over the plain one's: 1 is as fast, below 1 slower.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Report {
+    pub(crate) path: &'static str,
+    pub(crate) ours: f64,
+    pub(crate) plain: f64,
+    pub(crate) unit: &'static str,
+    pub(crate) ratio: f64,
+    pub(crate) rounds: usize,
+    /// Of one call of ours; `None` where they are not counted.
+    pub(crate) allocations: Option<u64>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, ours, plain, unit, ratio, rounds, allocations } = self;
+        write!(f, "{path:<22} ours {ours:>10.1} {unit:<6} plain {plain:>10.1} {unit:<6} ratio {ratio:>6.3}  rounds {rounds}")?;
+        match allocations {
+            Some(allocations) => write!(f, "  allocations {allocations}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Report {
+    /// Of medians of costs: less is faster.
+    pub(crate) fn of_costs(
+        path: &'static str,
+        unit: &'static str,
+        mut ours: Vec<f64>,
+        mut plain: Vec<f64>,
+        allocations: Option<u64>,
+    ) -> Self {
+        let rounds = ours.len();
+        let (ours, plain) = (median(&mut ours), median(&mut plain));
+        Self { path, ours, plain, unit, ratio: plain / ours, rounds, allocations }
+    }
+}
+
+pub(crate) fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// A runtime of one thread: what is measured is the call, not the scheduler.
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("no runtime: {error}");
+            std::process::exit(1);
+        }
+    }
+}
+
+/// Nanoseconds of one call of each, over interleaved rounds.
+pub(crate) async fn interleave<A, B>(
+    scale: Scale,
+    calls: u32,
+    mut ours: impl FnMut() -> A,
+    mut plain: impl FnMut() -> B,
+) -> (Vec<f64>, Vec<f64>)
+where
+    A: Future,
+    B: Future,
+{
+    let calls = scale.of(calls);
+    let (mut our_rounds, mut plain_rounds) = (Vec::new(), Vec::new());
+    // The first round warms caches and the branch predictor, and is not counted.
+    for round in 0..=scale.rounds() {
+        let begun = Instant::now();
+        for _ in 0..calls {
+            std::hint::black_box(ours().await);
+        }
+        let our_time = begun.elapsed();
+        let begun = Instant::now();
+        for _ in 0..calls {
+            std::hint::black_box(plain().await);
+        }
+        let plain_time = begun.elapsed();
+        if round > 0 {
+            our_rounds.push(our_time.as_secs_f64() * 1e9 / f64::from(calls));
+            plain_rounds.push(plain_time.as_secs_f64() * 1e9 / f64::from(calls));
+        }
+    }
+    (our_rounds, plain_rounds)
+}
+
+/// Allocations of one call.
+pub(crate) fn allocations<F: Future>(runtime: &tokio::runtime::Runtime, call: impl FnOnce() -> F) -> u64 {
+    allocation_counter::measure(|| {
+        runtime.block_on(async {
+            std::hint::black_box(call().await);
+        });
+    })
+    .count_total
+}
