@@ -1,15 +1,233 @@
 //! Settings: the builder's words from a file and the environment.
+//!
+//! [`keys`] is the table of all keys and how each is read, [`value`] reads one value, [`error`] words what is wrong. The
+//! layers are merged by `figment`, which also remembers which layer each value came from.
 
-/// The settings are wrong.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct SettingsError(String);
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// The builder's words from a file and the environment.
-#[derive(Debug, Default)]
+use crate::registry::{OnDead, OnUnknown, RetryOptions};
+use crate::relay::RelaySettings;
+use crate::{Broker, Builder, Store};
+
+mod error;
+mod keys;
+mod layer;
+mod nearest;
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub use self::error::{SettingsError, SettingsErrorKind};
+
+/// The file that is read where `CQRS_CONFIG` names no other.
+const FILE: &str = "cqrs.toml";
+
+/// The builder's words from a file and the environment, for [`Builder::settings`].
+///
+/// [`load`](Self::load) reads `cqrs.toml`, then `CQRS_*` variables, which win. What neither says stays as the builder
+/// has it. Durations are texts such as `"250ms"`, `"5s"`, `"7d"`.
+///
+/// | key | is | unless said otherwise |
+/// |---|---|---|
+/// | `store`, `broker` | URLs | none |
+/// | `run` | which parts `App::run` runs: `relay`, `work`, `timers`, `group:NAME` | all |
+/// | `event_concurrency` | plain event handlers of one call at once | 1 for `send`, 10 for `stream` |
+/// | `event_depth` | how deep follow-up events may go | 64 |
+/// | `concurrency` | messages of a group, and durable handlers, at once | 8 |
+/// | `shutdown_timeout` | how long stopping may take | 30s |
+/// | `lease` | how long a claim holds unless it is renewed | 5s |
+/// | `deadline` | how long one attempt of stored work may take | 60s |
+/// | `payload_limit` | the largest message, in bytes or as `"1MiB"` | 1MiB |
+/// | `inbox_window` | how long it is remembered what was handled | 7d |
+/// | `retry` | a table: `max`, `first`, `factor`, `ceiling` | 5, 1s, 2.0, 5m |
+/// | `relay` | `"off"`, or a table: `batch`, `in_flight`, `poll_first`, `poll_ceiling`, `retry` | 100, 8, 50ms, 1s |
+/// | `group.NAME` | a table: `concurrency`, `retry`, `on_dead` (`park`, `skip`), `unknown` (`skip`, `dead`) | the attribute's |
+///
+/// In a variable's name `__` stands for a step into a table: `CQRS_GROUP__BILLING__CONCURRENCY`.
+///
+/// ```
+/// use cqrs::Settings;
+///
+/// let settings = Settings::from_toml(
+///     r#"
+///     store = "sqlite://shop.db"
+///     lease = "5s"
+///
+///     [group.billing]
+///     concurrency = 4
+///     "#,
+/// )?;
+/// # let _ = settings;
+///
+/// let error = Settings::from_toml("leese = '5s'").unwrap_err();
+/// assert_eq!(error.to_string(), "unknown key `leese` in the given text; did you mean `lease`?");
+/// # Ok::<(), cqrs::Error>(())
+/// ```
+#[derive(Clone, Default)]
 #[non_exhaustive]
-pub struct Settings {}
+pub struct Settings {
+    store: Option<String>,
+    broker: Option<String>,
+    run: Option<Vec<String>>,
+    event_concurrency: Option<usize>,
+    event_depth: Option<u32>,
+    concurrency: Option<usize>,
+    shutdown_timeout: Option<Duration>,
+    lease: Option<Duration>,
+    deadline: Option<Duration>,
+    payload_limit: Option<usize>,
+    inbox_window: Option<Duration>,
+    retry: RetryOptions,
+    relay: RelayWords,
+    groups: BTreeMap<String, GroupWords>,
+}
+
+/// What is said about the relay.
+#[derive(Debug, Clone, Copy, Default)]
+struct RelayWords {
+    on: Option<bool>,
+    batch: Option<usize>,
+    in_flight: Option<usize>,
+    poll_first: Option<Duration>,
+    poll_ceiling: Option<Duration>,
+    retry: RetryOptions,
+}
+
+/// What is said about one group.
+#[derive(Debug, Clone, Copy, Default)]
+struct GroupWords {
+    concurrency: Option<usize>,
+    retry: RetryOptions,
+    on_dead: Option<OnDead>,
+    unknown: Option<OnUnknown>,
+}
 
 impl Settings {
-    pub(crate) fn apply(self, _builder: &mut crate::Builder) {}
+    /// Reads `cqrs.toml` in the working directory if there is one, or the file that `CQRS_CONFIG` names, then the
+    /// `CQRS_*` variables.
+    ///
+    /// # Errors
+    /// Fails with every unknown key and every bad value at once, each with where it stands and what was expected; or
+    /// where the file cannot be read.
+    pub fn load() -> Result<Self, SettingsError> {
+        let file = match std::env::var_os("CQRS_CONFIG") {
+            Some(path) => Some(read(Path::new(&path))?),
+            None if Path::new(FILE).is_file() => Some(read(Path::new(FILE))?),
+            None => None,
+        };
+        let variables = std::env::vars_os();
+        let variables =
+            variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Self::from_layers(file.as_ref().map(|(name, text)| (name.as_str(), text.as_str())), variables)
+    }
+
+    /// Reads settings from a text of the file's form.
+    ///
+    /// # Errors
+    /// Fails as [`load`](Self::load) does.
+    pub fn from_toml(text: &str) -> Result<Self, SettingsError> {
+        Self::from_layers(Some(("the given text", text)), std::iter::empty())
+    }
+
+    fn from_layers(
+        file: Option<(&str, &str)>,
+        variables: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, SettingsError> {
+        let merged = layer::merge(file, variables)?;
+        let mut settings = Self::default();
+        let mut reader = keys::Reader::new(&merged);
+        reader.table(keys::SETTINGS, &mut settings, &merged.values, "");
+        reader.finish().map(|()| settings)
+    }
+
+    /// The store, where one is named.
+    pub(crate) fn store(&self) -> Option<Store> {
+        self.store.clone().map(Store::url)
+    }
+
+    /// The broker, where one is named.
+    pub(crate) fn broker(&self) -> Option<Broker> {
+        self.broker.clone().map(Broker::url)
+    }
+
+    /// Whether the relay is switched on or off, where anything is said about it.
+    pub(crate) fn relay_is_on(&self) -> Option<bool> {
+        self.relay.on
+    }
+
+    /// The relay's settings, with what is said here.
+    pub(crate) fn relay(&self, mut relay: RelaySettings) -> RelaySettings {
+        set(&mut relay.batch, self.relay.batch);
+        set(&mut relay.in_flight, self.relay.in_flight);
+        set(&mut relay.poll_first, self.relay.poll_first);
+        set(&mut relay.poll_ceiling, self.relay.poll_ceiling);
+        relay.retry = relay.retry.overlaid(self.relay.retry);
+        relay
+    }
+
+    /// Says to the builder's options what is said here; store, broker and relay are asked for by name.
+    pub(crate) fn apply(self, builder: &mut Builder) {
+        let options = &mut builder.options;
+        set(&mut options.run, self.run);
+        set(&mut options.event_concurrency, self.event_concurrency);
+        set(&mut options.stream_event_concurrency, self.event_concurrency);
+        set(&mut options.event_depth, self.event_depth);
+        set(&mut options.concurrency, self.concurrency);
+        set(&mut options.shutdown_timeout, self.shutdown_timeout);
+        set(&mut options.lease, self.lease);
+        set(&mut options.deadline, self.deadline);
+        set(&mut options.payload_limit, self.payload_limit);
+        set(&mut options.inbox_window, self.inbox_window);
+        options.retry = options.retry.overlaid(self.retry);
+        for (name, words) in self.groups {
+            let group = options.groups.entry(name).or_default();
+            group.concurrency = words.concurrency.or(group.concurrency);
+            group.retry = over(words.retry, group.retry);
+            group.on_dead = words.on_dead.or(group.on_dead);
+            group.unknown = words.unknown.or(group.unknown);
+        }
+    }
+}
+
+fn set<T>(place: &mut T, said: Option<T>) {
+    if let Some(said) = said {
+        *place = said;
+    }
+}
+
+/// What `words` leaves out comes from `before`.
+fn over(words: RetryOptions, before: RetryOptions) -> RetryOptions {
+    RetryOptions::new(
+        words.max.or(before.max),
+        words.first.or(before.first),
+        words.factor.or(before.factor),
+        words.ceiling.or(before.ceiling),
+    )
+}
+
+fn read(path: &Path) -> Result<(String, String), SettingsError> {
+    let name = PathBuf::from(path).display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok((name, text)),
+        Err(error) => Err(SettingsError::unreadable(&name, &error)),
+    }
+}
+
+/// Without the URLs' text: it may hold a password.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = |url: &Option<String>| url.as_deref().map(|url| url.split(':').next().unwrap_or("").to_owned());
+        f.debug_struct("Settings")
+            .field("store", &scheme(&self.store))
+            .field("broker", &scheme(&self.broker))
+            .field("run", &self.run)
+            .field("lease", &self.lease)
+            .field("retry", &self.retry)
+            .field("relay", &self.relay)
+            .field("groups", &self.groups)
+            .finish_non_exhaustive()
+    }
 }

@@ -1,0 +1,191 @@
+use std::time::Duration;
+
+use super::{Settings, SettingsError, SettingsErrorKind, keys};
+use crate::registry::{OnDead, OnUnknown};
+
+fn with(file: &str, variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Settings::from_layers(Some(("cqrs.toml", file)), variables)
+}
+
+fn texts(error: &SettingsError) -> Vec<String> {
+    error.problems().map(|(_, text)| text.to_owned()).collect()
+}
+
+const WHOLE: &str = r#"
+store = "sqlite://shop.db"
+broker = "memory:"
+run = ["relay", "work", "timers", "group:billing"]
+event_concurrency = 4
+event_depth = 8
+concurrency = 16
+shutdown_timeout = "1m"
+lease = "3s"
+deadline = "90s"
+payload_limit = "2MiB"
+inbox_window = "1d"
+
+[retry]
+max = 7
+first = "250ms"
+factor = 3
+ceiling = "1h"
+
+[relay]
+batch = 10
+in_flight = 2
+poll_first = "10ms"
+poll_ceiling = "500ms"
+retry = { first = "1s", factor = 1.5, ceiling = "10s" }
+
+[group.billing]
+concurrency = 2
+on_dead = "skip"
+unknown = "dead"
+retry = { max = 1 }
+"#;
+
+#[test]
+fn every_key_is_read() {
+    let settings = with(WHOLE, &[]).unwrap();
+    assert_eq!(settings.store.as_deref(), Some("sqlite://shop.db"));
+    assert_eq!(settings.broker.as_deref(), Some("memory:"));
+    assert_eq!(settings.run.as_deref().unwrap().last().unwrap(), "group:billing");
+    assert_eq!((settings.event_concurrency, settings.event_depth, settings.concurrency), (Some(4), Some(8), Some(16)));
+    assert_eq!(settings.shutdown_timeout, Some(Duration::from_mins(1)));
+    assert_eq!(settings.lease, Some(Duration::from_secs(3)));
+    assert_eq!(settings.deadline, Some(Duration::from_secs(90)));
+    assert_eq!(settings.payload_limit, Some(2 << 20));
+    assert_eq!(settings.inbox_window, Some(Duration::from_hours(24)));
+    assert_eq!((settings.retry.max, settings.retry.factor), (Some(7), Some(3.0)));
+    assert_eq!((settings.relay.batch, settings.relay.in_flight), (Some(10), Some(2)));
+    assert_eq!(settings.relay.retry.ceiling, Some(Duration::from_secs(10)));
+    let group = settings.groups["billing"];
+    assert_eq!((group.concurrency, group.on_dead, group.unknown), (Some(2), Some(OnDead::Skip), Some(OnUnknown::Dead)));
+    assert_eq!(group.retry.max, Some(1));
+}
+
+#[test]
+fn an_empty_file_says_nothing() {
+    let settings = with("", &[]).unwrap();
+    assert!(settings.store.is_none() && settings.lease.is_none() && settings.groups.is_empty());
+}
+
+#[test]
+fn variables_win_and_step_into_tables() {
+    let variables = [
+        ("CQRS_STORE", "sqlite://other.db"),
+        ("CQRS_GROUP__BILLING__CONCURRENCY", "9"),
+        ("CQRS_GROUP__MAIL__ON_DEAD", "skip"),
+        ("CQRS_RUN", "relay, group:mail"),
+        ("CQRS_RELAY__BATCH", "20"),
+        ("CQRS_LEASE", "4s"),
+        ("CQRS_CONFIG", "elsewhere.toml"),
+        ("PATH", "/bin"),
+    ];
+    let settings = with(WHOLE, &variables).unwrap();
+    assert_eq!(settings.store.as_deref(), Some("sqlite://other.db"));
+    let billing = settings.groups["billing"];
+    assert_eq!((billing.concurrency, billing.on_dead), (Some(9), Some(OnDead::Skip)), "the file's words stay");
+    assert_eq!(settings.groups["mail"].on_dead, Some(OnDead::Skip));
+    assert_eq!(settings.run.unwrap(), ["relay", "group:mail"]);
+    assert_eq!((settings.relay.batch, settings.relay.in_flight), (Some(20), Some(2)));
+    assert_eq!(settings.lease, Some(Duration::from_secs(4)));
+}
+
+#[test]
+fn the_relay_can_be_switched_off() {
+    assert_eq!(with("relay = 'off'", &[]).unwrap().relay.on, Some(false));
+    assert_eq!(with("", &[("CQRS_RELAY", "off")]).unwrap().relay.on, Some(false));
+    assert_eq!(with("relay = 'on'", &[]).unwrap().relay.on, Some(true));
+    assert_eq!(with("relay = 'perhaps'", &[]).unwrap_err().kind(), SettingsErrorKind::BadValue);
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_place_and_the_nearest_one() {
+    let error = with("[group.billing]\nconcurency = 1", &[("CQRS_LEESE", "5s"), ("CQRS_FOO__BAR", "1")]).unwrap_err();
+    assert_eq!(error.kind(), SettingsErrorKind::UnknownKey);
+    let texts = texts(&error);
+    assert!(texts[0].starts_with("unknown key `foo` in the variable CQRS_FOO__BAR; the keys here are `store`, "));
+    assert_eq!(texts[1], "unknown key `group.billing.concurency` in cqrs.toml; did you mean `concurrency`?");
+    assert_eq!(texts[2], "unknown key `leese` in the variable CQRS_LEESE; did you mean `lease`?");
+}
+
+#[test]
+fn every_bad_value_is_named_with_its_place_and_what_was_expected() {
+    let error = with("lease = 5\n[retry]\nmax = 0", &[("CQRS_EVENT_DEPTH", "deep")]).unwrap_err();
+    assert_eq!(error.kind(), SettingsErrorKind::BadValue);
+    assert_eq!(
+        error.to_string(),
+        "3 settings are wrong:\
+         \n  `event_depth` in the variable CQRS_EVENT_DEPTH is wrong: expected a whole number, at least 1\
+         \n  `lease` in cqrs.toml is wrong: expected a duration of at least \"100ms\", such as \"5s\"\
+         \n  `retry.max` in cqrs.toml is wrong: expected a whole number, at least 1"
+    );
+}
+
+#[test]
+fn values_that_no_key_can_take_are_refused() {
+    let wrong = [
+        "store = 5",
+        "store = 'shop.db'",
+        "run = []",
+        "run = ['relya']",
+        "run = ['group:']",
+        "event_concurrency = 0",
+        "event_concurrency = -1",
+        "event_depth = 5000000000",
+        "shutdown_timeout = 'soon'",
+        "lease = '0s'",
+        "deadline = '0s'",
+        "payload_limit = 0",
+        "payload_limit = '1 parsec'",
+        "payload_limit = '99999999999999999999GiB'",
+        "retry = 5",
+        "retry.factor = 0.5",
+        "retry.factor = inf",
+        "retry.first = 1",
+        "relay.retry.first = '0s'",
+        "group = 1",
+        "group.billing = 1",
+        "group.billing.on_dead = 'dead'",
+        "group.billing.unknown = 'park'",
+    ];
+    for text in wrong {
+        let error = with(text, &[]).map(|_| ()).expect_err(text);
+        assert_eq!(error.kind(), SettingsErrorKind::BadValue, "{text}: {error}");
+        let key = text.split(" =").next().unwrap();
+        assert!(error.to_string().starts_with(&format!("`{key}` in cqrs.toml")), "{error}");
+    }
+}
+
+#[test]
+fn a_text_that_is_no_toml_says_where() {
+    let error = with("lease = = 5", &[]).unwrap_err();
+    assert_eq!(error.kind(), SettingsErrorKind::Syntax);
+    assert!(error.to_string().contains("line 1"), "{error}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let error = super::read(std::path::Path::new("no/such/file.toml")).unwrap_err();
+    assert_eq!(error.kind(), SettingsErrorKind::Unreadable);
+    assert!(error.to_string().contains("no/such/file.toml"));
+}
+
+#[test]
+fn no_password_is_shown() {
+    let settings = with("store = 'postgres://user:secret@host/db'", &[]).unwrap();
+    assert!(!format!("{settings:?}").contains("secret"));
+    let error = with("store = ['postgres://user:secret@host/db']", &[]).unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("secret"));
+}
+
+#[test]
+fn every_key_is_in_the_documentation() {
+    let text = include_str!("mod.rs");
+    for key in keys::SETTINGS {
+        let name = key.name();
+        assert!(text.contains(&format!("`{name}`")) || text.contains(&format!("`{name}.NAME`")), "{name}");
+    }
+}
