@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 
-use super::SqliteStore;
 use super::fault::{Place, TURN_SECONDS, primary_code};
 use super::transaction::{Undone, depth};
+use super::{BEGIN, SqliteStore};
 use crate::store::url::{Source, StoreOptions};
 use crate::store::{Store, StoreError, StoreErrorKind};
 
@@ -30,14 +30,14 @@ impl SqliteStore {
                 let settings = parse(&url, &options)?;
                 let place = Place::new(settings.get_filename());
                 prepare(&settings).await.map_err(|error| place.explain(error))?;
-                let undone = Undone::default();
+                let undone = Undone::new(true);
                 let (pool, writer) = (pool(settings.clone()), writer(settings, undone.clone()));
                 Ok(Self { pool, writer, undone, migrator, place })
             }
             Source::Pool { pool, type_name } => {
                 let pool = pool.downcast_ref::<SqlitePool>().cloned().ok_or_else(|| foreign(type_name))?;
                 let place = Place::new(pool.connect_options().get_filename());
-                Ok(Self { writer: pool.clone(), pool, undone: Undone::default(), migrator, place })
+                Ok(Self { writer: pool.clone(), pool, undone: Undone::new(false), migrator, place })
             }
             Source::Driver(_) => Err(foreign("Driver")),
         }
@@ -63,16 +63,18 @@ fn parse(url: &str, options: &StoreOptions) -> Result<SqliteConnectOptions, Stor
     Ok(settings.create_if_missing(true).foreign_keys(true).busy_timeout(TURN).synchronous(synchronous))
 }
 
-/// A database in memory belongs to one connection, or with a shared cache locks whole tables without any timeout; and it
-/// is gone with the process, which is what a store is there to outlive.
+/// A database in memory belongs to one connection, or with a shared cache locks whole tables without any timeout; and
+/// it is gone with the process, which is what a store is there to outlive.
 fn refuse_memory(url: &str) -> Result<(), StoreError> {
     let address = url.strip_prefix("sqlite:").unwrap_or(url).trim_start_matches("//");
     let (file, parameters) = address.split_once('?').unwrap_or((address, ""));
     if !file.is_empty() && file != ":memory:" && !parameters.contains("mode=memory") {
         return Ok(());
     }
-    let what = format!("the store's URL `{url}` names no file: a database in memory is a separate one for every \
-         connection and gone with the process; name a file, `sqlite://shop.db`, in tests one in a temporary directory");
+    let what = format!(
+        "the store's URL `{url}` names no file: a database in memory is a separate one for every \
+         connection and gone with the process; name a file, `sqlite://shop.db`, in tests one in a temporary directory"
+    );
     Err(StoreError::new(StoreErrorKind::Configuration, what))
 }
 
@@ -92,7 +94,8 @@ async fn prepare(settings: &SqliteConnectOptions) -> Result<(), sqlx::Error> {
 }
 
 async fn try_prepare(settings: &SqliteConnectOptions) -> Result<(), sqlx::Error> {
-    let mut connection = settings.connect().await?;
+    // Asked again by the caller, rather than by SQLite, which does not wait for every kind of lock.
+    let mut connection = settings.clone().busy_timeout(Duration::ZERO).connect().await?;
     let end = try_write(&mut connection, settings.get_filename()).await;
     // Closed rather than dropped: a dropped connection is closed some time later, and would still lock the file.
     connection.close().await?;
@@ -104,7 +107,16 @@ async fn try_write(connection: &mut SqliteConnection, file: &Path) -> Result<(),
     if !mode.eq_ignore_ascii_case("wal") {
         tracing::warn!(file = %file.display(), mode, "SQLite cannot use WAL here: readers will wait for writers");
     }
-    connection.begin_with("BEGIN IMMEDIATE").await?.rollback().await
+    match connection.begin_with(BEGIN).await {
+        // On a read-only file SQLite lets it begin all the same, and refuses the first statement that writes.
+        Ok(mut tx) => {
+            sqlx::query("CREATE TABLE _cqrs_may_write (n INTEGER)").execute(&mut *tx).await?;
+            tx.rollback().await
+        }
+        // Somebody else writes, so the file can be written; perhaps for long, with migrations to run.
+        Err(error) if primary_code(&error) == Some(5) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// The pool that is given out: any number of readers, which in WAL mode nobody disturbs.

@@ -30,30 +30,40 @@ impl Place {
         if matches!(error, sqlx::Error::PoolTimedOut) {
             return Some((
                 StoreErrorKind::Busy,
-                format!("`{path}`: this process's other units of work kept the database busy for more than \
-                     {TURN_SECONDS} s: keep slow work out of transactions (`Begin<Sqlite>` begins late), and begin none \
-                     while holding another"),
+                format!(
+                    "`{path}`: this process's other units of work kept every connection busy for too long \
+                     ({TURN_SECONDS} s, or the timeout of your own pool): keep slow work out of transactions \
+                     (`Begin<Sqlite>` begins late), and begin none while holding another"
+                ),
             ));
         }
         Some(match primary_code(error)? {
             5 | 6 => (
                 StoreErrorKind::Busy,
-                format!("`{path}` was locked by another writer for more than {TURN_SECONDS} s: end the process or \
-                     transaction that holds it, or try again"),
+                format!(
+                    "`{path}` was locked by another writer for more than {TURN_SECONDS} s: end the process or \
+                     transaction that holds it, or try again"
+                ),
             ),
             8 => (StoreErrorKind::ReadOnly, self.read_only()),
             10 => (
                 StoreErrorKind::Unavailable,
-                format!("`{path}` cannot be read or written: look at the disk, and whether the file is on a network share, \
-                     where SQLite does not work reliably"),
+                format!(
+                    "`{path}` cannot be read or written: look at the disk, and whether the file is on a network share, \
+                     where SQLite does not work reliably"
+                ),
             ),
-            11 => (StoreErrorKind::Database, format!("`{path}` is damaged: restore it from a backup (`sqlite3 .recover` \
-                     saves what is left)")),
+            11 => (
+                StoreErrorKind::Database,
+                format!("`{path}` is damaged: restore it from a backup (`sqlite3 .recover` saves what is left)"),
+            ),
             13 => (StoreErrorKind::Unavailable, format!("`{path}`: the disk is full: make room")),
             14 => self.cannot_open(),
             26 => (
                 StoreErrorKind::Configuration,
-                format!("`{path}` is not an SQLite database: name another file in the store's URL, or move this one away"),
+                format!(
+                    "`{path}` is not an SQLite database: name another file in the store's URL, or move this one away"
+                ),
             ),
             _ => return None,
         })
@@ -62,8 +72,10 @@ impl Place {
     fn read_only(&self) -> String {
         let path = self.0.display();
         let directory = directory_of(&self.0).display().to_string();
-        format!("`{path}` is read-only: take `mode=ro` out of the store's URL, or give this process the right to write \
-             the file and its directory `{directory}`, where SQLite keeps `-wal` and `-shm` files beside it")
+        format!(
+            "`{path}` is read-only: take `mode=ro` out of the store's URL, or give this process the right to write \
+             the file and its directory `{directory}`, where SQLite keeps `-wal` and `-shm` files beside it"
+        )
     }
 
     /// SQLite says no more than that it cannot open a file: look for the reason.
@@ -72,8 +84,10 @@ impl Place {
         let directory = directory_of(&self.0);
         let shown = directory.display();
         if !directory.exists() {
-            let what = format!("`{path}`: the directory `{shown}` does not exist: create it (`mkdir -p {shown}`), or \
-                 name another file in the store's URL");
+            let what = format!(
+                "`{path}`: the directory `{shown}` does not exist: create it (`mkdir -p {shown}`), or \
+                 name another file in the store's URL"
+            );
             return (StoreErrorKind::Configuration, what);
         }
         if !directory.is_dir() {
@@ -84,8 +98,10 @@ impl Place {
             let what = format!("`{path}` is a directory: name a file in the store's URL, such as `{path}/app.db`");
             return (StoreErrorKind::Configuration, what);
         }
-        let what = format!("`{path}` cannot be opened: give this process the right to read and write the file and its \
-             directory `{shown}`");
+        let what = format!(
+            "`{path}` cannot be opened: give this process the right to read and write the file and its \
+             directory `{shown}`"
+        );
         (StoreErrorKind::Unavailable, what)
     }
 }

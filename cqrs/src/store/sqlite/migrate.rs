@@ -113,19 +113,27 @@ impl Whose {
     fn newer(self, missing: i64, applied: i64, known: i64) -> String {
         let mine = self.possessive();
         if missing > known {
-            return format!("{mine} schema is at version {applied}, this program knows versions up to {known}: a newer \
-                 program has migrated the database; deploy that one");
+            return format!(
+                "{mine} schema is at version {applied}, this program knows versions up to {known}: a newer \
+                 program has migrated the database; deploy that one"
+            );
         }
-        format!("{mine} schema has migration {missing}, which this program lacks, though it knows versions up to {known}: \
-             deploy the program that has it, or put the migration's file back")
+        format!(
+            "{mine} schema has migration {missing}, which this program lacks, though it knows versions up to {known}: \
+             deploy the program that has it, or put the migration's file back"
+        )
     }
 
     fn changed(self, version: i64) -> String {
         match self {
-            Self::Ours => format!("the framework's migration {version} was applied in another form: the database was \
-                 migrated by a build of this framework that was never released"),
-            Self::Users => format!("your migration {version} was changed after it was applied: restore its file, and put \
-                 the change into a migration of its own"),
+            Self::Ours => format!(
+                "the framework's migration {version} was applied in another form: the database was \
+                 migrated by a build of this framework that was never released"
+            ),
+            Self::Users => format!(
+                "your migration {version} was changed after it was applied: restore its file, and put \
+                 the change into a migration of its own"
+            ),
         }
     }
 }

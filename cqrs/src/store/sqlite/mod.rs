@@ -1,7 +1,7 @@
 //! The store on SQLite.
 //!
-//! `connect` opens the file and `fault` names it in errors; `migrate` brings the schema up to date; `transaction` is the
-//! unit of work's; `outbox`, `work`, `timer`, `inbox`, `dead` and `upkeep` hold the statements of their tables, and
+//! `connect` opens the file and `fault` names it in errors; `migrate` brings the schema up to date; `transaction` is
+//! the unit of work's; `outbox`, `work`, `timer`, `inbox`, `dead` and `upkeep` hold the statements of their tables, and
 //! `rows` what they share.
 
 mod connect;
@@ -23,13 +23,15 @@ use std::fmt;
 use std::time::SystemTime;
 
 use sqlx::migrate::Migrator;
-use sqlx::{Sqlite, SqlitePool};
+use sqlx::pool::PoolConnection;
+use sqlx::{SqlSafeStr, Sqlite, SqlitePool, Transaction};
 
 use self::fault::Place;
 use self::transaction::{SqliteTransaction, Undone};
-use super::driver::{BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, Transaction};
+use super::driver::{self, BoxFuture, ClaimRequest, Driver, Gift, HandleSpec};
 use super::{
-    Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, OutboxOutcome, StoreError, TimerRecord, WorkKind,
+    Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, OutboxOutcome, StoreError, TimerRecord,
+    WorkKind,
 };
 use crate::unit::Tx;
 
@@ -53,9 +55,22 @@ pub struct SqliteStore {
 
 impl SqliteStore {
     async fn write(&self) -> Result<Tx<Sqlite>, StoreError> {
-        let tx = self.writer.begin_with(BEGIN).await.map_err(|error| self.place.explain(error))?;
+        let connection = self.named(self.sound_connection().await)?;
+        let tx = self.named(Transaction::begin(connection, Some(BEGIN.into_sql_str())).await)?;
         self.undone.forget();
         Ok(Tx::new(tx))
+    }
+
+    /// A connection that sqlx does not believe to be in a transaction. It does so for ever where SQLite rolled back by
+    /// itself, or where a future was dropped just while it ended a savepoint; closing rolls back what may be open.
+    async fn sound_connection(&self) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
+        loop {
+            let mut connection = self.writer.acquire().await?;
+            if transaction::depth(&connection) == 0 {
+                return Ok(connection);
+            }
+            connection.close_on_drop();
+        }
     }
 
     /// Names the file in an error.
@@ -81,14 +96,14 @@ impl Driver for SqliteStore {
         Box::pin(self.bring_up_to_date())
     }
 
-    fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Transaction>, StoreError>> {
+    fn begin(&self) -> BoxFuture<'_, Result<Box<dyn driver::Transaction>, StoreError>> {
         Box::pin(async move {
             let tx = self.write().await?;
-            Ok(Box::new(SqliteTransaction::new(tx, self.undone.clone())) as Box<dyn Transaction>)
+            Ok(Box::new(SqliteTransaction::new(tx, self.undone.clone())) as Box<dyn driver::Transaction>)
         })
     }
 
-    fn adopt(&self, handle: Box<dyn Any + Send>) -> Result<Box<dyn Transaction>, Box<dyn Any + Send>> {
+    fn adopt(&self, handle: Box<dyn Any + Send>) -> Result<Box<dyn driver::Transaction>, Box<dyn Any + Send>> {
         let tx = handle.downcast::<Tx<Sqlite>>()?;
         Ok(Box::new(SqliteTransaction::new(*tx, self.undone.clone())))
     }

@@ -93,6 +93,10 @@ const HAND_BACK: &str = "
 UPDATE cqrs_outbox SET state = 'ready', owner = NULL, lease_until = NULL
 WHERE seq = ? AND fence = ? AND state = 'claimed'";
 
+/// Every statement of this file whose text is fixed, for the test that none of them scans a table.
+#[cfg(test)]
+pub(super) const STATEMENTS: &[&str] = &[ANYTHING, WAKE, TAKE_BACK, CLAIM, BURY, RETRY, HAND_BACK];
+
 impl SqliteStore {
     pub(super) async fn take_outbox(&self, request: Request) -> Result<Vec<ClaimedOutbox>, StoreError> {
         let anything = sqlx::query_scalar(ANYTHING).bind(request.now).fetch_one(&self.pool).await;
@@ -182,10 +186,7 @@ fn read(row: &SqliteRow, claim: Claim) -> Result<ClaimedOutbox, BoxError> {
     Ok(ClaimedOutbox { claim, attempts: rows::number_of(row, "attempts")?, record })
 }
 
-async fn settle(
-    connection: &mut SqliteConnection,
-    outcomes: Vec<(Claim, OutboxOutcome)>,
-) -> Result<u64, sqlx::Error> {
+async fn settle(connection: &mut SqliteConnection, outcomes: Vec<(Claim, OutboxOutcome)>) -> Result<u64, sqlx::Error> {
     let mut settled = 0;
     let mut published = Vec::with_capacity(outcomes.len());
     for (claim, outcome) in outcomes {

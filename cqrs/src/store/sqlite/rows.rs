@@ -105,11 +105,8 @@ pub(super) fn micros(time: SystemTime) -> i64 {
 /// A stored time.
 pub(super) fn time(micros: i64) -> SystemTime {
     let span = Duration::from_micros(micros.unsigned_abs());
-    let time = if micros < 0 {
-        SystemTime::UNIX_EPOCH.checked_sub(span)
-    } else {
-        SystemTime::UNIX_EPOCH.checked_add(span)
-    };
+    let time =
+        if micros < 0 { SystemTime::UNIX_EPOCH.checked_sub(span) } else { SystemTime::UNIX_EPOCH.checked_add(span) };
     time.unwrap_or(SystemTime::UNIX_EPOCH)
 }
 

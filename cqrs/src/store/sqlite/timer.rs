@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use sqlx::{QueryBuilder, Row, SqliteConnection, SqlitePool};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqlitePool};
 use uuid::Uuid;
 
 use super::rows;
@@ -13,10 +13,15 @@ const CANCEL: &str = "
 DELETE FROM cqrs_work
 WHERE kind = 'timer' AND name = ? AND timer_key = ? AND state IN ('ready', 'waiting')";
 
+/// `NOT IN`, so that the index by time is used, which gives the order, and not the one by state.
 const LIST: &str = "
 SELECT id, name, timer_key, due_at FROM cqrs_work
-WHERE kind = 'timer' AND state IN ('ready', 'waiting')
+WHERE kind = 'timer' AND state NOT IN ('claimed', 'dead')
 ORDER BY due_at, seq LIMIT ?";
+
+/// Every statement of this file whose text is fixed, for the test that none of them scans a table.
+#[cfg(test)]
+pub(super) const STATEMENTS: &[&str] = &[CANCEL, LIST];
 
 /// Makes room for timers: deletes those of the same name and key that are not being done, so that the last one stored
 /// is the one that counts, also among the records themselves.
@@ -41,17 +46,21 @@ pub(super) async fn replace(
     kept.reverse();
     for keys in rows::chunks(keys.into_iter().collect(), rows::rows_per_statement(2)) {
         let count = keys.len();
-        let mut statement = QueryBuilder::new(
-            "DELETE FROM cqrs_work WHERE kind = 'timer' AND state IN ('ready', 'waiting') AND timer_key IS NOT NULL \
-             AND (name, timer_key) IN (",
-        );
-        statement.push_values(keys, |mut row, (name, key)| {
-            row.push_bind(name).push_bind(key);
-        });
-        statement.push(")");
-        rows::run(connection, statement, count).await?;
+        rows::run(connection, replacing(keys), count).await?;
     }
     Ok(kept)
+}
+
+pub(super) fn replacing(keys: Vec<(String, String)>) -> QueryBuilder<Sqlite> {
+    let mut statement = QueryBuilder::new(
+        "DELETE FROM cqrs_work WHERE kind = 'timer' AND state IN ('ready', 'waiting') AND timer_key IS NOT NULL \
+         AND (name, timer_key) IN (",
+    );
+    statement.push_values(keys, |mut row, (name, key)| {
+        row.push_bind(name).push_bind(key);
+    });
+    statement.push(")");
+    statement
 }
 
 fn key_of(record: &WorkRecord) -> Option<(String, String)> {

@@ -4,8 +4,8 @@ use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-// Savepoints go through sqlx, so that it counts them along with those a handler makes. `sqlx` itself does not give out the
-// trait for that; `sqlx-core` is the part of it that does, and always of the same version.
+// Savepoints go through sqlx, so that it counts them along with those a handler makes. `sqlx` itself does not give out
+// the trait for that; `sqlx-core` is the part of it that does, and always of the same version.
 use sqlx::sqlite::SqliteTransactionManager as Manager;
 use sqlx::{Sqlite, SqliteConnection};
 use sqlx_core::transaction::TransactionManager;
@@ -22,28 +22,39 @@ pub(super) struct SqliteTransaction {
     undone: Undone,
 }
 
-/// Set by SQLite when it rolls back, whoever asked for it.
+/// Whether SQLite may have rolled back by itself, as it does on a full disk and on `ON CONFLICT ROLLBACK`.
 ///
-/// On a full disk and on `ON CONFLICT ROLLBACK` nobody did. A handler that ignores the error goes on outside of any
-/// transaction then, and what it wrote is gone; our own rows must not be written after that, one by one.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Undone(Arc<AtomicBool>);
+/// A handler that ignores such an error goes on outside of any transaction, and what it wrote before is gone. Our own
+/// rows must not be written then, one by one and for good.
+#[derive(Debug, Clone)]
+pub(super) struct Undone {
+    /// Set whenever the writing connection rolls back, cleared when it begins. Without such a hook always true.
+    perhaps: Arc<AtomicBool>,
+    hooked: bool,
+}
 
 impl Undone {
+    pub(super) fn new(hooked: bool) -> Self {
+        Self { perhaps: Arc::new(AtomicBool::new(true)), hooked }
+    }
+
     pub(super) fn note(&self) {
-        self.0.store(true, Ordering::Release);
+        self.perhaps.store(true, Ordering::Release);
     }
 
     pub(super) fn forget(&self) {
-        self.0.store(false, Ordering::Release);
+        self.perhaps.store(!self.hooked, Ordering::Release);
     }
 
-    fn check(&self) -> Result<(), StoreError> {
-        if !self.0.load(Ordering::Acquire) {
+    /// Asks the connection only where the hook leaves it open: it may have noted another connection's rollback.
+    async fn check(&self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+        if !self.perhaps.load(Ordering::Acquire) || sqlx::query("BEGIN").execute(&mut *connection).await.is_err() {
             return Ok(());
         }
-        let what = "SQLite has rolled this transaction back by itself (a full disk, `ON CONFLICT ROLLBACK`), and a handler \
-             went on: let it return the error that its statement gave";
+        // It let us begin: so there was no transaction any more.
+        sqlx::query("ROLLBACK").execute(connection).await?;
+        let what = "SQLite has rolled this transaction back by itself (a full disk, `ON CONFLICT ROLLBACK`), and a \
+             handler went on: let it return the error that its statement gave";
         Err(StoreError::new(StoreErrorKind::Database, what))
     }
 }
@@ -69,7 +80,7 @@ impl Transaction for SqliteTransaction {
 
     fn store(&mut self, records: Vec<Record>) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
-            self.undone.check()?;
+            self.undone.check(&mut self.tx).await?;
             let (mut messages, mut pieces) = (Vec::new(), Vec::new());
             for record in records {
                 match record {
@@ -84,7 +95,7 @@ impl Transaction for SqliteTransaction {
 
     fn mark_handled(&mut self, marks: Vec<InboxMark>) -> BoxFuture<'_, Result<Vec<bool>, StoreError>> {
         Box::pin(async move {
-            self.undone.check()?;
+            self.undone.check(&mut self.tx).await?;
             inbox::mark(&mut self.tx, &marks).await
         })
     }
@@ -96,7 +107,7 @@ impl Transaction for SqliteTransaction {
 
     fn finish_work(&mut self, claim: Claim) -> BoxFuture<'_, Result<bool, StoreError>> {
         Box::pin(async move {
-            self.undone.check()?;
+            self.undone.check(&mut self.tx).await?;
             Ok(work::finish(&mut self.tx, claim).await?)
         })
     }

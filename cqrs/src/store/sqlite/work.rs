@@ -11,7 +11,7 @@ use crate::store::{Claim, ClaimedWork, StoreError, WorkKind, WorkRecord};
 
 const COLUMNS: usize = 17;
 
-/// Stores work, numbered in the order given. A timer takes the place of one with the same name and key that has not been
+/// Stores work, numbered in the order given. A timer takes the place of one with the same name and key that is not
 /// claimed.
 pub(super) async fn insert(connection: &mut SqliteConnection, records: Vec<WorkRecord>) -> Result<(), StoreError> {
     let records = timer::replace(connection, records).await?;
@@ -114,6 +114,10 @@ const FINISH: &str = "DELETE FROM cqrs_work WHERE seq = ? AND fence = ? AND stat
 
 const LANE_IS_HELD: &str = "SELECT EXISTS (SELECT 1 FROM cqrs_work WHERE lane = ?)";
 
+/// Every statement of this file whose text is fixed, for the test that none of them scans a table.
+#[cfg(test)]
+pub(super) const STATEMENTS: &[&str] = &[ANYTHING, WAKE, TAKE_BACK, FIND, CLAIM, RETRY, BURY, FINISH, LANE_IS_HELD];
+
 impl SqliteStore {
     pub(super) async fn take_work(
         &self,
@@ -166,11 +170,7 @@ async fn claim(
 }
 
 /// The oldest rows of these kinds. Kind by kind, since an index gives the order within one kind only.
-async fn find(
-    connection: &mut SqliteConnection,
-    kinds: &[WorkKind],
-    limit: usize,
-) -> Result<Vec<i64>, sqlx::Error> {
+async fn find(connection: &mut SqliteConnection, kinds: &[WorkKind], limit: usize) -> Result<Vec<i64>, sqlx::Error> {
     let mut oldest: Vec<i64> = Vec::new();
     for kind in kinds {
         let found = sqlx::query_scalar(FIND).bind(kind.as_str()).bind(rows::limit(limit));

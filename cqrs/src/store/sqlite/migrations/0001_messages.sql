@@ -34,8 +34,6 @@ CREATE INDEX cqrs_outbox_held ON cqrs_outbox (topic, message_key, seq)
 -- Waking: what waits, and what a process that died held.
 CREATE INDEX cqrs_outbox_due ON cqrs_outbox (due_at) WHERE state = 'waiting';
 CREATE INDEX cqrs_outbox_lease ON cqrs_outbox (lease_until) WHERE state = 'claimed';
--- Dead letters, oldest first.
-CREATE INDEX cqrs_outbox_dead ON cqrs_outbox (raised_at, seq) WHERE state = 'dead';
 
 CREATE TABLE cqrs_work (
     seq            INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -65,7 +63,6 @@ CREATE INDEX cqrs_work_state ON cqrs_work (state, kind, seq);
 CREATE INDEX cqrs_work_lane ON cqrs_work (lane, seq) WHERE lane IS NOT NULL;
 CREATE INDEX cqrs_work_due ON cqrs_work (due_at) WHERE state = 'waiting';
 CREATE INDEX cqrs_work_lease ON cqrs_work (lease_until) WHERE state = 'claimed';
-CREATE INDEX cqrs_work_dead ON cqrs_work (created_at, seq) WHERE state = 'dead';
 -- Timers: by key, to move and to cancel them; by time, to list them.
 CREATE INDEX cqrs_work_timer_key ON cqrs_work (name, timer_key) WHERE kind = 'timer' AND timer_key IS NOT NULL;
 CREATE INDEX cqrs_work_timer_due ON cqrs_work (due_at, seq) WHERE kind = 'timer';

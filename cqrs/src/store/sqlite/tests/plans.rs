@@ -1,0 +1,66 @@
+//! No statement reads a whole table, however large it has grown.
+
+use sqlx::{QueryBuilder, Row};
+
+use super::*;
+use crate::store::sqlite::{dead, inbox, outbox, rows, timer, upkeep, work};
+
+/// What SQLite would do, line by line.
+async fn plan(store: &SqliteStore, sql: &str) -> Vec<String> {
+    let lines = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"))).fetch_all(&store.pool).await.unwrap();
+    lines.iter().map(|line| line.get::<String, _>("detail")).collect()
+}
+
+/// Whether a line of a plan reads a table of ours from end to end. An index may be: a partial one holds few rows, and
+/// counting is reading, the inbox's own order being an index too.
+fn scans(line: &str) -> bool {
+    let ours = ["cqrs_", "mine", "earlier"].iter().any(|name| line.starts_with(&format!("SCAN {name}")));
+    ours && !line.contains("INDEX") && line != "SCAN cqrs_inbox"
+}
+
+fn held(text: &str) -> String {
+    let mut statement = QueryBuilder::new(text);
+    rows::push_held(&mut statement, &[Claim { seq: 1, fence: 1 }, Claim { seq: 2, fence: 1 }]);
+    statement.sql().as_str().to_owned()
+}
+
+#[tokio::test]
+async fn no_statement_scans_a_table() {
+    let (_dir, store) = fresh().await;
+    let fixed = [
+        outbox::STATEMENTS,
+        work::STATEMENTS,
+        timer::STATEMENTS,
+        inbox::STATEMENTS,
+        dead::STATEMENTS,
+        upkeep::STATEMENTS,
+    ];
+    let built = [
+        held("DELETE FROM cqrs_outbox WHERE "),
+        held("UPDATE cqrs_outbox SET lease_until = 1 WHERE "),
+        held("UPDATE cqrs_work SET lease_until = 1 WHERE "),
+        timer::replacing(vec![("a".to_owned(), "b".to_owned()); 3]).sql().as_str().to_owned(),
+    ];
+    let statements: Vec<&str> = fixed.concat().into_iter().chain(built.iter().map(String::as_str)).collect();
+    assert!(statements.len() > 30);
+    for sql in statements {
+        let plan = plan(&store, sql).await;
+        assert!(!plan.iter().any(|line| scans(line)), "{sql}\n{plan:#?}");
+    }
+}
+
+#[tokio::test]
+async fn claims_use_the_index_that_gives_their_order() {
+    let (_dir, store) = fresh().await;
+    for (sql, index) in [
+        (outbox::STATEMENTS[3], "cqrs_outbox_state"),
+        (outbox::STATEMENTS[3], "cqrs_outbox_held"),
+        (work::STATEMENTS[3], "cqrs_work_state"),
+        (work::STATEMENTS[3], "cqrs_work_lane"),
+        (timer::STATEMENTS[1], "cqrs_work_timer_due"),
+    ] {
+        let plan = plan(&store, sql).await;
+        assert!(plan.iter().any(|line| line.contains(index)), "{index}\n{sql}\n{plan:#?}");
+        assert!(!plan.iter().any(|line| line.contains("TEMP B-TREE FOR ORDER BY")), "{sql}\n{plan:#?}");
+    }
+}

@@ -1,0 +1,234 @@
+//! The unit of work's transaction: all or nothing, savepoints, the inbox.
+
+use sqlx::Connection;
+
+use super::*;
+use crate::store::{InboxMark, StoreErrorKind};
+
+async fn with_table() -> (Dir, SqliteStore) {
+    let (dir, store) = fresh().await;
+    sqlx::query("CREATE TABLE orders (id INTEGER PRIMARY KEY)").execute(&store.pool).await.unwrap();
+    (dir, store)
+}
+
+async fn orders(store: &SqliteStore) -> i64 {
+    number(&store.pool, "SELECT COUNT(*) FROM orders").await
+}
+
+fn mark(handler: &str, event_id: Uuid) -> InboxMark {
+    InboxMark { group: "billing".to_owned(), handler: handler.to_owned(), event_id, at: at(1) }
+}
+
+fn everything() -> Vec<Record> {
+    vec![
+        Record::Outbox(message("placed", None)),
+        Record::Work(piece(WorkKind::Durable, "mail", None)),
+        Record::Work(timer("remind", "7", at(60))),
+    ]
+}
+
+#[tokio::test]
+async fn everything_commits_together() {
+    let (_dir, store) = with_table().await;
+    let mut tx = store.begin().await.unwrap();
+    run(&mut tx, "INSERT INTO orders DEFAULT VALUES").await.unwrap();
+    tx.store(everything()).await.unwrap();
+    tx.mark_handled(vec![mark("a", Uuid::now_v7())]).await.unwrap();
+    tx.commit().await.unwrap();
+    let counts = store.counts().await.unwrap();
+    assert_eq!((counts.outbox, counts.work, counts.timers, counts.inbox, counts.dead), (1, 2, 1, 1, 0));
+    assert_eq!(orders(&store).await, 1);
+}
+
+#[tokio::test]
+async fn dropped_it_leaves_nothing_and_the_next_write_goes_through_at_once() {
+    let (_dir, store) = with_table().await;
+    for dropped in [true, false] {
+        let mut tx = store.begin().await.unwrap();
+        run(&mut tx, "INSERT INTO orders DEFAULT VALUES").await.unwrap();
+        tx.store(everything()).await.unwrap();
+        tx.mark_handled(vec![mark("a", Uuid::now_v7())]).await.unwrap();
+        if dropped {
+            drop(tx);
+        } else {
+            tx.rollback().await.unwrap();
+        }
+        let begun = std::time::Instant::now();
+        store.begin().await.unwrap().commit().await.unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        assert_eq!(store.counts().await.unwrap(), crate::store::Counts::default());
+        assert_eq!(orders(&store).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn the_handle_goes_out_and_comes_back() {
+    let (_dir, store) = with_table().await;
+    let mut lent = store.begin().await.unwrap().into_any().downcast::<Tx<Sqlite>>().unwrap();
+    sqlx::query("INSERT INTO orders DEFAULT VALUES").execute(&mut **lent).await.unwrap();
+    let mut tx = store.adopt(lent).unwrap();
+    assert!(tx.carried().is_some());
+    tx.store(everything()).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!((orders(&store).await, store.counts().await.unwrap().outbox), (1, 1));
+    assert!(store.adopt(Box::new(7_u8)).unwrap_err().is::<u8>());
+}
+
+#[tokio::test]
+async fn a_savepoint_is_kept_or_undone() {
+    let (_dir, store) = with_table().await;
+    let mut tx = store.begin().await.unwrap();
+    run(&mut tx, "INSERT INTO orders VALUES (1)").await.unwrap();
+    tx.savepoint().await.unwrap();
+    run(&mut tx, "INSERT INTO orders VALUES (2)").await.unwrap();
+    tx.store(everything()).await.unwrap();
+    tx.rollback_to_savepoint().await.unwrap();
+    tx.savepoint().await.unwrap();
+    run(&mut tx, "INSERT INTO orders VALUES (3)").await.unwrap();
+    tx.savepoint().await.unwrap();
+    run(&mut tx, "INSERT INTO orders VALUES (4)").await.unwrap();
+    tx.start_rollback_to_savepoint();
+    tx.release_savepoint().await.unwrap();
+    tx.store(vec![Record::Outbox(message("kept", None))]).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(number(&store.pool, "SELECT SUM(id) FROM orders").await, 4);
+    assert_eq!(store.counts().await.unwrap().outbox, 1);
+}
+
+#[tokio::test]
+async fn savepoints_of_a_handler_and_ours_do_not_mix() {
+    let (_dir, store) = with_table().await;
+    let mut tx = store.begin().await.unwrap();
+    tx.savepoint().await.unwrap();
+    let mut inner = (**handle(&mut tx)).begin().await.unwrap();
+    sqlx::query("INSERT INTO orders VALUES (1)").execute(&mut *inner).await.unwrap();
+    drop(inner);
+    let mut inner = (**handle(&mut tx)).begin().await.unwrap();
+    sqlx::query("INSERT INTO orders VALUES (2)").execute(&mut *inner).await.unwrap();
+    inner.commit().await.unwrap();
+    tx.release_savepoint().await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(number(&store.pool, "SELECT SUM(id) FROM orders").await, 2);
+}
+
+#[tokio::test]
+async fn there_is_no_ending_a_savepoint_that_was_not_begun() {
+    let (_dir, store) = with_table().await;
+    let mut tx = store.begin().await.unwrap();
+    run(&mut tx, "INSERT INTO orders VALUES (1)").await.unwrap();
+    assert!(tx.release_savepoint().await.is_err());
+    assert!(tx.rollback_to_savepoint().await.is_err());
+    tx.start_rollback_to_savepoint();
+    tx.commit().await.unwrap();
+    assert_eq!(orders(&store).await, 1);
+}
+
+#[tokio::test]
+async fn a_message_is_marked_once() {
+    let (_dir, store) = fresh().await;
+    let (one, two) = (Uuid::now_v7(), Uuid::now_v7());
+    let mut tx = store.begin().await.unwrap();
+    let marks = vec![mark("a", one), mark("b", one), mark("a", one), mark("a", two)];
+    assert_eq!(tx.mark_handled(marks).await.unwrap(), [true, true, false, true]);
+    tx.commit().await.unwrap();
+    let mut tx = store.begin().await.unwrap();
+    let other_group = InboxMark { group: "mail".to_owned(), ..mark("a", one) };
+    let marks = vec![mark("a", one), other_group, mark("c", two)];
+    assert_eq!(tx.mark_handled(marks).await.unwrap(), [false, true, true]);
+    drop(tx);
+    let mut tx = store.begin().await.unwrap();
+    assert_eq!(tx.mark_handled(vec![mark("c", two)]).await.unwrap(), [true], "its unit was rolled back");
+    assert_eq!(tx.mark_handled(Vec::new()).await.unwrap(), [false; 0]);
+}
+
+#[tokio::test]
+async fn thousands_are_marked_and_purged() {
+    let (_dir, store) = fresh().await;
+    let marks: Vec<InboxMark> = (0..5_000).map(|n| InboxMark { at: at(n), ..mark("a", Uuid::now_v7()) }).collect();
+    let mut tx = store.begin().await.unwrap();
+    assert_eq!(tx.mark_handled(marks.clone()).await.unwrap(), [true; 5_000]);
+    assert_eq!(tx.mark_handled(marks).await.unwrap(), [false; 5_000]);
+    tx.commit().await.unwrap();
+    assert_eq!(store.purge_inbox(at(4_000)).await.unwrap(), 4_000);
+    assert_eq!(store.purge_inbox(at(4_000)).await.unwrap(), 0);
+    assert_eq!(store.counts().await.unwrap().inbox, 1_000);
+}
+
+#[tokio::test]
+async fn a_violated_constraint_says_so() {
+    let (_dir, store) = with_table().await;
+    let mut tx = store.begin().await.unwrap();
+    run(&mut tx, "INSERT INTO orders VALUES (1)").await.unwrap();
+    let error: crate::StoreError = run(&mut tx, "INSERT INTO orders VALUES (1)").await.unwrap_err().into();
+    assert_eq!(error.kind(), StoreErrorKind::Constraint);
+    let text = run(&mut tx, "INSERT INTO orders VALUES ('text')").await.unwrap_err();
+    assert_ne!(crate::StoreError::from(text).kind(), StoreErrorKind::CommitUnknown);
+}
+
+#[tokio::test]
+async fn a_commit_that_is_refused_leaves_nothing() {
+    let (_dir, store) = with_table().await;
+    sqlx::query("CREATE TABLE lines (o INTEGER REFERENCES orders (id) DEFERRABLE INITIALLY DEFERRED)")
+        .execute(&store.pool)
+        .await
+        .unwrap();
+    let mut tx = store.begin().await.unwrap();
+    run(&mut tx, "INSERT INTO lines VALUES (7)").await.unwrap();
+    tx.store(everything()).await.unwrap();
+    assert_eq!(tx.commit().await.unwrap_err().kind(), StoreErrorKind::Constraint);
+    assert_eq!(store.counts().await.unwrap().outbox, 0);
+    store.begin().await.unwrap().commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_sqlite_rolls_back_by_itself_takes_our_rows_with_it() {
+    let (_dir, store) = with_table().await;
+    keep_work(&store, [piece(WorkKind::Durable, "a", None)]).await;
+    let claim = claim_work(&store, 1).await[0].claim;
+    let mut tx = store.begin().await.unwrap();
+    run(&mut tx, "INSERT INTO orders VALUES (1)").await.unwrap();
+    run(&mut tx, "INSERT OR ROLLBACK INTO orders VALUES (1)").await.unwrap_err();
+    // A handler that goes on as if nothing had happened.
+    assert!(tx.store(everything()).await.unwrap_err().to_string().contains("by itself"));
+    assert!(tx.mark_handled(vec![mark("a", Uuid::now_v7())]).await.is_err());
+    assert!(tx.finish_work(claim).await.is_err());
+    assert!(tx.commit().await.is_err());
+    let counts = store.counts().await.unwrap();
+    assert_eq!((counts.outbox, counts.work, counts.inbox, orders(&store).await), (0, 1, 0, 0));
+    // sqlx believes that connection to be in a transaction for ever.
+    let mut tx = store.begin().await.unwrap();
+    tx.savepoint().await.unwrap();
+    tx.rollback_to_savepoint().await.unwrap();
+    tx.store(everything()).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(store.counts().await.unwrap().outbox, 1);
+}
+
+#[tokio::test]
+async fn the_users_pool_is_as_safe() {
+    let dir = Dir::new();
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.file()).create_if_missing(true);
+    let pool = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+    let store = SqliteStore::connect(Store::pool(pool)).await.unwrap();
+    store.migrate().await.unwrap();
+    sqlx::query("CREATE TABLE orders (id INTEGER PRIMARY KEY)").execute(&store.pool).await.unwrap();
+    for _ in 0..3 {
+        let mut tx = store.begin().await.unwrap();
+        run(&mut tx, "INSERT INTO orders VALUES (1)").await.unwrap();
+        run(&mut tx, "INSERT OR ROLLBACK INTO orders VALUES (1)").await.unwrap_err();
+        assert!(tx.store(everything()).await.is_err());
+    }
+    keep(&store, everything()).await;
+    assert_eq!((orders(&store).await, store.counts().await.unwrap().outbox), (0, 1));
+}
+
+#[tokio::test]
+async fn a_transaction_begun_by_hand_is_adopted_whatever_was_rolled_back_before() {
+    let (_dir, store) = with_table().await;
+    store.begin().await.unwrap().rollback().await.unwrap();
+    let by_hand = Tx::<Sqlite>::begin(&store.pool).await.unwrap();
+    let mut tx = store.adopt(Box::new(by_hand)).unwrap();
+    tx.store(everything()).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(store.counts().await.unwrap().outbox, 1);
+}
