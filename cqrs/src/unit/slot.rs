@@ -36,17 +36,20 @@ pub(crate) struct TxSlot<'a> {
     late: Option<Box<dyn Late>>,
     home: Option<&'a mut dyn Home>,
     store: Option<Arc<dyn Driver>>,
+    /// How much a borrowed transaction carried before: what comes after is undone with the call.
+    carried_before: usize,
 }
 
 impl<'a> TxSlot<'a> {
     /// A slot without a transaction, which may still be begun.
     pub(crate) fn empty(store: Option<Arc<dyn Driver>>) -> Self {
-        Self { open: None, late: None, home: None, store }
+        Self { open: None, late: None, home: None, store, carried_before: 0 }
     }
 
     /// A slot with a transaction that belongs to another call and goes back to it.
-    pub(crate) fn borrowed(store: Arc<dyn Driver>, tx: Box<dyn Transaction>, home: &'a mut dyn Home) -> Self {
-        Self { open: Some(tx), late: None, home: Some(home), store: Some(store) }
+    pub(crate) fn borrowed(store: Arc<dyn Driver>, mut tx: Box<dyn Transaction>, home: &'a mut dyn Home) -> Self {
+        let carried_before = tx.carried().map_or(0, |carried| carried.0.len());
+        Self { open: Some(tx), late: None, home: Some(home), store: Some(store), carried_before }
     }
 
     pub(crate) fn is_borrowed(&self) -> bool {
@@ -58,6 +61,13 @@ impl<'a> TxSlot<'a> {
         let Some(tx) = self.late.take().and_then(|mut late| late.take()) else { return };
         if let Some(store) = &self.store {
             self.open = store.adopt(tx).ok();
+        }
+    }
+
+    /// Forgets what calls made within this one raised: it is undone with it.
+    pub(crate) fn forget_carried(&mut self) {
+        if let Some(carried) = self.open.as_mut().and_then(|tx| tx.carried()) {
+            carried.0.truncate(self.carried_before);
         }
     }
 
@@ -89,6 +99,7 @@ impl Drop for TxSlot<'_> {
             if let Some(tx) = self.open.as_mut() {
                 tx.start_rollback_to_savepoint();
             }
+            self.forget_carried();
             self.give_back();
         }
     }
