@@ -27,6 +27,11 @@ struct PlacedV1 {
     id: i64,
 }
 
+#[provider]
+fn seen() -> Seen {
+    Seen::default()
+}
+
 #[derive(Default)]
 struct Seen {
     plain: AtomicU32,
@@ -66,10 +71,7 @@ async fn stock(_e: PlacedV1, seen: Inject<Seen>) {
 #[tokio::test]
 async fn everything_once() {
     let seen = Arc::new(Seen::default());
-    let app = cqrs::bootstrap!()
-        .store(Store::url("sqlite://ignored.db"))
-        .broker(Broker::url("memory:"))
-        .provide_arc::<Seen>(Arc::clone(&seen));
+    let app = crate::support::app(&Arc::default()).override_arc::<Seen>(Arc::clone(&seen));
     let app = TestApp::new(app).await.unwrap();
     let id = app.send(Place { item: "tea".into() }).await.unwrap();
     assert_eq!(id, 1);
