@@ -6,11 +6,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::handler::{Opening, abandon, begin_tx, call_event_handler, open_unit};
+use super::handler::{Opening, abandon, begin_tx, call_bare_handler, call_event_handler, open_unit};
 use super::{Detached, Failure, records_of};
 use crate::app::App;
-use crate::event::{Node, Nodes, Raised, process};
+use crate::event::{Cause, Node, Nodes, Raised, process};
 use crate::inject::Scope;
+use crate::message::{Erased, MessageKind};
+use crate::middleware::CallKind;
 use crate::store::driver::Transaction;
 use crate::unit::{Cx, Meta, TxSlot, Unit};
 
@@ -23,7 +25,7 @@ pub(crate) struct Conclusion<'a> {
 /// What happens after the commit.
 pub(crate) struct After {
     pub(crate) nodes: Vec<Node>,
-    pub(crate) meta: Option<Arc<Meta>>,
+    pub(crate) cause: Cause,
     pub(crate) scope: Option<Arc<Scope>>,
     /// Whether rows were stored that the relay or a worker waits for.
     pub(crate) stored: bool,
@@ -52,13 +54,13 @@ pub(crate) async fn conclude<'a>(
     let carried = take_carried(unit.as_mut());
     if raised.is_empty() && carried.is_empty() {
         let (tx, scope) = split(unit);
-        return Ok(Conclusion { tx, after: After { nodes: Vec::new(), meta, scope, stored: false } });
+        return Ok(Conclusion { tx, after: After { nodes: Vec::new(), cause: meta.into(), scope, stored: false } });
     }
-    let meta = meta.unwrap_or_default();
+    let cause = Cause::from(meta);
     let nodes = raised.into_iter().map(Node::root).collect();
-    let (nodes, unit) = run_inline(&app, nodes, unit, &meta).await?;
+    let (nodes, unit) = run_inline(&app, nodes, unit, &cause).await?;
     let (mut tx, scope) = split(unit);
-    let records = records_of(&app, &nodes, &meta)?;
+    let records = records_of(&app, &nodes, &cause)?;
     let stored = !records.is_empty();
     if stored {
         if tx.open.is_none() {
@@ -70,7 +72,7 @@ pub(crate) async fn conclude<'a>(
     }
     let mut all: Vec<Node> = nodes;
     all.extend(carried.into_iter().map(Node::settled));
-    Ok(Conclusion { tx, after: After { nodes: all, meta: Some(meta), scope, stored } })
+    Ok(Conclusion { tx, after: After { nodes: all, cause, scope, stored } })
 }
 
 fn take_carried(unit: Option<&mut Box<Unit<'_>>>) -> Vec<Raised> {
@@ -93,17 +95,17 @@ async fn run_inline<'a>(
     app: &App,
     nodes: Nodes,
     mut unit: Option<Box<Unit<'a>>>,
-    meta: &Arc<Meta>,
+    parent: &Cause,
 ) -> Result<(Vec<Node>, Option<Box<Unit<'a>>>), Failure> {
     let mut queue: VecDeque<Node> = nodes.into();
     let mut done = Vec::with_capacity(queue.len());
     while let Some(node) = queue.pop_front() {
         for handler in app.plan().inline_handlers(&node) {
             node.check_depth(app)?;
-            let opened = lend(app, *handler, unit.take(), &node, meta).await?;
+            let opened = lend(app, *handler, unit.take(), &node, parent).await?;
             let cx = super::handler::context(app, *handler, Some(opened));
             let Some(event) = node.event() else { break };
-            let cause = node.meta(meta);
+            let cause = node.meta(parent);
             let mut cx = call_event_handler(app, *handler, event, cx, &cause).await?;
             queue.extend(cx.events.take().into_iter().map(|raised| node.follow_up(raised, &cause)));
             unit = cx.unit.take();
@@ -122,7 +124,7 @@ async fn lend<'a>(
     handler: u32,
     unit: Option<Box<Unit<'a>>>,
     node: &Node,
-    parent: &Arc<Meta>,
+    parent: &Cause,
 ) -> Result<Box<Unit<'a>>, Failure> {
     let planned = app.planned(handler);
     let meta = node.meta(parent);
@@ -192,8 +194,30 @@ pub(crate) async fn commit_and_after(
     if after.nodes.is_empty() {
         return Ok(());
     }
-    let meta = after.meta.unwrap_or_default();
-    process(&app, after.nodes, &meta, after.scope, limit).await
+    process(&app, after.nodes, &after.cause, after.scope, limit).await
+}
+
+/// What is left to do for what a handler raised, where none of it is stored and no inline handler wants it: the plain
+/// handlers. `None`: not even that. `Err`: it is more than that, and the context comes back.
+pub(crate) fn plain_only(cx: &mut Cx<'_>) -> Option<Option<Detached<Result<(), Failure>>>> {
+    let app = &cx.app;
+    let plain = |raised: &Raised| match raised {
+        Raised::Event { spec, .. } => spec.kind == MessageKind::DomainEvent && app.plan().is_plain(spec),
+        Raised::Command(_) => false,
+    };
+    if cx.unit.is_some() || !cx.events.all(plain) {
+        return None;
+    }
+    let app = cx.app.clone();
+    let nodes: Vec<Node> = cx.events.take().into_iter().map(Node::root).collect();
+    app.recorder().note(&nodes);
+    if nodes.iter().all(|node| app.plan().plain_handlers(node).is_empty()) {
+        return Some(None);
+    }
+    let limit = app.options().event_concurrency;
+    let tracker = app.tracker().clone();
+    let work = async move { process(&app, nodes, &Cause::default(), None, limit).await };
+    Some(Some(Detached::new(tracker, Box::pin(work))))
 }
 
 /// Settles what a streaming handler raised so far: its stored parts in a unit of their own, then its plain handlers.
@@ -222,21 +246,36 @@ pub(crate) async fn run_plain_handler(
     app: &App,
     handler: u32,
     node: &Node,
-    parent: &Arc<Meta>,
-    scope: Option<Arc<Scope>>,
+    parent: &Cause,
+    scope: Option<&Arc<Scope>>,
 ) -> Result<Vec<Node>, Failure> {
     let planned = app.planned(handler);
     let Some(event) = node.event() else { return Ok(Vec::new()) };
-    let meta = node.meta(parent);
-    let opening = Opening { meta: Arc::clone(&meta), scope, within: None, with_tx: false };
-    let unit = open_unit(app, handler, opening).await?;
-    let cx = super::handler::context(app, handler, unit);
-    let mut cx = call_event_handler(app, handler, event, cx, &meta).await?;
+    let mut cx = if planned.needs_unit || !app.plan().middleware(CallKind::Event).is_empty() {
+        Box::pin(run_with_unit(app, handler, event, node.meta(parent), scope.cloned())).await?
+    } else {
+        let cx = super::handler::context(app, handler, None);
+        call_bare_handler(planned, event, cx).await?
+    };
     let raised = cx.events.take();
     if raised.is_empty() {
         return Ok(Vec::new());
     }
-    follow_ups(app, raised, node, cx, &meta, planned.item.message.name).await
+    let what = planned.item.message.name;
+    Box::pin(follow_ups(app, raised, node, cx, &node.meta(parent), what)).await
+}
+
+async fn run_with_unit(
+    app: &App,
+    handler: u32,
+    event: Erased,
+    meta: Arc<Meta>,
+    scope: Option<Arc<Scope>>,
+) -> Result<Cx<'static>, Failure> {
+    let opening = Opening { meta: Arc::clone(&meta), scope, within: None, with_tx: false };
+    let unit = open_unit(app, handler, opening).await?;
+    let cx = super::handler::context(app, handler, unit);
+    call_event_handler(app, handler, event, cx, &meta).await
 }
 
 /// Settles what a plain handler raised: its stored parts in a small transaction of their own.
@@ -249,9 +288,10 @@ async fn follow_ups(
     what: &'static str,
 ) -> Result<Vec<Node>, Failure> {
     let nodes: Nodes = raised.into_iter().map(|raised| node.follow_up(raised, meta)).collect();
-    let (nodes, unit) = run_inline(app, nodes, cx.unit.take(), meta).await?;
+    let cause = Cause::from(Arc::clone(meta));
+    let (nodes, unit) = run_inline(app, nodes, cx.unit.take(), &cause).await?;
     let (mut tx, _scope) = split(unit);
-    let records = records_of(app, &nodes, meta)?;
+    let records = records_of(app, &nodes, &cause)?;
     let stored = !records.is_empty();
     if stored && tx.open.is_none() {
         tx.open = Some(begin_tx(app, what).await?);

@@ -1,19 +1,18 @@
 //! What a unit of work stores: notification events, durable handlers' work, commands sent and scheduled.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::{DispatchError, Failure};
 use crate::app::App;
 use crate::consumer::wire;
-use crate::event::{Node, Raised, StoredCommand, When};
+use crate::event::{Cause, Node, Raised, StoredCommand, When};
 use crate::message::{MessageKind, MessageSpec};
 use crate::store::{OutboxRecord, Record, StoreError, StoreErrorKind, WorkKind, WorkRecord};
 use crate::unit::Meta;
 
 /// The rows that a unit of work stores for what was raised in it.
-pub(crate) fn records_of(app: &App, nodes: &[Node], parent: &Arc<Meta>) -> Result<Vec<Record>, Failure> {
+pub(crate) fn records_of(app: &App, nodes: &[Node], parent: &Cause) -> Result<Vec<Record>, Failure> {
     let mut records = Vec::new();
     for node in nodes {
         match node.raised() {
@@ -49,7 +48,7 @@ pub(crate) fn encoded(app: &App, node: &Node) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-fn outbox_record(app: &App, node: &Node, spec: &MessageSpec, parent: &Arc<Meta>) -> Result<OutboxRecord, Failure> {
+fn outbox_record(app: &App, node: &Node, spec: &MessageSpec, parent: &Cause) -> Result<OutboxRecord, Failure> {
     let meta = node.meta(parent);
     let key = spec.key.and_then(|key| key(node.value()));
     let payload = wire::envelope(spec, &meta, &encoded(app, node)?);
@@ -71,7 +70,7 @@ fn durable_records(
     app: &App,
     node: &Node,
     spec: &MessageSpec,
-    parent: &Arc<Meta>,
+    parent: &Cause,
     records: &mut Vec<Record>,
 ) -> Result<(), Failure> {
     let handlers = app.plan().durable_handlers(node);
@@ -101,7 +100,7 @@ pub(crate) fn command_record(
     app: &App,
     node: &Node,
     command: &StoredCommand,
-    parent: &Arc<Meta>,
+    parent: &Cause,
 ) -> Result<WorkRecord, Failure> {
     let spec = command.spec;
     if let Some(types) = app.plan().ambiguous(spec) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::guard::Guarded;
+use super::guard::{Caught, Guarded};
 use super::handler::{Opening, abandon, context, open_unit};
 use super::options::{CallOptions, Within};
 use super::{Conclusion, DispatchError, Failure};
@@ -12,6 +12,7 @@ use crate::message::Handled;
 use crate::middleware::{CallKind, MessageCell, Outcome, Refusal, Terminal};
 use crate::store::driver::BoxFuture;
 use crate::unit::Meta;
+use crate::wiring::CallEntry;
 
 type Answer<M> = Result<<M as Handled>::Response, DispatchError<<M as Handled>::Error>>;
 
@@ -47,6 +48,40 @@ async fn bounded<M: Handled>(
     timeout: Option<std::time::Duration>,
     within: Option<Within<'_>>,
 ) -> Answer<M> {
+    if timeout.is_none() && within.is_none() && !app.planned(handler).needs_unit {
+        return bare(app, handler, message, meta).await;
+    }
+    Box::pin(in_unit(app, handler, message, meta, timeout, within)).await
+}
+
+/// Runs a handler that needs no unit of work of its own: a middleware brought the call here.
+async fn bare<M: Handled>(app: &App, handler: u32, message: M, meta: Arc<Meta>) -> Answer<M> {
+    let Some(entry) = app.plan().calls.get(&M::SPEC.type_id).copied() else {
+        return Err(DispatchError::NoHandler { message: std::any::type_name::<M>() });
+    };
+    let Some(thunk) = entry.thunk::<M>() else {
+        return Err(DispatchError::NoHandler { message: std::any::type_name::<M>() });
+    };
+    match Caught((thunk.0)(message, context(app, handler, None))).await {
+        Ok((result, cx)) if result.is_err() || cx.events.is_empty() => result.map_err(DispatchError::Handler),
+        Ok((Ok(response), cx)) => {
+            let settle = async { super::conclude(cx, Some(meta), M::SPEC.name).await?.complete(app).await };
+            Box::pin(settle).await.map_err(Failure::widen)?;
+            Ok(response)
+        }
+        Ok((Err(error), _)) => Err(DispatchError::Handler(error)),
+        Err(message) => Err(DispatchError::Panicked { handler: entry.name, message }),
+    }
+}
+
+async fn in_unit<M: Handled>(
+    app: &App,
+    handler: u32,
+    message: M,
+    meta: Arc<Meta>,
+    timeout: Option<std::time::Duration>,
+    within: Option<Within<'_>>,
+) -> Answer<M> {
     let unit = unit(app, handler, message, meta, within);
     let (response, conclusion) = match timeout {
         None => unit.await?,
@@ -67,7 +102,7 @@ async fn unit<'a, M: Handled>(
     within: Option<Within<'a>>,
 ) -> Result<(M::Response, Conclusion<'a>), DispatchError<M::Error>> {
     let planned = app.planned(handler);
-    let Some(thunk) = planned.call_thunk::<M>() else {
+    let Some(thunk) = app.plan().calls.get(&M::SPEC.type_id).and_then(CallEntry::thunk::<M>) else {
         return Err(DispatchError::NoHandler { message: std::any::type_name::<M>() });
     };
     let opening = Opening { meta: Arc::clone(&meta), scope: None, within, with_tx: false };

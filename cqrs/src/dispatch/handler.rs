@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::guard::Guarded;
+use super::guard::{Caught, Guarded};
 use super::options::Within;
 use super::{DispatchError, Failure};
 use crate::app::App;
@@ -14,6 +14,7 @@ use crate::registry::{HandlerItem, Thunk};
 use crate::store::StoreErrorKind;
 use crate::store::driver::{BoxFuture, Transaction};
 use crate::unit::{Cx, Meta, TxSlot, Unit};
+use crate::wiring::Planned;
 use crate::BoxError;
 
 /// Begins a transaction of the app's store. `what` is the message that needs it.
@@ -105,6 +106,19 @@ pub(crate) async fn call_event_handler<'a>(
     terminal.cx.take().ok_or(DispatchError::ShuttingDown)
 }
 
+/// Calls a handler of an event that needs neither unit nor middleware.
+pub(crate) async fn call_bare_handler<'a>(planned: &Planned, event: Erased, cx: Cx<'a>) -> Result<Cx<'a>, Failure> {
+    let item = &planned.item;
+    let Thunk::Event(thunk) = item.thunk else { return Ok(cx) };
+    match Caught(thunk(event, cx)).await {
+        Ok((Ok(()), cx)) => Ok(cx),
+        Ok((Err(source), _)) => {
+            Err(DispatchError::EventFailed { event: item.message.name, handler: item.name, source })
+        }
+        Err(message) => Err(DispatchError::Panicked { handler: item.name, message }),
+    }
+}
+
 fn refused(message: &'static str, refusal: Refusal) -> Failure {
     match refusal {
         Refusal::Rejected(source) => DispatchError::Rejected { message, source },
@@ -163,6 +177,7 @@ pub(crate) async fn abandon(cx: Cx<'_>) {
         {
             tracing::warn!(%error, "the savepoint of a failed call could not be rolled back");
         }
+        unit.tx.forget_carried();
         unit.tx.give_back();
     } else if let Some(tx) = unit.tx.open.take()
         && let Err(error) = tx.rollback().await

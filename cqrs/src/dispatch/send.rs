@@ -11,10 +11,10 @@ use uuid::Uuid;
 
 use super::guard::poll_caught;
 use super::options::{CallOptions, Within};
-use super::{DispatchError, Failure, full};
+use super::conclude::plain_only;
+use super::{Detached, DispatchError, Failure, full};
 use crate::app::App;
 use crate::message::{Command, Handled};
-use crate::middleware::CallKind;
 use crate::registry::CallFuture;
 use crate::store::driver::BoxFuture;
 use crate::unit::{Cx, Tx};
@@ -26,18 +26,23 @@ type Answer<M> = Result<<M as Handled>::Response, DispatchError<<M as Handled>::
 /// It is `Unpin`, so it fits `join!` and `select!` as it is.
 #[must_use = "a call does nothing until it is awaited"]
 pub struct Sending<'a, M: Handled> {
+    // Until the first poll. Apart from one another rather than in one variant of `state`: taken one by one they are read
+    // the way they were written, while moving a whole variant stalls the processor on its own stores (a third of a call).
+    app: Option<App>,
+    message: Option<M>,
+    options: Option<Box<CallOptions<'a>>>,
     state: State<'a, M>,
 }
 
 enum State<'a, M: Handled> {
-    New(App, M, Option<Box<CallOptions<'a>>>),
+    /// Not polled yet, or ended.
+    Idle,
     /// The handler alone: no transaction, no middleware, no options.
     Slim(CallFuture<'a, M>, &'static str),
     /// The handler has answered; what it raised is being settled.
-    Settling(Option<M::Response>, BoxFuture<'a, Result<(), Failure>>),
+    Settling(Option<M::Response>, Settling<'a>),
     /// Everything else.
     Full(BoxFuture<'a, Answer<M>>),
-    Done,
 }
 
 // Nothing in here is pinned in place: futures are boxed, the message is moved out before it is used.
@@ -46,7 +51,7 @@ impl<M: Handled> Unpin for Sending<'_, M> {}
 impl<M: Handled> Sending<'static, M> {
     #[inline]
     pub(crate) fn new(app: App, message: M) -> Self {
-        Self { state: State::New(app, message, None) }
+        Self { app: Some(app), message: Some(message), options: None, state: State::Idle }
     }
 }
 
@@ -72,9 +77,7 @@ impl<'a, M: Handled> Sending<'a, M> {
     }
 
     fn options(&mut self, change: impl FnOnce(&mut CallOptions<'a>)) {
-        if let State::New(_, _, options) = &mut self.state {
-            change(options.get_or_insert_with(Box::default));
-        }
+        change(self.options.get_or_insert_with(Box::default));
     }
 }
 
@@ -85,93 +88,133 @@ impl<'a, C: Command> Sending<'a, C> {
     where
         'a: 'b,
     {
-        let State::New(app, message, options) = std::mem::replace(&mut self.state, State::Done) else {
-            return Sending { state: State::Done };
-        };
-        let mut options: CallOptions<'b> = match options {
+        let mut options: CallOptions<'b> = match self.options.take() {
             Some(options) => CallOptions { timeout: options.timeout, meta: options.meta, within: None },
             None => CallOptions::default(),
         };
         let lent = Box::new(tx.borrow_out());
         options.within = Some(Within::new(lent, tx));
-        Sending { state: State::New(app, message, Some(Box::new(options))) }
+        let (app, message) = (self.app.take(), self.message.take());
+        Sending { app, message, options: Some(Box::new(options)), state: State::Idle }
     }
 }
 
 impl<'a, M: Handled> Sending<'a, M> {
-    /// Begins: the slim way where nothing but the handler is needed.
-    fn begin(app: App, message: M, options: Option<Box<CallOptions<'a>>>) -> Result<State<'a, M>, Failure> {
+    /// The first poll: most calls end in it.
+    #[inline]
+    fn begin(&mut self, cx: &mut Context<'_>) -> Poll<Answer<M>> {
+        let (Some(app), Some(message)) = (self.app.take(), self.message.take()) else { return Poll::Pending };
         if app.is_stopped() {
-            return Err(DispatchError::ShuttingDown);
+            return Poll::Ready(Err(DispatchError::ShuttingDown));
         }
-        let plan = app.plan();
-        let Some(handler) = plan.calls.get(&M::SPEC.type_id).copied() else {
-            return Err(DispatchError::NoHandler { message: std::any::type_name::<M>() });
+        let Some(entry) = app.plan().calls.get(&M::SPEC.type_id) else {
+            return Poll::Ready(Err(DispatchError::NoHandler { message: std::any::type_name::<M>() }));
         };
-        let planned = app.planned(handler);
-        let slim = options.is_none() && !planned.needs_unit && plan.middleware(CallKind::of(M::SPEC)).is_empty();
-        match planned.call_thunk::<M>() {
-            Some(thunk) if slim => {
-                let name = planned.item.name;
-                Ok(State::Slim((thunk.0)(message, Cx::new(app, handler)), name))
+        let (handler, name) = (entry.handler, entry.name);
+        match entry.thunk::<M>() {
+            Some(thunk) if entry.slim && self.options.is_none() => {
+                self.poll_slim((thunk.0)(message, Cx::new(app, handler)), name, cx)
             }
             _ => {
-                let options = options.map_or_else(CallOptions::default, |options| *options);
-                Ok(State::Full(Box::pin(full::run(app, handler, message, options))))
+                self.begin_full(app, handler, message);
+                self.poll_rest(cx)
             }
+        }
+    }
+
+    /// Out of line: its future is large, and would be made room for on the stack of every call.
+    #[inline(never)]
+    fn begin_full(&mut self, app: App, handler: u32, message: M) {
+        let options = self.options.take().map_or_else(CallOptions::default, |options| *options);
+        self.state = State::Full(Box::pin(full::run(app, handler, message, options)));
+    }
+
+    #[inline]
+    fn poll_slim(
+        &mut self,
+        mut future: CallFuture<'a, M>,
+        handler: &'static str,
+        cx: &mut Context<'_>,
+    ) -> Poll<Answer<M>> {
+        match poll_caught(&mut future, cx) {
+            Poll::Ready(Ok((result, ref unit))) if result.is_err() || unit.events.is_empty() => {
+                Poll::Ready(result.map_err(DispatchError::Handler))
+            }
+            Poll::Ready(Ok((Ok(response), unit))) => {
+                self.state = State::Settling(Some(response), Settling::new(unit, M::SPEC.name));
+                self.poll_rest(cx)
+            }
+            Poll::Ready(Ok((Err(error), _))) => Poll::Ready(Err(DispatchError::Handler(error))),
+            Poll::Ready(Err(message)) => Poll::Ready(Err(DispatchError::Panicked { handler, message })),
+            Poll::Pending => {
+                self.state = State::Slim(future, handler);
+                Poll::Pending
+            }
+        }
+    }
+
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Answer<M>> {
+        match &mut self.state {
+            State::Slim(..) => {
+                let State::Slim(future, handler) = std::mem::replace(&mut self.state, State::Idle) else {
+                    return Poll::Pending;
+                };
+                self.poll_slim(future, handler, cx)
+            }
+            State::Settling(response, settling) => {
+                let settled = ready!(settling.poll(cx));
+                let response = response.take();
+                self.state = State::Idle;
+                settled.map_err(Failure::widen)?;
+                response.map_or(Poll::Pending, |response| Poll::Ready(Ok(response)))
+            }
+            State::Full(future) => {
+                let answer = ready!(future.as_mut().poll(cx));
+                self.state = State::Idle;
+                Poll::Ready(answer)
+            }
+            State::Idle => Poll::Pending,
         }
     }
 }
 
-/// What follows a slim handler that raised something. Not generic, and boxed: most calls raise nothing.
-fn settle<'a>(cx: Cx<'a>, what: &'static str) -> BoxFuture<'a, Result<(), Failure>> {
-    Box::pin(async move {
-        let app = cx.app.clone();
-        super::conclude(cx, None, what).await?.complete(&app).await
-    })
+/// What follows a slim handler that raised something.
+enum Settling<'a> {
+    /// Nothing.
+    Nothing,
+    /// Plain handlers.
+    Plain(Detached<Result<(), Failure>>),
+    /// Inline handlers, or something to be stored.
+    Full(BoxFuture<'a, Result<(), Failure>>),
+}
+
+impl<'a> Settling<'a> {
+    fn new(mut cx: Cx<'a>, what: &'static str) -> Self {
+        match plain_only(&mut cx) {
+            Some(None) => Self::Nothing,
+            Some(Some(rest)) => Self::Plain(rest),
+            None => Self::Full(Box::pin(async move {
+                let app = cx.app.clone();
+                super::conclude(cx, None, what).await?.complete(&app).await
+            })),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        match self {
+            Self::Nothing => Poll::Ready(Ok(())),
+            Self::Plain(rest) => Pin::new(rest).poll(cx),
+            Self::Full(rest) => rest.as_mut().poll(cx),
+        }
+    }
 }
 
 impl<M: Handled> Future for Sending<'_, M> {
     type Output = Answer<M>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        loop {
-            match &mut this.state {
-                State::New(..) => {
-                    let State::New(app, message, options) = std::mem::replace(&mut this.state, State::Done) else {
-                        return Poll::Pending;
-                    };
-                    this.state = Self::begin(app, message, options).map_err(Failure::widen)?;
-                }
-                State::Slim(future, handler) => {
-                    let caught = ready!(poll_caught(future, cx));
-                    let handler = *handler;
-                    this.state = State::Done;
-                    match caught {
-                        Err(message) => return Poll::Ready(Err(DispatchError::Panicked { handler, message })),
-                        Ok((Err(error), _)) => return Poll::Ready(Err(DispatchError::Handler(error))),
-                        Ok((Ok(response), unit)) if unit.events.is_empty() => return Poll::Ready(Ok(response)),
-                        Ok((Ok(response), unit)) => {
-                            this.state = State::Settling(Some(response), settle(unit, M::SPEC.name));
-                        }
-                    }
-                }
-                State::Settling(response, settling) => {
-                    let settled = ready!(settling.as_mut().poll(cx));
-                    let response = response.take();
-                    this.state = State::Done;
-                    settled.map_err(Failure::widen)?;
-                    return response.map_or(Poll::Pending, |response| Poll::Ready(Ok(response)));
-                }
-                State::Full(future) => {
-                    let answer = ready!(future.as_mut().poll(cx));
-                    this.state = State::Done;
-                    return Poll::Ready(answer);
-                }
-                State::Done => return Poll::Pending,
-            }
-        }
+        if self.message.is_some() { self.begin(cx) } else { self.poll_rest(cx) }
     }
 }
 

@@ -27,20 +27,49 @@ use crate::message::{Command, Event, Message, Stored, erased};
 /// ```
 #[derive(Debug, Default)]
 pub struct Events {
-    own: Vec<Raised>,
-    /// Set for streams: the driver takes out what was raised while the handler still holds `&mut Events`.
-    shared: Option<Arc<Mutex<Vec<Raised>>>>,
+    /// One pointer, since every call moves it twice and most raise nothing.
+    list: List,
+}
+
+#[derive(Debug, Default)]
+enum List {
+    #[default]
+    Empty,
+    Own(Box<Vec<Raised>>),
+    /// For streams: the driver takes out what was raised while the handler still holds `&mut Events`.
+    Shared(Arc<Mutex<Vec<Raised>>>),
+}
+
+impl List {
+    fn own(&self) -> &[Raised] {
+        match self {
+            Self::Own(list) => list,
+            Self::Empty | Self::Shared(_) => &[],
+        }
+    }
+
+    /// Runs something on the list, wherever it is.
+    fn with<R>(&mut self, run: impl FnOnce(&mut Vec<Raised>) -> R) -> R {
+        if let Self::Empty = self {
+            *self = Self::Own(Box::default());
+        }
+        match self {
+            Self::Own(list) => run(list),
+            Self::Shared(list) => run(&mut lock(list)),
+            Self::Empty => run(&mut Vec::new()),
+        }
+    }
 }
 
 impl Events {
     /// Makes an empty list, for calling a handler as an ordinary function.
     #[must_use]
     pub const fn new() -> Self {
-        Self { own: Vec::new(), shared: None }
+        Self { list: List::Empty }
     }
 
     pub(crate) fn shared(list: Arc<Mutex<Vec<Raised>>>) -> Self {
-        Self { own: Vec::new(), shared: Some(list) }
+        Self { list: List::Shared(list) }
     }
 
     /// Raises an event: a domain event for the handlers in this service, a notification event for the broker.
@@ -76,7 +105,8 @@ impl Events {
     /// Inside a streaming handler, events that already left with an item are gone from the list.
     #[must_use]
     pub fn of<E: Event>(&self) -> Vec<&E> {
-        self.own
+        self.list
+            .own()
             .iter()
             .filter_map(|raised| match raised {
                 Raised::Event { value, .. } => value.downcast_ref(),
@@ -88,7 +118,8 @@ impl Events {
     /// The commands of type `C` sent or scheduled so far, in order.
     #[must_use]
     pub fn sent<C: Command>(&self) -> Vec<&C> {
-        self.own
+        self.list
+            .own()
             .iter()
             .filter_map(|raised| match raised {
                 Raised::Command(command) => command.value.downcast_ref(),
@@ -101,7 +132,16 @@ impl Events {
     #[must_use]
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.own.is_empty() && self.shared.as_ref().is_none_or(|shared| lock(shared).is_empty())
+        match &self.list {
+            List::Empty => true,
+            List::Own(list) => list.is_empty(),
+            List::Shared(list) => lock(list).is_empty(),
+        }
+    }
+
+    /// Whether something holds of all that is in the list; a stream's list is never asked.
+    pub(crate) fn all(&self, holds: impl Fn(&Raised) -> bool) -> bool {
+        !matches!(self.list, List::Shared(_)) && self.list.own().iter().all(holds)
     }
 
     pub(crate) fn raise_erased(&mut self, raised: Raised) {
@@ -109,33 +149,26 @@ impl Events {
     }
 
     fn push(&mut self, raised: Raised) -> usize {
-        if let Some(shared) = &self.shared {
-            let mut list = lock(shared);
+        self.list.with(|list| {
             list.push(raised);
             list.len() - 1
-        } else {
-            self.own.push(raised);
-            self.own.len() - 1
-        }
+        })
     }
 
     pub(crate) fn take(&mut self) -> Vec<Raised> {
-        match &self.shared {
-            Some(shared) => std::mem::take(&mut *lock(shared)),
-            None => std::mem::take(&mut self.own),
+        match &mut self.list {
+            List::Empty => Vec::new(),
+            List::Own(list) => std::mem::take(list),
+            List::Shared(list) => std::mem::take(&mut *lock(list)),
         }
     }
 
     fn change(&mut self, at: usize, change: impl FnOnce(&mut StoredCommand)) {
-        let apply = |raised: Option<&mut Raised>| {
-            if let Some(Raised::Command(command)) = raised {
+        self.list.with(|list| {
+            if let Some(Raised::Command(command)) = list.get_mut(at) {
                 change(command);
             }
-        };
-        match &self.shared {
-            Some(shared) => apply(lock(shared).get_mut(at)),
-            None => apply(self.own.get_mut(at)),
-        }
+        });
     }
 }
 

@@ -8,6 +8,6 @@ mod raised;
 
 pub use self::error::{EventError, EventErrors};
 pub use self::events::{Events, Scheduled};
-pub(crate) use self::node::{Node, Nodes};
+pub(crate) use self::node::{Cause, Node, Nodes};
 pub(crate) use self::process::process;
 pub(crate) use self::raised::{Raised, StoredCommand, When};

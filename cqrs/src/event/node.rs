@@ -12,6 +12,28 @@ use crate::unit::{Meta, MetaInit};
 /// What one handler raised.
 pub(crate) type Nodes = Vec<Node>;
 
+/// The outermost call of a set of events: most are never asked about, so what is known of it is made when somebody asks.
+#[derive(Debug, Default)]
+pub(crate) struct Cause(OnceLock<Arc<Meta>>);
+
+impl Cause {
+    pub(crate) fn meta(&self) -> &Arc<Meta> {
+        self.0.get_or_init(Arc::default)
+    }
+}
+
+impl From<Option<Arc<Meta>>> for Cause {
+    fn from(meta: Option<Arc<Meta>>) -> Self {
+        meta.map(Self::from).unwrap_or_default()
+    }
+}
+
+impl From<Arc<Meta>> for Cause {
+    fn from(meta: Arc<Meta>) -> Self {
+        Self(OnceLock::from(meta))
+    }
+}
+
 /// One raised thing, how deep it is below the outermost call, and what is known about it once somebody asks.
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -84,10 +106,10 @@ impl Node {
     }
 
     /// What is known about it: made once, when somebody first asks, with an id of its own.
-    pub(crate) fn meta(&self, parent: &Arc<Meta>) -> Arc<Meta> {
+    pub(crate) fn meta(&self, parent: &Cause) -> Arc<Meta> {
         let make = || {
             let key = self.spec().key.and_then(|key| key(self.value()));
-            let parent = Arc::clone(self.cause.as_ref().unwrap_or(parent));
+            let parent = Arc::clone(self.cause.as_ref().unwrap_or_else(|| parent.meta()));
             Arc::new(Meta::new(MetaInit { parent: Some(parent), key, ..MetaInit::default() }))
         };
         Arc::clone(self.meta.get_or_init(make))

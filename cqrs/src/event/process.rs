@@ -5,12 +5,11 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 
 use super::error::{EventError, EventErrors};
-use super::node::Node;
+use super::node::{Cause, Node};
 use crate::app::App;
 use crate::dispatch::{DispatchError, Failure, run_plain_handler};
 use crate::inject::Scope;
 use crate::store::driver::BoxFuture;
-use crate::unit::Meta;
 
 /// Runs the plain handlers of events, and of the events those raise, at most `limit` at once.
 ///
@@ -18,29 +17,37 @@ use crate::unit::Meta;
 pub(crate) async fn process(
     app: &App,
     mut level: Vec<Node>,
-    parent: &Arc<Meta>,
+    parent: &Cause,
     scope: Option<Arc<Scope>>,
     limit: usize,
 ) -> Result<(), Failure> {
+    // Where the call itself asked for nothing message-scoped, the handlers after it share one value all the same.
+    let scope = scope.or_else(|| (!app.plan().scoped.is_empty()).then(|| Arc::new(Scope::new())));
     let mut first_failure = None;
     while !level.is_empty() {
         if let Some(node) = level.iter().find(|node| !app.plan().plain_handlers(node).is_empty()) {
             node.check_depth(app)?;
         }
-        let jobs: Vec<(u32, &Node)> = level
-            .iter()
-            .flat_map(|node| app.plan().plain_handlers(node).iter().map(move |handler| (*handler, node)))
-            .collect();
-        let results = run_level(app, &jobs, parent, scope.as_ref(), limit).await;
         let mut next = Vec::new();
-        for ((handler, node), result) in jobs.iter().zip(results) {
-            match result {
-                Ok(follow_ups) => next.extend(follow_ups),
-                Err(failure) => {
-                    if let Some(failure) = report(app, *handler, node, failure) {
-                        first_failure.get_or_insert(failure);
-                    }
+        let mut note = |handler, node, result: Result<Vec<Node>, Failure>| match result {
+            Ok(follow_ups) => next.extend(follow_ups),
+            Err(failure) => {
+                if let Some(failure) = report(app, handler, node, failure) {
+                    first_failure.get_or_insert(failure);
                 }
+            }
+        };
+        if limit <= 1 {
+            for node in &level {
+                for handler in app.plan().plain_handlers(node) {
+                    note(*handler, node, run_plain_handler(app, *handler, node, parent, scope.as_ref()).await);
+                }
+            }
+        } else {
+            let jobs = jobs(app, &level, parent, scope.as_ref());
+            let mut results = futures_util::stream::iter(jobs).buffered(limit);
+            while let Some((handler, node, result)) = results.next().await {
+                note(handler, node, result);
             }
         }
         level = next;
@@ -48,32 +55,19 @@ pub(crate) async fn process(
     first_failure.map_or(Ok(()), Err)
 }
 
-async fn run_level(
-    app: &App,
-    jobs: &[(u32, &Node)],
-    parent: &Arc<Meta>,
-    scope: Option<&Arc<Scope>>,
-    limit: usize,
-) -> Vec<Result<Vec<Node>, Failure>> {
-    if limit <= 1 || jobs.len() <= 1 {
-        let mut results = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            results.push(run_job(app, *job, parent, scope).await);
-        }
-        return results;
-    }
-    let futures: Vec<_> = jobs.iter().map(|job| run_job(app, *job, parent, scope)).collect();
-    futures_util::stream::iter(futures).buffered(limit).collect().await
-}
+type Job<'j> = BoxFuture<'j, (u32, &'j Node, Result<Vec<Node>, Failure>)>;
 
-/// Boxed: a level holds as many of these as it has handlers, and the compiler need not look inside.
-fn run_job<'j>(
-    app: &'j App,
-    (handler, node): (u32, &'j Node),
-    parent: &'j Arc<Meta>,
-    scope: Option<&Arc<Scope>>,
-) -> BoxFuture<'j, Result<Vec<Node>, Failure>> {
-    Box::pin(run_plain_handler(app, handler, node, parent, scope.cloned()))
+/// The handlers of a level. Boxed: a level holds as many futures as it has handlers.
+fn jobs<'j>(app: &'j App, level: &'j [Node], parent: &'j Cause, scope: Option<&'j Arc<Scope>>) -> Vec<Job<'j>> {
+    let mut jobs: Vec<Job<'j>> = Vec::new();
+    for node in level {
+        for handler in app.plan().plain_handlers(node) {
+            jobs.push(Box::pin(async move {
+                (*handler, node, run_plain_handler(app, *handler, node, parent, scope).await)
+            }));
+        }
+    }
+    jobs
 }
 
 /// Logs and counts a failed handler, hands it to the app; gives the failure where the call is to fail with it.

@@ -19,6 +19,7 @@ use crate::message::Streaming;
 use crate::middleware::{CallKind, MessageCell, Refusal, Terminal};
 use crate::store::driver::BoxFuture;
 use crate::unit::{Meta, TxSlot, Unit};
+use crate::wiring::CallEntry;
 
 type Item<M> = Result<<M as Streaming>::Item, DispatchError<<M as crate::message::Handled>::Error>>;
 type End<M> = Result<(), DispatchError<<M as crate::message::Handled>::Error>>;
@@ -112,11 +113,11 @@ async fn run<M: Streaming>(
     if app.is_stopped() {
         return Err(DispatchError::ShuttingDown);
     }
-    let Some(handler) = app.plan().calls.get(&M::SPEC.type_id).copied() else {
+    let Some(entry) = app.plan().calls.get(&M::SPEC.type_id).copied() else {
         return Err(DispatchError::NoHandler { message: std::any::type_name::<M>() });
     };
     let meta = Arc::new(Meta::default());
-    let call = StreamCall { app: &app, handler, meta: Arc::clone(&meta), channel, failure };
+    let call = StreamCall { app: &app, entry, meta: Arc::clone(&meta), channel, failure };
     let chain = app.plan().middleware(CallKind::Stream);
     if chain.is_empty() {
         return call.run(message).await;
@@ -136,7 +137,7 @@ async fn run<M: Streaming>(
 
 struct StreamCall<'t, T> {
     app: &'t App,
-    handler: u32,
+    entry: CallEntry,
     meta: Arc<Meta>,
     channel: Arc<Channel<T>>,
     failure: Arc<Mutex<Option<Failure>>>,
@@ -145,14 +146,14 @@ struct StreamCall<'t, T> {
 impl<T: Send + 'static> StreamCall<'_, T> {
     async fn run<M: Streaming<Item = T>>(&self, message: M) -> End<M> {
         let app = self.app;
-        let planned = app.planned(self.handler);
-        let Some(thunk) = planned.call_thunk::<M>() else {
+        let handler = self.entry.handler;
+        let Some(thunk) = self.entry.thunk::<M>() else {
             return Err(DispatchError::NoHandler { message: std::any::type_name::<M>() });
         };
         let scope = Arc::new(Scope::new());
         let opening =
             Opening { meta: Arc::clone(&self.meta), scope: Some(Arc::clone(&scope)), within: None, with_tx: false };
-        let unit = open_unit(app, self.handler, opening).await.map_err(Failure::widen)?;
+        let unit = open_unit(app, handler, opening).await.map_err(Failure::widen)?;
         let mut unit = unit.unwrap_or_else(|| Box::new(self.bare_unit(&scope)));
         let raised: Arc<Mutex<Vec<Raised>>> = Arc::default();
         unit.items = Some(Box::new(Items::reader(Driver {
@@ -162,14 +163,14 @@ impl<T: Send + 'static> StreamCall<'_, T> {
             meta: Arc::clone(&self.meta),
             scope: Arc::clone(&scope),
             failure: Arc::clone(&self.failure),
-            holds_tx: unit.tx.open.is_some().then_some(planned.item.name),
+            holds_tx: unit.tx.open.is_some().then_some(self.entry.name),
             what: M::SPEC.name,
         })));
-        let mut cx = call_context(app, self.handler, Some(unit));
+        let mut cx = call_context(app, handler, Some(unit));
         cx.events = Events::shared(Arc::clone(&raised));
         let (result, cx) = match Caught((thunk.0)(message, cx)).await {
             Ok(ended) => ended,
-            Err(message) => return Err(DispatchError::Panicked { handler: planned.item.name, message }),
+            Err(message) => return Err(DispatchError::Panicked { handler: self.entry.name, message }),
         };
         if let Err(error) = result {
             return Err(DispatchError::Handler(error));

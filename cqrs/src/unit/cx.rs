@@ -66,6 +66,7 @@ impl<'c> Parts<'c> {
 }
 
 impl<'a> Cx<'a> {
+    #[inline]
     pub(crate) fn new(app: App, handler: u32) -> Self {
         Self { app, handler, events: Events::new(), unit: None }
     }

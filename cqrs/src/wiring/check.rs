@@ -15,7 +15,6 @@ use crate::registry::{EventMode, HandlerItem, HandlerKind, Need};
 pub(crate) struct Wired {
     pub(crate) draft: Draft,
     pub(crate) sources: Sources,
-    pub(crate) stored_events: ByName,
     pub(crate) stored_commands: ByName,
 }
 
@@ -29,10 +28,10 @@ pub(crate) fn wire(mut draft: Draft) -> Result<Wired, WiringError> {
         check_handler(&draft, item, &mut problems);
     }
     check_paths(&draft, &mut problems);
-    let stored_events = check_stored_events(&draft, &mut problems);
+    check_stored_events(&draft, &mut problems);
     if problems.is_empty() {
         let stored_commands = stored_commands(&draft);
-        Ok(Wired { draft, sources, stored_events, stored_commands })
+        Ok(Wired { draft, sources, stored_commands })
     } else {
         Err(WiringError::new(problems))
     }
@@ -188,7 +187,7 @@ fn check_paths(draft: &Draft, problems: &mut Vec<Problem>) {
 }
 
 /// Events that are stored can be read back, and have a name of their own.
-fn check_stored_events(draft: &Draft, problems: &mut Vec<Problem>) -> ByName {
+fn check_stored_events(draft: &Draft, problems: &mut Vec<Problem>) {
     let mut uses: BTreeMap<_, (&'static MessageSpec, Option<&HandlerItem>)> = BTreeMap::new();
     for spec in &draft.messages {
         if spec.kind == MessageKind::NotificationEvent {
@@ -216,7 +215,6 @@ fn check_stored_events(draft: &Draft, problems: &mut Vec<Problem>) -> ByName {
     for ((name, version), specs) in names.iter().filter(|(_, specs)| specs.len() > 1) {
         problems.push(name_taken(name, *version, specs));
     }
-    names.into_iter().collect()
 }
 
 fn not_stored(spec: &MessageSpec, item: Option<&HandlerItem>) -> Problem {

@@ -14,5 +14,5 @@ mod sources;
 
 pub(crate) use self::check::wire;
 pub(crate) use self::draft::{Draft, Supply, SupplyKind};
-pub(crate) use self::plan::{Plan, Planned};
+pub(crate) use self::plan::{CallEntry, Plan, Planned};
 pub use self::problem::{Place, Problem, ProblemKind, WiringError};

@@ -1,6 +1,8 @@
 //! The plan: what a running app looks calls up in.
 
+use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
 use super::identity::ByType;
 use crate::event::{Node, Raised};
@@ -26,14 +28,34 @@ pub(crate) struct Planned {
     pub(crate) needs_unit: bool,
 }
 
-impl Planned {
+/// What a command or query is looked up to.
+#[derive(Clone, Copy)]
+pub(crate) struct CallEntry {
+    pub(crate) handler: u32,
+    /// Whether the handler alone is enough: no transaction, nothing message-scoped, no middleware.
+    pub(crate) slim: bool,
+    /// The handler's function name.
+    pub(crate) name: &'static str,
+    /// A `CallThunk<M>`.
+    thunk: &'static (dyn Any + Send + Sync),
+}
+
+impl CallEntry {
+    pub(crate) fn of(planned: &Planned, handler: u32, has_middleware: bool) -> Option<Self> {
+        let Thunk::Call(thunk) = planned.item.thunk else { return None };
+        Some(Self { handler, slim: !planned.needs_unit && !has_middleware, name: planned.item.name, thunk })
+    }
+
     /// The handler's thunk, if it handles `M`.
     #[inline]
-    pub(crate) fn call_thunk<M: Handled>(&self) -> Option<&'static CallThunk<M>> {
-        match self.item.thunk {
-            Thunk::Call(thunk) => thunk.downcast_ref(),
-            Thunk::Event(_) => None,
-        }
+    pub(crate) fn thunk<M: Handled>(&self) -> Option<&'static CallThunk<M>> {
+        self.thunk.downcast_ref()
+    }
+}
+
+impl fmt::Debug for CallEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallEntry").field("name", &self.name).field("slim", &self.slim).finish_non_exhaustive()
     }
 }
 
@@ -61,13 +83,11 @@ pub(crate) type ByName = HashMap<(&'static str, u32), Vec<&'static MessageSpec>>
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     pub(crate) handlers: Vec<Planned>,
-    pub(crate) calls: ByType<u32>,
+    pub(crate) calls: ByType<CallEntry>,
     pub(crate) events: ByType<EventPlan>,
     pub(crate) groups: BTreeMap<&'static str, GroupPlan>,
     pub(crate) scoped: Vec<ScopedProvider>,
     pub(crate) middleware: [Chain; CallKind::ALL.len()],
-    /// Events that are stored or consumed, by name and version.
-    pub(crate) stored_events: ByName,
     /// Commands that can be stored, by name and version: several where names collide.
     pub(crate) stored_commands: ByName,
 }
@@ -91,6 +111,11 @@ impl Plan {
         self.event(node).map_or(&[], |plan| &plan.durable)
     }
 
+    /// Whether an event has no other handlers than plain ones.
+    pub(crate) fn is_plain(&self, spec: &MessageSpec) -> bool {
+        self.events.get(&spec.type_id).is_none_or(|plan| plan.inline.is_empty() && plan.durable.is_empty())
+    }
+
     fn event(&self, node: &Node) -> Option<&EventPlan> {
         match node.raised() {
             Raised::Event { spec, .. } => self.events.get(&spec.type_id),
@@ -102,11 +127,6 @@ impl Plan {
     pub(crate) fn ambiguous(&self, spec: &MessageSpec) -> Option<Vec<&'static str>> {
         let same = self.stored_commands.get(&(spec.name, spec.version))?;
         (same.len() > 1).then(|| same.iter().map(|spec| (spec.type_name)()).collect())
-    }
-
-    /// The event type of a stored name and version.
-    pub(crate) fn stored_event(&self, name: &str, version: u32) -> Option<&'static MessageSpec> {
-        self.stored_events.get(&(name, version))?.first().copied()
     }
 
     /// The command type of a stored name and version.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::check::Wired;
-use super::plan::{EventPlan, GroupPlan, Plan, Planned};
+use super::identity::ByType;
+use super::plan::{CallEntry, EventPlan, GroupPlan, Plan, Planned};
 use super::sources::{Origin, Sources};
 use crate::BoxError;
 use crate::dispatch::Caught;
@@ -99,7 +100,7 @@ impl Wired {
             }
         }
         plan.middleware = chains.map(Chain::new);
-        plan.stored_events = self.stored_events;
+        plan.calls = calls(&plan);
         plan.stored_commands = self.stored_commands;
         plan
     }
@@ -134,9 +135,7 @@ fn planned(item: HandlerItem, slots: Vec<Slot>) -> Planned {
 fn index(plan: &mut Plan, item: HandlerItem, number: u32) {
     let type_id = item.message.type_id;
     match item.kind {
-        HandlerKind::Command | HandlerKind::Query => {
-            plan.calls.insert(type_id, number);
-        }
+        HandlerKind::Command | HandlerKind::Query => {}
         HandlerKind::Event(EventMode::Plain) => event(plan, type_id).plain.push(number),
         HandlerKind::Event(EventMode::Inline) => event(plan, type_id).inline.push(number),
         HandlerKind::Event(EventMode::Durable(_)) => event(plan, type_id).durable.push(number),
@@ -149,6 +148,16 @@ fn index(plan: &mut Plan, item: HandlerItem, number: u32) {
             group.handlers.entry(item.message.name).or_default().push((number, options));
         }
     }
+}
+
+/// Commands and queries by type; made last, since middleware decides how slim a call is.
+fn calls(plan: &Plan) -> ByType<CallEntry> {
+    let entries = plan.handlers.iter().zip(0..).filter_map(|(planned, number)| {
+        let spec = planned.item.message;
+        let has_middleware = !plan.middleware(CallKind::of(spec)).is_empty();
+        Some((spec.type_id, CallEntry::of(planned, number, has_middleware)?))
+    });
+    entries.collect()
 }
 
 fn event(plan: &mut Plan, type_id: TypeId) -> &mut EventPlan {

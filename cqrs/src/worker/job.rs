@@ -106,7 +106,7 @@ fn target(app: &App, record: &WorkRecord) -> Result<(u32, &'static MessageSpec),
         let spec = plan
             .stored_command(&record.name, record.version)
             .ok_or_else(|| missing(format!("no command `{}`, version {}, in this program", record.name, record.version)))?;
-        let handler = plan.calls.get(&spec.type_id).copied();
+        let handler = plan.calls.get(&spec.type_id).map(|entry| entry.handler);
         return handler.map(|handler| (handler, spec)).ok_or_else(|| missing(format!("no handler for `{}`", spec.name)));
     }
     let handler = plan
