@@ -2,8 +2,12 @@
 
 mod calls;
 mod commit;
+mod dead;
+mod durable;
 mod events;
 mod handlers;
+mod inbox;
+mod keys;
 mod nested;
 mod scope;
 mod smoke;

@@ -49,11 +49,11 @@ async fn offer(app: &App, group: &'static str, delivery: &Delivery) -> Result<()
     // The body holds the payload and its envelope.
     let limit = app.options().payload_limit.saturating_mul(2);
     if size > limit {
-        return bury_whole(app, group, delivery, &format!("the message is {size} bytes, over the limit of {limit}")).await;
+        return bury_whole(app, group, delivery, None, &format!("the message is {size} bytes, over the limit of {limit}")).await;
     }
     let received = match wire::read(delivery, app.clock().now()) {
         Ok(received) => received,
-        Err(error) => return bury_whole(app, group, delivery, &error.to_string()).await,
+        Err(error) => return bury_whole(app, group, delivery, None, &error.to_string()).await,
     };
     let takers = app.plan().groups.get(group).and_then(|group| group.handlers.get(received.name.as_str()));
     let Some(takers) = takers else { return unknown(app, group, delivery, &received).await };
@@ -66,7 +66,7 @@ async fn offer(app: &App, group: &'static str, delivery: &Delivery) -> Result<()
     }
     if !taken {
         let error = format!("no handler of the group takes `{}`, version {}", received.name, received.version);
-        bury_whole(app, group, delivery, &error).await?;
+        bury_whole(app, group, delivery, Some(&received), &error).await?;
     }
     Ok(())
 }
@@ -85,25 +85,34 @@ async fn unknown(app: &App, group: &str, delivery: &Delivery, received: &Receive
         }
         OnUnknown::Dead => {
             let error = format!("no handler of the group takes `{}`", received.name);
-            bury_whole(app, group, delivery, &error).await
+            bury_whole(app, group, delivery, Some(received), &error).await
         }
     }
 }
 
-/// Keeps a message whole as a dead letter of the group.
-async fn bury_whole(app: &App, group: &str, delivery: &Delivery, error: &str) -> Result<(), StoreError> {
+/// Keeps a message whole as a dead letter of the group. `received` is what could be read of it.
+async fn bury_whole(
+    app: &App,
+    group: &str,
+    delivery: &Delivery,
+    received: Option<&Received>,
+    error: &str,
+) -> Result<(), StoreError> {
     tracing::error!(group, topic = delivery.topic, error, "a message is a dead letter");
     let header = |name| delivery.headers.get(name);
     let now = app.clock().now();
+    let id = received.map(|received| received.id);
+    let name = received.map(|received| received.name.clone());
+    let version = received.map(|received| received.version);
     store(
         app,
         WorkRecord {
-            id: header(wire::EVENT_ID).and_then(|id| id.parse().ok()).unwrap_or_else(Uuid::now_v7),
+            id: id.or_else(|| header(wire::EVENT_ID)?.parse().ok()).unwrap_or_else(Uuid::now_v7),
             kind: WorkKind::Consumed,
             handler: String::new(),
             group: group.to_owned(),
-            name: header(wire::EVENT_NAME).cloned().unwrap_or_default(),
-            version: header(wire::EVENT_VERSION).and_then(|version| version.parse().ok()).unwrap_or(1),
+            name: name.or_else(|| header(wire::EVENT_NAME).cloned()).unwrap_or_default(),
+            version: version.or_else(|| header(wire::EVENT_VERSION)?.parse().ok()).unwrap_or(1),
             topic: delivery.topic.clone(),
             key: delivery.key.clone(),
             lane: None,

@@ -59,8 +59,12 @@ async fn run(
             received = consumer.receive(room), if room > 0 => match received {
                 Ok(incoming) => {
                     for Incoming { receipt, delivery } in incoming {
-                        let app = app.clone();
-                        jobs.spawn(async move { (receipt, deliver::deliver(&app, group, delivery).await) });
+                        let (app, busy) = (app.clone(), app.tracker().token());
+                        jobs.spawn(async move {
+                            let settlement = deliver::deliver(&app, group, delivery).await;
+                            drop(busy);
+                            (receipt, settlement)
+                        });
                     }
                 }
                 Err(error) => {

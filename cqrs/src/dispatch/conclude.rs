@@ -146,6 +146,15 @@ impl Conclusion<'_> {
         self.tx.open.as_mut()
     }
 
+    /// The same, begun here where the call needed none.
+    pub(crate) async fn begun(&mut self, app: &App, what: &'static str) -> Result<&mut Box<dyn Transaction>, Failure> {
+        let open = match self.tx.open.take() {
+            Some(open) => open,
+            None => begin_tx(app, what).await?,
+        };
+        Ok(self.tx.open.insert(open))
+    }
+
     /// Commits, and runs what follows the commit. A call made `within` another only ends its savepoint: what follows
     /// is the other's.
     pub(crate) async fn complete(self, app: &App) -> Result<(), Failure> {
@@ -260,6 +269,10 @@ pub(crate) async fn run_plain_handler(
     let raised = cx.events.take();
     if raised.is_empty() {
         return Ok(Vec::new());
+    }
+    if cx.unit.is_none() && let Some(scope) = scope {
+        let (tx, scope) = (TxSlot::empty(app.store().cloned()), Some(Arc::clone(scope)));
+        cx.unit = Some(Box::new(Unit { tx, scope, ..Unit::default() }));
     }
     let what = planned.item.message.name;
     Box::pin(follow_ups(app, raised, node, cx, &node.meta(parent), what)).await

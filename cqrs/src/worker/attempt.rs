@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::app::App;
 use crate::dispatch::{
-    Failure, Opening, abandon, call_context, call_event_handler, conclude, open_unit, undo,
+    DispatchError, Failure, Opening, begin_tx, call_context, call_event_handler, conclude, open_unit, undo,
 };
 use crate::message::Erased;
+use crate::store::driver::Transaction;
 use crate::store::{Claim, InboxMark};
-use crate::unit::{Cx, Meta};
+use crate::unit::Meta;
 
 /// One attempt.
 pub(crate) struct Attempt {
@@ -37,55 +38,80 @@ pub(crate) enum Ended {
 }
 
 /// Makes an attempt: mark, effects, raised events and the end of the stored work commit together or not at all.
+///
+/// A handler that takes `&mut Tx` runs in the transaction that holds the mark. One that does not may be slow, and keeps
+/// nobody from writing: what it has to know is asked before it, what it leaves is written after it.
 pub(crate) async fn attempt(app: &App, attempt: Attempt) -> Result<Ended, Failure> {
+    let planned = app.planned(attempt.handler);
+    let what = planned.item.message.name;
     let Attempt { handler, message, meta, mark, lane, claim } = attempt;
-    let opening = Opening { meta: Arc::clone(&meta), scope: None, within: None, with_tx: true };
+    if !planned.needs_tx && (mark.is_some() || lane.is_some()) {
+        let mut tx = begin_tx(app, what).await?;
+        match look(&mut tx, mark.clone(), lane.as_deref()).await? {
+            Some(ended) => return give_up(tx, claim, ended).await,
+            None => tx.rollback().await?,
+        }
+    }
+    let opening = Opening { meta: Arc::clone(&meta), scope: None, within: None, with_tx: false };
     let unit = open_unit(app, handler, opening).await?;
     let mut cx = call_context(app, handler, unit);
-    if let Some(lane) = lane
-        && is_held(&mut cx, &lane).await?
+    if planned.needs_tx
+        && let Some(tx) = cx.unit.as_mut().and_then(|unit| unit.tx.open.as_mut())
+        && let Some(ended) = look(tx, mark.clone(), lane.as_deref()).await?
     {
-        abandon(cx).await;
-        return Ok(Ended::Behind);
+        let Some(tx) = cx.unit.as_mut().and_then(|unit| unit.tx.open.take()) else { return Ok(ended) };
+        return give_up(tx, claim, ended).await;
     }
-    if let Some(mark) = mark
-        && !is_first(&mut cx, mark).await?
-    {
-        return finish_duplicate(cx, claim).await;
-    }
-    let what = app.planned(handler).item.message.name;
     let cx = call_event_handler(app, handler, message, cx, &meta).await?;
     let mut conclusion = conclude(cx, Some(meta), what).await?;
-    if let (Some(claim), Some(tx)) = (claim, conclusion.tx())
-        && !tx.finish_work(claim).await?
+    if !planned.needs_tx
+        && let Some(mark) = mark
+        && let Some(ended) = look(conclusion.begun(app, what).await?, Some(mark), None).await?
+    {
+        // Handled by somebody else in the meantime.
+        undo(conclusion, app).await;
+        return give_up(begin_tx(app, what).await?, claim, ended).await;
+    }
+    if let Some(claim) = claim
+        && !conclusion.begun(app, what).await?.finish_work(claim).await?
     {
         undo(conclusion, app).await;
         return Ok(Ended::Lost);
     }
-    conclusion.complete(app).await?;
-    Ok(Ended::Done)
+    match conclusion.complete(app).await {
+        // After the commit: reported where it happened, and no reason to do it again.
+        Ok(()) | Err(DispatchError::EventFailed { .. } | DispatchError::EventDepth { .. }) => Ok(Ended::Done),
+        Err(failure) => Err(failure),
+    }
 }
 
-async fn is_held(cx: &mut Cx<'_>, lane: &str) -> Result<bool, Failure> {
-    let Some(tx) = cx.unit.as_mut().and_then(|unit| unit.tx.open.as_mut()) else { return Ok(false) };
-    Ok(tx.lane_is_held(lane).await?)
+/// Marks the message as handled, unless there is a reason not to handle it.
+async fn look(
+    tx: &mut Box<dyn Transaction>,
+    mark: Option<InboxMark>,
+    lane: Option<&str>,
+) -> Result<Option<Ended>, Failure> {
+    if let Some(lane) = lane
+        && tx.lane_is_held(lane).await?
+    {
+        return Ok(Some(Ended::Behind));
+    }
+    if let Some(mark) = mark
+        && tx.mark_handled(vec![mark]).await?.first() == Some(&false)
+    {
+        return Ok(Some(Ended::Duplicate));
+    }
+    Ok(None)
 }
 
-async fn is_first(cx: &mut Cx<'_>, mark: InboxMark) -> Result<bool, Failure> {
-    let Some(tx) = cx.unit.as_mut().and_then(|unit| unit.tx.open.as_mut()) else { return Ok(true) };
-    Ok(tx.mark_handled(vec![mark]).await?.first().copied().unwrap_or(true))
-}
-
-/// Ends stored work whose message was handled before.
-async fn finish_duplicate(mut cx: Cx<'_>, claim: Option<Claim>) -> Result<Ended, Failure> {
-    let tx = cx.unit.as_mut().and_then(|unit| unit.tx.open.take());
-    match (claim, tx) {
-        (Some(claim), Some(mut tx)) => {
+/// Ends an attempt whose handler is not to run. Stored work whose message was handled before is done.
+async fn give_up(mut tx: Box<dyn Transaction>, claim: Option<Claim>, ended: Ended) -> Result<Ended, Failure> {
+    match claim {
+        Some(claim) if ended == Ended::Duplicate => {
             tx.finish_work(claim).await?;
             tx.commit().await?;
         }
-        (_, Some(tx)) => tx.rollback().await?,
-        (_, None) => abandon(cx).await,
+        _ => tx.rollback().await?,
     }
-    Ok(Ended::Duplicate)
+    Ok(ended)
 }

@@ -5,6 +5,7 @@
 
 mod attempt;
 mod job;
+mod upkeep;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,7 @@ pub(crate) fn start(app: &App, parts: &TaskTracker, stop: &CancellationToken) {
     }
     if app.plan().groups.keys().any(|group| options.runs(&format!("group:{group}"))) {
         kinds.push(WorkKind::Consumed);
+        parts.spawn(upkeep::run(app.clone(), Arc::clone(&store), stop.clone()));
     }
     if !kinds.is_empty() {
         parts.spawn(run(app.clone(), store, kinds, stop.clone()));
@@ -50,17 +52,21 @@ async fn run(app: App, store: Arc<dyn Driver>, kinds: Vec<WorkKind>, stop: Cance
         // Registered before the look at the store: a commit between the look and the wait is not missed.
         let bell = app.wake_bell().notified();
         let free = permits.available_permits();
+        // From the claim to the end of what follows the last commit: somebody is busy.
+        let busy = app.tracker().token();
         let claimed = if free == 0 { Vec::new() } else { claim(&app, &store, &kinds, free).await };
         let more = !claimed.is_empty();
         for work in claimed {
             let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { break };
             let (app, store, done) = (app.clone(), Arc::clone(&store), Arc::clone(&done));
+            let busy = busy.clone();
             jobs.spawn(async move {
                 job::run(&app, &store, work).await;
-                drop(permit);
+                drop((permit, busy));
                 done.notify_one();
             });
         }
+        drop(busy);
         if more {
             continue;
         }

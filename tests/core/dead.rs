@@ -1,0 +1,174 @@
+//! G11: nothing is lost or stuck in silence, whatever comes off the wire.
+
+use cqrs::Delivery;
+use cqrs::prelude::*;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::support::{Harness, Probe, bounded, message, publish};
+
+#[derive(NotificationEvent, Clone, Serialize, Deserialize)]
+#[event(name = "read", topic = "lenient")]
+struct Read {
+    text: String,
+}
+
+#[event_handler(group = "lenient", concurrency = 1)]
+async fn lenient(e: Read, probe: Inject<Probe>) {
+    probe.note(e.text);
+}
+
+#[derive(NotificationEvent, Clone, Serialize, Deserialize)]
+#[event(name = "read_strictly", topic = "strict", version = 2)]
+struct ReadStrictly {
+    text: String,
+}
+
+#[event_handler(group = "strict", unknown = "dead")]
+async fn strict(e: ReadStrictly, probe: Inject<Probe>) {
+    probe.note(e.text);
+}
+
+fn text(text: &str) -> serde_json::Value {
+    serde_json::json!({ "text": text })
+}
+
+#[tokio::test]
+async fn g11_malformed_messages_are_dead_letters_and_block_nothing() {
+    bounded(async {
+        let (app, broker) = Harness::with_broker(|builder| builder).await;
+        let id = Uuid::now_v7();
+        let bad: Vec<(Delivery, &str)> = vec![
+            (Delivery::new("lenient", vec![0xff, 0x00, 0x7b]), "not a notification event's JSON"),
+            (Delivery::new("lenient", Vec::new()), "not a notification event's JSON"),
+            (Delivery::new("lenient", r#"{"payload": {}}"#), "`event_name`"),
+            (Delivery::new("lenient", r#"{"payload": {}, "event_name": "read"}"#), "`event_id`"),
+            (message("lenient", "read", id, &text("x")).header("event_id", "no"), "is not a UUID: `no`"),
+            (message("lenient", "read", id, &text("x")).header("event_version", "x"), "is not a number: `x`"),
+            (message("lenient", "read", id, &serde_json::json!({"text": 7})), "cannot read `"),
+            (message("lenient", "read", id, &text("x")).header("event_version", "9"), "takes `read`, version 9"),
+        ];
+        for (delivery, _) in &bad {
+            publish(&broker, Uuid::now_v7(), delivery.clone().header("traceparent", "00-aa-bb-01")).await;
+        }
+        let good = Uuid::now_v7();
+        publish(&broker, good, message("lenient", "read", good, &text("good"))).await;
+        app.settle().await;
+        assert_eq!(app.probe.log(), ["good"]);
+        let dead = app.dead().await;
+        assert_eq!(dead.len(), bad.len());
+        for (delivery, error) in &bad {
+            // The bytes: the whole message where nobody could take it, its payload where a handler could not read that.
+            let bytes: &[u8] = if error.starts_with("cannot") { br#"{"text":7}"# } else { delivery.payload() };
+            let letter = dead.iter().find(|letter| letter.error.contains(error) && letter.payload == bytes);
+            let letter = letter.unwrap_or_else(|| panic!("{error}: {dead:#?}"));
+            assert_eq!((letter.attempts, letter.group.as_str(), letter.topic.as_str()), (1, "lenient", "lenient"));
+            assert_eq!(letter.headers["traceparent"], "00-aa-bb-01");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn g11_an_unknown_name_is_skipped_and_counted() {
+    bounded(async {
+        let (app, broker) = Harness::with_broker(|builder| builder).await;
+        let id = Uuid::now_v7();
+        publish(&broker, id, message("lenient", "unheard_of", id, &text("x"))).await;
+        app.settle().await;
+        assert_eq!((app.skipped_count(), app.dead().await.len(), app.stored().await), (1, 0, (0, 0)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn g11_unknown_dead_keeps_it_and_a_replay_offers_it_again() {
+    bounded(async {
+        let (app, broker) = Harness::with_broker(|builder| builder).await;
+        let id = Uuid::now_v7();
+        publish(&broker, id, message("strict", "unheard_of", id, &text("x")).key("k")).await;
+        app.settle().await;
+        let dead = app.dead().await;
+        assert_eq!((app.skipped_count(), dead.len()), (0, 1));
+        assert_eq!((dead[0].message_id, dead[0].key.as_deref(), dead[0].group.as_str()), (id, Some("k"), "strict"));
+        assert!(dead[0].error.contains("unheard_of"), "{}", dead[0].error);
+
+        assert!(app.replay(dead[0].id).await.unwrap());
+        app.settle().await;
+        let again = app.dead().await;
+        assert_eq!((again.len(), again[0].message_id), (1, id));
+        assert_eq!(again[0].payload, dead[0].payload);
+    })
+    .await;
+}
+
+/// Names are matched with their version: an old or a new one of a known name is not skipped.
+#[tokio::test]
+async fn g11_an_unknown_version_of_a_known_name_is_a_dead_letter() {
+    bounded(async {
+        let (app, broker) = Harness::with_broker(|builder| builder).await;
+        let id = Uuid::now_v7();
+        publish(&broker, id, message("strict", "read_strictly", id, &text("no header: version 1"))).await;
+        let id = Uuid::now_v7();
+        let right = message("strict", "read_strictly", id, &text("two")).header("event_version", "2");
+        publish(&broker, id, right).await;
+        app.settle().await;
+        assert_eq!((app.probe.log(), app.dead().await.len()), (vec!["two".to_owned()], 1));
+        assert!(app.dead().await[0].error.contains("version 1"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn g11_a_message_over_the_limit_is_a_dead_letter_with_its_bytes() {
+    bounded(async {
+        let (app, broker) = Harness::with_broker(|builder| builder.payload_limit(1000)).await;
+        let id = Uuid::now_v7();
+        let large = message("lenient", "read", id, &text(&"x".repeat(5000)));
+        publish(&broker, id, large.clone()).await;
+        let good = Uuid::now_v7();
+        publish(&broker, good, message("lenient", "read", good, &text("small"))).await;
+        app.settle().await;
+        let dead = app.dead().await;
+        assert_eq!((app.probe.log(), dead.len()), (vec!["small".to_owned()], 1));
+        assert!(dead[0].error.contains("over the limit"), "{}", dead[0].error);
+        assert_eq!(dead[0].payload, large.payload());
+    })
+    .await;
+}
+
+/// A row that no program of this version can read is set aside; the rest of the batch goes on.
+#[tokio::test]
+async fn g11_a_damaged_row_does_not_block_the_others() {
+    bounded(async {
+        let app = Harness::start().await;
+        app.send(Prepare).await.unwrap();
+        let damage = "UPDATE cqrs_work SET payload = 'rubbish' WHERE name = 'Prepared' AND payload LIKE '%1%'";
+        cqrs::sqlx::query(damage).execute(&app.probe.pool()).await.unwrap();
+        app.advance(std::time::Duration::from_secs(3600)).await;
+        app.settle().await;
+        assert_eq!(app.probe.log(), ["prepared 0", "prepared 2"]);
+        let dead = app.dead().await;
+        assert_eq!((dead.len(), dead[0].payload.as_slice()), (1, &b"rubbish"[..]));
+        assert!(dead[0].error.contains("cannot read `"), "{}", dead[0].error);
+    })
+    .await;
+}
+
+#[derive(Command)]
+struct Prepare;
+
+#[derive(Command, Serialize, Deserialize)]
+struct Prepared(u32);
+
+#[command_handler]
+async fn prepare(_cmd: Prepare, events: &mut Events) {
+    for number in 0..3 {
+        events.schedule(Prepared(number)).after(std::time::Duration::from_secs(60 * (1 + u64::from(number))));
+    }
+}
+
+#[command_handler]
+async fn prepared(cmd: Prepared, probe: Inject<Probe>) {
+    probe.note(format!("prepared {}", cmd.0));
+}

@@ -1,0 +1,249 @@
+//! G9: effects happen once, however often a message is delivered; each handler has its own outcome.
+
+use std::time::Duration;
+
+use cqrs::broker::driver::{Driver, Outgoing, Subscription};
+use cqrs::prelude::*;
+use cqrs::sqlx::Sqlite;
+use cqrs::{BoxError, EventErrors};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::support::{Harness, Probe, Refused, bounded, message, publish, write};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[derive(NotificationEvent, Clone, Serialize, Deserialize)]
+#[event(name = "paid", topic = "payments")]
+struct Paid {
+    id: u32,
+}
+
+#[derive(DomainEvent)]
+struct Booked;
+
+#[derive(NotificationEvent, Serialize, Deserialize)]
+#[event(topic = "bookings")]
+struct BookedV1 {
+    id: u32,
+}
+
+#[event_handler(group = "books", retry(max = 3, first = "1s"))]
+async fn book(
+    e: Paid,
+    tx: &mut Tx<Sqlite>,
+    events: &mut Events,
+    meta: &Meta,
+    probe: Inject<Probe>,
+) -> Result<(), BoxError> {
+    write(tx, format!("book {}", e.id)).await?;
+    events.raise(Booked);
+    events.raise(BookedV1 { id: e.id });
+    let (topic, header) = (meta.topic().unwrap_or_default(), meta.header("event_name").unwrap_or_default());
+    probe.note(format!("book {} of {topic} {header} attempt {}", meta.id(), meta.attempt()));
+    probe.try_it("book")?;
+    Ok(())
+}
+
+/// The same message, the same group, no transaction of its own.
+#[event_handler(group = "books", order = 1, retry(max = 2, first = "1s"))]
+async fn tally(e: &Paid, probe: Inject<Probe>) -> Result<(), Refused> {
+    probe.note(format!("tally {}", e.id));
+    probe.try_it("tally")
+}
+
+/// Another group.
+#[event_handler(group = "receipts", retry(max = 1))]
+async fn receipt(
+    _e: &Paid,
+    begin: &mut Begin<Sqlite>,
+    events: &mut Events,
+    probe: Inject<Probe>,
+) -> Result<(), BoxError> {
+    write(begin.begin().await?, "receipt").await?;
+    events.raise(Received);
+    probe.try_it("receipt")?;
+    Ok(())
+}
+
+#[event_handler]
+async fn booked(_e: &Booked, probe: Inject<Probe>) -> Result<(), Refused> {
+    probe.note("booked");
+    probe.try_it("booked")
+}
+
+#[derive(DomainEvent)]
+struct Received;
+
+#[event_handler]
+async fn received(_e: &Received, probe: Inject<Probe>) -> Result<(), Refused> {
+    probe.note("received");
+    probe.try_it("received")
+}
+
+fn paid(event: Uuid, id: u32) -> cqrs::Delivery {
+    message("payments", "paid", event, &serde_json::json!({"id": id}))
+}
+
+#[tokio::test]
+async fn g9_a_message_handled_twice_has_its_effects_once() {
+    bounded(async {
+        let (app, broker) = Harness::with_broker(|builder| builder).await;
+        let event = Uuid::now_v7();
+        for _ in 0..3 {
+            // A broker that knows no ids: to it these are three messages.
+            publish(&broker, Uuid::now_v7(), paid(event, 1)).await;
+        }
+        app.settle().await;
+        assert_eq!(app.rows().await, ["book 1", "receipt"]);
+        assert_eq!(app.probe.count(&format!("book {event} of payments  attempt 1")), 1);
+        assert_eq!((app.probe.count("tally 1"), app.probe.count("booked")), (1, 1));
+        assert_eq!((app.counts().await.unwrap().inbox, app.events::<BookedV1>().len()), (3, 1));
+    })
+    .await;
+}
+
+/// The mark and the effects are one transaction: a failed attempt leaves neither.
+#[tokio::test]
+async fn g9_each_handler_of_a_message_has_its_own_outcome_and_dead_letter() {
+    bounded(async {
+        let (app, broker) = Harness::with_broker(|builder| builder).await;
+        app.probe.fail("book", 1);
+        app.probe.fail("tally", 2);
+        app.probe.fail("receipt", 1);
+        let event = Uuid::now_v7();
+        publish(&broker, event, paid(event, 1)).await;
+        app.settle().await;
+        assert!(app.rows().await.is_empty());
+        assert_eq!((app.dead().await.len(), app.stored().await.1), (1, 2), "receipt is dead, the others wait");
+        // A redelivery meanwhile finds them waiting, and adds nothing.
+        publish(&broker, Uuid::now_v7(), paid(event, 1)).await;
+        for _ in 0..3 {
+            app.settle().await;
+            app.advance(HOUR).await;
+        }
+        app.settle().await;
+        let mut rows = app.rows().await;
+        rows.sort();
+        rows.dedup();
+        assert_eq!(rows[0], "book 1");
+        assert_eq!(app.events::<BookedV1>().len(), 1);
+        let dead = app.dead().await;
+        let tally = dead.iter().find(|letter| letter.handler.ends_with("inbox::tally"));
+        assert!(tally.is_none_or(|letter| letter.attempts == 2 && letter.group == "books"), "{dead:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn g9_a_failing_consumer_retries_then_becomes_a_dead_letter_and_is_replayed() {
+    bounded(async {
+        let (app, broker) = Harness::with_broker(|builder| builder).await;
+        app.probe.fail("book", 3);
+        let event = Uuid::now_v7();
+        publish(&broker, event, paid(event, 5)).await;
+        for _ in 0..3 {
+            app.settle().await;
+            app.advance(HOUR).await;
+        }
+        app.settle().await;
+        let attempts: Vec<_> = app.probe.log().into_iter().filter(|noted| noted.contains(" attempt ")).collect();
+        assert_eq!(attempts.len(), 3, "{attempts:?}");
+        assert!(attempts[2].ends_with("attempt 3"));
+        let dead = app.dead().await;
+        assert_eq!(dead.len(), 1);
+        let letter = &dead[0];
+        assert_eq!((letter.name.as_str(), letter.group.as_str(), letter.topic.as_str()), ("paid", "books", "payments"));
+        assert_eq!((letter.message_id, letter.attempts, letter.error.as_str()), (event, 3, "refused: book"));
+        assert_eq!(app.rows().await, ["receipt"]);
+
+        assert!(app.replay(letter.id).await.unwrap());
+        app.settle().await;
+        assert_eq!(app.rows().await, ["receipt", "book 5"]);
+        assert_eq!((app.dead().await.len(), app.events::<BookedV1>().len(), app.probe.count("booked")), (0, 1, 1));
+        // And once more delivered, it is known.
+        publish(&broker, Uuid::now_v7(), paid(event, 5)).await;
+        app.settle().await;
+        assert_eq!(app.rows().await.len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn g9_what_fails_after_the_commit_makes_no_dead_letter() {
+    bounded(async {
+        let (app, broker) = Harness::with_broker(|builder| builder.event_errors(EventErrors::Fail)).await;
+        app.probe.fail("booked", 9);
+        app.probe.fail("received", 9);
+        let event = Uuid::now_v7();
+        publish(&broker, event, paid(event, 1)).await;
+        app.settle().await;
+        app.advance(HOUR).await;
+        app.settle().await;
+        assert_eq!((app.probe.count("booked"), app.probe.count("received")), (1, 1));
+        assert_eq!((app.dead().await.len(), app.stored().await, app.event_error_count()), (0, (0, 0), 2));
+    })
+    .await;
+}
+
+/// From raise to effect: the outbox keeps the id, the key and the trace of what was raised.
+#[tokio::test]
+async fn the_wire_carries_id_name_correlation_and_causation() {
+    bounded(async {
+        let (app, broker) = Harness::with_broker(|builder| builder).await;
+        let subscription = Subscription { group: "watch".into(), topics: vec!["payments".into()], prefetch: 9 };
+        let mut watch = broker.subscribe(subscription).await.unwrap();
+        let correlation = Uuid::now_v7();
+        app.send(Pay { id: 3 }).correlation(correlation).header("traceparent", "00-1-2-01").await.unwrap();
+        let received = watch.receive(1).await.unwrap().remove(0);
+        watch.settle(vec![(received.receipt, cqrs::broker::driver::Settlement::Done)]).await.unwrap();
+        app.settle().await;
+        let header = |name| received.delivery.headers().get(name).cloned().unwrap_or_default();
+        let body: serde_json::Value = serde_json::from_slice(received.delivery.payload()).unwrap();
+        assert_eq!((header("event_name"), header("event_version")), ("paid".to_owned(), "1".to_owned()));
+        assert_eq!((header("correlation_id"), header("traceparent")), (correlation.to_string(), "00-1-2-01".to_owned()));
+        assert!(header("causation_id").parse::<Uuid>().is_ok());
+        assert_eq!(body["event_id"], header("event_id"));
+        assert_eq!((&body["payload"]["id"], &body["topic"], &body["event_name"]), (&3.into(), &"payments".into(), &"paid".into()));
+        let time = body["event_timestamp"].as_str().unwrap();
+        assert!(time.ends_with('Z') || time.contains('+'), "{time}");
+        let noted = format!("book {} of payments paid attempt 1", header("event_id"));
+        assert_eq!(app.probe.count(&noted), 1, "{:?}", app.probe.log());
+    })
+    .await;
+}
+
+#[derive(Command)]
+struct Pay {
+    id: u32,
+}
+
+#[command_handler]
+async fn pay(cmd: Pay, events: &mut Events) {
+    events.raise(Paid { id: cmd.id });
+}
+
+/// The same id twice in flight is one message to the memory broker.
+#[tokio::test]
+async fn g8_the_broker_is_given_the_id_to_tell_repeats() {
+    bounded(async {
+        let (app, broker) = Harness::with_broker(|builder| builder.run(["nothing"])).await;
+        let subscription = Subscription { group: "watch".into(), topics: vec!["payments".into()], prefetch: 9 };
+        let mut watch = broker.subscribe(subscription).await.unwrap();
+        let event = Uuid::now_v7();
+        let twice = broker.publish(vec![
+            Outgoing { id: event, delivery: paid(event, 1) },
+            Outgoing { id: event, delivery: paid(event, 1) },
+        ]);
+        let read = async {
+            let received = watch.receive(9).await.unwrap();
+            let settled = received.iter().map(|one| (one.receipt, cqrs::broker::driver::Settlement::Done)).collect();
+            watch.settle(settled).await.unwrap();
+            received.len()
+        };
+        let (published, read) = tokio::join!(twice, read);
+        assert_eq!((published.len(), read), (2, 1));
+        drop(app);
+    })
+    .await;
+}
