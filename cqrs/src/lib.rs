@@ -52,7 +52,7 @@ pub use self::message::{
     NotificationEvent, Query, SourceLocation, Stored, Streaming,
 };
 pub use self::middleware::{Call, CallKind, Next, Outcome};
-pub use self::settings::{Settings, SettingsError};
+pub use self::settings::{Settings, SettingsError, SettingsErrorKind};
 pub use self::store::{Store, StoreError};
 pub use self::stream::{ItemStream, Items};
 pub use self::unit::{Begin, Meta, Tx};

@@ -5,7 +5,7 @@
 /// `cqrs::bootstrap!(crates = [billing, shipping])` names crates that are linked for their handlers only: naming them
 /// links them. A crate that is named and registers nothing is warned about.
 ///
-/// ```
+/// ```standalone_crate
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), cqrs::Error> {
 /// let app = cqrs::bootstrap!().await?;
@@ -32,7 +32,7 @@ macro_rules! bootstrap {
 /// `cqrs::verify!(app())` checks a builder; what it `expects` counts as supplied, no provider is run.
 /// `cqrs::verify!()` checks the handlers linked into the test, and prints what they still need instead of failing.
 ///
-/// ```
+/// ```standalone_crate
 /// # fn app() -> cqrs::Builder { cqrs::bootstrap!() }
 /// cqrs::verify!(app());
 /// ```

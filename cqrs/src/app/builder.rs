@@ -162,6 +162,16 @@ impl Builder {
         self
     }
 
+    /// Takes a store and a broker where settings name them.
+    pub(crate) fn place(&mut self, store: Option<Store>, broker: Option<Broker>) {
+        if let Some(mut store) = store {
+            // Settings say where, not with what: migrations named in the code stay.
+            store.migrator = self.store.take().and_then(|store| store.migrator);
+            self.store = Some(store);
+        }
+        self.broker = broker.or(self.broker.take());
+    }
+
     /// Keeps only the middlewares whose function's name passes: lets one program measure several stacks.
     #[doc(hidden)]
     pub fn retain_middlewares(mut self, keep: impl Fn(&str) -> bool) -> Self {
@@ -216,10 +226,20 @@ impl Builder {
     }
 
     async fn start(mut self) -> Result<App, Error> {
-        let wired = wire(self.drafted())?;
+        let wired = wire(self.drafted());
         let store = match self.store {
-            Some(store) => Some(store.connect().await?),
+            Some(store) => Some(store.connect().await),
             None => None,
+        };
+        // A store that cannot be opened is told together with what is wrong with the wiring.
+        let (wired, store) = match (wired, store.transpose()) {
+            (Ok(wired), store) => (wired, store?),
+            (Err(wiring), Ok(_)) => return Err(wiring.into()),
+            (Err(wiring), Err(error)) if wiring.problems().iter().any(|problem| problem.kind == ProblemKind::Setting) => {
+                tracing::debug!(%error, "the store's URL is among the problems already");
+                return Err(wiring.into());
+            }
+            (Err(wiring), Err(error)) => return Err(wiring.and(setting(&error)).into()),
         };
         if let Some(store) = &store {
             store.migrate().await?;

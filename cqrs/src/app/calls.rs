@@ -11,7 +11,7 @@ impl App {
     /// Answers after the commit and after the plain handlers of the events it raised have ended. Dropped before the
     /// commit it rolls everything back; from the commit on, what follows goes on whoever listens.
     ///
-    /// ```
+    /// ```standalone_crate
     /// use cqrs::prelude::*;
     ///
     /// #[derive(Command)]

@@ -25,6 +25,13 @@ pub enum Health {
     Stopped,
 }
 
+/// What `run` runs.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Parts {
+    consumers: TaskTracker,
+    others: TaskTracker,
+}
+
 /// What is remembered about an app's life.
 #[derive(Debug, Default)]
 pub(crate) struct Life {
@@ -73,14 +80,16 @@ impl App {
     }
 
     /// Starts everything `run` runs, for `run` and the test kit.
-    pub(crate) async fn start_parts(&self) -> Result<TaskTracker, Error> {
+    pub(crate) async fn start_parts(&self) -> Result<Parts, Error> {
         self.0.life.ran.store(true, Ordering::Relaxed);
-        let parts = TaskTracker::new();
+        let parts = Parts::default();
         let stop = self.0.stopping.clone();
         // Consumers first: the memory broker confirms what nobody subscribed to.
-        consumer::start(self, &parts, &stop).await?;
+        consumer::start(self, &parts.consumers, &stop).await?;
+        let options = self.options();
         if let (Some(store), Some(broker)) = (self.store(), self.broker())
-            && self.options().runs("relay")
+            && options.runs("relay")
+            && !options.relay_off
         {
             let relay = relay::Relay {
                 store: store.clone(),
@@ -89,24 +98,32 @@ impl App {
                 owner: self.owner().to_owned(),
                 wake: self.wake_bell().clone(),
                 settings: relay::RelaySettings {
-                    lease: self.options().lease,
-                    payload_limit: self.options().payload_limit.saturating_mul(2),
-                    ..relay::RelaySettings::default()
+                    lease: options.lease,
+                    payload_limit: options.payload_limit.saturating_mul(2),
+                    // Less than the whole, so that what it hands back is handed back in time.
+                    shutdown_timeout: options.shutdown_timeout.mul_f64(0.8),
+                    ..options.relay.clone()
                 },
             };
-            parts.spawn(relay.run(stop.clone()));
+            parts.others.spawn(relay.run(stop.clone()));
         }
-        worker::start(self, &parts, &stop);
+        worker::start(self, &parts.others, &stop);
         Ok(parts)
     }
 
-    async fn stop(&self, parts: TaskTracker) {
+    async fn stop(&self, parts: Parts) {
         self.0.stopping.cancel();
-        parts.close();
+        parts.consumers.close();
+        parts.others.close();
         self.0.tracker.close();
         let timeout = self.options().shutdown_timeout;
         let ended = tokio::time::timeout(timeout, async {
-            parts.wait().await;
+            parts.consumers.wait().await;
+            // Nobody will confirm any more what the relay still publishes: it hands that back.
+            if let Some(broker) = self.broker() {
+                broker.close().await;
+            }
+            parts.others.wait().await;
             self.0.tracker.wait().await;
         });
         if ended.await.is_err() {
@@ -117,7 +134,7 @@ impl App {
 
     /// Stops what the test kit started.
     #[cfg(feature = "testing")]
-    pub(crate) async fn stop_parts(&self, parts: TaskTracker) {
+    pub(crate) async fn stop_parts(&self, parts: Parts) {
         self.stop(parts).await;
     }
 
@@ -148,7 +165,7 @@ impl App {
         let ran = self.0.life.ran.load(Ordering::Relaxed);
         self.0.stopping.cancel();
         if !ran {
-            self.stop(TaskTracker::new()).await;
+            self.stop(Parts::default()).await;
         }
     }
 

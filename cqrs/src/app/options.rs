@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::event::{EventError, EventErrors};
 use crate::registry::{GroupOptions, OnDead, OnUnknown, RetryOptions};
+use crate::relay::RelaySettings;
 use crate::retry::RetryPolicy;
 
 type Listener = Arc<dyn Fn(&EventError) + Send + Sync>;
@@ -26,6 +27,9 @@ pub(crate) struct Options {
     pub(crate) inbox_window: Duration,
     pub(crate) retry: RetryPolicy,
     pub(crate) concurrency: usize,
+    pub(crate) relay: RelaySettings,
+    /// Whether publishing is left to somebody else, who reads the outbox by himself.
+    pub(crate) relay_off: bool,
     pub(crate) groups: BTreeMap<String, GroupSettings>,
     /// Which parts `run` runs; empty: all.
     pub(crate) run: Vec<String>,
@@ -55,6 +59,8 @@ impl Default for Options {
             inbox_window: Duration::from_secs(7 * 24 * 60 * 60),
             retry: RetryPolicy::STORED,
             concurrency: 8,
+            relay: RelaySettings::default(),
+            relay_off: false,
             groups: BTreeMap::new(),
             run: Vec::new(),
         }

@@ -15,7 +15,7 @@ use crate::unit::{Cx, Meta, Tx, TxSlot, Unit};
 
 /// A unit of work outside a handler: a transaction and the events raised beside it. Dropped, it is rolled back.
 ///
-/// ```no_run
+/// ```no_run,standalone_crate
 /// # use cqrs::prelude::*;
 /// # use cqrs::sqlx::{self, Sqlite};
 /// # #[derive(DomainEvent)]

@@ -11,7 +11,7 @@ use crate::message::{Command, Event, Message, Stored, erased};
 ///
 /// What is raised takes effect when the unit of work commits, and not at all when it fails.
 ///
-/// ```
+/// ```standalone_crate
 /// use cqrs::prelude::*;
 ///
 /// #[derive(DomainEvent)]
@@ -28,14 +28,12 @@ use crate::message::{Command, Event, Message, Stored, erased};
 #[derive(Debug, Default)]
 pub struct Events {
     /// One pointer, since every call moves it twice and most raise nothing.
-    list: List,
+    list: Option<Box<List>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 enum List {
-    #[default]
-    Empty,
-    Own(Box<Vec<Raised>>),
+    Own(Vec<Raised>),
     /// For streams: the driver takes out what was raised while the handler still holds `&mut Events`.
     Shared(Arc<Mutex<Vec<Raised>>>),
 }
@@ -44,19 +42,7 @@ impl List {
     fn own(&self) -> &[Raised] {
         match self {
             Self::Own(list) => list,
-            Self::Empty | Self::Shared(_) => &[],
-        }
-    }
-
-    /// Runs something on the list, wherever it is.
-    fn with<R>(&mut self, run: impl FnOnce(&mut Vec<Raised>) -> R) -> R {
-        if let Self::Empty = self {
-            *self = Self::Own(Box::default());
-        }
-        match self {
-            Self::Own(list) => run(list),
-            Self::Shared(list) => run(&mut lock(list)),
-            Self::Empty => run(&mut Vec::new()),
+            Self::Shared(_) => &[],
         }
     }
 }
@@ -65,11 +51,11 @@ impl Events {
     /// Makes an empty list, for calling a handler as an ordinary function.
     #[must_use]
     pub const fn new() -> Self {
-        Self { list: List::Empty }
+        Self { list: None }
     }
 
     pub(crate) fn shared(list: Arc<Mutex<Vec<Raised>>>) -> Self {
-        Self { list: List::Shared(list) }
+        Self { list: Some(Box::new(List::Shared(list))) }
     }
 
     /// Raises an event: a domain event for the handlers in this service, a notification event for the broker.
@@ -85,7 +71,7 @@ impl Events {
 
     /// Schedules a command: stored in this unit of work, due now unless the returned handle says otherwise.
     ///
-    /// ```
+    /// ```standalone_crate
     /// # use cqrs::prelude::*;
     /// # use cqrs::serde::{Serialize, Deserialize};
     /// # #[derive(Command, Serialize, Deserialize)]
@@ -105,8 +91,7 @@ impl Events {
     /// Inside a streaming handler, events that already left with an item are gone from the list.
     #[must_use]
     pub fn of<E: Event>(&self) -> Vec<&E> {
-        self.list
-            .own()
+        self.own()
             .iter()
             .filter_map(|raised| match raised {
                 Raised::Event { value, .. } => value.downcast_ref(),
@@ -118,8 +103,7 @@ impl Events {
     /// The commands of type `C` sent or scheduled so far, in order.
     #[must_use]
     pub fn sent<C: Command>(&self) -> Vec<&C> {
-        self.list
-            .own()
+        self.own()
             .iter()
             .filter_map(|raised| match raised {
                 Raised::Command(command) => command.value.downcast_ref(),
@@ -132,16 +116,28 @@ impl Events {
     #[must_use]
     #[inline]
     pub fn is_empty(&self) -> bool {
-        match &self.list {
-            List::Empty => true,
-            List::Own(list) => list.is_empty(),
-            List::Shared(list) => lock(list).is_empty(),
+        match self.list.as_deref() {
+            None => true,
+            Some(List::Own(list)) => list.is_empty(),
+            Some(List::Shared(list)) => lock(list).is_empty(),
         }
     }
 
     /// Whether something holds of all that is in the list; a stream's list is never asked.
     pub(crate) fn all(&self, holds: impl Fn(&Raised) -> bool) -> bool {
-        !matches!(self.list, List::Shared(_)) && self.list.own().iter().all(holds)
+        !matches!(self.list.as_deref(), Some(List::Shared(_))) && self.own().iter().all(holds)
+    }
+
+    fn own(&self) -> &[Raised] {
+        self.list.as_deref().map_or(&[], List::own)
+    }
+
+    /// Runs something on the list, wherever it is.
+    fn with<R>(&mut self, run: impl FnOnce(&mut Vec<Raised>) -> R) -> R {
+        match &mut **self.list.get_or_insert_with(|| Box::new(List::Own(Vec::new()))) {
+            List::Own(list) => run(list),
+            List::Shared(list) => run(&mut lock(list)),
+        }
     }
 
     pub(crate) fn raise_erased(&mut self, raised: Raised) {
@@ -149,22 +145,22 @@ impl Events {
     }
 
     fn push(&mut self, raised: Raised) -> usize {
-        self.list.with(|list| {
+        self.with(|list| {
             list.push(raised);
             list.len() - 1
         })
     }
 
     pub(crate) fn take(&mut self) -> Vec<Raised> {
-        match &mut self.list {
-            List::Empty => Vec::new(),
-            List::Own(list) => std::mem::take(list),
-            List::Shared(list) => std::mem::take(&mut *lock(list)),
+        match self.list.as_deref_mut() {
+            None => Vec::new(),
+            Some(List::Own(list)) => std::mem::take(list),
+            Some(List::Shared(list)) => std::mem::take(&mut *lock(list)),
         }
     }
 
     fn change(&mut self, at: usize, change: impl FnOnce(&mut StoredCommand)) {
-        self.list.with(|list| {
+        self.with(|list| {
             if let Some(Raised::Command(command)) = list.get_mut(at) {
                 change(command);
             }

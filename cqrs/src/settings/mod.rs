@@ -143,34 +143,21 @@ impl Settings {
         reader.finish().map(|()| settings)
     }
 
-    /// The store, where one is named.
-    pub(crate) fn store(&self) -> Option<Store> {
-        self.store.clone().map(Store::url)
-    }
-
-    /// The broker, where one is named.
-    pub(crate) fn broker(&self) -> Option<Broker> {
-        self.broker.clone().map(Broker::url)
-    }
-
-    /// Whether the relay is switched on or off, where anything is said about it.
-    pub(crate) fn relay_is_on(&self) -> Option<bool> {
-        self.relay.on
-    }
-
     /// The relay's settings, with what is said here.
-    pub(crate) fn relay(&self, mut relay: RelaySettings) -> RelaySettings {
+    fn relay(&self, relay: &mut RelaySettings) {
         set(&mut relay.batch, self.relay.batch);
         set(&mut relay.in_flight, self.relay.in_flight);
         set(&mut relay.poll_first, self.relay.poll_first);
         set(&mut relay.poll_ceiling, self.relay.poll_ceiling);
         relay.retry = relay.retry.overlaid(self.relay.retry);
-        relay
     }
 
-    /// Says to the builder's options what is said here; store, broker and relay are asked for by name.
-    pub(crate) fn apply(self, builder: &mut Builder) {
+    /// Says to the builder what is said here.
+    pub(crate) fn apply(mut self, builder: &mut Builder) {
+        builder.place(self.store.take().map(Store::url), self.broker.take().map(Broker::url));
         let options = &mut builder.options;
+        self.relay(&mut options.relay);
+        set(&mut options.relay_off, self.relay.on.map(|on| !on));
         set(&mut options.run, self.run);
         set(&mut options.event_concurrency, self.event_concurrency);
         set(&mut options.stream_event_concurrency, self.event_concurrency);

@@ -14,7 +14,7 @@ use crate::store::{StoreError, StoreErrorKind};
 
 /// A transaction that has not begun: slow work first, then [`begin`](Self::begin).
 ///
-/// ```no_run
+/// ```no_run,standalone_crate
 /// # use cqrs::prelude::*;
 /// # use cqrs::sqlx::{self, Sqlite};
 /// # #[derive(Command)]

@@ -45,8 +45,14 @@ pub struct Parts<'c> {
     slots: &'c [Resolved],
     next: usize,
     pub(super) events: Option<&'c mut Events>,
+    /// Apart, so that a call without a unit of work writes one word for all of it.
+    pub(super) unit: Option<UnitParts<'c>>,
+}
+
+/// The parts of a unit of work that parameters take.
+pub(super) struct UnitParts<'c> {
     pub(super) tx: Option<&'c mut (dyn TxAccess + 'c)>,
-    pub(super) meta: Option<&'c Meta>,
+    pub(super) meta: &'c Meta,
     pub(super) items: Option<&'c mut (dyn Any + Send)>,
 }
 
@@ -76,15 +82,7 @@ impl<'a> Cx<'a> {
     #[inline]
     pub fn parts(&mut self) -> Parts<'_> {
         let slots = self.app.slots(self.handler);
-        let mut parts = Parts {
-            app: &self.app,
-            slots,
-            next: 0,
-            events: Some(&mut self.events),
-            tx: None,
-            meta: None,
-            items: None,
-        };
+        let mut parts = Parts { app: &self.app, slots, next: 0, events: Some(&mut self.events), unit: None };
         if let Some(unit) = self.unit.as_deref_mut() {
             unit.lend(&mut parts);
         }
@@ -93,12 +91,15 @@ impl<'a> Cx<'a> {
 }
 
 impl Unit<'_> {
+    #[cold]
     fn lend<'c>(&'c mut self, parts: &mut Parts<'c>) {
         if let Some(slots) = &self.slots {
             parts.slots = slots;
         }
-        parts.tx = Some(&mut self.tx);
-        parts.meta = Some(&self.meta);
-        parts.items = self.items.as_mut().map(|items| &mut **items);
+        parts.unit = Some(UnitParts {
+            tx: Some(&mut self.tx),
+            meta: &self.meta,
+            items: self.items.as_deref_mut(),
+        });
     }
 }

@@ -47,7 +47,7 @@ impl<'c, R: Writes, Db: Database> Param<'c, R> for &'c mut Tx<Db> {
         Need::Tx { type_id: std::any::TypeId::of::<Tx<Db>>(), name: std::any::type_name::<Db> };
 
     fn take(parts: &mut Parts<'c>) -> Option<Self> {
-        parts.tx.take()?.handle()?.downcast_mut()
+        parts.unit.as_mut()?.tx.take()?.handle()?.downcast_mut()
     }
 }
 
@@ -56,7 +56,7 @@ impl<'c, R: Writes, Db: Database> Param<'c, R> for &'c mut Begin<Db> {
         Need::Begin { type_id: std::any::TypeId::of::<Tx<Db>>(), name: std::any::type_name::<Db> };
 
     fn take(parts: &mut Parts<'c>) -> Option<Self> {
-        parts.tx.take()?.late(&|store, open| Box::new(Begin::<Db>::of_unit(store, open)))?.downcast_mut()
+        parts.unit.as_mut()?.tx.take()?.late(&|store, open| Box::new(Begin::<Db>::of_unit(store, open)))?.downcast_mut()
     }
 }
 
@@ -64,7 +64,7 @@ impl<'c, R> Param<'c, R> for &'c Meta {
     const NEED: Need = Need::Meta;
 
     fn take(parts: &mut Parts<'c>) -> Option<Self> {
-        parts.meta
+        Some(parts.unit.as_ref()?.meta)
     }
 }
 
@@ -80,6 +80,6 @@ impl<'c, R: Yields<T>, T: Send + 'static> Param<'c, R> for &'c mut Items<T> {
     const NEED: Need = Need::Items;
 
     fn take(parts: &mut Parts<'c>) -> Option<Self> {
-        parts.items.take()?.downcast_mut()
+        parts.unit.as_mut()?.items.take()?.downcast_mut()
     }
 }

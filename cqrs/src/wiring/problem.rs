@@ -94,6 +94,11 @@ impl WiringError {
         Self { problems }
     }
 
+    pub(crate) fn and(mut self, problem: Problem) -> Self {
+        self.problems.push(problem);
+        self
+    }
+
     /// The problems, in a deterministic order.
     pub fn problems(&self) -> &[Problem] {
         &self.problems

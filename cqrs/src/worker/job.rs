@@ -25,6 +25,16 @@ enum Trouble {
 /// Does one piece of claimed work, whatever comes of it.
 pub(super) async fn run(app: &App, store: &Arc<dyn Driver>, work: ClaimedWork) {
     let ClaimedWork { claim, record } = work;
+    let (policy, _) = policy(app, &record);
+    if record.attempts >= policy.max {
+        // Its attempts never came back to say how they failed: it brings down whoever tries it.
+        let error = record.error.clone();
+        let error = error.unwrap_or_else(|| "every attempt ended with its process, or outlived its claim".to_owned());
+        if let Err(error) = bury(app, store, claim, &record, &error).await {
+            tracing::warn!(%error, id = %record.id, "work that used up its attempts could not be buried");
+        }
+        return;
+    }
     let outcome = held(app, store, claim, &record).await;
     let settled = match outcome {
         Ok(Ended::Done | Ended::Duplicate | Ended::Behind) => {
