@@ -140,7 +140,7 @@ pub(crate) fn borrowing_message(kind: MessageKind) -> Text {
 
 pub(crate) fn generic_notification_event(ident: &Ident) -> Text {
     Text::new(format!("notification event `{ident}` cannot be generic"))
-        .help(format!("give each instance a newtype: `struct {ident}Of..({ident}<..>);`"))
+        .help(format!("give each instance a newtype: `struct Order{ident}({ident}<Order>);`"))
         .note("a notification event is stored under one name and decoded by it")
 }
 

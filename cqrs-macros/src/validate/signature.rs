@@ -27,7 +27,10 @@ pub(super) struct Checked<'f> {
 /// Checks all that does not depend on what the single parameters mean, up to the return type.
 pub(super) fn signature<'f>(place: Place, item: &'f FnItem, asyncness: Asyncness, sink: &Sink) -> Checked<'f> {
     let sig = &item.sig;
-    qualifiers(place, sig, asyncness, sink);
+    // Only `unsafe extern` functions can be variadic: that alone would be three errors.
+    if sig.variadic.is_none() {
+        qualifiers(place, sig, asyncness, sink);
+    }
     generics(place, sig, sink);
     let params = params(place, sig, sink);
     Checked { place, sig, params, attrs: &item.attrs }

@@ -1,0 +1,10 @@
+// A parameter as `impl Trait`.
+use cqrs::prelude::*;
+
+#[derive(Command)]
+struct PlaceOrder;
+
+#[command_handler]
+async fn place_order(_cmd: PlaceOrder, _prices: Inject<impl Send>) {}
+
+fn main() {}

@@ -1,0 +1,7 @@
+// The attribute on a module.
+use cqrs::prelude::*;
+
+#[command_handler]
+mod orders {}
+
+fn main() {}
