@@ -16,7 +16,7 @@ pub use crate::middleware::{Call, Next, Outcome};
 pub use crate::registry::{
     CallFuture, CallThunk, EventFuture, EventMode, EventThunk, GroupOptions, HandlerItem, HandlerKind, MessageItem,
     MiddlewareFuture, MiddlewareItem, MiddlewareKinds, Need, OnDead, OnUnknown, ProviderFuture, ProviderItem,
-    ProviderScope, RetryOptions, TypedThunk,
+    ProviderScope, RetryOptions, TypedFuture, TypedThunk,
 };
 pub use crate::unit::{Cx, Meta, Param, Parts, role};
 pub use crate::{BoxError, Inject};
@@ -70,8 +70,8 @@ mod codec {
     use serde::Serialize;
     use serde::de::DeserializeOwned;
 
-    use crate::message::{Handled, Message};
     use crate::message::codec::{self as codec_fns, DebugFn, DecodeFn, DuplicateFn, EncodeFn, RunFn};
+    use crate::message::{Handled, Message};
 
     /// Asks what `T` can do.
     #[derive(Debug)]
@@ -239,7 +239,6 @@ mod handler {
     /// At compile time, where a parameter that exists once per call is asked for twice, or a streaming handler takes no
     /// `&mut Items`.
     #[must_use]
-    #[expect(clippy::panic, reason = "runs at compile time")]
     pub const fn needs<M: Message>(needs: &'static [Need]) -> &'static [Need] {
         assert!(needs_are_unique(needs), "a handler takes its transaction, its `Events` and its `Items` once");
         if M::SPEC.streaming {
@@ -307,7 +306,6 @@ mod handler {
 
     /// Turns what the handler returned into the message's result.
     #[inline]
-    #[expect(clippy::missing_errors_doc, reason = "not public API")]
     pub fn answer<M: Handled<Response = R, Error = E>, O: Answer<R, E, How>, How, R, E>(output: O) -> Result<R, E> {
         output.answer()
     }
@@ -337,7 +335,6 @@ mod handler {
 
     /// Turns what the event handler returned into a result.
     #[inline]
-    #[expect(clippy::missing_errors_doc, reason = "not public API")]
     pub fn event_answer<O: EventAnswer>(output: O) -> Result<(), BoxError> {
         output.event_answer()
     }
@@ -363,6 +360,7 @@ mod handler {
     impl<E: Message + Clone> Duplicated for E {}
 
     /// The event, for a handler of a domain event that takes `E`.
+    #[expect(clippy::needless_pass_by_value, reason = "the same form as for consumed events, which are taken")]
     pub fn event_by_value<E: Duplicated>(event: Erased) -> E {
         E::clone(event_ref(&event))
     }
@@ -373,8 +371,8 @@ mod handler {
     /// Never, unless the event is of another type than the handler's, or shared.
     #[expect(clippy::expect_used, reason = "a consumed event is decoded once per handler")]
     pub fn group_event_by_value<E: Message>(event: Erased) -> E {
-        let event: Arc<E> = event.downcast().ok().expect("an event reached a handler of another type; please report this");
-        Arc::into_inner(event).expect("a consumed event is shared; please report this")
+        let event = event.downcast::<E>().ok().and_then(Arc::into_inner);
+        event.expect("a consumed event is shared or of another type than its handler's; please report this")
     }
 }
 

@@ -3,9 +3,6 @@
 //! Data flows one way: `registry` (what the attributes left behind at link time) → `wiring` (one pass that checks it
 //! all) → `app` and `dispatch` (calls) → `unit` (one call's transaction and events) → `store` and `broker`.
 
-#[cfg(test)]
-extern crate self as cqrs;
-
 mod app;
 pub mod broker;
 mod clock;
@@ -14,8 +11,8 @@ mod dispatch;
 mod error;
 mod event;
 mod inject;
-mod message;
 mod macros;
+mod message;
 mod middleware;
 pub mod prelude;
 mod registry;
@@ -37,8 +34,7 @@ pub use serde;
 pub use sqlx;
 
 pub use cqrs_macros::{
-    Command, DomainEvent, NotificationEvent, Query, command_handler, event_handler, middleware, provider,
-    query_handler,
+    Command, DomainEvent, NotificationEvent, Query, command_handler, event_handler, middleware, provider, query_handler,
 };
 
 pub use self::app::{App, Builder, Health, OutsideUnit};

@@ -235,7 +235,9 @@ impl Builder {
         let (wired, store) = match (wired, store.transpose()) {
             (Ok(wired), store) => (wired, store?),
             (Err(wiring), Ok(_)) => return Err(wiring.into()),
-            (Err(wiring), Err(error)) if wiring.problems().iter().any(|problem| problem.kind == ProblemKind::Setting) => {
+            (Err(wiring), Err(error))
+                if wiring.problems().iter().any(|problem| problem.kind == ProblemKind::Setting) =>
+            {
                 tracing::debug!(%error, "the store's URL is among the problems already");
                 return Err(wiring.into());
             }

@@ -46,7 +46,9 @@ impl Life {
     /// Warns once where something is stored in a process that never ran anything.
     pub(crate) fn note_stored(&self) {
         if !self.ran.load(Ordering::Relaxed) && !self.warned.swap(true, Ordering::Relaxed) {
-            tracing::warn!("something was stored, but this process does not run it: call `app.run()` here or in another process");
+            tracing::warn!(
+                "something was stored, but this process does not run it: call `app.run()` here or in another process"
+            );
         }
     }
 

@@ -49,7 +49,14 @@ async fn offer(app: &App, group: &'static str, delivery: &Delivery) -> Result<()
     // The body holds the payload and its envelope.
     let limit = app.options().payload_limit.saturating_mul(2);
     if size > limit {
-        return bury_whole(app, group, delivery, None, &format!("the message is {size} bytes, over the limit of {limit}")).await;
+        return bury_whole(
+            app,
+            group,
+            delivery,
+            None,
+            &format!("the message is {size} bytes, over the limit of {limit}"),
+        )
+        .await;
     }
     let received = match wire::read(delivery, app.clock().now()) {
         Ok(received) => received,

@@ -79,7 +79,9 @@ pub(crate) fn stamp(headers: &mut BTreeMap<String, String>, spec: &MessageSpec, 
 #[non_exhaustive]
 pub(crate) enum WireError {
     /// The body is not the JSON of a notification event.
-    #[error("the body is not a notification event's JSON (`payload`, `event_id`, `event_timestamp`, `event_name`): {0}")]
+    #[error(
+        "the body is not a notification event's JSON (`payload`, `event_id`, `event_timestamp`, `event_name`): {0}"
+    )]
     Body(String),
     /// A field is in neither place.
     #[error("neither the headers nor the body say the message's `{0}`")]
@@ -101,11 +103,7 @@ pub(crate) fn read(delivery: &Delivery, now: SystemTime) -> Result<Received, Wir
     let body: Read<'_> =
         serde_json::from_slice(&delivery.payload).map_err(|error| WireError::Body(error.to_string()))?;
     let headers = &delivery.headers;
-    let name = headers
-        .get(EVENT_NAME)
-        .cloned()
-        .or(body.event_name)
-        .ok_or(WireError::Missing(EVENT_NAME))?;
+    let name = headers.get(EVENT_NAME).cloned().or(body.event_name).ok_or(WireError::Missing(EVENT_NAME))?;
     let id = match headers.get(EVENT_ID) {
         Some(text) => parse_header(EVENT_ID, "a UUID", text)?,
         None => body.event_id.ok_or(WireError::Missing(EVENT_ID))?,
@@ -118,23 +116,16 @@ pub(crate) fn read(delivery: &Delivery, now: SystemTime) -> Result<Received, Wir
     Ok(Received { id, name, version, time, payload: body.payload.get().as_bytes().to_vec() })
 }
 
-fn parse_header<T: std::str::FromStr>(
-    name: &'static str,
-    expected: &'static str,
-    value: &str,
-) -> Result<T, WireError> {
+fn parse_header<T: std::str::FromStr>(name: &'static str, expected: &'static str, value: &str) -> Result<T, WireError> {
     value.parse().map_err(|_| WireError::Header { name, expected, value: value.chars().take(80).collect() })
 }
 
 /// Reads a time with an offset, or one without, which is taken as UTC.
 fn parse_time(text: &str) -> Option<SystemTime> {
-    let timestamp: jiff::Timestamp = match text.parse() {
-        Ok(timestamp) => timestamp,
-        Err(_) => {
-            let naive: jiff::civil::DateTime = text.parse().ok()?;
-            jiff::tz::TimeZone::UTC.to_timestamp(naive).ok()?
-        }
-    };
+    let timestamp = text.parse::<jiff::Timestamp>().ok().or_else(|| {
+        let naive: jiff::civil::DateTime = text.parse().ok()?;
+        jiff::tz::TimeZone::UTC.to_timestamp(naive).ok()
+    })?;
     let micros = u64::try_from(timestamp.as_microsecond()).ok()?;
     Some(SystemTime::UNIX_EPOCH + Duration::from_micros(micros))
 }
@@ -147,7 +138,10 @@ mod tests {
     fn a_body_without_headers_is_read() {
         let body = br#"{"payload":{"id":7},"event_id":"018f2b1e-0000-7000-8000-000000000001","event_timestamp":"2026-11-23T21:55:07.368794","event_name":"user_joined","topic":"t"}"#;
         let read = read(&Delivery::new("t", body.to_vec()), SystemTime::now()).unwrap();
-        assert_eq!((read.name.as_str(), read.version, read.payload.as_slice()), ("user_joined", 1, &br#"{"id":7}"#[..]));
+        assert_eq!(
+            (read.name.as_str(), read.version, read.payload.as_slice()),
+            ("user_joined", 1, &br#"{"id":7}"#[..])
+        );
         let seconds = read.time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
         assert_eq!(seconds, 1_795_470_907, "a naive timestamp is UTC");
     }

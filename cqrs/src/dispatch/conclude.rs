@@ -128,9 +128,8 @@ async fn lend<'a>(
 ) -> Result<Box<Unit<'a>>, Failure> {
     let planned = app.planned(handler);
     let meta = node.meta(parent);
-    let mut unit = unit.unwrap_or_else(|| {
-        Box::new(Unit { tx: TxSlot::empty(app.store().cloned()), ..Unit::default() })
-    });
+    let mut unit =
+        unit.unwrap_or_else(|| Box::new(Unit { tx: TxSlot::empty(app.store().cloned()), ..Unit::default() }));
     let scope = Arc::clone(unit.scope.get_or_insert_with(|| Arc::new(Scope::new())));
     unit.slots = if planned.scoped { Some(scope.slots(app, planned, &meta).await?) } else { None };
     unit.meta = meta;
@@ -206,27 +205,36 @@ pub(crate) async fn commit_and_after(
     process(&app, after.nodes, &after.cause, after.scope, limit).await
 }
 
-/// What is left to do for what a handler raised, where none of it is stored and no inline handler wants it: the plain
-/// handlers. `None`: not even that. `Err`: it is more than that, and the context comes back.
-pub(crate) fn plain_only(cx: &mut Cx<'_>) -> Option<Option<Detached<Result<(), Failure>>>> {
+/// What is left to do for what a handler raised.
+pub(crate) enum Rest {
+    /// Nothing: nobody handles it.
+    Nothing,
+    /// Plain handlers.
+    Plain(Detached<Result<(), Failure>>),
+    /// Inline handlers, or something to be stored; what was raised is still in the context.
+    More,
+}
+
+/// Takes what a handler raised out of its context, where none of it is stored and no inline handler wants it.
+pub(crate) fn plain_only(cx: &mut Cx<'_>) -> Rest {
     let app = &cx.app;
     let plain = |raised: &Raised| match raised {
         Raised::Event { spec, .. } => spec.kind == MessageKind::DomainEvent && app.plan().is_plain(spec),
         Raised::Command(_) => false,
     };
     if cx.unit.is_some() || !cx.events.all(plain) {
-        return None;
+        return Rest::More;
     }
     let app = cx.app.clone();
     let nodes: Vec<Node> = cx.events.take().into_iter().map(Node::root).collect();
     app.recorder().note(&nodes);
     if nodes.iter().all(|node| app.plan().plain_handlers(node).is_empty()) {
-        return Some(None);
+        return Rest::Nothing;
     }
     let limit = app.options().event_concurrency;
     let tracker = app.tracker().clone();
     let work = async move { process(&app, nodes, &Cause::default(), None, limit).await };
-    Some(Some(Detached::new(tracker, Box::pin(work))))
+    Rest::Plain(Detached::new(tracker, Box::pin(work)))
 }
 
 /// Settles what a streaming handler raised so far: its stored parts in a unit of their own, then its plain handlers.
@@ -270,7 +278,9 @@ pub(crate) async fn run_plain_handler(
     if raised.is_empty() {
         return Ok(Vec::new());
     }
-    if cx.unit.is_none() && let Some(scope) = scope {
+    if cx.unit.is_none()
+        && let Some(scope) = scope
+    {
         let (tx, scope) = (TxSlot::empty(app.store().cloned()), Some(Arc::clone(scope)));
         cx.unit = Some(Box::new(Unit { tx, scope, ..Unit::default() }));
     }

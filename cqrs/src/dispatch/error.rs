@@ -356,11 +356,13 @@ impl<E: fmt::Debug> fmt::Display for DisplayFailure<'_, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             DispatchError::Handler(error) => write!(f, "{error:?}"),
-            DispatchError::NoHandler { message } | DispatchError::ChainExhausted { message } => f.write_str(message),
             DispatchError::Timeout { handler, after } => write!(f, "{handler}, {after:?}"),
             DispatchError::BreakerOpen { handler } | DispatchError::UncommittedItem { handler } => f.write_str(handler),
             DispatchError::Panicked { handler, message } => write!(f, "{handler}: {message}"),
-            DispatchError::Rejected { message, .. } | DispatchError::WouldDeadlock { message } => f.write_str(message),
+            DispatchError::NoHandler { message }
+            | DispatchError::ChainExhausted { message }
+            | DispatchError::Rejected { message, .. }
+            | DispatchError::WouldDeadlock { message } => f.write_str(message),
             DispatchError::Dependency { dependency, provider, .. } => write!(f, "{dependency} by {provider}"),
             DispatchError::KeyReused { key } | DispatchError::InProgress { key } => f.write_str(key),
             DispatchError::NoStore { what } => f.write_str(what),

@@ -26,15 +26,8 @@ pub(crate) async fn run<M: Handled>(app: App, handler: u32, message: M, options:
         return bounded(&app, handler, message, meta, timeout, within).await;
     }
     let cell = MessageCell::new(message);
-    let mut terminal = CallTerminal::<M> {
-        app: &app,
-        handler,
-        cell: &cell,
-        meta: Arc::clone(&meta),
-        timeout,
-        within,
-        answer: None,
-    };
+    let mut terminal =
+        CallTerminal::<M> { app: &app, handler, cell: &cell, meta: Arc::clone(&meta), timeout, within, answer: None };
     let outcome = chain.run(kind, M::SPEC, &meta, &cell, &mut terminal).await.map_err(Failure::widen)?;
     terminal.finish(outcome)
 }

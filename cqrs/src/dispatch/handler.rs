@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::guard::{Caught, Guarded};
 use super::options::Within;
 use super::{DispatchError, Failure};
+use crate::BoxError;
 use crate::app::App;
 use crate::event::Events;
 use crate::inject::Scope;
@@ -15,7 +16,6 @@ use crate::store::StoreErrorKind;
 use crate::store::driver::{BoxFuture, Transaction};
 use crate::unit::{Cx, Meta, TxSlot, Unit};
 use crate::wiring::Planned;
-use crate::BoxError;
 
 /// Begins a transaction of the app's store. `what` is the message that needs it.
 pub(crate) async fn begin_tx(app: &App, what: &'static str) -> Result<Box<dyn Transaction>, Failure> {
@@ -46,15 +46,14 @@ pub(crate) async fn open_unit<'a>(
     let scope = opening.scope.unwrap_or_else(|| Arc::new(Scope::new()));
     let slots = if planned.scoped { Some(scope.slots(app, planned, &opening.meta).await?) } else { None };
     let name = planned.item.message.name;
-    let tx = match opening.within.and_then(Within::take) {
-        Some((tx, home)) => borrow_tx(app, tx, home).await?,
-        None => {
-            let mut slot = TxSlot::empty(app.store().cloned());
-            if planned.needs_tx || opening.with_tx {
-                slot.open = Some(begin_tx(app, name).await?);
-            }
-            slot
+    let tx = if let Some((tx, home)) = opening.within.and_then(Within::take) {
+        borrow_tx(app, tx, home).await?
+    } else {
+        let mut slot = TxSlot::empty(app.store().cloned());
+        if planned.needs_tx || opening.with_tx {
+            slot.open = Some(begin_tx(app, name).await?);
         }
+        slot
     };
     Ok(Some(Box::new(Unit { tx, meta: opening.meta, slots, scope: Some(scope), items: None })))
 }
@@ -135,7 +134,7 @@ struct ErasedTerminal<'t, 'a> {
     cx: Option<Cx<'a>>,
 }
 
-impl<'a> ErasedTerminal<'_, 'a> {
+impl ErasedTerminal<'_, '_> {
     async fn call(&mut self) -> Result<(), Failure> {
         let item = self.item;
         let rejected = |source| DispatchError::Rejected { message: item.message.name, source };

@@ -9,9 +9,9 @@ use std::time::Duration;
 use sqlx::Database;
 use uuid::Uuid;
 
+use super::conclude::{Rest, plain_only};
 use super::guard::poll_caught;
 use super::options::{CallOptions, Within};
-use super::conclude::plain_only;
 use super::{Detached, DispatchError, Failure, full};
 use crate::app::App;
 use crate::message::{Command, Handled};
@@ -191,9 +191,9 @@ enum Settling<'a> {
 impl<'a> Settling<'a> {
     fn new(mut cx: Cx<'a>, what: &'static str) -> Self {
         match plain_only(&mut cx) {
-            Some(None) => Self::Nothing,
-            Some(Some(rest)) => Self::Plain(rest),
-            None => Self::Full(Box::pin(async move {
+            Rest::Nothing => Self::Nothing,
+            Rest::Plain(rest) => Self::Plain(rest),
+            Rest::More => Self::Full(Box::pin(async move {
                 let app = cx.app.clone();
                 super::conclude(cx, None, what).await?.complete(&app).await
             })),

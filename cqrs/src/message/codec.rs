@@ -12,22 +12,22 @@ use crate::registry::{CallThunk, EventFuture};
 use crate::unit::Cx;
 
 /// A message value whose type only its [`MessageSpec`](super::MessageSpec) still knows.
-pub type Erased = Arc<dyn Any + Send + Sync>;
+pub(crate) type Erased = Arc<dyn Any + Send + Sync>;
 
 /// Writes a message as JSON.
-pub type EncodeFn = fn(&(dyn Any + Send + Sync)) -> Result<Vec<u8>, CodecError>;
+pub(crate) type EncodeFn = fn(&(dyn Any + Send + Sync)) -> Result<Vec<u8>, CodecError>;
 /// Reads a message from JSON.
-pub type DecodeFn = fn(&[u8]) -> Result<Erased, CodecError>;
+pub(crate) type DecodeFn = fn(&[u8]) -> Result<Erased, CodecError>;
 /// Clones a message.
-pub type DuplicateFn = fn(&(dyn Any + Send + Sync)) -> Option<Erased>;
+pub(crate) type DuplicateFn = fn(&(dyn Any + Send + Sync)) -> Option<Erased>;
 /// Writes a message with its `Debug`.
-pub type DebugFn = fn(&(dyn Any + Send + Sync)) -> Option<String>;
+pub(crate) type DebugFn = fn(&(dyn Any + Send + Sync)) -> Option<String>;
 
 /// Reads a message's key.
-pub type KeyFn = fn(&(dyn Any + Send + Sync)) -> Option<String>;
+pub(crate) type KeyFn = fn(&(dyn Any + Send + Sync)) -> Option<String>;
 
 /// Runs the handler of a stored command: its `CallThunk`, the command, the context.
-pub type RunFn = for<'a> fn(&'static (dyn Any + Send + Sync), Erased, Cx<'a>) -> EventFuture<'a>;
+pub(crate) type RunFn = for<'a> fn(&'static (dyn Any + Send + Sync), Erased, Cx<'a>) -> EventFuture<'a>;
 
 /// A message could not be turned into bytes, or bytes not into a message.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -8,7 +8,8 @@ mod spec;
 
 use std::fmt::{Debug, Display};
 
-pub use self::codec::{CodecError, Erased};
+pub use self::codec::CodecError;
+pub(crate) use self::codec::Erased;
 pub(crate) use self::codec::erased;
 pub use self::spec::{Codec, MessageKind, MessageSpec, SourceLocation};
 

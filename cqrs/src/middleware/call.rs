@@ -97,7 +97,7 @@ impl<'a> Call<'a> {
         let shown = match (self.seen.get(), self.spec.codec.debug) {
             (_, None) => None,
             (Some(seen), Some(show)) => seen.as_ref().and_then(|message| show(&**message)),
-            (None, Some(show)) => self.cell.with(|message| show(message)),
+            (None, Some(show)) => self.cell.with(show),
         };
         shown.unwrap_or_else(|| self.spec.name.to_owned())
     }

@@ -50,9 +50,7 @@ impl Chain {
     ) -> Result<Outcome, Failure> {
         let next = Next { links: &self.0, kind, spec, meta, cell, terminal };
         let name = self.0.first().map_or("", |link| link.item.name);
-        Caught(Box::pin(next.run()))
-            .await
-            .map_err(|message| DispatchError::Panicked { handler: name, message })
+        Caught(Box::pin(next.run())).await.map_err(|message| DispatchError::Panicked { handler: name, message })
     }
 }
 

@@ -6,9 +6,9 @@ mod call;
 mod chain;
 mod outcome;
 
+pub(crate) use self::call::MessageCell;
 pub use self::call::{Call, CallKind};
 pub use self::chain::Next;
-pub(crate) use self::call::MessageCell;
 pub(crate) use self::chain::{Chain, Link, Terminal};
 pub use self::outcome::Outcome;
 pub(crate) use self::outcome::Refusal;

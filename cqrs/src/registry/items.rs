@@ -14,8 +14,7 @@ use crate::registry::Need;
 use crate::unit::Cx;
 
 /// The future of a command or query handler: its result, and the call's context handed back.
-pub type CallFuture<'a, M> =
-    Pin<Box<dyn Future<Output = (Result<<M as Handled>::Response, <M as Handled>::Error>, Cx<'a>)> + Send + 'a>>;
+pub type CallFuture<'a, M> = TypedFuture<'a, <M as Handled>::Response, <M as Handled>::Error>;
 /// The future of an event handler.
 pub type EventFuture<'a> = Pin<Box<dyn Future<Output = (Result<(), BoxError>, Cx<'a>)> + Send + 'a>>;
 /// The future of a provider.
@@ -26,15 +25,15 @@ pub type MiddlewareFuture<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a
 /// Calls a command or query handler.
 pub type CallThunk<M> = TypedThunk<M, <M as Handled>::Response, <M as Handled>::Error>;
 /// A [`CallThunk`] without bounds: a parameter that is no message is then blamed once, where it is written.
-pub struct TypedThunk<M, R, E>(
-    #[doc(hidden)] pub for<'a> fn(M, Cx<'a>) -> Pin<Box<dyn Future<Output = (Result<R, E>, Cx<'a>)> + Send + 'a>>,
-);
+pub struct TypedThunk<M, R, E>(#[doc(hidden)] pub for<'a> fn(M, Cx<'a>) -> TypedFuture<'a, R, E>);
+/// The future of a [`TypedThunk`].
+pub type TypedFuture<'a, R, E> = Pin<Box<dyn Future<Output = (Result<R, E>, Cx<'a>)> + Send + 'a>>;
 /// Calls an event handler.
 pub type EventThunk = for<'a> fn(Erased, Cx<'a>) -> EventFuture<'a>;
 /// Calls a provider.
-pub type ProviderThunk = for<'a> fn(Resolver<'a>) -> ProviderFuture<'a>;
+pub(crate) type ProviderThunk = for<'a> fn(Resolver<'a>) -> ProviderFuture<'a>;
 /// Calls a middleware.
-pub type MiddlewareThunk = for<'a> fn(Call<'a>, Next<'a>, Resolver<'a>) -> MiddlewareFuture<'a>;
+pub(crate) type MiddlewareThunk = for<'a> fn(Call<'a>, Next<'a>, Resolver<'a>) -> MiddlewareFuture<'a>;
 
 impl<M, R, E> fmt::Debug for TypedThunk<M, R, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,10 +5,11 @@
 mod items;
 mod need;
 
-pub(crate) use self::items::{Thunk, by_order};
 pub use self::items::{
     CallFuture, CallThunk, EventFuture, EventMode, EventThunk, GroupOptions, HandlerItem, HandlerKind, MessageItem,
-    MiddlewareFuture, MiddlewareItem, MiddlewareKinds, OnDead, OnUnknown, ProviderFuture, ProviderItem,
-    ProviderScope, RetryOptions, TypedThunk,
+    MiddlewareFuture, MiddlewareItem, MiddlewareKinds, OnDead, OnUnknown, ProviderFuture, ProviderItem, ProviderScope,
+    RetryOptions, TypedFuture, TypedThunk,
 };
-pub use self::need::{Need, needs_are_unique};
+pub(crate) use self::items::{Thunk, by_order};
+pub use self::need::Need;
+pub(crate) use self::need::needs_are_unique;

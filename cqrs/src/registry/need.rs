@@ -51,7 +51,7 @@ impl Need {
 
 /// Whether no parameter that exists once per call is asked for twice (`&mut Tx` beside `&mut Begin` counts as twice).
 #[must_use]
-pub const fn needs_are_unique(needs: &[Need]) -> bool {
+pub(crate) const fn needs_are_unique(needs: &[Need]) -> bool {
     let mut seen = [false; 6];
     let mut i = 0;
     while i < needs.len() {

@@ -21,6 +21,9 @@ use super::{
 };
 use crate::inject::Resolved;
 
+#[doc(hidden)]
+pub use crate::unit::Carried;
+
 /// A boxed future, as the object-safe traits of this module return it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -116,8 +119,11 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     /// Fails with what the database said.
-    fn renew_outbox(&self, claims: Vec<Claim>, lease_until: SystemTime)
-    -> BoxFuture<'_, Result<Vec<Claim>, StoreError>>;
+    fn renew_outbox(
+        &self,
+        claims: Vec<Claim>,
+        lease_until: SystemTime,
+    ) -> BoxFuture<'_, Result<Vec<Claim>, StoreError>>;
 
     /// Claims stored work that is due, of the given kinds, oldest first. Of one lane it gives only the oldest row, and
     /// none while that row is claimed, waiting or dead.
@@ -218,7 +224,7 @@ pub trait Transaction: Send + fmt::Debug + 'static {
 
     /// What calls made within this transaction raised: the handle's own list.
     #[doc(hidden)]
-    fn carried(&mut self) -> Option<&mut crate::unit::Carried>;
+    fn carried(&mut self) -> Option<&mut Carried>;
 
     /// Stores outbox rows and work, all in one go.
     ///

@@ -101,14 +101,17 @@ impl From<sqlx::Error> for StoreError {
         let (kind, what) = match &error {
             sqlx::Error::PoolTimedOut => (
                 StoreErrorKind::Unavailable,
-                "the pool gave no connection in time: every connection is busy, perhaps waiting for one another".to_owned(),
+                "the pool gave no connection in time: every connection is busy, perhaps waiting for one another"
+                    .to_owned(),
             ),
             sqlx::Error::PoolClosed => (StoreErrorKind::Unavailable, "the pool is closed".to_owned()),
             sqlx::Error::Io(_) | sqlx::Error::Tls(_) => {
                 (StoreErrorKind::Unavailable, "the database cannot be reached".to_owned())
             }
             sqlx::Error::Configuration(_) => (StoreErrorKind::Configuration, "the database URL is wrong".to_owned()),
-            sqlx::Error::Database(database) => (kind_of(database.as_ref()), "the database refused a statement".to_owned()),
+            sqlx::Error::Database(database) => {
+                (kind_of(database.as_ref()), "the database refused a statement".to_owned())
+            }
             _ => (StoreErrorKind::Database, "the database driver failed".to_owned()),
         };
         Self::new(kind, what).with_source(error)

@@ -91,7 +91,9 @@ impl Store {
         match &self.source {
             Source::Driver(driver) => driver.gifts().into_iter().map(|gift| (gift.type_id, gift.name)).collect(),
             #[cfg(feature = "sqlite")]
-            _ if self.is_sqlite() => vec![(crate::Inject::<sqlx::SqlitePool>::id(), crate::Inject::<sqlx::SqlitePool>::name())],
+            _ if self.is_sqlite() => {
+                vec![(crate::Inject::<sqlx::SqlitePool>::id(), crate::Inject::<sqlx::SqlitePool>::name())]
+            }
             _ => Vec::new(),
         }
     }

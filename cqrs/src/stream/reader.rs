@@ -117,14 +117,14 @@ async fn run<M: Streaming>(
         return Err(DispatchError::NoHandler { message: std::any::type_name::<M>() });
     };
     let meta = Arc::new(Meta::default());
-    let call = StreamCall { app: &app, entry, meta: Arc::clone(&meta), channel, failure };
+    let stream = StreamCall { app: &app, entry, meta: Arc::clone(&meta), channel, failure };
     let chain = app.plan().middleware(CallKind::Stream);
     if chain.is_empty() {
-        return call.run(message).await;
+        return stream.run(message).await;
     }
     let cell = MessageCell::new(message);
-    let mut terminal = StreamTerminal::<M> { call, cell: &cell };
-    let outcome = chain.run(CallKind::Stream, M::SPEC, &meta, &cell, &mut terminal).await.map_err(Failure::widen)?;
+    let mut around = StreamTerminal::<M> { stream, cell: &cell };
+    let outcome = chain.run(CallKind::Stream, M::SPEC, &meta, &cell, &mut around).await.map_err(Failure::widen)?;
     match outcome.into_result() {
         Ok(()) => Ok(()),
         Err(Refusal::Rejected(source)) => Err(DispatchError::Rejected { message: M::SPEC.name, source }),
@@ -166,9 +166,9 @@ impl<T: Send + 'static> StreamCall<'_, T> {
             holds_tx: unit.tx.open.is_some().then_some(self.entry.name),
             what: M::SPEC.name,
         })));
-        let mut cx = call_context(app, handler, Some(unit));
-        cx.events = Events::shared(Arc::clone(&raised));
-        let (result, cx) = match Caught((thunk.0)(message, cx)).await {
+        let mut context = call_context(app, handler, Some(unit));
+        context.events = Events::shared(Arc::clone(&raised));
+        let (result, cx) = match Caught((thunk.0)(message, context)).await {
             Ok(ended) => ended,
             Err(message) => return Err(DispatchError::Panicked { handler: self.entry.name, message }),
         };
@@ -194,7 +194,7 @@ impl<T: Send + 'static> StreamCall<'_, T> {
 }
 
 struct StreamTerminal<'t, M: Streaming> {
-    call: StreamCall<'t, M::Item>,
+    stream: StreamCall<'t, M::Item>,
     cell: &'t MessageCell,
 }
 
@@ -202,7 +202,7 @@ impl<M: Streaming> Terminal for StreamTerminal<'_, M> {
     fn run(&mut self) -> BoxFuture<'_, Result<(), BoxError>> {
         Box::pin(async move {
             let message = self.cell.take::<M>()?;
-            self.call.run(message).await.map_err(BoxError::from)
+            self.stream.run(message).await.map_err(BoxError::from)
         })
     }
 }

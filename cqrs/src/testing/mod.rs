@@ -14,7 +14,7 @@ use crate::store::{Store, StoreOptions};
 use crate::{App, Builder, Error};
 
 /// How long [`TestApp::settle`] waits for what never ends.
-const SETTLE: Duration = Duration::from_secs(60);
+const SETTLE: Duration = Duration::from_mins(1);
 
 /// An app for tests: a fresh store in a temporary directory, the memory broker, events remembered, time that can be
 /// moved. Derefs to [`App`].

@@ -87,7 +87,7 @@ fn foreign() -> StoreError {
 
 impl<Db: Database> fmt::Debug for Begin<Db> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Begin").field("begun", &self.tx.is_some()).finish()
+        f.debug_struct("Begin").field("begun", &self.tx.is_some()).finish_non_exhaustive()
     }
 }
 

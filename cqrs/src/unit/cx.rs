@@ -7,8 +7,8 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use super::slot::{TxAccess, TxSlot};
 use super::Meta;
+use super::slot::{TxAccess, TxSlot};
 use crate::app::App;
 use crate::event::Events;
 use crate::inject::{Inject, Resolved, Scope};
@@ -62,7 +62,7 @@ impl fmt::Debug for Parts<'_> {
     }
 }
 
-impl<'c> Parts<'c> {
+impl Parts<'_> {
     #[inline]
     pub(super) fn inject<T: ?Sized + Send + Sync + 'static>(&mut self) -> Option<Inject<T>> {
         let slot = self.slots.get(self.next)?;
@@ -71,7 +71,7 @@ impl<'c> Parts<'c> {
     }
 }
 
-impl<'a> Cx<'a> {
+impl Cx<'_> {
     #[inline]
     pub(crate) fn new(app: App, handler: u32) -> Self {
         Self { app, handler, events: Events::new(), unit: None }
@@ -96,10 +96,6 @@ impl Unit<'_> {
         if let Some(slots) = &self.slots {
             parts.slots = slots;
         }
-        parts.unit = Some(UnitParts {
-            tx: Some(&mut self.tx),
-            meta: &self.meta,
-            items: self.items.as_deref_mut(),
-        });
+        parts.unit = Some(UnitParts { tx: Some(&mut self.tx), meta: &self.meta, items: self.items.as_deref_mut() });
     }
 }

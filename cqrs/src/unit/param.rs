@@ -43,8 +43,7 @@ impl<'c, R: Raises> Param<'c, R> for &'c mut Events {
 }
 
 impl<'c, R: Writes, Db: Database> Param<'c, R> for &'c mut Tx<Db> {
-    const NEED: Need =
-        Need::Tx { type_id: std::any::TypeId::of::<Tx<Db>>(), name: std::any::type_name::<Db> };
+    const NEED: Need = Need::Tx { type_id: std::any::TypeId::of::<Tx<Db>>(), name: std::any::type_name::<Db> };
 
     fn take(parts: &mut Parts<'c>) -> Option<Self> {
         parts.unit.as_mut()?.tx.take()?.handle()?.downcast_mut()
@@ -52,8 +51,7 @@ impl<'c, R: Writes, Db: Database> Param<'c, R> for &'c mut Tx<Db> {
 }
 
 impl<'c, R: Writes, Db: Database> Param<'c, R> for &'c mut Begin<Db> {
-    const NEED: Need =
-        Need::Begin { type_id: std::any::TypeId::of::<Tx<Db>>(), name: std::any::type_name::<Db> };
+    const NEED: Need = Need::Begin { type_id: std::any::TypeId::of::<Tx<Db>>(), name: std::any::type_name::<Db> };
 
     fn take(parts: &mut Parts<'c>) -> Option<Self> {
         parts.unit.as_mut()?.tx.take()?.late(&|store, open| Box::new(Begin::<Db>::of_unit(store, open)))?.downcast_mut()

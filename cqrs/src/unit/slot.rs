@@ -3,8 +3,8 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use super::begin::Late;
 use super::Tx;
+use super::begin::Late;
 use crate::store::driver::{Driver, Transaction};
 
 /// Where a borrowed transaction goes back to.
@@ -86,7 +86,7 @@ impl TxAccess for TxSlot<'_> {
 
     fn late(&mut self, make: MakeLate<'_>) -> Option<&mut (dyn Any + Send)> {
         let store = Arc::clone(self.store.as_ref()?);
-        let open = self.open.take().map(|tx| tx.into_any());
+        let open = self.open.take().map(Transaction::into_any);
         Some(self.late.insert(make(store, open)).any_mut())
     }
 }

@@ -50,11 +50,8 @@ pub(super) fn describe(item: &HandlerItem) -> String {
 }
 
 fn askers(draft: &Draft) -> Vec<Asker<'_>> {
-    let handlers = draft.handlers.iter().map(|item| Asker {
-        what: describe(item),
-        location: item.location,
-        needs: item.needs,
-    });
+    let handlers =
+        draft.handlers.iter().map(|item| Asker { what: describe(item), location: item.location, needs: item.needs });
     let providers = draft.providers.iter().map(|item| Asker {
         what: format!("provider `{}`", item.name),
         location: item.location,
@@ -169,9 +166,8 @@ fn check_transaction(
 
 /// Handlers that stored rows name by path have a path of their own.
 fn check_paths(draft: &Draft, problems: &mut Vec<Problem>) {
-    let stored = |item: &&HandlerItem| {
-        matches!(item.kind, HandlerKind::Event(EventMode::Durable(_) | EventMode::Group(_)))
-    };
+    let stored =
+        |item: &&HandlerItem| matches!(item.kind, HandlerKind::Event(EventMode::Durable(_) | EventMode::Group(_)));
     let mut by_path: BTreeMap<String, Vec<&HandlerItem>> = BTreeMap::new();
     for item in draft.handlers.iter().filter(stored) {
         by_path.entry(item.path()).or_default().push(item);
@@ -229,7 +225,10 @@ fn not_stored(spec: &MessageSpec, item: Option<&HandlerItem>) -> Problem {
 }
 
 fn name_taken(name: &str, version: u32, specs: &[&'static MessageSpec]) -> Problem {
-    let what = format!("{} stored events are called `{name}`, version {version}: read back, they could not be told apart", specs.len());
+    let what = format!(
+        "{} stored events are called `{name}`, version {version}: read back, they could not be told apart",
+        specs.len()
+    );
     let mend = "give one of them another: `#[event(name = \"..\")]` or `#[event(version = ..)]`";
     let mut problem = Problem::new(ProblemKind::NameTaken, what, mend);
     for spec in specs {

@@ -60,7 +60,8 @@ impl Draft {
         providers.sort_by_key(|item| by_order(0, &item.location, item.name));
         let mut middlewares: Vec<MiddlewareItem> = inventory::iter::<MiddlewareItem>.into_iter().copied().collect();
         middlewares.sort_by_key(|item| by_order(item.order, &item.location, item.name));
-        let mut messages: Vec<&'static MessageSpec> = inventory::iter::<MessageItem>.into_iter().map(|item| item.0).collect();
+        let mut messages: Vec<&'static MessageSpec> =
+            inventory::iter::<MessageItem>.into_iter().map(|item| item.0).collect();
         messages.sort_by_key(|spec| by_order(0, &spec.location, spec.name));
         Self { handlers, providers, middlewares, messages, ..Self::default() }
     }

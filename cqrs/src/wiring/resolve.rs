@@ -121,15 +121,7 @@ fn planned(item: HandlerItem, slots: Vec<Slot>) -> Planned {
     let scoped = is_scoped(&slots);
     let needs_tx = asks(|need| matches!(need, Need::Tx { .. }));
     let beyond = asks(|need| !matches!(need, Need::Inject { .. } | Need::Events | Need::App));
-    Planned {
-        path: item.path(),
-        fixed: fixed(&slots),
-        slots,
-        scoped,
-        needs_tx,
-        needs_unit: scoped || beyond,
-        item,
-    }
+    Planned { path: item.path(), fixed: fixed(&slots), slots, scoped, needs_tx, needs_unit: scoped || beyond, item }
 }
 
 fn index(plan: &mut Plan, item: HandlerItem, number: u32) {

@@ -83,9 +83,7 @@ impl Sources {
             if !draft.expected_counts && !draft.providers.iter().any(|item| (item.provides)().0 == supply.type_id) {
                 let what = format!("`{name}` is expected, but was not supplied");
                 let mend = format!("supply it before the builder is awaited: `.provide_arc::<{name}>(..)`");
-                problems.push(
-                    Problem::new(ProblemKind::NotSupplied, what, mend).at("expected here", supply.location),
-                );
+                problems.push(Problem::new(ProblemKind::NotSupplied, what, mend).at("expected here", supply.location));
             }
             self.by_type.insert(supply.type_id, Source { origin: Origin::Expected, name, place });
         }
@@ -203,7 +201,9 @@ impl Sources {
 
 fn provide_mend(name: &str) -> String {
     if name.starts_with("dyn ") {
-        format!("give the builder one: `.provide_arc::<{name}>(..)`, or write a `#[provider]` that returns `Arc<{name}>`")
+        format!(
+            "give the builder one: `.provide_arc::<{name}>(..)`, or write a `#[provider]` that returns `Arc<{name}>`"
+        )
     } else {
         format!("give the builder one: `.provide(..)`, or write a `#[provider]` that returns `{name}`")
     }

@@ -57,12 +57,7 @@ pub(super) async fn run(app: &App, store: &Arc<dyn Driver>, work: ClaimedWork) {
 }
 
 /// Makes the attempt while renewing its claim; gives it up when the claim is lost.
-async fn held(
-    app: &App,
-    store: &Arc<dyn Driver>,
-    claim: Claim,
-    record: &WorkRecord,
-) -> Result<Ended, Trouble> {
+async fn held(app: &App, store: &Arc<dyn Driver>, claim: Claim, record: &WorkRecord) -> Result<Ended, Trouble> {
     let deadline = app.options().deadline;
     let work = tokio::time::timeout(deadline, do_work(app, claim, record));
     tokio::select! {
@@ -109,15 +104,16 @@ async fn do_work(app: &App, claim: Claim, record: &WorkRecord) -> Result<Ended, 
 /// The handler of stored work, and the type of its message.
 fn target(app: &App, record: &WorkRecord) -> Result<(u32, &'static MessageSpec), Trouble> {
     let plan = app.plan();
-    let missing = |what: String| {
-        Trouble::Failed(format!("{what}; deploy a program that has it, or discard this message"))
-    };
+    let missing =
+        |what: String| Trouble::Failed(format!("{what}; deploy a program that has it, or discard this message"));
     if matches!(record.kind, WorkKind::Command | WorkKind::Timer) {
-        let spec = plan
-            .stored_command(&record.name, record.version)
-            .ok_or_else(|| missing(format!("no command `{}`, version {}, in this program", record.name, record.version)))?;
+        let spec = plan.stored_command(&record.name, record.version).ok_or_else(|| {
+            missing(format!("no command `{}`, version {}, in this program", record.name, record.version))
+        })?;
         let handler = plan.calls.get(&spec.type_id).map(|entry| entry.handler);
-        return handler.map(|handler| (handler, spec)).ok_or_else(|| missing(format!("no handler for `{}`", spec.name)));
+        return handler
+            .map(|handler| (handler, spec))
+            .ok_or_else(|| missing(format!("no handler for `{}`", spec.name)));
     }
     let handler = plan
         .handler_by_path(&record.handler)
