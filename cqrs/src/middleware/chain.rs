@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::call::{Call, CallKind, MessageCell};
@@ -48,15 +49,21 @@ impl Chain {
         cell: &MessageCell,
         terminal: &mut dyn Terminal,
     ) -> Result<Outcome, Failure> {
-        let next = Next { links: &self.0, kind, spec, meta, cell, terminal };
-        let name = self.0.first().map_or("", |link| link.item.name);
-        Caught(Box::pin(next.run())).await.map_err(|message| DispatchError::Panicked { handler: name, message })
+        let left = AtomicUsize::new(self.0.len());
+        let next = Next { links: &self.0, left: &left, kind, spec, meta, cell, terminal };
+        Caught(Box::pin(next.run())).await.map_err(|message| {
+            let at = self.0.len().saturating_sub(left.load(Ordering::Relaxed));
+            let handler = self.0.get(at).map_or(spec.name, |link| link.item.name);
+            DispatchError::Panicked { handler, message }
+        })
     }
 }
 
 /// The rest of a call, from the point of view of a middleware: [`run`](Self::run) it, or do not.
 pub struct Next<'a> {
     links: &'a [Arc<Link>],
+    /// How many links are left from the one that runs, itself included: names the one that panics.
+    left: &'a AtomicUsize,
     kind: CallKind,
     spec: &'static MessageSpec,
     meta: &'a Meta,
@@ -68,6 +75,8 @@ impl Next<'_> {
     /// Runs the rest of the call.
     pub async fn run(self) -> Outcome {
         let begun = Instant::now();
+        let (left, own) = (self.left, self.links.len());
+        left.store(own, Ordering::Relaxed);
         let outcome = match self.links.split_first() {
             Some((first, links)) => {
                 let call = Call::new(self.kind, self.spec, self.meta, self.cell);
@@ -76,6 +85,7 @@ impl Next<'_> {
             }
             None => Outcome::of(self.terminal.run().await),
         };
+        left.store(own + 1, Ordering::Relaxed);
         outcome.after(begun.elapsed())
     }
 }

@@ -4,12 +4,16 @@ use std::fmt;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use sqlx::Database;
+
 use super::channel::Channel;
 use crate::app::App;
-use crate::dispatch::{DispatchError, Failure, records_and_after};
+use crate::dispatch::{DispatchError, Failure, conclude, deadlock, records_and_after};
 use crate::event::Raised;
 use crate::inject::Scope;
-use crate::unit::Meta;
+use crate::store::driver::Transaction;
+use crate::store::{self, StoreError, StoreErrorKind};
+use crate::unit::{Cx, Meta, Tx, TxSlot, Unit};
 
 /// A streaming handler's way out: [`send`](Self::send) hands over an item and parks until the reader wants more.
 ///
@@ -45,8 +49,7 @@ pub(super) struct Driver<T> {
     pub(super) scope: Arc<Scope>,
     /// The first failure of what an item's events set off, for the end of the stream.
     pub(super) failure: Arc<Mutex<Option<Failure>>>,
-    /// Set where the handler holds a transaction: what it delivers then is not committed.
-    pub(super) holds_tx: Option<&'static str>,
+    pub(super) handler: &'static str,
     pub(super) what: &'static str,
 }
 
@@ -72,36 +75,95 @@ impl<T> Items<T> {
 
     /// Hands an item to the reader and parks until it wants more. Events raised before are processed first.
     ///
-    /// Cannot fail: a reader that goes away drops the handler here.
+    /// Cannot fail: a reader that goes away drops the handler here. In a handler that holds a transaction it ends the
+    /// stream with [`DispatchError::UncommittedItem`](crate::DispatchError::UncommittedItem): deliver with
+    /// [`commit`](Self::commit) there.
     pub async fn send(&mut self, item: T) {
         match &mut self.0 {
             Way::Collecting(items) => items.push(item),
             Way::Reader(driver) => driver.send(item).await,
         }
     }
+
+    /// Commits what was written and raised since the last item, hands over this one, parks without a transaction until
+    /// the reader wants more, and begins anew: `tx` is a fresh transaction then.
+    ///
+    /// Collecting, it keeps the item and leaves the transaction as it is.
+    ///
+    /// # Errors
+    /// Fails when the store cannot commit, or cannot begin anew.
+    pub async fn commit<Db: Database>(&mut self, tx: &mut Tx<Db>, item: T) -> Result<(), StoreError> {
+        match &mut self.0 {
+            Way::Collecting(items) => {
+                items.push(item);
+                Ok(())
+            }
+            Way::Reader(driver) => driver.commit(tx, item).await,
+        }
+    }
+}
+
+fn foreign() -> StoreError {
+    let what = "`items.commit` was given a transaction of another database than the app's store";
+    StoreError::new(StoreErrorKind::Configuration, what)
 }
 
 impl<T> Driver<T> {
     async fn send(&mut self, item: T) {
-        if let Some(handler) = self.holds_tx {
-            self.fail(DispatchError::UncommittedItem { handler });
-            // The reader sees the failure when it next looks; the handler never runs on.
-            return std::future::pending().await;
+        if deadlock::owns() {
+            return self.fail(DispatchError::UncommittedItem { handler: self.handler }).await;
         }
-        let raised = std::mem::take(&mut *self.raised.lock().unwrap_or_else(PoisonError::into_inner));
+        let raised = self.take_raised();
         if !raised.is_empty()
             && let Err(failure) = records_and_after(&self.app, raised, &self.meta, &self.scope, self.what).await
         {
-            self.fail(failure);
-            return std::future::pending().await;
+            return self.fail(failure).await;
         }
+        self.deliver(item).await;
+    }
+
+    /// Flushes, commits, processes events, delivers, parks, and begins anew.
+    async fn commit<Db: Database>(&mut self, tx: &mut Tx<Db>, item: T) -> Result<(), StoreError> {
+        let store = self.app.store().cloned().ok_or_else(foreign)?;
+        let open = store.adopt(Box::new(tx.borrow_out())).map_err(|_| foreign())?;
+        match deadlock::released(self.settle(Arc::clone(&store), open)).await {
+            Ok(()) => {}
+            Err(DispatchError::Store { source } | DispatchError::CommitUnknown { source }) => return Err(source),
+            Err(failure) => return self.fail(failure).await,
+        }
+        self.deliver(item).await;
+        // Not through the check for deadlocks: this handler's own transaction is not open.
+        *tx = *store.begin().await?.into_any().downcast().map_err(|_| foreign())?;
+        Ok(())
+    }
+
+    /// Ends the handler's transaction as at the end of a unit.
+    async fn settle(&self, store: Arc<dyn store::driver::Driver>, open: Box<dyn Transaction>) -> Result<(), Failure> {
+        let mut slot = TxSlot::empty(Some(store));
+        slot.open = Some(open);
+        let mut cx = Cx::new(self.app.clone(), 0);
+        cx.unit = Some(Box::new(Unit { tx: slot, scope: Some(Arc::clone(&self.scope)), ..Unit::default() }));
+        for raised in self.take_raised() {
+            cx.events.raise_erased(raised);
+        }
+        let conclusion = conclude(cx, Some(Arc::clone(&self.meta)), self.what).await?;
+        conclusion.complete_at_once(&self.app, self.app.options().stream_event_concurrency).await
+    }
+
+    async fn deliver(&self, item: T) {
         let mut item = Some(item);
         poll_fn(|cx| self.channel.poll_put(&mut item, cx)).await;
         poll_fn(|cx| self.channel.poll_wanted(cx)).await;
     }
 
-    fn fail(&self, failure: Failure) {
+    fn take_raised(&self) -> Vec<Raised> {
+        std::mem::take(&mut *self.raised.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Ends the stream: the reader sees the failure when it next looks, the handler never runs on.
+    async fn fail<R>(&self, failure: Failure) -> R {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
+        std::future::pending().await
     }
 }
 

@@ -12,7 +12,7 @@ use super::channel::Channel;
 use super::items::{Driver, Items};
 use crate::BoxError;
 use crate::app::App;
-use crate::dispatch::{Caught, DispatchError, Failure, Opening, call_context, open_unit, records_and_after};
+use crate::dispatch::{DispatchError, Failure, Guarded, Opening, abandon, call_context, conclude, open_unit};
 use crate::event::{Events, Raised};
 use crate::inject::Scope;
 use crate::message::Streaming;
@@ -56,10 +56,13 @@ impl<M: Streaming> ItemStream<M> {
     }
 
     fn begin(&mut self) {
-        if let State::New(app, message) = std::mem::replace(&mut self.state, State::Done) {
-            let run = run(app, message, Arc::clone(&self.channel), Arc::clone(&self.failure));
-            self.state = State::Running(Box::pin(run));
-        }
+        self.state = match std::mem::replace(&mut self.state, State::Done) {
+            State::New(app, message) => {
+                let run = run(app, message, Arc::clone(&self.channel), Arc::clone(&self.failure));
+                State::Running(Box::pin(run))
+            }
+            begun => begun,
+        };
     }
 }
 
@@ -163,24 +166,24 @@ impl<T: Send + 'static> StreamCall<'_, T> {
             meta: Arc::clone(&self.meta),
             scope: Arc::clone(&scope),
             failure: Arc::clone(&self.failure),
-            holds_tx: unit.tx.open.is_some().then_some(self.entry.name),
+            handler: self.entry.name,
             what: M::SPEC.name,
         })));
+        let holds = unit.tx.open.is_some();
         let mut context = call_context(app, handler, Some(unit));
-        context.events = Events::shared(Arc::clone(&raised));
-        let (result, cx) = match Caught((thunk.0)(message, context)).await {
-            Ok(ended) => ended,
-            Err(message) => return Err(DispatchError::Panicked { handler: self.entry.name, message }),
-        };
-        if let Err(error) = result {
-            return Err(DispatchError::Handler(error));
+        context.events = Events::shared(raised);
+        match Guarded::new((thunk.0)(message, context), holds).await {
+            Ok((Ok(()), cx)) => {
+                // What was written and raised after the last item.
+                let conclusion = conclude(cx, Some(Arc::clone(&self.meta)), M::SPEC.name).await.map_err(Failure::widen)?;
+                conclusion.complete_at_once(app, app.options().stream_event_concurrency).await.map_err(Failure::widen)
+            }
+            Ok((Err(error), cx)) => {
+                abandon(cx).await;
+                Err(DispatchError::Handler(error))
+            }
+            Err(message) => Err(DispatchError::Panicked { handler: self.entry.name, message }),
         }
-        let rest = std::mem::take(&mut *raised.lock().unwrap_or_else(PoisonError::into_inner));
-        drop(cx);
-        if !rest.is_empty() {
-            records_and_after(app, rest, &self.meta, &scope, M::SPEC.name).await.map_err(Failure::widen)?;
-        }
-        Ok(())
     }
 
     fn bare_unit(&self, scope: &Arc<Scope>) -> Unit<'static> {

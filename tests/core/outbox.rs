@@ -1,0 +1,152 @@
+//! G8: what was committed is published, whatever stops in between.
+
+use std::sync::Arc;
+
+use cqrs::broker::MemoryBroker;
+use cqrs::broker::driver::{Driver, Settlement, Subscription};
+use cqrs::prelude::*;
+use cqrs::sqlx;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::support::{Probe, Running, bounded, directory, on_file, write};
+
+#[derive(NotificationEvent, Clone, Serialize, Deserialize)]
+#[event(name = "shipped", topic = "shipping", key = id)]
+struct Shipped {
+    id: u32,
+}
+
+#[derive(Command)]
+#[command(error = sqlx::Error)]
+struct Ship {
+    id: u32,
+}
+
+#[command_handler]
+async fn ship(cmd: Ship, tx: &mut Tx<sqlx::Sqlite>, events: &mut Events) -> Result<(), sqlx::Error> {
+    write(tx, format!("ship {}", cmd.id)).await?;
+    events.raise(Shipped { id: cmd.id });
+    Ok(())
+}
+
+#[event_handler(group = "shipping")]
+async fn shipped(e: Shipped, meta: &Meta, probe: Inject<Probe>) {
+    probe.note(format!("shipped {}", e.id));
+    probe.note(meta.id().to_string());
+    probe.pass("shipped").await;
+    probe.note("done");
+}
+
+async fn ids(probe: &Probe) -> Vec<String> {
+    let ids: Vec<Vec<u8>> = sqlx::query_scalar("SELECT id FROM cqrs_outbox ORDER BY seq").fetch_all(&probe.pool()).await.unwrap();
+    ids.iter().map(|id| Uuid::from_slice(id).unwrap().to_string()).collect()
+}
+
+#[tokio::test]
+async fn g8_what_was_committed_before_a_stop_is_published_after_the_restart_under_its_id() {
+    bounded(async {
+        let directory = directory();
+        let file = directory.path().join("shop.db");
+        let probe = Arc::new(Probe::default());
+        let first = on_file(&file, &probe, |builder| builder).await;
+        for id in 0..3 {
+            first.send(Ship { id }).await.unwrap();
+        }
+        assert_eq!(first.counts().await.unwrap().outbox, 3, "nobody ran it");
+        let stored = ids(&probe).await;
+        first.shutdown().await;
+
+        let probe = Arc::new(Probe::default());
+        let second = Running::start(on_file(&file, &probe, |builder| builder).await);
+        probe.noted("done", 3).await;
+        second.stop().await;
+        let published: Vec<_> = probe.log().into_iter().filter(|noted| noted.len() == 36).collect();
+        assert_eq!(published, stored);
+
+        let third = on_file(&file, &probe, |builder| builder).await;
+        assert_eq!((third.counts().await.unwrap().outbox, probe.rows().await.len()), (0, 3));
+        third.shutdown().await;
+    })
+    .await;
+}
+
+/// The memory broker confirms when the handling is committed: what was only delivered is delivered again.
+#[tokio::test]
+async fn g8_g9_what_was_published_and_not_handled_outlives_a_kill() {
+    bounded(async {
+        let directory = directory();
+        let file = directory.path().join("shop.db");
+        let probe = Arc::new(Probe::default());
+        let runtime = std::thread::spawn({
+            let (file, probe) = (file.clone(), Arc::clone(&probe));
+            // A process of its own would be killed; a runtime that is dropped ends every task where it stands.
+            move || {
+                let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+                probe.close("shipped");
+                runtime.block_on(async {
+                    let app = Running::start(on_file(&file, &probe, |builder| builder).await).app;
+                    app.send(Ship { id: 1 }).await.unwrap();
+                    probe.arrived("shipped").await;
+                });
+                runtime.shutdown_background();
+            }
+        });
+        tokio::task::spawn_blocking(|| runtime.join().unwrap()).await.unwrap();
+        assert_eq!(probe.count("done"), 0);
+
+        let probe = Arc::new(Probe::default());
+        let again = Running::start(on_file(&file, &probe, |builder| builder).await);
+        // What the dead process held is taken up when its lease has run out.
+        probe.noted("done", 1).await;
+        again.stop().await;
+        assert_eq!(probe.count("shipped 1"), 1);
+    })
+    .await;
+}
+
+/// A broker that does not confirm: the relay keeps the row, and holds no transaction while it waits.
+#[tokio::test]
+async fn g8_the_relay_holds_no_transaction_while_it_waits_for_the_broker() {
+    bounded(async {
+        let broker = MemoryBroker::new();
+        let subscription = Subscription { group: "slow".into(), topics: vec!["shipping".into()], prefetch: 10 };
+        let mut consumer = broker.subscribe(subscription).await.unwrap();
+        let (app, _) = crate::support::Harness::with_broker(|builder| builder).await;
+        drop(app);
+        let driver = Broker::driver(broker.clone());
+        let app = crate::support::Harness::with(|builder| builder.run(["relay"]).broker(driver)).await;
+        app.send(Ship { id: 1 }).await.unwrap();
+        let received = consumer.receive(1).await.unwrap();
+        // Others write and commit while the broker has not answered.
+        app.send(Ship { id: 2 }).await.unwrap();
+        assert_eq!((app.rows().await.len(), app.stored().await.0), (2, 2));
+        consumer.settle(vec![(received[0].receipt, Settlement::Done)]).await.unwrap();
+        let received = consumer.receive(1).await.unwrap();
+        consumer.settle(vec![(received[0].receipt, Settlement::Done)]).await.unwrap();
+        app.settle().await;
+        assert_eq!(app.stored().await.0, 0);
+    })
+    .await;
+}
+
+/// A broker that is gone: rows wait for it.
+#[tokio::test]
+async fn g8_rows_outlive_a_broker_that_fails() {
+    bounded(async {
+        let directory = directory();
+        let file = directory.path().join("shop.db");
+        let probe = Arc::new(Probe::default());
+        let broken = MemoryBroker::new();
+        let app = on_file(&file, &probe, |builder| builder.run(["relay"]).broker(Broker::driver(broken.clone()))).await;
+        broken.close().await;
+        let running = Running::start(app);
+        running.app.send(Ship { id: 7 }).await.unwrap();
+        running.stop().await;
+        let probe = Arc::new(Probe::default());
+        let running = Running::start(on_file(&file, &probe, |builder| builder).await);
+        probe.noted("shipped 7", 1).await;
+        running.stop().await;
+    })
+    .await;
+}
