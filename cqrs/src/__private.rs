@@ -167,22 +167,20 @@ mod handler {
     pub const fn command_handler<M: AnyCommand + Handled<Response = R, Error = E>, R, E>(
         name: &'static str,
         location: SourceLocation,
-        by_value: bool,
         needs: &'static [Need],
         thunk: &'static TypedThunk<M, R, E>,
     ) -> HandlerItem {
-        HandlerItem::call(HandlerKind::Command, name, location, by_value, needs, thunk)
+        HandlerItem::call(HandlerKind::Command, name, location, needs, thunk)
     }
 
     /// A query handler's item.
     pub const fn query_handler<M: AnyQuery + Handled<Response = R, Error = E>, R, E>(
         name: &'static str,
         location: SourceLocation,
-        by_value: bool,
         needs: &'static [Need],
         thunk: &'static TypedThunk<M, R, E>,
     ) -> HandlerItem {
-        HandlerItem::call(HandlerKind::Query, name, location, by_value, needs, thunk)
+        HandlerItem::call(HandlerKind::Query, name, location, needs, thunk)
     }
 
     /// What a plain, `inline` or `durable` event handler is for.

@@ -21,10 +21,9 @@ pub(crate) fn handler(handler: &Handler) -> TokenStream {
     let needs = quote!(&[#(<#params as __cqrs::Param<'static, #role>>::NEED),*]);
     let needs = quote_spanned!(function.name.span()=> __cqrs::needs::<#message>(#needs));
     let thunk = thunk(handler, &role);
-    let by_value = !handler.message.by_ref;
     let call = |make: TokenStream| {
         quote! {
-            __cqrs::#make::<#message, _, _>(#origin, #by_value, #needs, &__cqrs::TypedThunk(#thunk))
+            __cqrs::#make::<#message, _, _>(#origin, #needs, &__cqrs::TypedThunk(#thunk))
         }
     };
     let value = match &handler.kind {

@@ -10,14 +10,15 @@ pub(super) fn local(name: &str) -> Ident {
     Ident::new(name, Span::mixed_site())
 }
 
-/// `|message, mut cx| Box::pin(async move { .. })`.
+/// `|message, mut cx, handler| Box::pin(async move { .. })`.
 pub(super) fn thunk(handler: &Handler, role: &TokenStream) -> TokenStream {
     let (message, cx, output) = (local("message"), local("cx"), local("output"));
+    let number = if handler.function.params.is_empty() { quote!(_) } else { local("handler").into_token_stream() };
     let called = called(handler, role, &message, &cx);
     let answer = answer(handler, &output);
     let mutable = (!handler.function.params.is_empty()).then(|| quote!(mut));
     quote! {
-        |#message, #mutable #cx| ::std::boxed::Box::pin(async move {
+        |#message, #mutable #cx, #number| ::std::boxed::Box::pin(async move {
             let #output = #called.await;
             (#answer, #cx)
         })
@@ -33,7 +34,8 @@ fn called(handler: &Handler, role: &TokenStream, message: &Ident, cx: &Ident) ->
         let ty = handler.function.ty(ty);
         quote!(__cqrs::parameter::<#ty, #role>(&mut #parts))
     });
-    let lend = (!handler.function.params.is_empty()).then(|| quote!(let mut #parts = #cx.parts();));
+    let number = local("handler");
+    let lend = (!handler.function.params.is_empty()).then(|| quote!(let mut #parts = #cx.parts(#number);));
     let future = must_be_send(name, &quote!(#first #(, #params)*));
     match lend {
         Some(lend) => quote!({ #lend #future }),

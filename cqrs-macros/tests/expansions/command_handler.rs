@@ -19,7 +19,6 @@ const _: () = {
             file: ::core::file!(),
             line: ::core::line!(),
         },
-        true,
         __cqrs::needs::<
             PlaceOrder,
         >(
@@ -38,9 +37,9 @@ const _: () = {
                 >>::NEED,
             ],
         ),
-        &__cqrs::TypedThunk(|message, mut cx| ::std::boxed::Box::pin(async move {
+        &__cqrs::TypedThunk(|message, mut cx, handler| ::std::boxed::Box::pin(async move {
             let output = {
-                let mut parts = cx.parts();
+                let mut parts = cx.parts(handler);
                 __cqrs::handler_future_must_be_send(
                     place_order(
                         message,

@@ -13,9 +13,8 @@ const _: () = {
             file: ::core::file!(),
             line: ::core::line!(),
         },
-        false,
         __cqrs::needs::<Wake>(&[]),
-        &__cqrs::TypedThunk(|message, cx| ::std::boxed::Box::pin(async move {
+        &__cqrs::TypedThunk(|message, cx, _| ::std::boxed::Box::pin(async move {
             let output = __cqrs::handler_future_must_be_send(wake(&message)).await;
             (__cqrs::answer::<Wake, (), _, _, _>(output), cx)
         })),

@@ -21,7 +21,6 @@ const _: () = {
             file: ::core::file!(),
             line: ::core::line!(),
         },
-        false,
         __cqrs::needs::<
             PlaceOrder,
         >(
@@ -32,9 +31,9 @@ const _: () = {
                 >>::NEED,
             ],
         ),
-        &__cqrs::TypedThunk(|message, mut cx| ::std::boxed::Box::pin(async move {
+        &__cqrs::TypedThunk(|message, mut cx, handler| ::std::boxed::Box::pin(async move {
             let output = {
-                let mut parts = cx.parts();
+                let mut parts = cx.parts(handler);
                 __cqrs::handler_future_must_be_send(
                     r#move(
                         &message,

@@ -37,9 +37,9 @@ const _: () = {
                 >>::NEED,
             ],
         ),
-        |message, mut cx| ::std::boxed::Box::pin(async move {
+        |message, mut cx, handler| ::std::boxed::Box::pin(async move {
             let output = {
-                let mut parts = cx.parts();
+                let mut parts = cx.parts(handler);
                 __cqrs::handler_future_must_be_send(
                     bill(
                         __cqrs::group_event_by_value::<OrderPlacedV1>(message),

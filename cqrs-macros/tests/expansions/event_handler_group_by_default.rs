@@ -21,7 +21,7 @@ const _: () = {
         },
         0i32,
         __cqrs::needs::<OrderPlacedV1>(&[]),
-        |message, cx| ::std::boxed::Box::pin(async move {
+        |message, cx, _| ::std::boxed::Box::pin(async move {
             let output = __cqrs::handler_future_must_be_send(
                     bill(__cqrs::event_ref::<OrderPlacedV1>(&message)),
                 )

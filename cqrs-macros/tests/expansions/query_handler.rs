@@ -18,7 +18,6 @@ const _: () = {
             file: ::core::file!(),
             line: ::core::line!(),
         },
-        true,
         __cqrs::needs::<
             GetOrder,
         >(
@@ -28,9 +27,9 @@ const _: () = {
                 > as __cqrs::Param<'static, __cqrs::role::QueryHandler<GetOrder>>>::NEED,
             ],
         ),
-        &__cqrs::TypedThunk(|message, mut cx| ::std::boxed::Box::pin(async move {
+        &__cqrs::TypedThunk(|message, mut cx, handler| ::std::boxed::Box::pin(async move {
             let output = {
-                let mut parts = cx.parts();
+                let mut parts = cx.parts(handler);
                 __cqrs::handler_future_must_be_send(
                     get_order(
                         message,

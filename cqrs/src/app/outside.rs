@@ -77,7 +77,7 @@ impl<Db: Database> OutsideUnit<Db> {
             let what = "the app's store does not take its own transaction back";
             return Err(StoreError::new(StoreErrorKind::Configuration, what).into());
         };
-        let cx = Cx { app: app.clone(), handler: 0, events, unit: Some(Box::new(unit_of(&app, tx))) };
+        let cx = Cx { app: app.clone(), events, unit: Some(Box::new(unit_of(&app, tx))) };
         let conclusion = conclude(cx, Some(Arc::new(Meta::default())), "unit").await?;
         conclusion.complete(&app).await?;
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::wire::{self, Received};
@@ -15,7 +16,8 @@ use crate::worker::{Attempt, Ended, STORE_PAUSE, attempt, describe, meta_of, ran
 
 /// Gives a message to the handlers of a group. `Return` only where the store could not even keep it.
 pub(super) async fn deliver(app: &App, group: &'static str, delivery: Delivery) -> Settlement {
-    match offer(app, group, &delivery).await {
+    let span = tracing::debug_span!("deliver", group, topic = delivery.topic);
+    match offer(app, group, &delivery).instrument(span).await {
         Ok(()) => Settlement::Done,
         Err(error) => {
             tracing::warn!(%error, group, topic = delivery.topic, "a message could be neither handled nor stored; it is handed back");

@@ -103,7 +103,7 @@ async fn run_inline<'a>(
         for handler in app.plan().inline_handlers(&node) {
             node.check_depth(app)?;
             let opened = lend(app, *handler, unit.take(), &node, parent).await?;
-            let cx = super::handler::context(app, *handler, Some(opened));
+            let cx = super::handler::context(app, Some(opened));
             let Some(event) = node.event() else { break };
             let cause = node.meta(parent);
             let mut cx = call_event_handler(app, *handler, event, cx, &cause).await?;
@@ -245,7 +245,7 @@ pub(crate) async fn records_and_after(
     scope: &Arc<Scope>,
     what: &'static str,
 ) -> Result<(), Failure> {
-    let mut cx = Cx::new(app.clone(), 0);
+    let mut cx = Cx::new(app.clone());
     cx.unit = Some(Box::new(Unit {
         tx: TxSlot::empty(app.store().cloned()),
         scope: Some(Arc::clone(scope)),
@@ -271,8 +271,8 @@ pub(crate) async fn run_plain_handler(
     let mut cx = if planned.needs_unit || !app.plan().middleware(CallKind::Event).is_empty() {
         Box::pin(run_with_unit(app, handler, event, node.meta(parent), scope.cloned())).await?
     } else {
-        let cx = super::handler::context(app, handler, None);
-        call_bare_handler(planned, event, cx).await?
+        let cx = super::handler::context(app, None);
+        call_bare_handler(app, handler, event, cx).await?
     };
     let raised = cx.events.take();
     if raised.is_empty() {
@@ -297,7 +297,7 @@ async fn run_with_unit(
 ) -> Result<Cx<'static>, Failure> {
     let opening = Opening { meta: Arc::clone(&meta), scope, within: None, with_tx: false };
     let unit = open_unit(app, handler, opening).await?;
-    let cx = super::handler::context(app, handler, unit);
+    let cx = super::handler::context(app, unit);
     call_event_handler(app, handler, event, cx, &meta).await
 }
 
@@ -335,5 +335,5 @@ async fn follow_ups(
 /// Undoes a unit that is not to be committed after all.
 pub(crate) async fn undo(conclusion: Conclusion<'_>, app: &App) {
     let unit = Unit { tx: conclusion.tx, ..Unit::default() };
-    abandon(super::handler::context(app, 0, Some(Box::new(unit)))).await;
+    abandon(super::handler::context(app, Some(Box::new(unit)))).await;
 }

@@ -55,7 +55,7 @@ async fn bare<M: Handled>(app: &App, handler: u32, message: M, meta: Arc<Meta>) 
     let Some(thunk) = entry.thunk::<M>() else {
         return Err(DispatchError::NoHandler { message: std::any::type_name::<M>() });
     };
-    match Caught((thunk.0)(message, context(app, handler, None))).await {
+    match Caught((thunk.0)(message, context(app, None), handler)).await {
         Ok((result, cx)) if result.is_err() || cx.events.is_empty() => result.map_err(DispatchError::Handler),
         Ok((Ok(response), cx)) => {
             let settle = async { super::conclude(cx, Some(meta), M::SPEC.name).await?.complete(app).await };
@@ -101,7 +101,7 @@ async fn unit<'a, M: Handled>(
     let opening = Opening { meta: Arc::clone(&meta), scope: None, within, with_tx: false };
     let unit = open_unit(app, handler, opening).await.map_err(Failure::widen)?;
     let holds = unit.as_ref().is_some_and(|unit| unit.tx.open.is_some());
-    match Guarded::new((thunk.0)(message, context(app, handler, unit)), holds).await {
+    match Guarded::new((thunk.0)(message, context(app, unit), handler), holds).await {
         Ok((Ok(response), cx)) => {
             let conclusion = super::conclude(cx, Some(meta), M::SPEC.name).await.map_err(Failure::widen)?;
             Ok((response, conclusion))

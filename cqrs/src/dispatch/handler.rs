@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tracing::Instrument;
+
 use super::guard::{Caught, Guarded};
 use super::options::Within;
 use super::{DispatchError, Failure};
@@ -15,7 +17,6 @@ use crate::registry::{HandlerItem, Thunk};
 use crate::store::StoreErrorKind;
 use crate::store::driver::{BoxFuture, Transaction};
 use crate::unit::{Cx, Meta, TxSlot, Unit};
-use crate::wiring::Planned;
 
 /// Begins a transaction of the app's store. `what` is the message that needs it.
 pub(crate) async fn begin_tx(app: &App, what: &'static str) -> Result<Box<dyn Transaction>, Failure> {
@@ -95,21 +96,28 @@ pub(crate) async fn call_event_handler<'a>(
     let kind = CallKind::of(item.message);
     let chain = app.plan().middleware(kind);
     let cell = MessageCell::shared(message);
-    let mut terminal = ErasedTerminal { item, cell: &cell, cx: Some(cx) };
+    let mut terminal = ErasedTerminal { item, handler, cell: &cell, cx: Some(cx) };
+    let span = tracing::debug_span!("handle", %kind, message = item.message.name, handler = item.name);
     if chain.is_empty() {
-        terminal.call().await?;
+        terminal.call().instrument(span).await?;
     } else {
-        let outcome = chain.run(kind, item.message, meta, &cell, &mut terminal).await?;
+        let outcome = chain.run(kind, item.message, meta, &cell, &mut terminal).instrument(span).await?;
         outcome.into_result().map_err(|refusal| refused(item.message.name, refusal))?;
     }
     terminal.cx.take().ok_or(DispatchError::ShuttingDown)
 }
 
 /// Calls a handler of an event that needs neither unit nor middleware.
-pub(crate) async fn call_bare_handler<'a>(planned: &Planned, event: Erased, cx: Cx<'a>) -> Result<Cx<'a>, Failure> {
-    let item = &planned.item;
+pub(crate) async fn call_bare_handler<'a>(
+    app: &App,
+    handler: u32,
+    event: Erased,
+    cx: Cx<'a>,
+) -> Result<Cx<'a>, Failure> {
+    let item = &app.planned(handler).item;
     let Thunk::Event(thunk) = item.thunk else { return Ok(cx) };
-    match Caught(thunk(event, cx)).await {
+    let span = tracing::debug_span!("handle", message = item.message.name, handler = item.name);
+    match Caught(thunk(event, cx, handler)).instrument(span).await {
         Ok((Ok(()), cx)) => Ok(cx),
         Ok((Err(source), _)) => {
             Err(DispatchError::EventFailed { event: item.message.name, handler: item.name, source })
@@ -130,6 +138,7 @@ fn refused(message: &'static str, refusal: Refusal) -> Failure {
 
 struct ErasedTerminal<'t, 'a> {
     item: &'t HandlerItem,
+    handler: u32,
     cell: &'t MessageCell,
     cx: Option<Cx<'a>>,
 }
@@ -142,8 +151,8 @@ impl ErasedTerminal<'_, '_> {
         let Some(cx) = self.cx.take() else { return Ok(()) };
         let holds = cx.unit.as_ref().is_some_and(|unit| unit.tx.open.is_some());
         let future = match (item.thunk, item.message.codec.run) {
-            (Thunk::Event(thunk), _) => thunk(message, cx),
-            (Thunk::Call(thunk), Some(run)) => run(thunk, message, cx),
+            (Thunk::Event(thunk), _) => thunk(message, cx, self.handler),
+            (Thunk::Call(thunk), Some(run)) => run(thunk, message, cx, self.handler),
             (Thunk::Call(_), None) => return Err(rejected("the command cannot be stored".into())),
         };
         match Guarded::new(future, holds).await {
@@ -186,6 +195,6 @@ pub(crate) async fn abandon(cx: Cx<'_>) {
 }
 
 /// A context for a handler.
-pub(crate) fn context<'a>(app: &App, handler: u32, unit: Option<Box<Unit<'a>>>) -> Cx<'a> {
-    Cx { app: app.clone(), handler, events: Events::new(), unit }
+pub(crate) fn context<'a>(app: &App, unit: Option<Box<Unit<'a>>>) -> Cx<'a> {
+    Cx { app: app.clone(), events: Events::new(), unit }
 }

@@ -48,7 +48,7 @@ async fn run(app: App, raised: Raised) -> Result<(), Failure> {
         Raised::Event { spec, .. } => spec.name,
         Raised::Command(command) => command.spec.name,
     };
-    let mut cx = Cx::new(app.clone(), 0);
+    let mut cx = Cx::new(app.clone());
     cx.events.raise_erased(raised);
     super::conclude(cx, None, what).await?.complete(&app).await
 }

@@ -7,6 +7,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use sqlx::Database;
+use tracing::Instrument;
+use tracing::level_filters::LevelFilter;
 use uuid::Uuid;
 
 use super::conclude::{Rest, plain_only};
@@ -14,6 +16,7 @@ use super::guard::poll_caught;
 use super::options::{CallOptions, Within};
 use super::{Detached, DispatchError, Failure, full};
 use crate::app::App;
+use crate::middleware::CallKind;
 use crate::message::{Command, Handled};
 use crate::registry::CallFuture;
 use crate::store::driver::BoxFuture;
@@ -112,8 +115,15 @@ impl<'a, M: Handled> Sending<'a, M> {
         };
         let (handler, name) = (entry.handler, entry.name);
         match entry.thunk::<M>() {
-            Some(thunk) if entry.slim && self.options.is_none() => {
-                self.poll_slim((thunk.0)(message, Cx::new(app, handler)), name, cx)
+            Some(thunk) if entry.slim && self.options.is_none() && !is_traced() => {
+                // Polled where it stands: moved first, it would stall the processor on its own stores.
+                let mut future = (thunk.0)(message, Cx::new(app), handler);
+                let polled = poll_caught(&mut future, cx);
+                if polled.is_pending() {
+                    self.state = State::Slim(future, name);
+                    return Poll::Pending;
+                }
+                self.end_slim(polled, name, cx)
             }
             _ => {
                 self.begin_full(app, handler, message);
@@ -126,17 +136,19 @@ impl<'a, M: Handled> Sending<'a, M> {
     #[inline(never)]
     fn begin_full(&mut self, app: App, handler: u32, message: M) {
         let options = self.options.take().map_or_else(CallOptions::default, |options| *options);
-        self.state = State::Full(Box::pin(full::run(app, handler, message, options)));
+        let name = app.planned(handler).item.name;
+        let span = tracing::debug_span!("call", kind = %CallKind::of(M::SPEC), message = M::SPEC.name, handler = name);
+        self.state = State::Full(Box::pin(full::run(app, handler, message, options).instrument(span)));
     }
 
     #[inline]
-    fn poll_slim(
+    fn end_slim(
         &mut self,
-        mut future: CallFuture<'a, M>,
+        polled: Poll<Result<<CallFuture<'a, M> as Future>::Output, String>>,
         handler: &'static str,
         cx: &mut Context<'_>,
     ) -> Poll<Answer<M>> {
-        match poll_caught(&mut future, cx) {
+        match polled {
             Poll::Ready(Ok((result, ref unit))) if result.is_err() || unit.events.is_empty() => {
                 Poll::Ready(result.map_err(DispatchError::Handler))
             }
@@ -146,20 +158,20 @@ impl<'a, M: Handled> Sending<'a, M> {
             }
             Poll::Ready(Ok((Err(error), _))) => Poll::Ready(Err(DispatchError::Handler(error))),
             Poll::Ready(Err(message)) => Poll::Ready(Err(DispatchError::Panicked { handler, message })),
-            Poll::Pending => {
-                self.state = State::Slim(future, handler);
-                Poll::Pending
-            }
+            Poll::Pending => Poll::Pending,
         }
     }
 
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Answer<M>> {
         match &mut self.state {
-            State::Slim(..) => {
-                let State::Slim(future, handler) = std::mem::replace(&mut self.state, State::Idle) else {
+            State::Slim(future, handler) => {
+                let polled = poll_caught(future, cx);
+                let handler = *handler;
+                if polled.is_pending() {
                     return Poll::Pending;
-                };
-                self.poll_slim(future, handler, cx)
+                }
+                self.state = State::Idle;
+                self.end_slim(polled, handler, cx)
             }
             State::Settling(response, settling) => {
                 let settled = ready!(settling.poll(cx));
@@ -176,6 +188,12 @@ impl<'a, M: Handled> Sending<'a, M> {
             State::Idle => Poll::Pending,
         }
     }
+}
+
+/// Whether somebody may want to see the call: one relaxed load.
+#[inline]
+fn is_traced() -> bool {
+    LevelFilter::current() >= LevelFilter::DEBUG
 }
 
 /// What follows a slim handler that raised something.

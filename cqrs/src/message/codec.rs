@@ -27,7 +27,7 @@ pub(crate) type DebugFn = fn(&(dyn Any + Send + Sync)) -> Option<String>;
 pub(crate) type KeyFn = fn(&(dyn Any + Send + Sync)) -> Option<String>;
 
 /// Runs the handler of a stored command: its `CallThunk`, the command, the context.
-pub(crate) type RunFn = for<'a> fn(&'static (dyn Any + Send + Sync), Erased, Cx<'a>) -> EventFuture<'a>;
+pub(crate) type RunFn = for<'a> fn(&'static (dyn Any + Send + Sync), Erased, Cx<'a>, u32) -> EventFuture<'a>;
 
 /// A message could not be turned into bytes, or bytes not into a message.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -91,13 +91,14 @@ pub(crate) fn run<'a, M: Handled>(
     thunk: &'static (dyn Any + Send + Sync),
     message: Erased,
     cx: Cx<'a>,
+    handler: u32,
 ) -> EventFuture<'a> {
     let message = message.downcast::<M>().ok().and_then(Arc::into_inner);
     let (Some(thunk), Some(message)) = (thunk.downcast_ref::<CallThunk<M>>(), message) else {
         let error: BoxError = CodecError::WrongType { message: std::any::type_name::<M>() }.into();
         return Box::pin(async move { (Err(error), cx) });
     };
-    let call = (thunk.0)(message, cx);
+    let call = (thunk.0)(message, cx, handler);
     Box::pin(async move {
         let (result, cx) = call.await;
         (result.map(drop).map_err(|error| HandlerFailed(error.to_string()).into()), cx)

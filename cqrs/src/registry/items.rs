@@ -22,14 +22,14 @@ pub type ProviderFuture<'a> = Pin<Box<dyn Future<Output = Result<Resolved, BoxEr
 /// The future of a middleware.
 pub type MiddlewareFuture<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
 
-/// Calls a command or query handler.
+/// Calls a command or query handler, whose number in the app's plan comes with it.
 pub type CallThunk<M> = TypedThunk<M, <M as Handled>::Response, <M as Handled>::Error>;
 /// A [`CallThunk`] without bounds: a parameter that is no message is then blamed once, where it is written.
-pub struct TypedThunk<M, R, E>(#[doc(hidden)] pub for<'a> fn(M, Cx<'a>) -> TypedFuture<'a, R, E>);
+pub struct TypedThunk<M, R, E>(#[doc(hidden)] pub for<'a> fn(M, Cx<'a>, u32) -> TypedFuture<'a, R, E>);
 /// The future of a [`TypedThunk`].
 pub type TypedFuture<'a, R, E> = Pin<Box<dyn Future<Output = (Result<R, E>, Cx<'a>)> + Send + 'a>>;
 /// Calls an event handler.
-pub type EventThunk = for<'a> fn(Erased, Cx<'a>) -> EventFuture<'a>;
+pub type EventThunk = for<'a> fn(Erased, Cx<'a>, u32) -> EventFuture<'a>;
 /// Calls a provider.
 pub(crate) type ProviderThunk = for<'a> fn(Resolver<'a>) -> ProviderFuture<'a>;
 /// Calls a middleware.
@@ -150,8 +150,6 @@ pub struct HandlerItem {
     pub(crate) location: SourceLocation,
     pub(crate) order: i32,
     pub(crate) message: &'static MessageSpec,
-    /// Whether the handler takes the message by value, so that nobody else can keep looking at it.
-    pub(crate) by_value: bool,
     pub(crate) needs: &'static [Need],
     pub(crate) thunk: Thunk,
 }
@@ -162,11 +160,10 @@ impl HandlerItem {
         kind: HandlerKind,
         name: &'static str,
         location: SourceLocation,
-        by_value: bool,
         needs: &'static [Need],
         thunk: &'static CallThunk<M>,
     ) -> Self {
-        Self { kind, name, location, order: 0, message: M::SPEC, by_value, needs, thunk: Thunk::Call(thunk) }
+        Self { kind, name, location, order: 0, message: M::SPEC, needs, thunk: Thunk::Call(thunk) }
     }
 
     /// An event handler.
@@ -180,7 +177,7 @@ impl HandlerItem {
         thunk: EventThunk,
     ) -> Self {
         let kind = HandlerKind::Event(mode);
-        Self { kind, name, location, order, message, by_value: false, needs, thunk: Thunk::Event(thunk) }
+        Self { kind, name, location, order, message, needs, thunk: Thunk::Event(thunk) }
     }
 
     /// The handler's path: module and function name.

@@ -141,7 +141,7 @@ impl<T> Driver<T> {
     async fn settle(&self, store: Arc<dyn store::driver::Driver>, open: Box<dyn Transaction>) -> Result<(), Failure> {
         let mut slot = TxSlot::empty(Some(store));
         slot.open = Some(open);
-        let mut cx = Cx::new(self.app.clone(), 0);
+        let mut cx = Cx::new(self.app.clone());
         cx.unit = Some(Box::new(Unit { tx: slot, scope: Some(Arc::clone(&self.scope)), ..Unit::default() }));
         for raised in self.take_raised() {
             cx.events.raise_erased(raised);

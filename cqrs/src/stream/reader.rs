@@ -170,9 +170,9 @@ impl<T: Send + 'static> StreamCall<'_, T> {
             what: M::SPEC.name,
         })));
         let holds = unit.tx.open.is_some();
-        let mut context = call_context(app, handler, Some(unit));
+        let mut context = call_context(app, Some(unit));
         context.events = Events::shared(raised);
-        match Guarded::new((thunk.0)(message, context), holds).await {
+        match Guarded::new((thunk.0)(message, context, handler), holds).await {
             Ok((Ok(()), cx)) => {
                 // What was written and raised after the last item.
                 let conclusion = conclude(cx, Some(Arc::clone(&self.meta)), M::SPEC.name).await.map_err(Failure::widen)?;

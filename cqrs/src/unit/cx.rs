@@ -14,17 +14,19 @@ use crate::event::Events;
 use crate::inject::{Inject, Resolved, Scope};
 
 /// The context of one handler call.
+///
+/// Copied into the handler's future and out again. In this order two words that are empty in most calls stand beside
+/// each other: they are written as one, and read as one without a stall.
+#[repr(C)]
 pub struct Cx<'a> {
-    pub(crate) app: App,
-    /// Index of the handler in the app's plan: where its resolved dependencies are.
-    pub(crate) handler: u32,
     pub(crate) events: Events,
     pub(crate) unit: Option<Box<Unit<'a>>>,
+    pub(crate) app: App,
 }
 
 impl fmt::Debug for Cx<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cx").field("handler", &self.handler).finish_non_exhaustive()
+        f.debug_struct("Cx").field("events", &self.events).finish_non_exhaustive()
     }
 }
 
@@ -73,15 +75,15 @@ impl Parts<'_> {
 
 impl Cx<'_> {
     #[inline]
-    pub(crate) fn new(app: App, handler: u32) -> Self {
-        Self { app, handler, events: Events::new(), unit: None }
+    pub(crate) fn new(app: App) -> Self {
+        Self { events: Events::new(), unit: None, app }
     }
 
-    /// Lends out the parts.
+    /// Lends out the parts; `handler` is the handler's number in the app's plan.
     #[doc(hidden)]
     #[inline]
-    pub fn parts(&mut self) -> Parts<'_> {
-        let slots = self.app.slots(self.handler);
+    pub fn parts(&mut self, handler: u32) -> Parts<'_> {
+        let slots = self.app.slots(handler);
         let mut parts = Parts { app: &self.app, slots, next: 0, events: Some(&mut self.events), unit: None };
         if let Some(unit) = self.unit.as_deref_mut() {
             unit.lend(&mut parts);

@@ -54,7 +54,7 @@ pub(crate) async fn attempt(app: &App, attempt: Attempt) -> Result<Ended, Failur
     }
     let opening = Opening { meta: Arc::clone(&meta), scope: None, within: None, with_tx: false };
     let unit = open_unit(app, handler, opening).await?;
-    let mut cx = call_context(app, handler, unit);
+    let mut cx = call_context(app, unit);
     if planned.needs_tx
         && let Some(tx) = cx.unit.as_mut().and_then(|unit| unit.tx.open.as_mut())
         && let Some(ended) = look(tx, mark.clone(), lane.as_deref()).await?

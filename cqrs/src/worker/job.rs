@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use super::{Attempt, Ended, attempt};
 use crate::app::App;
 use crate::consumer;
@@ -35,7 +37,8 @@ pub(super) async fn run(app: &App, store: &Arc<dyn Driver>, work: ClaimedWork) {
         }
         return;
     }
-    let outcome = held(app, store, claim, &record).await;
+    let span = tracing::debug_span!("work", kind = record.kind.as_str(), message = record.name, id = %record.id);
+    let outcome = held(app, store, claim, &record).instrument(span).await;
     let settled = match outcome {
         Ok(Ended::Done | Ended::Duplicate | Ended::Behind) => {
             // The end of this work may free the next of its lane.
