@@ -8,8 +8,8 @@ use super::error::{SettingsError, SettingsErrorKind};
 
 const PREFIX: &str = "CQRS_";
 
-/// Variables of ours that are no settings: where the file is, and a switch of the macros' own.
-const NO_SETTINGS: [&str; 2] = ["CONFIG", "MACROS_DEBUG"];
+/// Beginnings of variables of ours that are no settings: where the file is, switches of the macros, servers of tests.
+const NO_SETTINGS: [&str; 3] = ["CONFIG", "MACROS_", "TEST_"];
 
 /// One layer: its values, and the words that say in an error where they stand.
 struct Layer {
@@ -58,7 +58,8 @@ pub(super) fn merge(
         figment = figment.merge(Layer { place: name.to_owned(), values });
     }
     for (name, text) in variables {
-        let Some(key) = name.strip_prefix(PREFIX).filter(|key| !NO_SETTINGS.contains(key)) else { continue };
+        let ours = |key: &&str| !NO_SETTINGS.iter().any(|beginning| key.starts_with(beginning));
+        let Some(key) = name.strip_prefix(PREFIX).filter(ours) else { continue };
         let value = nest(&key.to_lowercase(), read(&text));
         if let Some(values) = value.into_dict() {
             figment = figment.merge(Layer { place: format!("the variable {name}"), values });
