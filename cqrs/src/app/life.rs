@@ -6,10 +6,14 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::App;
 use crate::Error;
 use crate::{consumer, relay, worker};
+
+/// How long what was given up may take to be dropped.
+const DROPPING: Duration = Duration::from_secs(1);
 
 /// How an app feels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +31,7 @@ pub enum Health {
 
 /// What `run` runs.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Parts {
+struct Parts {
     consumers: TaskTracker,
     others: TaskTracker,
 }
@@ -35,6 +39,11 @@ pub(crate) struct Parts {
 /// What is remembered about an app's life.
 #[derive(Debug, Default)]
 pub(crate) struct Life {
+    parts: Parts,
+    /// Calls with a unit of work that are under way.
+    calls: TaskTracker,
+    /// Told once, where stopping takes too long: drop what is unfinished.
+    give_up: CancellationToken,
     ran: AtomicBool,
     warned: AtomicBool,
     stopped: AtomicBool,
@@ -72,19 +81,19 @@ impl App {
     /// # Errors
     /// Fails when a consumer cannot subscribe.
     pub async fn run_until(&self, until: impl Future<Output = ()>) -> Result<(), Error> {
-        let parts = self.start_parts().await?;
+        self.start_parts().await?;
         tokio::select! {
             () = until => {}
             () = self.0.stopping.cancelled() => {}
         }
-        self.stop(parts).await;
+        self.shutdown().await;
         Ok(())
     }
 
     /// Starts everything `run` runs, for `run` and the test kit.
-    pub(crate) async fn start_parts(&self) -> Result<Parts, Error> {
+    pub(crate) async fn start_parts(&self) -> Result<(), Error> {
         self.0.life.ran.store(true, Ordering::Relaxed);
-        let parts = Parts::default();
+        let parts = &self.0.life.parts;
         let stop = self.0.stopping.clone();
         // Consumers first: the memory broker confirms what nobody subscribed to.
         consumer::start(self, &parts.consumers, &stop).await?;
@@ -110,34 +119,37 @@ impl App {
             parts.others.spawn(relay.run(stop.clone()));
         }
         worker::start(self, &parts.others, &stop);
-        Ok(parts)
+        Ok(())
     }
 
-    async fn stop(&self, parts: Parts) {
+    /// Tells the app to stop, and waits for what it has begun: relay, workers and consumers, calls with a unit of work,
+    /// and what goes on after a commit. What has not ended within `shutdown_timeout` is dropped and handed back.
+    pub async fn shutdown(&self) {
         self.0.stopping.cancel();
-        parts.consumers.close();
-        parts.others.close();
-        self.0.tracker.close();
         let timeout = self.options().shutdown_timeout;
-        let ended = tokio::time::timeout(timeout, async {
-            parts.consumers.wait().await;
-            // Nobody will confirm any more what the relay still publishes: it hands that back.
-            if let Some(broker) = self.broker() {
-                broker.close().await;
-            }
-            parts.others.wait().await;
-            self.0.tracker.wait().await;
-        });
-        if ended.await.is_err() {
+        if tokio::time::timeout(timeout, self.ended()).await.is_err() {
             tracing::warn!(?timeout, "shutdown took too long; what is unfinished is handed back");
+            self.0.life.give_up.cancel();
+            // Dropped work ends at its next poll: this waits for no more than that.
+            let _ = tokio::time::timeout(DROPPING, self.0.life.parts.others.wait()).await;
         }
         self.close().await;
     }
 
-    /// Stops what the test kit started.
-    #[cfg(feature = "testing")]
-    pub(crate) async fn stop_parts(&self, parts: Parts) {
-        self.stop(parts).await;
+    /// Waits until everything has ended that was begun before the app was told to stop.
+    async fn ended(&self) {
+        let Life { parts, calls, .. } = &self.0.life;
+        for tracker in [&parts.consumers, &parts.others, calls, &self.0.tracker] {
+            tracker.close();
+        }
+        parts.consumers.wait().await;
+        // Nobody will confirm any more what the relay still publishes: it hands that back.
+        if let Some(broker) = self.broker() {
+            broker.close().await;
+        }
+        parts.others.wait().await;
+        calls.wait().await;
+        self.0.tracker.wait().await;
     }
 
     /// Tells the app to stop, without waiting.
@@ -162,13 +174,14 @@ impl App {
         }
     }
 
-    /// Tells the app to stop, and waits for what it has begun.
-    pub async fn shutdown(&self) {
-        let ran = self.0.life.ran.load(Ordering::Relaxed);
-        self.0.stopping.cancel();
-        if !ran {
-            self.stop(Parts::default()).await;
-        }
+    /// Held by a call with a unit of work while it is under way: stopping waits for it.
+    pub(crate) fn calling(&self) -> TaskTrackerToken {
+        self.0.life.calls.token()
+    }
+
+    /// Cancelled where stopping takes too long: what is unfinished is dropped.
+    pub(crate) fn give_up(&self) -> &CancellationToken {
+        &self.0.life.give_up
     }
 
     /// Ends when the app is told to stop: for axum's graceful shutdown.

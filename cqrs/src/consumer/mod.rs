@@ -61,7 +61,8 @@ async fn run(
                     for Incoming { receipt, delivery } in incoming {
                         let (app, busy) = (app.clone(), app.tracker().token());
                         jobs.spawn(async move {
-                            let settlement = deliver::deliver(&app, group, delivery).await;
+                            let settlement = app.give_up().run_until_cancelled(deliver::deliver(&app, group, delivery));
+                            let settlement = settlement.await.unwrap_or(Settlement::Return);
                             drop(busy);
                             (receipt, settlement)
                         });

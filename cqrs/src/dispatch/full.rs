@@ -75,6 +75,7 @@ async fn in_unit<M: Handled>(
     timeout: Option<std::time::Duration>,
     within: Option<Within<'_>>,
 ) -> Answer<M> {
+    let _running = app.calling();
     let unit = unit(app, handler, message, meta, within);
     let (response, conclusion) = match timeout {
         None => unit.await?,

@@ -6,6 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
+use uuid::Uuid;
+
 use super::Failure;
 use crate::Error;
 use crate::app::App;
@@ -44,6 +46,7 @@ async fn run(app: App, raised: Raised) -> Result<(), Failure> {
     if app.is_stopped() {
         return Err(Failure::ShuttingDown);
     }
+    let _running = app.calling();
     let what = match &raised {
         Raised::Event { spec, .. } => spec.name,
         Raised::Command(command) => command.spec.name,
@@ -77,13 +80,18 @@ impl fmt::Debug for Publish {
     }
 }
 
-/// The future of [`App::schedule`]: nothing happens until it is polled.
+/// The future of [`App::schedule`]: nothing happens until it is polled. Gives the timer's id.
 #[must_use = "nothing is scheduled until it is awaited"]
-pub struct Schedule(State);
+pub struct Schedule {
+    state: State,
+    id: TimerId,
+}
 
 impl Schedule {
     pub(crate) fn new<C: Command + Stored>(app: App, command: C) -> Self {
-        Self(State::New(app, Raised::Command(StoredCommand::new(command, Some(When::Now)))))
+        let id = Uuid::now_v7();
+        let command = StoredCommand { id: Some(id), ..StoredCommand::new(command, Some(When::Now)) };
+        Self { state: State::New(app, Raised::Command(command)), id: TimerId(id) }
     }
 
     /// Due so long after it is stored.
@@ -106,22 +114,39 @@ impl Schedule {
     }
 
     fn change(&mut self, change: impl FnOnce(&mut StoredCommand)) {
-        if let State::New(_, Raised::Command(command)) = &mut self.0 {
+        if let State::New(_, Raised::Command(command)) = &mut self.state {
             change(command);
         }
     }
 }
 
 impl Future for Schedule {
-    type Output = Result<(), Error>;
+    type Output = Result<TimerId, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.poll(cx)
+        self.state.poll(cx).map_ok(|()| self.id)
     }
 }
 
 impl fmt::Debug for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Schedule")
+        f.debug_struct("Schedule").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Names a scheduled command: its handler finds the same id in `Meta::id`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TimerId(Uuid);
+
+impl TimerId {
+    /// The id as a UUID.
+    pub fn uuid(self) -> Uuid {
+        self.0
+    }
+}
+
+impl fmt::Display for TimerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }

@@ -119,6 +119,7 @@ async fn run<M: Streaming>(
     let Some(entry) = app.plan().calls.get(&M::SPEC.type_id).copied() else {
         return Err(DispatchError::NoHandler { message: std::any::type_name::<M>() });
     };
+    let _running = app.calling();
     let meta = Arc::new(Meta::default());
     let stream = StreamCall { app: &app, entry, meta: Arc::clone(&meta), channel, failure };
     let chain = app.plan().middleware(CallKind::Stream);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::app::{Parts, Recorder};
+use crate::app::Recorder;
 use crate::broker::Broker;
 use crate::message::Event;
 use crate::store::{Store, StoreOptions};
@@ -47,7 +47,6 @@ const SETTLE: Duration = Duration::from_mins(1);
 /// ```
 pub struct TestApp {
     app: App,
-    parts: Parts,
     /// Removed when the test app is dropped, after the app has let go of it.
     directory: TempDir,
 }
@@ -61,8 +60,8 @@ impl TestApp {
         let directory = tempfile::Builder::new().prefix("cqrs-test-").tempdir()?;
         let file = directory.path().join("test.db");
         let app = builder.for_tests(&format!("sqlite://{}", file.display())).await?;
-        let parts = app.start_parts().await?;
-        Ok(Self { app, parts, directory })
+        app.start_parts().await?;
+        Ok(Self { app, directory })
     }
 
     /// The events of a type that committed units raised so far, in order.
@@ -120,8 +119,7 @@ impl TestApp {
 
     /// Stops the app as SIGTERM does, and waits for it.
     pub async fn stop(self) {
-        let stopped = self.app.clone();
-        stopped.stop_parts(self.parts.clone()).await;
+        self.app.shutdown().await;
     }
 }
 

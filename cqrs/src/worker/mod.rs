@@ -61,7 +61,7 @@ async fn run(app: App, store: Arc<dyn Driver>, kinds: Vec<WorkKind>, stop: Cance
             let (app, store, done) = (app.clone(), Arc::clone(&store), Arc::clone(&done));
             let busy = busy.clone();
             jobs.spawn(async move {
-                job::run(&app, &store, work).await;
+                app.give_up().run_until_cancelled(job::run(&app, &store, work)).await;
                 drop((permit, busy));
                 done.notify_one();
             });

@@ -1,0 +1,304 @@
+//! G14: stopping: no new claims, what runs is finished or handed back, nothing handled comes again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cqrs::prelude::*;
+use cqrs::sqlx::{self, Sqlite};
+use cqrs::{BoxError, DispatchErrorKind, Health};
+use serde::{Deserialize, Serialize};
+
+use crate::support::{Probe, Running, bounded, directory, on_file, write};
+
+#[derive(NotificationEvent, Clone, Serialize, Deserialize)]
+#[event(name = "baked", topic = "bakery", key = id)]
+struct Baked {
+    id: u32,
+}
+
+#[derive(DomainEvent, Clone, Serialize, Deserialize)]
+struct Kneaded {
+    id: u32,
+}
+
+#[derive(Command)]
+#[command(error = sqlx::Error)]
+struct Bake {
+    id: u32,
+}
+
+#[command_handler]
+async fn bake(cmd: Bake, tx: &mut Tx<Sqlite>, events: &mut Events, probe: Inject<Probe>) -> Result<(), sqlx::Error> {
+    write(tx, format!("bake {}", cmd.id)).await?;
+    probe.pass("bake").await;
+    events.raise(Baked { id: cmd.id });
+    events.raise(Kneaded { id: cmd.id });
+    Ok(())
+}
+
+#[event_handler(group = "bakery")]
+async fn baked(e: Baked, tx: &mut Tx<Sqlite>, probe: Inject<Probe>) -> Result<(), BoxError> {
+    write(tx, format!("baked {}", e.id)).await?;
+    probe.pass("baked").await;
+    probe.note("baked");
+    Ok(())
+}
+
+#[event_handler(durable)]
+async fn kneaded(e: &Kneaded, meta: &Meta, probe: Inject<Probe>, begin: &mut Begin<Sqlite>) -> Result<(), BoxError> {
+    struct Dropped<'p>(&'p Probe);
+    impl Drop for Dropped<'_> {
+        fn drop(&mut self) {
+            self.0.note("kneading dropped");
+        }
+    }
+    let _dropped = Dropped(&probe);
+    probe.note(format!("kneading {} attempt {}", e.id, meta.attempt()));
+    probe.pass("kneaded").await;
+    write(begin.begin().await?, format!("kneaded {}", e.id)).await?;
+    probe.note("kneaded");
+    Ok(())
+}
+
+struct Shop {
+    directory: tempfile::TempDir,
+}
+
+impl Shop {
+    fn new() -> Self {
+        Self { directory: directory() }
+    }
+
+    async fn open(&self, probe: &Arc<Probe>) -> App {
+        self.open_with(probe, |builder| builder).await
+    }
+
+    async fn open_with(&self, probe: &Arc<Probe>, change: impl FnOnce(cqrs::Builder) -> cqrs::Builder) -> App {
+        on_file(&self.directory.path().join("shop.db"), probe, change).await
+    }
+
+    /// All rows, once nothing runs any more.
+    async fn rows(&self) -> Vec<String> {
+        let probe = Arc::new(Probe::default());
+        let app = self.open(&probe).await;
+        let mut rows = probe.rows().await;
+        rows.sort();
+        app.shutdown().await;
+        rows
+    }
+}
+
+#[tokio::test]
+async fn g14_health_and_what_happens_to_calls() {
+    bounded(async {
+        let shop = Shop::new();
+        let probe = Arc::new(Probe::default());
+        let app = shop.open(&probe).await;
+        assert_eq!(app.health(), Health::Idle);
+        let stopping = tokio::spawn(app.stopping());
+        let running = Running::start(app.clone());
+        probe.close("kneaded");
+        app.send(Bake { id: 1 }).await.unwrap();
+        probe.arrived("kneaded").await;
+        assert_eq!(app.health(), Health::Running);
+        assert!(!stopping.is_finished());
+
+        running.tell();
+        stopping.await.unwrap();
+        assert_eq!(app.health(), Health::Stopping);
+        // Calls still come through while what runs is finished; what they store is for the next start.
+        app.send(Bake { id: 2 }).await.unwrap();
+        probe.open("kneaded");
+        running.ended().await;
+        assert_eq!(app.health(), Health::Stopped);
+        assert_eq!(app.send(Bake { id: 3 }).await.unwrap_err().kind(), DispatchErrorKind::ShuttingDown);
+        assert!(app.publish(Kneaded { id: 3 }).await.is_err());
+        assert_eq!(probe.count("kneading 2 attempt 1"), 0, "claimed while stopping");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn g14_what_runs_is_finished_and_nothing_handled_comes_again() {
+    bounded(async {
+        let shop = Shop::new();
+        let probe = Arc::new(Probe::default());
+        let running = Running::start(shop.open(&probe).await);
+        probe.close("kneaded");
+        running.app.send(Bake { id: 1 }).await.unwrap();
+        probe.arrived("kneaded").await;
+        probe.noted("baked", 1).await;
+        running.tell();
+        running.app.stopping().await;
+        probe.open("kneaded");
+        running.ended().await;
+        assert_eq!((probe.count("kneaded"), probe.count("baked")), (1, 1));
+
+        let probe = Arc::new(Probe::default());
+        let again = Running::start(shop.open(&probe).await);
+        again.app.send(Bake { id: 2 }).await.unwrap();
+        probe.noted("kneaded", 1).await;
+        probe.noted("baked", 1).await;
+        again.stop().await;
+        assert_eq!((probe.count("kneading 1 attempt 1"), probe.count("kneading 2 attempt 1")), (0, 1));
+        assert_eq!(shop.rows().await, ["bake 1", "bake 2", "baked 1", "baked 2", "kneaded 1", "kneaded 2"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn g14_a_consumed_message_that_runs_is_finished_before_the_broker_goes() {
+    bounded(async {
+        let shop = Shop::new();
+        let probe = Arc::new(Probe::default());
+        let running = Running::start(shop.open(&probe).await);
+        probe.close("baked");
+        running.app.send(Bake { id: 1 }).await.unwrap();
+        probe.arrived("baked").await;
+        running.tell();
+        running.app.stopping().await;
+        probe.open("baked");
+        running.ended().await;
+        assert_eq!(probe.count("baked"), 1);
+        let probe = Arc::new(Probe::default());
+        let again = Running::start(shop.open(&probe).await);
+        probe.noted("kneaded", 0).await;
+        again.stop().await;
+        assert_eq!(probe.count("baked"), 0);
+        assert!(shop.rows().await.starts_with(&["bake 1".to_owned(), "baked 1".to_owned()]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn g12_g14_what_does_not_end_in_time_is_handed_back_and_cannot_commit_later() {
+    bounded(async {
+        let shop = Shop::new();
+        let probe = Arc::new(Probe::default());
+        let short = |builder: cqrs::Builder| builder.shutdown_timeout(Duration::from_millis(100));
+        let running = Running::start(shop.open_with(&probe, short).await);
+        probe.close("kneaded");
+        running.app.send(Bake { id: 1 }).await.unwrap();
+        probe.arrived("kneaded").await;
+        running.stop().await;
+        assert_eq!(probe.count("kneading dropped"), 1, "what is handed back runs no further");
+
+        // At once, and as if it had not been attempted.
+        let second = Arc::new(Probe::default());
+        let again = Running::start(shop.open(&second).await);
+        second.noted("kneaded", 1).await;
+        probe.open("kneaded");
+        again.stop().await;
+        assert_eq!(second.count("kneading 1 attempt 1"), 1, "{:?}", second.log());
+        assert_eq!(shop.rows().await, ["bake 1", "baked 1", "kneaded 1"]);
+    })
+    .await;
+}
+
+/// A transaction that hangs is dropped with its handler: the file is free when `run` returns.
+#[tokio::test]
+async fn g14_a_hanging_transaction_does_not_outlive_the_shutdown() {
+    bounded(async {
+        let shop = Shop::new();
+        let probe = Arc::new(Probe::default());
+        let short = |builder: cqrs::Builder| builder.shutdown_timeout(Duration::from_millis(100));
+        let running = Running::start(shop.open_with(&probe, short).await);
+        probe.close("baked");
+        running.app.send(Bake { id: 1 }).await.unwrap();
+        probe.arrived("baked").await;
+        running.stop().await;
+        let second = Arc::new(Probe::default());
+        let again = Running::start(shop.open(&second).await);
+        again.app.send(Bake { id: 2 }).await.unwrap();
+        second.noted("baked", 2).await;
+        again.stop().await;
+        let rows = shop.rows().await;
+        assert_eq!(rows[..4], ["bake 1", "bake 2", "baked 1", "baked 2"]);
+    })
+    .await;
+}
+
+/// A call from outside that is under way is something that was begun.
+#[tokio::test]
+async fn g14_a_call_that_runs_is_finished_before_the_store_closes() {
+    bounded(async {
+        let shop = Shop::new();
+        let probe = Arc::new(Probe::default());
+        let running = Running::start(shop.open(&probe).await);
+        probe.close("bake");
+        let app = running.app.clone();
+        let call = tokio::spawn(async move { app.send(Bake { id: 1 }).await });
+        probe.arrived("bake").await;
+        running.tell();
+        running.app.stopping().await;
+        let app = running.app.clone();
+        let ended = tokio::spawn(running.ended());
+        // Given every chance to end too early.
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(app.health(), Health::Stopping);
+        probe.open("bake");
+        call.await.unwrap().unwrap();
+        ended.await.unwrap();
+        assert_eq!(shop.rows().await, ["bake 1"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn g14_shutdown_stops_what_runs_and_waits_for_it() {
+    bounded(async {
+        let shop = Shop::new();
+        let probe = Arc::new(Probe::default());
+        let running = Running::start(shop.open(&probe).await);
+        probe.close("kneaded");
+        running.app.send(Bake { id: 1 }).await.unwrap();
+        probe.arrived("kneaded").await;
+        let app = running.app.clone();
+        let shutdown = tokio::spawn({
+            let app = app.clone();
+            async move { app.shutdown().await }
+        });
+        app.stopping().await;
+        probe.open("kneaded");
+        shutdown.await.unwrap();
+        assert_eq!((app.health(), probe.count("kneaded")), (Health::Stopped, 1));
+        running.ended().await;
+        app.shutdown().await;
+    })
+    .await;
+}
+
+/// An after-commit handler of a call nobody listens to any more is waited for.
+#[tokio::test]
+async fn g3_g14_what_goes_on_after_a_commit_is_waited_for() {
+    bounded(async {
+        let shop = Shop::new();
+        let probe = Arc::new(Probe::default());
+        let app = shop.open(&probe).await;
+        probe.close("cooled");
+        tokio::select! {
+            biased;
+            _ = app.publish(Cooled) => panic!("it waits"),
+            () = probe.arrived("cooled") => {}
+        }
+        let stopped = app.clone();
+        let shutdown = tokio::spawn(async move { stopped.shutdown().await });
+        app.stopping().await;
+        assert!(probe.log().is_empty());
+        probe.open("cooled");
+        shutdown.await.unwrap();
+        assert_eq!(probe.log(), ["cooled"]);
+    })
+    .await;
+}
+
+#[derive(DomainEvent)]
+struct Cooled;
+
+#[event_handler]
+async fn cooled(_e: &Cooled, probe: Inject<Probe>) {
+    probe.pass("cooled").await;
+    probe.note("cooled");
+}
