@@ -39,7 +39,7 @@ pub use cqrs_macros::{
 
 pub use self::app::{App, Builder, Health, OutsideUnit};
 pub use self::broker::{Broker, Delivery};
-pub use self::dispatch::{DispatchError, DispatchErrorKind, Publish, Schedule, Sending};
+pub use self::dispatch::{DispatchError, DispatchErrorKind, Publish, Schedule, Sending, TimerId};
 pub use self::error::{BoxError, Error};
 pub use self::event::{EventError, EventErrors, Events, Scheduled};
 pub use self::inject::Inject;

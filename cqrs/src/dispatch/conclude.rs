@@ -140,11 +140,6 @@ async fn lend<'a>(
 }
 
 impl Conclusion<'_> {
-    /// The transaction, for whoever has something of its own to store in it before the commit.
-    pub(crate) fn tx(&mut self) -> Option<&mut Box<dyn Transaction>> {
-        self.tx.open.as_mut()
-    }
-
     /// The same, begun here where the call needed none.
     pub(crate) async fn begun(&mut self, app: &App, what: &'static str) -> Result<&mut Box<dyn Transaction>, Failure> {
         let open = match self.tx.open.take() {

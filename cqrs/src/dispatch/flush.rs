@@ -109,6 +109,7 @@ pub(crate) fn command_record(
     let kind = if command.timer.is_some() { WorkKind::Timer } else { WorkKind::Command };
     let meta = node.meta(parent);
     let mut work = work_record(app, kind, spec, &meta, encoded(app, node)?);
+    work.id = command.id.unwrap_or(work.id);
     work.timer_key.clone_from(&command.timer_key);
     work.due_at = match command.timer {
         None | Some(When::Now) => work.created_at,

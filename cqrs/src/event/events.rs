@@ -174,7 +174,7 @@ fn lock(list: &Mutex<Vec<Raised>>) -> std::sync::MutexGuard<'_, Vec<Raised>> {
 
 impl StoredCommand {
     pub(crate) fn new<C: Message>(command: C, timer: Option<When>) -> Self {
-        Self { spec: C::SPEC, value: erased(command), timer, timer_key: None }
+        Self { spec: C::SPEC, value: erased(command), id: None, timer, timer_key: None }
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use uuid::Uuid;
+
 use crate::message::{Erased, MessageSpec};
 
 /// When a stored command is due.
@@ -21,6 +23,8 @@ pub(crate) enum When {
 pub(crate) struct StoredCommand {
     pub(crate) spec: &'static MessageSpec,
     pub(crate) value: Erased,
+    /// Its id, where somebody was told it already.
+    pub(crate) id: Option<Uuid>,
     /// `None`: sent. `Some`: scheduled.
     pub(crate) timer: Option<When>,
     /// A timer's key: the same name and key again moves the timer.
