@@ -1,0 +1,34 @@
+//! A shop: orders are placed, paid and cancelled; stock and mail follow.
+//!
+//! Handlers are plain functions beside what they are about. Nothing lists them: [`app`] finds all that are linked.
+#![expect(missing_docs, reason = "an application, not an API: fields and variants speak for themselves")]
+
+mod http;
+mod mail;
+mod messages;
+mod orders;
+mod stock;
+
+use cqrs::prelude::*;
+
+pub use http::router;
+pub use mail::{Mailer, Spool};
+pub use messages::*;
+
+/// The shop on an SQLite file. `main` and tests start from here, and say who sends the mails.
+pub fn app(db: &str) -> cqrs::Builder {
+    cqrs::bootstrap!()
+        .store(Store::url(format!("sqlite://{db}")).migrations(sqlx::migrate!()))
+        .broker(Broker::url("memory:"))
+        .expects::<dyn Mailer>()
+}
+
+/// The audit log: every command, and how it ended.
+#[middleware(kinds = [command])]
+async fn audit(call: Call<'_>, next: Next<'_>) -> Outcome {
+    let command = call.debug(); // before `run`: then the handler has the message
+    let outcome = next.run().await;
+    let refused = outcome.error().map(tracing::field::display);
+    tracing::info!(command, refused, took = ?outcome.elapsed(), "audit");
+    outcome
+}
