@@ -23,6 +23,7 @@ pub(crate) fn wire(mut draft: Draft) -> Result<Wired, WiringError> {
     let mut problems = std::mem::take(&mut draft.problems);
     let sources = Sources::find(&draft, &mut problems);
     sources.check(&askers(&draft), &mut problems);
+    sources.check_middlewares(&draft, &mut problems);
     check_calls(&draft, &mut problems);
     for item in &draft.handlers {
         check_handler(&draft, item, &mut problems);

@@ -171,6 +171,29 @@ impl Sources {
         }
     }
 
+    /// Reports middlewares that need a message-scoped dependency: it is made inside of what they are around.
+    pub(super) fn check_middlewares(&self, draft: &Draft, problems: &mut Vec<Problem>) {
+        for item in &draft.middlewares {
+            for number in item.needs.iter().filter_map(|need| self.provider_of(need)) {
+                let other = &draft.providers[number];
+                if other.scope != ProviderScope::Message {
+                    continue;
+                }
+                let name = (other.provides)().1;
+                let what = format!(
+                    "the middleware `{}` needs `{name}`, which is made for the unit of work that the middleware is around",
+                    item.name
+                );
+                let mend = "let it take what the provider takes, and read `call.meta()`; or let the handlers take it";
+                problems.push(
+                    Problem::new(ProblemKind::ScopeMismatch, what, mend)
+                        .at(format!("middleware `{}`", item.name), item.location)
+                        .at(format!("message-scoped provider `{}`", other.name), other.location),
+                );
+            }
+        }
+    }
+
     /// Reports dependencies nobody provides: one problem per dependency, with everybody who asks for it.
     pub(super) fn check(&self, askers: &[Asker<'_>], problems: &mut Vec<Problem>) {
         let mut missing: BTreeMap<&'static str, Vec<&Asker<'_>>> = BTreeMap::new();

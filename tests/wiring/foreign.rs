@@ -1,0 +1,67 @@
+//! A store of another database, as far as a check of the wiring gets to know it.
+
+use std::any::{Any, TypeId};
+use std::time::SystemTime;
+
+use cqrs::store::driver::{BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, Transaction};
+use cqrs::store::{
+    Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, OutboxOutcome, StoreError, TimerRecord, WorkKind,
+};
+
+/// Lends transactions that are no `Tx<Sqlite>`.
+#[derive(Debug)]
+pub struct Foreign;
+
+type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+macro_rules! never_called {
+    ($($name:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)*) => {$(
+        fn $name(&self $(, $argument: $kind)*) -> Answer<'_, $answer> {
+            $(let _ = $argument;)*
+            unreachable!("a check does not connect")
+        }
+    )*};
+}
+
+impl Driver for Foreign {
+    fn name(&self) -> &'static str {
+        "foreign"
+    }
+
+    fn handle(&self) -> Option<HandleSpec> {
+        Some(HandleSpec { type_id: TypeId::of::<Self>(), name: "sqlx::Foreign" })
+    }
+
+    fn gifts(&self) -> Vec<Gift> {
+        Vec::new()
+    }
+
+    fn adopt(&self, handle: Box<dyn Any + Send>) -> Result<Box<dyn Transaction>, Box<dyn Any + Send>> {
+        Err(handle)
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    never_called! {
+        migrate() -> ();
+        begin() -> Box<dyn Transaction>;
+        claim_outbox(request: ClaimRequest<'_>) -> Vec<ClaimedOutbox>;
+        settle_outbox(outcomes: Vec<(Claim, OutboxOutcome)>) -> u64;
+        renew_outbox(claims: Vec<Claim>, until: SystemTime) -> Vec<Claim>;
+        claim_work(kinds: &[WorkKind], request: ClaimRequest<'_>) -> Vec<ClaimedWork>;
+        renew_work(claims: Vec<Claim>, until: SystemTime) -> Vec<Claim>;
+        retry_work(claim: Claim, due: SystemTime, error: &str) -> bool;
+        bury_work(claim: Claim, error: &str, skip: bool) -> bool;
+        release(owner: &str) -> ();
+        next_due() -> Option<SystemTime>;
+        cancel_timer(name: &str, key: &str) -> bool;
+        timers(limit: usize) -> Vec<TimerRecord>;
+        dead_letters(limit: usize) -> Vec<DeadLetter>;
+        replay(id: DeadLetterId, now: SystemTime) -> bool;
+        discard(id: DeadLetterId) -> bool;
+        counts() -> Counts;
+        purge_inbox(before: SystemTime) -> u64;
+    }
+}
