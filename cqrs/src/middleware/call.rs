@@ -1,6 +1,6 @@
 //! What a middleware sees of a call.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -89,6 +89,10 @@ impl<'a> Call<'a> {
     /// Who looks at a message keeps it: the handler is then given a clone. A message that is not `Clone` can be looked
     /// at only by a middleware that does not run the call: running it is [`Rejected`](crate::DispatchError::Rejected).
     pub fn message<M: Message>(&self) -> Option<&M> {
+        // Asked for another type, nothing is looked at: the call need not be cloneable for that.
+        if self.spec.type_id != TypeId::of::<M>() {
+            return None;
+        }
         self.seen().and_then(|message| message.downcast_ref())
     }
 
