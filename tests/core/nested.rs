@@ -34,6 +34,12 @@ enum Inner {
     Nothing,
     /// Calls another within its own transaction, then fails.
     Nested,
+    /// Panics after it wrote.
+    Panic,
+    /// Succeeds, and its inline handler does not.
+    Inline,
+    /// Raises more than can be stored.
+    TooLarge,
 }
 
 #[derive(Command)]
@@ -113,6 +119,26 @@ async fn inner_nested(
     if cmd.fails { Err(Refused("nested".to_owned()).into()) } else { Ok(()) }
 }
 
+#[derive(Command)]
+#[command(error = BoxError)]
+struct InnerBad(&'static str);
+
+#[derive(NotificationEvent, Serialize, Deserialize)]
+struct InnerBig(String);
+
+#[command_handler]
+async fn inner_bad(cmd: InnerBad, begin: &mut Begin<Sqlite>, events: &mut Events) -> Result<(), BoxError> {
+    write(begin.begin().await?, "bad").await?;
+    events.raise(InnerDone("bad"));
+    events.raise(InnerPublished);
+    match cmd.0 {
+        "panic" => panic!("inner panic"),
+        "inline" => events.raise(crate::events::Reserving { number: 13 }),
+        _ => events.raise(InnerBig("x".repeat(2 << 20))),
+    }
+    Ok(())
+}
+
 #[event_handler]
 async fn inner_done(e: &InnerDone, probe: Inject<Probe>) {
     probe.note(format!("done {} after {} rows", e.0, probe.rows().await.len()));
@@ -154,6 +180,9 @@ async fn call(app: &App, inner: Inner, fails: bool, within: Option<&mut Tx<Sqlit
         Inner::Flush => send!(InnerFlush),
         Inner::Nothing => send!(InnerNothing),
         Inner::Nested => send!(InnerNested { fails }),
+        Inner::Panic => send!(InnerBad("panic")),
+        Inner::Inline => send!(InnerBad("inline")),
+        Inner::TooLarge => send!(InnerBad("too large")),
     }
 }
 
@@ -260,7 +289,7 @@ async fn outer_other(_cmd: OuterOther, _tx: &mut Tx<Sqlite>, app: &App) -> Vec<b
     };
     vec![
         refused(app.publish(InnerPublished).await),
-        refused(app.schedule(Sent).await),
+        refused(app.schedule(Sent).await.map(drop)),
         refused(app.publish(InnerDone("published")).await),
     ]
 }
@@ -340,6 +369,38 @@ async fn g5_within_an_inner_failure_undoes_only_itself() {
         app.send(outer_of(How::WithinTwice, Inner::Tx)).await.unwrap().unwrap_err();
         assert_eq!(app.rows().await, ["before", "inner", "after"]);
         assert_eq!(app.stored().await, (1, 0));
+    })
+    .await;
+}
+
+/// However the inner call fails: the transaction comes back without what it did.
+#[tokio::test]
+async fn g3_g5_within_panics_inline_failures_and_what_is_too_large_undo_only_themselves() {
+    bounded(async {
+        for (inner, kind) in [(Inner::Panic, "Panicked"), (Inner::Inline, "EventFailed"), (Inner::TooLarge, "TooLarge")] {
+            let app = Harness::idle().await;
+            let said = app.send(outer_of(How::Within, inner)).await.unwrap().unwrap_err();
+            assert!(said.starts_with(kind), "{said}");
+            assert_eq!((app.rows().await, app.stored().await), (vec!["before".to_owned(), "after".into()], (0, 0)));
+            assert_eq!(app.probe.log(), ["outer done"]);
+        }
+    })
+    .await;
+}
+
+/// Middleware is around the inner call as well.
+#[tokio::test]
+async fn g5_within_through_middleware() {
+    bounded(async {
+        let probe = std::sync::Arc::new(Probe::default());
+        let builder = crate::support::with_middleware(&probe).retain_middlewares(|name| name == "inner_most");
+        let app = cqrs::testing::TestApp::new(builder.run(["nothing"])).await.unwrap();
+        let app = Harness { app, probe };
+        app.send(outer_of(How::Within, Inner::Tx)).await.unwrap().unwrap();
+        app.send(Outer { inner_fails: true, ..outer_of(How::Within, Inner::Tx) }).await.unwrap().unwrap_err();
+        assert_eq!(app.rows().await, ["before", "inner", "after", "before", "after"]);
+        assert_eq!(app.probe.count("> inner command InnerTx"), 2);
+        app.send(outer_of(How::Apart, Inner::Tx)).await.unwrap().unwrap_err();
     })
     .await;
 }

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use cqrs::broker::MemoryBroker;
-use cqrs::broker::driver::{Driver, Settlement, Subscription};
+use cqrs::broker::driver::{Consumer, Driver, Outgoing, Settlement, Subscription};
+use cqrs::broker::{BrokerError, BrokerErrorKind, MemoryBroker};
 use cqrs::prelude::*;
 use cqrs::sqlx;
+use cqrs::store::DeadSource;
+use cqrs::store::driver::BoxFuture;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::support::{Probe, Running, bounded, directory, on_file, write};
+use crate::support::{Harness, Probe, Running, bounded, directory, on_file, write};
 
 #[derive(NotificationEvent, Clone, Serialize, Deserialize)]
 #[event(name = "shipped", topic = "shipping", key = id)]
@@ -112,10 +114,8 @@ async fn g8_the_relay_holds_no_transaction_while_it_waits_for_the_broker() {
         let broker = MemoryBroker::new();
         let subscription = Subscription { group: "slow".into(), topics: vec!["shipping".into()], prefetch: 10 };
         let mut consumer = broker.subscribe(subscription).await.unwrap();
-        let (app, _) = crate::support::Harness::with_broker(|builder| builder).await;
-        drop(app);
         let driver = Broker::driver(broker.clone());
-        let app = crate::support::Harness::with(|builder| builder.run(["relay"]).broker(driver)).await;
+        let app = Harness::with(|builder| builder.run(["relay"]).broker(driver)).await;
         app.send(Ship { id: 1 }).await.unwrap();
         let received = consumer.receive(1).await.unwrap();
         // Others write and commit while the broker has not answered.
@@ -147,6 +147,65 @@ async fn g8_rows_outlive_a_broker_that_fails() {
         let running = Running::start(on_file(&file, &probe, |builder| builder).await);
         probe.noted("shipped 7", 1).await;
         running.stop().await;
+    })
+    .await;
+}
+
+/// A broker that refuses some messages for good.
+#[derive(Debug, Clone)]
+struct Picky(MemoryBroker, Arc<Probe>);
+
+impl Driver for Picky {
+    fn name(&self) -> &'static str {
+        "picky"
+    }
+
+    fn publish(&self, batch: Vec<Outgoing>) -> BoxFuture<'_, Vec<Result<(), BrokerError>>> {
+        Box::pin(async move {
+            let mut results = Vec::new();
+            for outgoing in batch {
+                let key = outgoing.delivery.message_key().unwrap_or_default().to_owned();
+                if self.1.try_it(&key).is_err() {
+                    results.push(Err(BrokerError::new(BrokerErrorKind::Refused, format!("never {key}"))));
+                } else {
+                    results.extend(self.0.publish(vec![outgoing]).await);
+                }
+            }
+            results
+        })
+    }
+
+    fn subscribe(&self, subscription: Subscription) -> BoxFuture<'_, Result<Box<dyn Consumer>, BrokerError>> {
+        self.0.subscribe(subscription)
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.0.close()
+    }
+}
+
+#[tokio::test]
+async fn g10_g11_what_a_broker_refuses_is_a_dead_letter_that_holds_its_key_and_nothing_else() {
+    bounded(async {
+        let refusing = Arc::new(Probe::default());
+        refusing.fail("1", 1);
+        let broker = Broker::driver(Picky(MemoryBroker::new(), refusing));
+        let app = Harness::with(|builder| builder.broker(broker)).await;
+        for id in [1, 2] {
+            app.send(Ship { id }).await.unwrap();
+        }
+        app.settle().await;
+        app.send(Ship { id: 1 }).await.unwrap();
+        app.settle().await;
+        assert_eq!((app.probe.count("shipped 2"), app.probe.count("shipped 1")), (1, 0));
+        let dead = app.dead().await;
+        assert_eq!((dead.len(), dead[0].name.as_str(), dead[0].key.as_deref()), (1, "shipped", Some("1")));
+        assert_eq!((dead[0].id.source, dead[0].topic.as_str()), (DeadSource::Outbox, "shipping"));
+        assert!(dead[0].error.contains("never 1") && dead[0].attempts >= 1, "{dead:?}");
+        assert!(String::from_utf8_lossy(&dead[0].payload).contains(&dead[0].message_id.to_string()));
+        assert!(app.replay(dead[0].id).await.unwrap());
+        app.settle().await;
+        assert_eq!((app.probe.count("shipped 1"), app.dead().await.len(), app.stored().await.0), (2, 0, 0));
     })
     .await;
 }

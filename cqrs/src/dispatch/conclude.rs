@@ -70,12 +70,14 @@ pub(crate) async fn conclude<'a>(
             open.store(records).await?;
         }
     }
+    // What calls made within this one stored is committed with it.
+    let stored = stored || !carried.is_empty();
     let mut all: Vec<Node> = nodes;
-    all.extend(carried.into_iter().map(Node::settled));
+    all.extend(carried);
     Ok(Conclusion { tx, after: After { nodes: all, cause, scope, stored } })
 }
 
-fn take_carried(unit: Option<&mut Box<Unit<'_>>>) -> Vec<Raised> {
+fn take_carried(unit: Option<&mut Box<Unit<'_>>>) -> Vec<Node> {
     unit.filter(|unit| !unit.tx.is_borrowed())
         .and_then(|unit| unit.tx.open.as_mut())
         .and_then(|tx| tx.carried())
@@ -173,7 +175,8 @@ impl Conclusion<'_> {
         if let Some(tx) = self.tx.open.as_mut() {
             tx.release_savepoint().await?;
             if let Some(carried) = tx.carried() {
-                carried.0.extend(self.after.nodes.into_iter().map(Node::into_raised));
+                let After { nodes, cause, .. } = self.after;
+                carried.0.extend(nodes.into_iter().map(|node| node.carried(&cause)));
             }
         }
         self.tx.give_back();

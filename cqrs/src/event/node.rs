@@ -58,9 +58,10 @@ impl Node {
         Self { raised, depth: 0, trail: None, cause: None, meta: OnceLock::new() }
     }
 
-    /// Raised by a call made within another, whose own inline handlers and rows are done.
-    pub(crate) fn settled(raised: Raised) -> Self {
-        Self::root(raised)
+    /// The same, to be handled after the commit of a call that the one it was raised in was made within.
+    pub(crate) fn carried(mut self, cause: &Cause) -> Self {
+        self.cause.get_or_insert_with(|| Arc::clone(cause.meta()));
+        self
     }
 
     /// Raised by a handler of this event, in the call that `cause` describes.
@@ -77,10 +78,6 @@ impl Node {
 
     pub(crate) fn raised(&self) -> &Raised {
         &self.raised
-    }
-
-    pub(crate) fn into_raised(self) -> Raised {
-        self.raised
     }
 
     pub(crate) fn spec(&self) -> &'static MessageSpec {

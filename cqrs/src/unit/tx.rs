@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 use sqlx::pool::Pool;
 use sqlx::{Connection, Database, Transaction};
 
-use crate::event::Raised;
+use crate::event::Node;
 use crate::store::StoreError;
 
 /// The transaction of the unit of work: begun, committed and rolled back by the framework.
@@ -25,7 +25,7 @@ pub struct Tx<Db: Database> {
 /// What calls made within a transaction raised, until the unit that owns the transaction takes it over.
 #[doc(hidden)]
 #[derive(Debug, Default)]
-pub struct Carried(pub(crate) Vec<Raised>);
+pub struct Carried(pub(crate) Vec<Node>);
 
 impl<Db: Database> Tx<Db> {
     /// Begins a transaction by hand, for calling a handler as an ordinary function.

@@ -1,0 +1,127 @@
+//! What `&Meta` says: ids, correlation, causation, times, through every kind of call.
+
+use std::time::{Duration, SystemTime};
+
+use cqrs::BoxError;
+use cqrs::prelude::*;
+use cqrs::sqlx::Sqlite;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::support::{Harness, Probe, bounded};
+
+#[derive(Command)]
+#[command(response = Uuid, error = BoxError)]
+struct Begin2 {
+    within: bool,
+}
+
+#[derive(DomainEvent, Clone, Serialize, Deserialize)]
+#[event(key = 0)]
+struct Begun(String);
+
+#[derive(NotificationEvent, Clone, Serialize, Deserialize)]
+#[event(name = "begun", topic = "begun", key = 0)]
+struct BegunV1(String);
+
+#[derive(Command, Serialize, Deserialize)]
+struct GoOn;
+
+#[derive(Command)]
+#[command(response = Uuid, error = BoxError)]
+struct RaiseAll;
+
+fn raise_all(events: &mut Events) {
+    events.raise(Begun("k".to_owned()));
+    events.raise(BegunV1("k".to_owned()));
+    events.send(GoOn);
+    events.schedule(GoOn).after(Duration::from_secs(60));
+}
+
+#[command_handler]
+async fn begin2(
+    cmd: Begin2,
+    meta: &Meta,
+    events: &mut Events,
+    tx: &mut Tx<Sqlite>,
+    app: &App,
+) -> Result<Uuid, BoxError> {
+    if cmd.within {
+        return Ok(app.send(RaiseAll).correlation(meta.correlation_id()).within(tx).await?);
+    }
+    raise_all(events);
+    Ok(meta.id())
+}
+
+#[command_handler]
+async fn raise_all_of_them(_cmd: RaiseAll, meta: &Meta, events: &mut Events, _tx: &mut Tx<Sqlite>) -> Uuid {
+    raise_all(events);
+    meta.id()
+}
+
+/// `what id correlation causation key`.
+fn say(probe: &Probe, what: &str, meta: &Meta) {
+    let causation = meta.causation_id().map(|id| id.to_string()).unwrap_or_default();
+    let key = meta.key().unwrap_or("-");
+    probe.note(format!("{what} {} {} {causation} {key}", meta.id(), meta.correlation_id()));
+    assert!(meta.time() <= SystemTime::now() + Duration::from_secs(3600));
+}
+
+#[event_handler(inline)]
+async fn inline(_e: &Begun, meta: &Meta, probe: Inject<Probe>) {
+    say(&probe, "inline", meta);
+}
+
+#[event_handler]
+async fn plain(_e: &Begun, meta: &Meta, probe: Inject<Probe>) {
+    say(&probe, "plain", meta);
+}
+
+#[event_handler(durable)]
+async fn durable(_e: &Begun, meta: &Meta, probe: Inject<Probe>) {
+    say(&probe, "durable", meta);
+}
+
+#[event_handler(group = "begun")]
+async fn consumed(_e: &BegunV1, meta: &Meta, probe: Inject<Probe>) {
+    say(&probe, "consumed", meta);
+}
+
+#[command_handler]
+async fn go_on(_cmd: GoOn, meta: &Meta, probe: Inject<Probe>) {
+    say(&probe, "command", meta);
+}
+
+/// The words of every note, sorted by what said it.
+fn said(app: &Harness) -> Vec<Vec<String>> {
+    let mut said: Vec<Vec<String>> =
+        app.probe.log().iter().map(|noted| noted.split(' ').map(str::to_owned).collect()).collect();
+    said.sort();
+    said
+}
+
+#[tokio::test]
+async fn g8_one_id_for_an_event_whoever_handles_it_and_one_correlation_for_what_a_call_sets_off() {
+    bounded(async {
+        for within in [false, true] {
+            let app = Harness::start().await;
+            let correlation = Uuid::now_v7();
+            let cause = app.send(Begin2 { within }).correlation(correlation).await.unwrap();
+            app.settle().await;
+            app.advance(Duration::from_secs(60)).await;
+            app.settle().await;
+            let said = said(&app);
+            let who: Vec<_> = said.iter().map(|words| words[0].as_str()).collect();
+            assert_eq!(who, ["command", "command", "consumed", "durable", "inline", "plain"]);
+            for words in &said {
+                assert_eq!(words[2], correlation.to_string(), "{within}: {words:?}");
+                assert_eq!(words[3], cause.to_string(), "{within}: {words:?}");
+            }
+            let ids: Vec<_> = said[3..].iter().map(|words| &words[1]).collect();
+            assert!(ids[0] == ids[1] && ids[1] == ids[2], "{within}: {said:#?}");
+            assert_ne!(said[0][1], said[1][1]);
+            assert!(said[2..].iter().all(|words| words[4] == "k"), "{said:#?}");
+        }
+    })
+    .await;
+}
