@@ -8,6 +8,7 @@ pub mod broker;
 mod clock;
 mod consumer;
 mod dispatch;
+mod docs;
 mod error;
 mod event;
 mod inject;
@@ -33,7 +34,7 @@ pub mod __private;
 pub use serde;
 pub use sqlx;
 
-pub use cqrs_macros::{
+pub use self::macros::{
     Command, DomainEvent, NotificationEvent, Query, command_handler, event_handler, middleware, provider, query_handler,
 };
 

@@ -1,4 +1,23 @@
-//! The macros without a macro crate: `bootstrap!` and `verify!`.
+//! The attributes and derives with their reference, and the macros that need no macro crate: `bootstrap!`, `verify!`.
+
+#[doc = include_str!("docs/macros/command.md")]
+pub use cqrs_macros::Command;
+#[doc = include_str!("docs/macros/domain_event.md")]
+pub use cqrs_macros::DomainEvent;
+#[doc = include_str!("docs/macros/notification_event.md")]
+pub use cqrs_macros::NotificationEvent;
+#[doc = include_str!("docs/macros/query.md")]
+pub use cqrs_macros::Query;
+#[doc = include_str!("docs/macros/command_handler.md")]
+pub use cqrs_macros::command_handler;
+#[doc = include_str!("docs/macros/event_handler.md")]
+pub use cqrs_macros::event_handler;
+#[doc = include_str!("docs/macros/middleware.md")]
+pub use cqrs_macros::middleware;
+#[doc = include_str!("docs/macros/provider.md")]
+pub use cqrs_macros::provider;
+#[doc = include_str!("docs/macros/query_handler.md")]
+pub use cqrs_macros::query_handler;
 
 /// Gathers everything the attributes registered in this program into an inert [`Builder`](crate::Builder).
 ///

@@ -5,6 +5,6 @@
 pub use crate::{
     App, Begin, Broker, Call, DispatchError, Events, Inject, Items, Meta, Next, Outcome, Settings, Store, Tx,
 };
-pub use cqrs_macros::{
+pub use crate::{
     Command, DomainEvent, NotificationEvent, Query, command_handler, event_handler, middleware, provider, query_handler,
 };

@@ -17,7 +17,6 @@ use tokio_util::task::TaskTracker;
 
 pub use self::builder::Builder;
 pub use self::life::Health;
-#[cfg(feature = "testing")]
 pub(crate) use self::options::Options;
 pub use self::outside::OutsideUnit;
 pub(crate) use self::recorder::Recorder;

@@ -176,7 +176,8 @@ impl<T: Send + 'static> StreamCall<'_, T> {
         match Guarded::new((thunk.0)(message, context, handler), holds).await {
             Ok((Ok(()), cx)) => {
                 // What was written and raised after the last item.
-                let conclusion = conclude(cx, Some(Arc::clone(&self.meta)), M::SPEC.name).await.map_err(Failure::widen)?;
+                let conclusion =
+                    conclude(cx, Some(Arc::clone(&self.meta)), M::SPEC.name).await.map_err(Failure::widen)?;
                 conclusion.complete_at_once(app, app.options().stream_event_concurrency).await.map_err(Failure::widen)
             }
             Ok((Err(error), cx)) => {
