@@ -15,8 +15,8 @@ async fn put_back(event: OrderCancelledV1, tx: &mut Tx<Sqlite>) -> Result<(), sq
     change(tx, &event.id, &event.lines, 1).await
 }
 
-/// How much there is as far as this read model knows. It is a moment behind: two orders may both get the last mug. A shop
-/// that must never oversell takes out the stock in the order's own transaction.
+/// How much there is as far as this read model knows. It is a moment behind: two orders may both get the last mug. A
+/// shop that must never oversell takes out the stock in the order's own transaction.
 pub(crate) async fn on_hand(db: &mut SqliteConnection, sku: &str) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar("SELECT on_hand FROM stock WHERE sku = ?").bind(sku).fetch_one(db).await
 }
