@@ -429,3 +429,23 @@ async fn g6_a_failing_follow_up_unit_is_an_event_error_and_stores_nothing() {
     })
     .await;
 }
+
+/// The same for a command that needs neither transaction nor unit: what follows it goes on without its caller.
+#[tokio::test]
+async fn g3_the_handlers_after_a_plain_command_outlive_its_caller() {
+    bounded(async {
+        let app = Harness::start().await;
+        app.probe.close("crowd");
+        tokio::select! {
+            biased;
+            _ = app.send(Crowd(2)) => panic!("it waits"),
+            () = app.probe.arrived("crowd") => {}
+        }
+        app.probe.open("crowd");
+        app.probe.arrived("crowd").await;
+        app.probe.open("crowd");
+        app.probe.noted("most 1", 2).await;
+        app.settle().await;
+    })
+    .await;
+}

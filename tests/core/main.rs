@@ -9,6 +9,7 @@ mod files;
 mod handlers;
 mod inbox;
 mod keys;
+mod leases;
 mod meta;
 mod middleware;
 mod nested;

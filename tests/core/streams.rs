@@ -482,3 +482,40 @@ async fn chatted(_e: &Chatted, app: &App) -> Result<(), BoxError> {
     app.send(crate::nested::InnerTx { fails: false }).await?;
     Ok(())
 }
+
+#[derive(Command)]
+#[command(item = u32)]
+struct Wide;
+
+#[derive(DomainEvent)]
+struct Widened;
+
+#[command_handler]
+async fn wide(_cmd: Wide, items: &mut Items<u32>, events: &mut Events) {
+    for _ in 0..10 {
+        events.raise(Widened);
+    }
+    items.send(1).await;
+}
+
+#[event_handler]
+async fn widened(_e: &Widened, probe: Inject<Probe>) {
+    probe.pass("widened").await;
+}
+
+#[tokio::test]
+async fn g5_a_stream_runs_ten_event_handlers_at_once() {
+    bounded(async {
+        let app = Harness::idle().await;
+        app.probe.close("widened");
+        let mut items = app.stream(Wide);
+        let (item, ()) = tokio::join!(items.next(), async {
+            for _ in 0..10 {
+                app.probe.arrived("widened").await;
+            }
+            (0..10).for_each(|_| app.probe.open("widened"));
+        });
+        assert_eq!(item.unwrap().unwrap(), 1);
+    })
+    .await;
+}
