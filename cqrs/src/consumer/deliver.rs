@@ -138,9 +138,17 @@ async fn bury_whole(
     .await
 }
 
+/// Keeps a message, for one handler or whole. Kept for a handler it is marked in the same transaction: what becomes of
+/// it is up to the stored work from here on, and a second delivery finds that out.
 async fn store(app: &App, record: WorkRecord) -> Result<(), StoreError> {
     let Some(store) = app.store() else { return Ok(()) };
     let mut tx = store.begin().await?;
+    if !record.handler.is_empty() {
+        let mark = mark(app, &record);
+        if tx.mark_handled(vec![mark]).await?.first() == Some(&false) {
+            return tx.rollback().await;
+        }
+    }
     tx.store(vec![Record::Work(record)]).await?;
     tx.commit().await?;
     app.wake();
@@ -165,12 +173,7 @@ async fn hand(
         Ok(message) => message,
         Err(error) => return bury(app, record, options, error).await,
     };
-    let mark = InboxMark {
-        group: options.group.to_owned(),
-        handler: record.handler.clone(),
-        event_id: received.id,
-        at: app.clock().now(),
-    };
+    let mark = mark(app, &record);
     let meta = Arc::new(meta_of(&record));
     let lane = record.lane.clone();
     let tried = attempt(app, Attempt { handler, message, meta, mark: Some(mark), lane, claim: None });
@@ -203,6 +206,15 @@ async fn bury(app: &App, mut record: WorkRecord, options: &GroupOptions, error: 
         record.lane = None;
     }
     store(app, record).await
+}
+
+fn mark(app: &App, record: &WorkRecord) -> InboxMark {
+    InboxMark {
+        group: record.group.clone(),
+        handler: record.handler.clone(),
+        event_id: record.id,
+        at: app.clock().now(),
+    }
 }
 
 fn work_record(

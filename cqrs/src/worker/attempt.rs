@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::app::App;
 use crate::dispatch::{
-    DispatchError, Failure, Opening, begin_tx, call_context, call_event_handler, conclude, open_unit, undo,
+    DispatchError, Failure, Opening, abandon, begin_tx, call_context, call_event_handler, conclude, open_unit, undo,
 };
 use crate::message::Erased;
 use crate::store::driver::Transaction;
@@ -16,9 +16,9 @@ pub(crate) struct Attempt {
     pub(crate) handler: u32,
     pub(crate) message: Erased,
     pub(crate) meta: Arc<Meta>,
-    /// The mark that it was handled, for consumed messages.
+    /// The mark that it was handled, for messages just consumed.
     pub(crate) mark: Option<InboxMark>,
-    /// The lane whose earlier messages go first, for consumed messages.
+    /// The lane whose earlier messages go first, for messages just consumed.
     pub(crate) lane: Option<String>,
     /// The stored work that ends with it.
     pub(crate) claim: Option<Claim>,
@@ -47,9 +47,10 @@ pub(crate) async fn attempt(app: &App, attempt: Attempt) -> Result<Ended, Failur
     let Attempt { handler, message, meta, mark, lane, claim } = attempt;
     if !planned.needs_tx && (mark.is_some() || lane.is_some()) {
         let mut tx = begin_tx(app, what).await?;
-        match look(&mut tx, mark.clone(), lane.as_deref()).await? {
-            Some(ended) => return give_up(tx, claim, ended).await,
-            None => tx.rollback().await?,
+        let ended = look(&mut tx, mark.clone(), lane.as_deref()).await?;
+        tx.rollback().await?;
+        if let Some(ended) = ended {
+            return Ok(ended);
         }
     }
     let opening = Opening { meta: Arc::clone(&meta), scope: None, within: None, with_tx: false };
@@ -59,8 +60,8 @@ pub(crate) async fn attempt(app: &App, attempt: Attempt) -> Result<Ended, Failur
         && let Some(tx) = cx.unit.as_mut().and_then(|unit| unit.tx.open.as_mut())
         && let Some(ended) = look(tx, mark.clone(), lane.as_deref()).await?
     {
-        let Some(tx) = cx.unit.as_mut().and_then(|unit| unit.tx.open.take()) else { return Ok(ended) };
-        return give_up(tx, claim, ended).await;
+        abandon(cx).await;
+        return Ok(ended);
     }
     let cx = call_event_handler(app, handler, message, cx, &meta).await?;
     let mut conclusion = conclude(cx, Some(meta), what).await?;
@@ -70,7 +71,7 @@ pub(crate) async fn attempt(app: &App, attempt: Attempt) -> Result<Ended, Failur
     {
         // Handled by somebody else in the meantime.
         undo(conclusion, app).await;
-        return give_up(begin_tx(app, what).await?, claim, ended).await;
+        return Ok(ended);
     }
     if let Some(claim) = claim
         && !conclusion.begun(app, what).await?.finish_work(claim).await?
@@ -102,16 +103,4 @@ async fn look(
         return Ok(Some(Ended::Duplicate));
     }
     Ok(None)
-}
-
-/// Ends an attempt whose handler is not to run. Stored work whose message was handled before is done.
-async fn give_up(mut tx: Box<dyn Transaction>, claim: Option<Claim>, ended: Ended) -> Result<Ended, Failure> {
-    match claim {
-        Some(claim) if ended == Ended::Duplicate => {
-            tx.finish_work(claim).await?;
-            tx.commit().await?;
-        }
-        _ => tx.rollback().await?,
-    }
-    Ok(ended)
 }

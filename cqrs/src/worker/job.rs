@@ -13,7 +13,7 @@ use crate::message::MessageSpec;
 use crate::registry::{EventMode, HandlerKind, OnDead, RetryOptions};
 use crate::retry::{RetryPolicy, Verdict};
 use crate::store::driver::Driver;
-use crate::store::{Claim, ClaimedWork, InboxMark, StoreError, WorkKind, WorkRecord};
+use crate::store::{Claim, ClaimedWork, StoreError, WorkKind, WorkRecord};
 use crate::unit::{Meta, MetaInit};
 
 /// How an attempt went wrong.
@@ -93,13 +93,8 @@ async fn do_work(app: &App, claim: Claim, record: &WorkRecord) -> Result<Ended, 
     let decode = spec.codec.decode.ok_or_else(|| Trouble::Hopeless(format!("`{}` has no decoder", spec.name)))?;
     let message = decode(&record.payload).map_err(|error| Trouble::Hopeless(error.to_string()))?;
     let meta = Arc::new(meta_of(record));
-    let mark = (record.kind == WorkKind::Consumed).then(|| InboxMark {
-        group: record.group.clone(),
-        handler: record.handler.clone(),
-        event_id: record.id,
-        at: app.clock().now(),
-    });
-    attempt(app, Attempt { handler, message, meta, mark, lane: None, claim: Some(claim) })
+    // A consumed message was marked when it was stored: the claim is what it is done once by.
+    attempt(app, Attempt { handler, message, meta, mark: None, lane: None, claim: Some(claim) })
         .await
         .map_err(|failure| Trouble::Failed(describe(&failure)))
 }
