@@ -1,0 +1,4 @@
+//! Handlers only: nobody names anything of this crate but the crate itself.
+
+mod invoices;
+mod parcels;
