@@ -71,7 +71,9 @@ async fn g3_a_panic_fails_its_own_call_and_the_app_goes_on() {
     bounded(async {
         let app = Harness::idle().await;
         let error = app.send(PanicPlain).await.unwrap_err();
-        assert!(matches!(&error, DispatchError::Panicked { handler: "panic_plain", message } if message == "plain panic"));
+        assert!(
+            matches!(&error, DispatchError::Panicked { handler: "panic_plain", message } if message == "plain panic")
+        );
         assert_eq!(error.name(), Some("panic_plain"));
         assert!(!error.is_retryable());
         let error = app.query(PanicQuery).await.unwrap_err();

@@ -111,7 +111,7 @@ async fn g7_user_rows_outbox_work_and_timers_commit_together() {
 #[tokio::test]
 async fn g7_or_not_at_all() {
     bounded(async {
-        let app = Harness::with(|builder| builder.run(["nothing"]).payload_limit(1000)).await;
+        let app = Harness::with(|builder| builder.run([""; 0]).payload_limit(1000)).await;
         for (end, kind) in [
             (End::Error, DispatchErrorKind::Handler),
             (End::Panic, DispatchErrorKind::Panicked),
@@ -138,7 +138,7 @@ async fn g7_or_not_at_all() {
 #[tokio::test]
 async fn what_is_too_large_or_ambiguous_says_so() {
     bounded(async {
-        let app = Harness::with(|builder| builder.run(["nothing"]).payload_limit(1000)).await;
+        let app = Harness::with(|builder| builder.run([""; 0]).payload_limit(1000)).await;
         let error = app.send(Everything(End::TooLarge)).await.unwrap_err();
         let DispatchError::TooLarge { message: "Published", size, limit: 1000 } = error else { panic!("{error:?}") };
         assert!(size > 2000);

@@ -274,7 +274,9 @@ async fn g6_event_errors_fail_makes_the_call_fail_after_everything_ran() {
     bounded(async {
         let app = Harness::with(|builder| builder.event_errors(EventErrors::Fail)).await;
         let error = app.send(Fall).await.unwrap_err();
-        let DispatchError::EventFailed { event: "Fallen", handler: "breaks", source } = &error else { panic!("{error:?}") };
+        let DispatchError::EventFailed { event: "Fallen", handler: "breaks", source } = &error else {
+            panic!("{error:?}")
+        };
         assert_eq!(source.downcast_ref::<Refused>(), Some(&Refused("broken".to_owned())));
         assert_eq!(error.name(), Some("breaks"));
         assert_eq!(app.probe.log(), ["holds", "risen"]);

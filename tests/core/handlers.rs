@@ -241,7 +241,9 @@ async fn handlers_are_ordinary_functions() {
         let mut tx = Tx::begin(&pool).await.unwrap();
         let probe = Inject::new(Probe::default());
         let cmd = Both { what: "by hand" };
-        both(&cmd, &mut events, &Meta::default(), probe.clone(), &mut tx, Inject::new(pool.clone()), &app).await.unwrap();
+        both(&cmd, &mut events, &Meta::default(), probe.clone(), &mut tx, Inject::new(pool.clone()), &app)
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
         assert_eq!(events.of::<BothDone>().len(), 1);
         assert_eq!(events.of::<BothPublished>()[0].what, "by hand");
@@ -260,7 +262,8 @@ async fn handlers_are_ordinary_functions() {
         count(Count(3), &mut items).await;
         assert_eq!(items.into_vec(), [0, 1, 2]);
 
-        let shared: Inject<dyn crate::scope::Greeter> = Inject::from(Arc::new(crate::scope::Plain) as Arc<dyn crate::scope::Greeter>);
+        let shared: Inject<dyn crate::scope::Greeter> =
+            Inject::from(Arc::new(crate::scope::Plain) as Arc<dyn crate::scope::Greeter>);
         assert_eq!(shared.arc().greet(), "hello");
     })
     .await;

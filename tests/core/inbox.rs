@@ -200,10 +200,16 @@ async fn the_wire_carries_id_name_correlation_and_causation() {
         let header = |name| received.delivery.headers().get(name).cloned().unwrap_or_default();
         let body: serde_json::Value = serde_json::from_slice(received.delivery.payload()).unwrap();
         assert_eq!((header("event_name"), header("event_version")), ("paid".to_owned(), "1".to_owned()));
-        assert_eq!((header("correlation_id"), header("traceparent")), (correlation.to_string(), "00-1-2-01".to_owned()));
+        assert_eq!(
+            (header("correlation_id"), header("traceparent")),
+            (correlation.to_string(), "00-1-2-01".to_owned())
+        );
         assert!(header("causation_id").parse::<Uuid>().is_ok());
         assert_eq!(body["event_id"], header("event_id"));
-        assert_eq!((&body["payload"]["id"], &body["topic"], &body["event_name"]), (&3.into(), &"payments".into(), &"paid".into()));
+        assert_eq!(
+            (&body["payload"]["id"], &body["topic"], &body["event_name"]),
+            (&3.into(), &"payments".into(), &"paid".into())
+        );
         let time = body["event_timestamp"].as_str().unwrap();
         assert!(time.ends_with('Z') || time.contains('+'), "{time}");
         let noted = format!("book {} of payments paid attempt 1", header("event_id"));
@@ -226,7 +232,7 @@ async fn pay(cmd: Pay, events: &mut Events) {
 #[tokio::test]
 async fn g8_the_broker_is_given_the_id_to_tell_repeats() {
     bounded(async {
-        let (app, broker) = Harness::with_broker(|builder| builder.run(["nothing"])).await;
+        let (app, broker) = Harness::with_broker(|builder| builder.run([""; 0])).await;
         let subscription = Subscription { group: "watch".into(), topics: vec!["payments".into()], prefetch: 9 };
         let mut watch = broker.subscribe(subscription).await.unwrap();
         let event = Uuid::now_v7();

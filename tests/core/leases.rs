@@ -24,7 +24,12 @@ fn stall() -> Stall {
 struct Leased;
 
 #[event_handler(durable)]
-async fn leased(_e: &Leased, stall: Inject<Stall>, begin: &mut Begin<Sqlite>, probe: Inject<Probe>) -> Result<(), BoxError> {
+async fn leased(
+    _e: &Leased,
+    stall: Inject<Stall>,
+    begin: &mut Begin<Sqlite>,
+    probe: Inject<Probe>,
+) -> Result<(), BoxError> {
     let stalled = stall.0.lock().unwrap().take();
     if let Some((stands, goes_on)) = stalled {
         stands.send(()).unwrap();

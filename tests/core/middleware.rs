@@ -106,18 +106,21 @@ async fn the_lowest_order_is_outermost_and_events_are_calls_of_their_own() {
         let app = with(&["outer_most", "inner_most"]).await;
         assert_eq!(app.send(Greet { name: "ann", fails: false }).await.unwrap(), "hello ann");
         // Around the unit of work: what follows the commit is inside.
-        assert_eq!(app.probe.log(), [
-            "> outer Greet",
-            "> inner command Greet",
-            "greet",
-            "> outer Greeted",
-            "> inner event Greeted",
-            "greeted",
-            "< inner",
-            "< outer None",
-            "< inner",
-            "< outer None",
-        ]);
+        assert_eq!(
+            app.probe.log(),
+            [
+                "> outer Greet",
+                "> inner command Greet",
+                "greet",
+                "> outer Greeted",
+                "> inner event Greeted",
+                "greeted",
+                "< inner",
+                "< outer None",
+                "< inner",
+                "< outer None",
+            ]
+        );
     })
     .await;
 }

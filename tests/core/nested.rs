@@ -240,7 +240,10 @@ async fn g5_a_separate_unit_that_needs_a_transaction_is_refused_at_once() {
         }
         // `Begin` hands the refusal to its handler, as a `StoreError`.
         let said = app.send(outer_of(How::Apart, Inner::Begin)).await.unwrap().unwrap_err();
-        assert!(said.starts_with("Handler: ") && said.contains("would wait for the one its own caller holds"), "{said}");
+        assert!(
+            said.starts_with("Handler: ") && said.contains("would wait for the one its own caller holds"),
+            "{said}"
+        );
         assert_eq!(app.rows().await, ["before", "after"].repeat(3));
         assert_eq!(app.stored().await, (0, 0));
     })
@@ -377,7 +380,8 @@ async fn g5_within_an_inner_failure_undoes_only_itself() {
 #[tokio::test]
 async fn g3_g5_within_panics_inline_failures_and_what_is_too_large_undo_only_themselves() {
     bounded(async {
-        for (inner, kind) in [(Inner::Panic, "Panicked"), (Inner::Inline, "EventFailed"), (Inner::TooLarge, "TooLarge")] {
+        for (inner, kind) in [(Inner::Panic, "Panicked"), (Inner::Inline, "EventFailed"), (Inner::TooLarge, "TooLarge")]
+        {
             let app = Harness::idle().await;
             let said = app.send(outer_of(How::Within, inner)).await.unwrap().unwrap_err();
             assert!(said.starts_with(kind), "{said}");
@@ -394,7 +398,7 @@ async fn g5_within_through_middleware() {
     bounded(async {
         let probe = std::sync::Arc::new(Probe::default());
         let builder = crate::support::with_middleware(&probe).retain_middlewares(|name| name == "inner_most");
-        let app = cqrs::testing::TestApp::new(builder.run(["nothing"])).await.unwrap();
+        let app = cqrs::testing::TestApp::new(builder.run([""; 0])).await.unwrap();
         let app = Harness { app, probe };
         app.send(outer_of(How::Within, Inner::Tx)).await.unwrap().unwrap();
         app.send(Outer { inner_fails: true, ..outer_of(How::Within, Inner::Tx) }).await.unwrap().unwrap_err();

@@ -41,7 +41,8 @@ async fn shipped(e: Shipped, meta: &Meta, probe: Inject<Probe>) {
 }
 
 async fn ids(probe: &Probe) -> Vec<String> {
-    let ids: Vec<Vec<u8>> = sqlx::query_scalar("SELECT id FROM cqrs_outbox ORDER BY seq").fetch_all(&probe.pool()).await.unwrap();
+    let ids: Vec<Vec<u8>> =
+        sqlx::query_scalar("SELECT id FROM cqrs_outbox ORDER BY seq").fetch_all(&probe.pool()).await.unwrap();
     ids.iter().map(|id| Uuid::from_slice(id).unwrap().to_string()).collect()
 }
 
@@ -84,7 +85,8 @@ async fn g8_g9_what_was_published_and_not_handled_outlives_a_kill() {
             let (file, probe) = (file.clone(), Arc::clone(&probe));
             // A process of its own would be killed; a runtime that is dropped ends every task where it stands.
             move || {
-                let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+                let runtime =
+                    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
                 probe.close("shipped");
                 runtime.block_on(async {
                     let app = Running::start(on_file(&file, &probe, |builder| builder).await).app;

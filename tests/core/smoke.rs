@@ -42,7 +42,11 @@ struct Seen {
 #[command_handler]
 async fn place(cmd: Place, tx: &mut Tx<Sqlite>, events: &mut Events) -> Result<i64, sqlx::Error> {
     sqlx::query("CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY, item TEXT)").execute(&mut **tx).await?;
-    let id = sqlx::query("INSERT INTO orders (item) VALUES (?)").bind(cmd.item).execute(&mut **tx).await?.last_insert_rowid();
+    let id = sqlx::query("INSERT INTO orders (item) VALUES (?)")
+        .bind(cmd.item)
+        .execute(&mut **tx)
+        .await?
+        .last_insert_rowid();
     events.raise(Placed { id });
     events.raise(PlacedV1 { id });
     Ok(id)

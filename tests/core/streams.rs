@@ -43,12 +43,7 @@ impl Drop for Dropped {
 }
 
 #[command_handler]
-async fn import(
-    cmd: Import,
-    items: &mut Items<u32>,
-    events: &mut Events,
-    probe: Inject<Probe>,
-) -> Result<(), Refused> {
+async fn import(cmd: Import, items: &mut Items<u32>, events: &mut Events, probe: Inject<Probe>) -> Result<(), Refused> {
     let _dropped = Dropped(probe.clone());
     for row in 1..=cmd.rows {
         probe.note(format!("made {row}"));
@@ -147,7 +142,7 @@ async fn g6_a_failing_event_handler_does_not_end_the_stream() {
         let items: Vec<_> = app.stream(Import { rows: 2, end: End::Fine }).collect().await;
         assert!(items.iter().all(Result::is_ok) && items.len() == 2);
         assert_eq!(app.event_error_count(), 2);
-        let app = Harness::with(|builder| builder.run(["nothing"]).event_errors(cqrs::EventErrors::Fail)).await;
+        let app = Harness::with(|builder| builder.run([""; 0]).event_errors(cqrs::EventErrors::Fail)).await;
         app.probe.fail("row imported", 1);
         let mut items = app.stream(Import { rows: 2, end: End::Fine });
         assert_eq!(items.next().await.unwrap().unwrap_err().kind(), DispatchErrorKind::EventFailed);
@@ -203,7 +198,12 @@ async fn a_handler_may_send_inside_join() {
 struct Careless;
 
 #[command_handler]
-async fn careless(_cmd: Careless, items: &mut Items<u32>, tx: &mut Tx<Sqlite>, probe: Inject<Probe>) -> Result<(), BoxError> {
+async fn careless(
+    _cmd: Careless,
+    items: &mut Items<u32>,
+    tx: &mut Tx<Sqlite>,
+    probe: Inject<Probe>,
+) -> Result<(), BoxError> {
     let _dropped = Dropped(probe.clone());
     write(tx, "careless").await?;
     items.send(1).await;
@@ -255,7 +255,12 @@ async fn quiet(
 struct QuietTx;
 
 #[command_handler]
-async fn quiet_tx(_cmd: QuietTx, _items: &mut Items<u32>, tx: &mut Tx<Sqlite>, events: &mut Events) -> Result<(), BoxError> {
+async fn quiet_tx(
+    _cmd: QuietTx,
+    _items: &mut Items<u32>,
+    tx: &mut Tx<Sqlite>,
+    events: &mut Events,
+) -> Result<(), BoxError> {
     write(tx, "quiet tx").await?;
     events.raise(RowImportedV1 { row: 1 });
     events.raise(RowImported(9));
@@ -470,7 +475,12 @@ struct Chatty;
 struct Chatted;
 
 #[command_handler]
-async fn chatty(_cmd: Chatty, items: &mut Items<u32>, tx: &mut Tx<Sqlite>, events: &mut Events) -> Result<(), BoxError> {
+async fn chatty(
+    _cmd: Chatty,
+    items: &mut Items<u32>,
+    tx: &mut Tx<Sqlite>,
+    events: &mut Events,
+) -> Result<(), BoxError> {
     write(tx, "chatty").await?;
     events.raise(Chatted);
     items.commit(tx, 1).await?;

@@ -152,7 +152,9 @@ pub struct Schema;
 
 #[provider]
 async fn schema(pool: Inject<SqlitePool>, probe: Inject<Probe>) -> Result<Schema, sqlx::Error> {
-    sqlx::query("CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL)").execute(&*pool).await?;
+    sqlx::query("CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL)")
+        .execute(&*pool)
+        .await?;
     *probe.pool.lock().unwrap() = Some(SqlitePool::clone(&pool));
     Ok(Schema)
 }
@@ -194,7 +196,7 @@ impl Harness {
 
     /// Nothing that is stored moves: rows can be counted.
     pub async fn idle() -> Self {
-        Self::with(|builder| builder.run(["nothing"])).await
+        Self::with(|builder| builder.run([""; 0])).await
     }
 
     pub async fn with(change: impl FnOnce(Builder) -> Builder) -> Self {

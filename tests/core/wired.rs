@@ -1,7 +1,7 @@
 //! G1, G2: the wiring of this binary, and the order of what it discovers.
 
-use cqrs::prelude::*;
 use cqrs::DispatchErrorKind;
+use cqrs::prelude::*;
 
 use crate::support::{self, Harness, Probe, bounded};
 

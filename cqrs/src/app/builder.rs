@@ -1,6 +1,7 @@
 //! The builder: inert until it is awaited. It does no I/O and cannot fail before.
 
 use std::any::TypeId;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::panic::Location;
@@ -19,6 +20,7 @@ use crate::clock::Clock;
 use crate::event::{EventError, EventErrors};
 use crate::inject::Inject;
 use crate::message::{Message, SourceLocation};
+use crate::registry::{EventMode, HandlerKind};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::wiring::{Draft, Problem, ProblemKind, Supply, SupplyKind, WiringError, wire};
@@ -150,9 +152,10 @@ impl Builder {
         self
     }
 
-    /// Which parts [`App::run`] runs: `relay`, `work`, `timers`, `group:billing`. All unless said otherwise.
+    /// Which parts [`App::run`] runs: `relay`, `work`, `timers`, `group:billing`. All unless said otherwise;
+    /// none of them with an empty list. A part that there is not is a wiring error.
     pub fn run<S: Into<String>>(mut self, parts: impl IntoIterator<Item = S>) -> Self {
-        self.options.run = parts.into_iter().map(Into::into).collect();
+        self.options.run = Some(parts.into_iter().map(Into::into).collect());
         self
     }
 
@@ -206,6 +209,7 @@ impl Builder {
                 draft.supplies.push(store_gift(type_id, name));
             }
         }
+        draft.problems.extend(unknown_parts(self.options.run.as_deref().unwrap_or_default(), &draft));
         if let Some(broker) = &self.broker {
             draft.has_broker = true;
             if let Err(error) = broker.check() {
@@ -263,6 +267,24 @@ impl Builder {
             life: super::life::Life::default(),
         })))
     }
+}
+
+/// Parts to run that there are not: nothing would run them, in silence.
+fn unknown_parts(run: &[String], draft: &Draft) -> Vec<Problem> {
+    let groups = draft.handlers.iter().filter_map(|item| match item.kind {
+        HandlerKind::Event(EventMode::Group(options)) => Some(format!("group:{}", options.group)),
+        _ => None,
+    });
+    let known: BTreeSet<String> =
+        ["relay", "work", "timers"].into_iter().map(str::to_owned).chain(groups).collect();
+    let unknown = run.iter().filter(|part| !known.contains(*part));
+    unknown
+        .map(|part| {
+            let known: Vec<String> = known.iter().map(|part| format!("`{part}`")).collect();
+            let what = format!("`run` names the part `{part}`, which this app does not have");
+            Problem::new(ProblemKind::Setting, what, format!("the parts are: {}", known.join(", ")))
+        })
+        .collect()
 }
 
 fn setting(error: &dyn std::error::Error) -> Problem {

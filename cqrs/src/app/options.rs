@@ -31,8 +31,8 @@ pub(crate) struct Options {
     /// Whether publishing is left to somebody else, who reads the outbox by himself.
     pub(crate) relay_off: bool,
     pub(crate) groups: BTreeMap<String, GroupSettings>,
-    /// Which parts `run` runs; empty: all.
-    pub(crate) run: Vec<String>,
+    /// Which parts `run` runs; `None`: all.
+    pub(crate) run: Option<Vec<String>>,
 }
 
 /// What the settings say about one group.
@@ -62,7 +62,7 @@ impl Default for Options {
             relay: RelaySettings::default(),
             relay_off: false,
             groups: BTreeMap::new(),
-            run: Vec::new(),
+            run: None,
         }
     }
 }
@@ -96,7 +96,7 @@ impl Options {
 
     /// Whether `run` runs a part.
     pub(crate) fn runs(&self, part: &str) -> bool {
-        self.run.is_empty() || self.run.iter().any(|named| named == part)
+        self.run.as_ref().is_none_or(|parts| parts.iter().any(|named| named == part))
     }
 }
 

@@ -293,7 +293,7 @@ async fn run_with_unit(
     meta: Arc<Meta>,
     scope: Option<Arc<Scope>>,
 ) -> Result<Cx<'static>, Failure> {
-    let opening = Opening { meta: Arc::clone(&meta), scope, within: None, with_tx: false };
+    let opening = Opening { meta: Arc::clone(&meta), scope, within: None };
     let unit = open_unit(app, handler, opening).await?;
     let cx = super::handler::context(app, unit);
     call_event_handler(app, handler, event, cx, &meta).await

@@ -99,7 +99,7 @@ async fn unit<'a, M: Handled>(
     let Some(thunk) = app.plan().calls.get(&M::SPEC.type_id).and_then(CallEntry::thunk::<M>) else {
         return Err(DispatchError::NoHandler { message: std::any::type_name::<M>() });
     };
-    let opening = Opening { meta: Arc::clone(&meta), scope: None, within, with_tx: false };
+    let opening = Opening { meta: Arc::clone(&meta), scope: None, within };
     let unit = open_unit(app, handler, opening).await.map_err(Failure::widen)?;
     let holds = unit.as_ref().is_some_and(|unit| unit.tx.open.is_some());
     match Guarded::new((thunk.0)(message, context(app, unit), handler), holds).await {

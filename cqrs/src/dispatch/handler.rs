@@ -30,8 +30,6 @@ pub(crate) struct Opening<'a> {
     pub(crate) meta: Arc<Meta>,
     pub(crate) scope: Option<Arc<Scope>>,
     pub(crate) within: Option<Within<'a>>,
-    /// Begin a transaction even where the handler asks for none.
-    pub(crate) with_tx: bool,
 }
 
 /// Opens the unit of work a handler needs: dependencies first, the transaction last.
@@ -41,7 +39,7 @@ pub(crate) async fn open_unit<'a>(
     opening: Opening<'a>,
 ) -> Result<Option<Box<Unit<'a>>>, Failure> {
     let planned = app.planned(handler);
-    if !planned.needs_unit && !opening.with_tx && opening.within.is_none() {
+    if !planned.needs_unit && opening.within.is_none() {
         return Ok(None);
     }
     let scope = opening.scope.unwrap_or_else(|| Arc::new(Scope::new()));
@@ -51,7 +49,7 @@ pub(crate) async fn open_unit<'a>(
         borrow_tx(app, tx, home).await?
     } else {
         let mut slot = TxSlot::empty(app.store().cloned());
-        if planned.needs_tx || opening.with_tx {
+        if planned.needs_tx {
             slot.open = Some(begin_tx(app, name).await?);
         }
         slot

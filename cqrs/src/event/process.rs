@@ -25,8 +25,8 @@ pub(crate) async fn process(
     let scope = scope.or_else(|| (!app.plan().scoped.is_empty()).then(|| Arc::new(Scope::new())));
     let mut first_failure = None;
     while !level.is_empty() {
-        if let Some(node) = level.iter().find(|node| !app.plan().plain_handlers(node).is_empty()) {
-            node.check_depth(app)?;
+        if let Some(failure) = too_deep(app, &level) {
+            return Err(failure);
         }
         let mut next = Vec::new();
         let mut note = |handler, node, result: Result<Vec<Node>, Failure>| match result {
@@ -53,6 +53,13 @@ pub(crate) async fn process(
         level = next;
     }
     first_failure.map_or(Ok(()), Err)
+}
+
+/// Judges how deep a level is. What is cut off here is lost: it is reported like a failed handler, and fails the call.
+fn too_deep(app: &App, level: &[Node]) -> Option<Failure> {
+    let (node, handler) = level.iter().find_map(|node| Some((node, app.plan().plain_handlers(node).first()?)))?;
+    let failure = node.check_depth(app).err()?;
+    report(app, *handler, node, failure)
 }
 
 type Job<'j> = BoxFuture<'j, (u32, &'j Node, Result<Vec<Node>, Failure>)>;

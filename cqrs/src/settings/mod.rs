@@ -158,7 +158,7 @@ impl Settings {
         let options = &mut builder.options;
         self.relay(&mut options.relay);
         set(&mut options.relay_off, self.relay.on.map(|on| !on));
-        set(&mut options.run, self.run);
+        options.run = self.run.or(options.run.take());
         set(&mut options.event_concurrency, self.event_concurrency);
         set(&mut options.stream_event_concurrency, self.event_concurrency);
         set(&mut options.event_depth, self.event_depth);

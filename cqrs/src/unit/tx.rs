@@ -70,6 +70,8 @@ impl<Db: Database> Tx<Db> {
         &mut self.carried
     }
 
+    /// The transaction itself, for the driver that ends it.
+    #[cfg(feature = "sqlite")]
     pub(crate) fn into_inner(mut self) -> Option<Transaction<'static, Db>> {
         self.inner.take()
     }

@@ -53,7 +53,7 @@ pub(crate) async fn attempt(app: &App, attempt: Attempt) -> Result<Ended, Failur
             return Ok(ended);
         }
     }
-    let opening = Opening { meta: Arc::clone(&meta), scope: None, within: None, with_tx: false };
+    let opening = Opening { meta: Arc::clone(&meta), scope: None, within: None };
     let unit = open_unit(app, handler, opening).await?;
     let mut cx = call_context(app, unit);
     if planned.needs_tx

@@ -32,12 +32,12 @@ impl SqliteStore {
                 prepare(&settings).await.map_err(|error| place.explain(error))?;
                 let undone = Undone::new(true);
                 let (pool, writer) = (pool(settings.clone()), writer(settings, undone.clone()));
-                Ok(Self { pool, writer, undone, migrator, place })
+                Ok(Self { pool, writer, is_lent: false, undone, migrator, place })
             }
             Source::Pool { pool, type_name } => {
                 let pool = pool.downcast_ref::<SqlitePool>().cloned().ok_or_else(|| foreign(type_name))?;
                 let place = Place::new(pool.connect_options().get_filename());
-                Ok(Self { writer: pool.clone(), pool, undone: Undone::new(false), migrator, place })
+                Ok(Self { writer: pool.clone(), pool, is_lent: true, undone: Undone::new(false), migrator, place })
             }
             Source::Driver(_) => Err(foreign("Driver")),
         }

@@ -48,6 +48,8 @@ pub struct SqliteStore {
     pool: SqlitePool,
     /// What writes: a pool of one connection, or the user's pool.
     writer: SqlitePool,
+    /// Whether the pool is the user's.
+    is_lent: bool,
     undone: Undone,
     migrator: Option<Migrator>,
     place: Place,
@@ -188,8 +190,11 @@ impl Driver for SqliteStore {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            self.writer.close().await;
-            self.pool.close().await;
+            // The pool that was given out stays: a call that is still under way may read with it, and it closes with the
+            // last of its clones. A pool of the user's own is his to close.
+            if !self.is_lent {
+                self.writer.close().await;
+            }
         })
     }
 }
