@@ -109,32 +109,36 @@ fn g1_a_sound_wiring_passes() {
 fn g1_everything_that_is_missing_is_reported_together_with_place_and_mend() {
     let error = problems(bare());
     let kinds = kinds(&error);
-    for kind in [
-        ProblemKind::MissingDependency,
-        ProblemKind::NoHandler,
-        ProblemKind::NoStore,
-        ProblemKind::NoBroker,
-    ] {
+    for kind in [ProblemKind::MissingDependency, ProblemKind::NoHandler, ProblemKind::NoStore, ProblemKind::NoBroker] {
         assert!(kinds.contains(&kind), "{kind:?} is not in {error}");
     }
     assert!(kinds.iter().filter(|kind| **kind == ProblemKind::NoStore).count() >= 3, "transaction, durable, group");
-    assert_says(&text(&error, ProblemKind::NoStore), &[
-        "command handler `place` takes a transaction, and the app has no store",
-        "durable event handler `durably` needs a store",
-        "consumed event handler `stock` needs a store",
-        ".store(Store::url(\"sqlite://app.db\"))",
-        "builder.rs:",
-    ]);
-    assert_says(&text(&error, ProblemKind::NoBroker), &["`stock` consumes from a broker", ".broker(Broker::url(\"memory:\"))"]);
+    assert_says(
+        &text(&error, ProblemKind::NoStore),
+        &[
+            "command handler `place` takes a transaction, and the app has no store",
+            "durable event handler `durably` needs a store",
+            "consumed event handler `stock` needs a store",
+            ".store(Store::url(\"sqlite://app.db\"))",
+            "builder.rs:",
+        ],
+    );
+    assert_says(
+        &text(&error, ProblemKind::NoBroker),
+        &["`stock` consumes from a broker", ".broker(Broker::url(\"memory:\"))"],
+    );
     assert_says(&text(&error, ProblemKind::NoHandler), &["Forward", ".elsewhere::<Forward>()", "crates = [..]"]);
-    assert_says(&text(&error, ProblemKind::MissingDependency), &[
-        "nobody provides `dyn builder::PriceList`",
-        ".provide_arc::<dyn builder::PriceList>(..)",
-        "nobody provides `builder::Stats`",
-        "query handler `prices`",
-        "event handler `on_placed`",
-        "nobody provides `sqlx_core::pool::Pool<",
-    ]);
+    assert_says(
+        &text(&error, ProblemKind::MissingDependency),
+        &[
+            "nobody provides `dyn builder::PriceList`",
+            ".provide_arc::<dyn builder::PriceList>(..)",
+            "nobody provides `builder::Stats`",
+            "query handler `prices`",
+            "event handler `on_placed`",
+            "nobody provides `sqlx_core::pool::Pool<",
+        ],
+    );
     // One problem for a dependency, with everybody who asks for it.
     let stats: Vec<_> = error.problems().iter().filter(|problem| problem.what.contains("builder::Stats")).collect();
     assert_eq!((stats.len(), stats[0].places.len()), (1, 2));
@@ -176,7 +180,8 @@ fn g1_a_pool_beside_the_stores_own_is_provided_twice() {
 #[test]
 fn g1_what_is_expected_counts_in_a_check_and_not_at_the_start() {
     let builder = || {
-        let builder = bare().store(Store::url("sqlite://shop.db")).broker(Broker::url("memory:")).elsewhere::<Forward>();
+        let builder =
+            bare().store(Store::url("sqlite://shop.db")).broker(Broker::url("memory:")).elsewhere::<Forward>();
         builder.provide(Stats).expects::<dyn PriceList>()
     };
     cqrs::verify!(builder());

@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use cqrs::store::driver::{BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, Transaction};
 use cqrs::store::{
-    Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, OutboxOutcome, StoreError, TimerRecord, WorkKind,
+    Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, OutboxOutcome, StoreError, TimerRecord,
+    WorkKind,
 };
 
 /// Lends transactions that are no `Tx<Sqlite>`.

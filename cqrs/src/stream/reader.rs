@@ -155,8 +155,7 @@ impl<T: Send + 'static> StreamCall<'_, T> {
             return Err(DispatchError::NoHandler { message: std::any::type_name::<M>() });
         };
         let scope = Arc::new(Scope::new());
-        let opening =
-            Opening { meta: Arc::clone(&self.meta), scope: Some(Arc::clone(&scope)), within: None };
+        let opening = Opening { meta: Arc::clone(&self.meta), scope: Some(Arc::clone(&scope)), within: None };
         let unit = open_unit(app, handler, opening).await.map_err(Failure::widen)?;
         let mut unit = unit.unwrap_or_else(|| Box::new(self.bare_unit(&scope)));
         let raised: Arc<Mutex<Vec<Raised>>> = Arc::default();
