@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let group = stem(&folder);
         writeln!(modules, "mod {group} {{")?;
         for case in sorted(&folder.join("pass"))? {
-            writeln!(modules, "    #[path = {case:?}]\n    mod {};", stem(&case))?;
+            writeln!(modules, "    #[path = r\"{}\"]\n    mod {};", case.display(), stem(&case))?;
         }
         writeln!(modules, "}}")?;
     }

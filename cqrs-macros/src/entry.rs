@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use proc_macro2::{Span, TokenStream};
+use quote::quote;
 
 use crate::diag::{Sink, catalogue};
 use crate::model::MessageKind;
@@ -20,9 +21,11 @@ pub(crate) fn derive(kind: MessageKind, item: TokenStream) -> TokenStream {
     })
 }
 
-/// An attribute on a function. The function goes out first and unchanged, then errors or the registration.
+/// An attribute on a function. The function goes out first and unchanged, but for lints that would blame the user for
+/// the form we ask for: `async` without an `await`, `Inject<T>` by value. Then errors or the registration.
 pub(crate) fn attribute(place: Place, args: TokenStream, item: TokenStream) -> TokenStream {
-    run(place.word(), item.clone(), |sink| {
+    let lenient = quote!(#[allow(clippy::needless_pass_by_value, clippy::unused_async)] #item);
+    run(place.word(), lenient, |sink| {
         match fn_item(item) {
             Ok(function) => return registration(place, args, &function, sink),
             Err(NotAFunction::Other(keyword)) => {
@@ -65,4 +68,26 @@ fn please_report(name: &str) -> syn::Error {
         "`{name}` failed in a way it should not\n\nhelp: please report this together with the item below the attribute"
     );
     syn::Error::new(Span::call_site(), text)
+}
+
+#[cfg(test)]
+mod tests {
+    use quote::quote;
+
+    use super::run;
+
+    #[test]
+    fn a_panic_is_one_error_beside_the_users_item() {
+        let output = run(
+            "command_handler",
+            quote!(
+                fn place() {}
+            ),
+            |_| panic!("a mistake of ours"),
+        )
+        .to_string();
+        assert!(output.starts_with("fn place () { }"));
+        assert_eq!(output.matches("compile_error").count(), 1);
+        assert!(output.contains("please report this"));
+    }
 }

@@ -1,6 +1,6 @@
 //! Attributes and derives of the `cqrs` framework.
 //!
-//! Use them through `cqrs`, where their reference is. Every macro takes the same road ([`entry`]): parse, validate,
+//! Use them through `cqrs`, where their reference is. Every macro takes the same road (`entry`): parse, validate,
 //! expand. Parsing never judges, validation makes no tokens, expansion cannot fail.
 
 mod diag;

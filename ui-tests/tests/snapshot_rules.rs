@@ -1,5 +1,7 @@
 //! Rules that every case and every snapshot keeps.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -102,13 +102,13 @@ fn a_malformed_argument_hides_no_other() {
 fn a_function_with_an_error_is_emitted_and_not_registered() {
     let item = quote!(fn count(e: &OrderPlaced) { let half = ; });
     let output = entry::attribute(Place::EventHandler, quote!(), item.clone()).to_string();
-    assert!(output.starts_with(&item.to_string()));
+    assert!(output.contains(&item.to_string()));
     assert!(!output.contains("submit"));
 }
 
 #[test]
 fn an_item_that_does_not_parse_comes_back_with_one_error() {
     let found = entry::attribute(Place::EventHandler, quote!(), quote!(async fn count(e: ) {})).to_string();
-    assert!(found.starts_with("async fn count"));
+    assert!(found.contains("async fn count"));
     assert_eq!(found.matches("compile_error").count(), 1);
 }

@@ -1,3 +1,4 @@
+#[allow(clippy::needless_pass_by_value, clippy::unused_async)]
 async fn place_order(
     cmd: PlaceOrder,
     prices: Inject<dyn PriceList>,

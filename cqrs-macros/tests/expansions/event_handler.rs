@@ -1,3 +1,4 @@
+#[allow(clippy::needless_pass_by_value, clippy::unused_async)]
 async fn count(e: &OrderPlaced, stats: Inject<Stats>) {
     stats.add(e.total);
 }

@@ -1,3 +1,4 @@
+#[allow(clippy::needless_pass_by_value, clippy::unused_async)]
 async fn bill(e: OrderPlacedV1, meta: &Meta) -> Result<(), BillError> {
     Ok(())
 }

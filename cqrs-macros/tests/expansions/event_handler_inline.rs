@@ -1,3 +1,4 @@
+#[allow(clippy::needless_pass_by_value, clippy::unused_async)]
 async fn reserve_number(e: OrderPlaced, tx: &mut Tx<Sqlite>) -> Result<(), sqlx::Error> {
     Ok(())
 }

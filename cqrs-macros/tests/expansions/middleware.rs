@@ -1,3 +1,4 @@
+#[allow(clippy::needless_pass_by_value, clippy::unused_async)]
 async fn audit(call: Call<'_>, next: Next<'_>, log: Inject<AuditLog>) -> Outcome {
     next.run().await
 }

@@ -1,3 +1,4 @@
+#[allow(clippy::needless_pass_by_value, clippy::unused_async)]
 async fn trace<'a>(call: Call<'a>, next: Next<'a>) -> Outcome {
     next.run().await
 }

@@ -1,3 +1,4 @@
+#[allow(clippy::needless_pass_by_value, clippy::unused_async)]
 async fn price_list(
     settings: Inject<ShopSettings>,
 ) -> Result<Arc<dyn PriceList>, BoxError> {

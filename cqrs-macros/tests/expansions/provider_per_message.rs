@@ -1,3 +1,4 @@
+#[allow(clippy::needless_pass_by_value, clippy::unused_async)]
 fn current_user(meta: &Meta) -> Result<CurrentUser, AuthError> {
     CurrentUser::of(meta)
 }

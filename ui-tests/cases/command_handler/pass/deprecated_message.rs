@@ -1,5 +1,5 @@
 // A deprecated message, and no second warning.
-#![deny(warnings)]
+#![deny(deprecated)]
 
 use cqrs::prelude::*;
 
@@ -7,7 +7,7 @@ use cqrs::prelude::*;
 #[derive(Command)]
 struct PlaceOrder;
 
-#[allow(deprecated)]
+#[expect(deprecated, reason = "the one use")]
 #[command_handler]
 async fn place_order(_cmd: PlaceOrder) {}
 

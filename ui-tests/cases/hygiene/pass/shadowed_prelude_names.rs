@@ -1,5 +1,5 @@
 // Every macro where the names of the prelude mean something else.
-#![allow(dead_code, non_camel_case_types)]
+#![allow(dead_code, unused_imports)]
 #[rustfmt::skip]
 mod shadows { pub struct Result; pub struct Option; pub struct Some; pub struct None; pub struct Ok; pub struct Err; pub struct Box; pub struct Send; pub struct Sync; pub struct String; pub struct Default; pub struct Vec; }
 use shadows::*;
