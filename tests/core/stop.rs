@@ -162,10 +162,12 @@ async fn g14_a_consumed_message_that_runs_is_finished_before_the_broker_goes() {
         assert_eq!(probe.count("baked"), 1);
         let probe = Arc::new(Probe::default());
         let again = Running::start(shop.open(&probe).await);
-        probe.noted("kneaded", 0).await;
+        again.app.send(Bake { id: 2 }).await.unwrap();
+        probe.noted("baked", 1).await;
         again.stop().await;
-        assert_eq!(probe.count("baked"), 0);
-        assert!(shop.rows().await.starts_with(&["bake 1".to_owned(), "baked 1".to_owned()]));
+        assert_eq!(probe.count("baked"), 1, "the first is not handled again");
+        let rows = shop.rows().await;
+        assert_eq!(rows[..4], ["bake 1", "bake 2", "baked 1", "baked 2"]);
     })
     .await;
 }
@@ -301,4 +303,40 @@ struct Cooled;
 async fn cooled(_e: &Cooled, probe: Inject<Probe>) {
     probe.pass("cooled").await;
     probe.note("cooled");
+}
+
+/// `run` ends on SIGTERM, what runs is finished.
+#[cfg(unix)]
+#[tokio::test]
+async fn g14_sigterm_ends_run_after_what_runs() {
+    bounded(async {
+        // Registered before the first is sent: from here on the signal ends no process.
+        let mut registered = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).unwrap();
+        let shop = Shop::new();
+        let probe = Arc::new(Probe::default());
+        let app = shop.open(&probe).await;
+        let run = tokio::spawn({
+            let app = app.clone();
+            async move { app.run().await }
+        });
+        probe.close("kneaded");
+        app.send(Bake { id: 1 }).await.unwrap();
+        probe.arrived("kneaded").await;
+        let mut stopping = Box::pin(app.stopping());
+        loop {
+            let kill = std::process::Command::new("kill").args(["-TERM", &std::process::id().to_string()]).status();
+            assert!(kill.unwrap().success());
+            registered.recv().await;
+            // The app may listen a moment later than this test does: it is sent again until it is heard.
+            tokio::select! {
+                biased;
+                () = &mut stopping => break,
+                () = tokio::time::sleep(Duration::from_millis(20)) => {}
+            }
+        }
+        probe.open("kneaded");
+        run.await.unwrap().unwrap();
+        assert_eq!((app.health(), probe.count("kneaded")), (Health::Stopped, 1));
+    })
+    .await;
 }
