@@ -275,8 +275,7 @@ fn unknown_parts(run: &[String], draft: &Draft) -> Vec<Problem> {
         HandlerKind::Event(EventMode::Group(options)) => Some(format!("group:{}", options.group)),
         _ => None,
     });
-    let known: BTreeSet<String> =
-        ["relay", "work", "timers"].into_iter().map(str::to_owned).chain(groups).collect();
+    let known: BTreeSet<String> = ["relay", "work", "timers"].into_iter().map(str::to_owned).chain(groups).collect();
     let unknown = run.iter().filter(|part| !known.contains(*part));
     unknown
         .map(|part| {

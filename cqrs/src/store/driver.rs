@@ -17,7 +17,7 @@ use std::time::SystemTime;
 
 use super::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, InboxMark, OutboxOutcome, Record, StoreError,
-    TimerRecord, WorkKind,
+    TimerRecord, WorkQueue,
 };
 use crate::inject::Resolved;
 
@@ -125,14 +125,14 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
         lease_until: SystemTime,
     ) -> BoxFuture<'_, Result<Vec<Claim>, StoreError>>;
 
-    /// Claims stored work that is due, of the given kinds, oldest first. Of one lane it gives only the oldest row, and
+    /// Claims stored work that is due, of the given queues, oldest first. Of one lane it gives only the oldest row, and
     /// none while that row is claimed, waiting or dead.
     ///
     /// # Errors
     /// Fails with what the database said.
     fn claim_work(
         &self,
-        kinds: &[WorkKind],
+        queues: &[WorkQueue],
         request: ClaimRequest<'_>,
     ) -> BoxFuture<'_, Result<Vec<ClaimedWork>, StoreError>>;
 

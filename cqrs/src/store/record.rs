@@ -60,6 +60,28 @@ impl WorkKind {
     }
 }
 
+/// A queue of stored work: a kind, and of consumed messages one group's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct WorkQueue {
+    /// What is in it.
+    pub kind: WorkKind,
+    /// The consumer group; empty but for consumed messages.
+    pub group: String,
+}
+
+impl WorkQueue {
+    /// The work of a kind.
+    pub const fn of(kind: WorkKind) -> Self {
+        Self { kind, group: String::new() }
+    }
+
+    /// The consumed messages of a group.
+    pub fn group(group: impl Into<String>) -> Self {
+        Self { kind: WorkKind::Consumed, group: group.into() }
+    }
+}
+
 /// A piece of stored work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkRecord {

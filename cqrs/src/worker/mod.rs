@@ -18,7 +18,7 @@ pub(crate) use self::attempt::{Attempt, Ended, attempt};
 pub(crate) use self::job::{STORE_PAUSE, describe, meta_of, random};
 use crate::app::App;
 use crate::store::driver::{ClaimRequest, Driver};
-use crate::store::{ClaimedWork, WorkKind};
+use crate::store::{ClaimedWork, WorkKind, WorkQueue};
 
 /// The longest pause between two looks at the store with nothing to do: other processes' work shows up so late.
 const IDLE: Duration = Duration::from_secs(1);
@@ -27,23 +27,25 @@ const IDLE: Duration = Duration::from_secs(1);
 pub(crate) fn start(app: &App, parts: &TaskTracker, stop: &CancellationToken) {
     let Some(store) = app.store().cloned() else { return };
     let options = app.options();
-    let mut kinds = Vec::new();
+    let mut queues = Vec::new();
     if options.runs("work") {
-        kinds.extend([WorkKind::Durable, WorkKind::Command]);
+        queues.extend([WorkQueue::of(WorkKind::Durable), WorkQueue::of(WorkKind::Command)]);
     }
     if options.runs("timers") {
-        kinds.push(WorkKind::Timer);
+        queues.push(WorkQueue::of(WorkKind::Timer));
     }
-    if app.plan().groups.keys().any(|group| options.runs(&format!("group:{group}"))) {
-        kinds.push(WorkKind::Consumed);
+    let groups = app.plan().groups.keys().filter(|group| options.runs(&format!("group:{group}")));
+    let groups: Vec<WorkQueue> = groups.map(|group| WorkQueue::group(*group)).collect();
+    if !groups.is_empty() {
+        queues.extend(groups);
         parts.spawn(upkeep::run(app.clone(), Arc::clone(&store), stop.clone()));
     }
-    if !kinds.is_empty() {
-        parts.spawn(run(app.clone(), store, kinds, stop.clone()));
+    if !queues.is_empty() {
+        parts.spawn(run(app.clone(), store, queues, stop.clone()));
     }
 }
 
-async fn run(app: App, store: Arc<dyn Driver>, kinds: Vec<WorkKind>, stop: CancellationToken) {
+async fn run(app: App, store: Arc<dyn Driver>, queues: Vec<WorkQueue>, stop: CancellationToken) {
     let most = app.options().concurrency;
     let permits = Arc::new(Semaphore::new(most));
     let jobs = TaskTracker::new();
@@ -54,7 +56,7 @@ async fn run(app: App, store: Arc<dyn Driver>, kinds: Vec<WorkKind>, stop: Cance
         let free = permits.available_permits();
         // From the claim to the end of what follows the last commit: somebody is busy.
         let busy = app.tracker().token();
-        let claimed = if free == 0 { Vec::new() } else { claim(&app, &store, &kinds, free).await };
+        let claimed = if free == 0 { Vec::new() } else { claim(&app, &store, &queues, free).await };
         let more = !claimed.is_empty();
         for work in claimed {
             let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { break };
@@ -81,10 +83,10 @@ async fn run(app: App, store: Arc<dyn Driver>, kinds: Vec<WorkKind>, stop: Cance
     jobs.wait().await;
 }
 
-async fn claim(app: &App, store: &Arc<dyn Driver>, kinds: &[WorkKind], limit: usize) -> Vec<ClaimedWork> {
+async fn claim(app: &App, store: &Arc<dyn Driver>, queues: &[WorkQueue], limit: usize) -> Vec<ClaimedWork> {
     let now = app.clock().now();
     let request = ClaimRequest { owner: app.owner(), now, lease_until: now + app.options().lease, limit };
-    match store.claim_work(kinds, request).await {
+    match store.claim_work(queues, request).await {
         Ok(claimed) => claimed,
         Err(error) => {
             tracing::warn!(%error, "stored work could not be claimed; it is tried again");

@@ -12,7 +12,7 @@ use crate::broker::{self, BrokerError, BrokerErrorKind};
 use crate::store::driver::{BoxFuture, ClaimRequest, Gift, HandleSpec, Transaction};
 use crate::store::{
     self, Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, OutboxOutcome, OutboxRecord, StoreError,
-    StoreErrorKind, TimerRecord, WorkKind,
+    StoreErrorKind, TimerRecord, WorkQueue,
 };
 
 #[derive(Debug, Clone, PartialEq)]
@@ -188,7 +188,7 @@ impl store::driver::Driver for FakeStore {
         Err(handle)
     }
 
-    fn claim_work(&self, _: &[WorkKind], _: ClaimRequest<'_>) -> BoxFuture<'_, Result<Vec<ClaimedWork>, StoreError>> {
+    fn claim_work(&self, _: &[WorkQueue], _: ClaimRequest<'_>) -> BoxFuture<'_, Result<Vec<ClaimedWork>, StoreError>> {
         not_here()
     }
 

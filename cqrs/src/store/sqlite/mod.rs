@@ -31,7 +31,7 @@ use self::transaction::{SqliteTransaction, Undone};
 use super::driver::{self, BoxFuture, ClaimRequest, Driver, Gift, HandleSpec};
 use super::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, OutboxOutcome, StoreError, TimerRecord,
-    WorkKind,
+    WorkQueue,
 };
 use crate::unit::Tx;
 
@@ -129,11 +129,11 @@ impl Driver for SqliteStore {
 
     fn claim_work(
         &self,
-        kinds: &[WorkKind],
+        queues: &[WorkQueue],
         request: ClaimRequest<'_>,
     ) -> BoxFuture<'_, Result<Vec<ClaimedWork>, StoreError>> {
-        let (kinds, request) = (kinds.to_vec(), Request::new(&request));
-        Box::pin(self.take_work(kinds, request))
+        let (queues, request) = (queues.to_vec(), Request::new(&request));
+        Box::pin(self.take_work(queues, request))
     }
 
     fn renew_work(&self, claims: Vec<Claim>, lease_until: SystemTime) -> BoxFuture<'_, Result<Vec<Claim>, StoreError>> {

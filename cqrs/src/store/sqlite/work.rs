@@ -7,7 +7,7 @@ use sqlx::{QueryBuilder, Row, SqliteConnection, SqlitePool};
 
 use super::{Request, SqliteStore, rows, timer};
 use crate::BoxError;
-use crate::store::{Claim, ClaimedWork, StoreError, WorkKind, WorkRecord};
+use crate::store::{Claim, ClaimedWork, StoreError, WorkKind, WorkQueue, WorkRecord};
 
 const COLUMNS: usize = 17;
 
@@ -88,7 +88,7 @@ WHERE state = 'claimed' AND lease_until <= ?";
 /// After waking and taking back, ready rows are all there is to take; of a lane, its oldest row or none.
 const FIND: &str = "
 SELECT mine.seq FROM cqrs_work AS mine
-WHERE mine.state = 'ready' AND mine.kind = ? AND (mine.lane IS NULL OR NOT EXISTS (
+WHERE mine.state = 'ready' AND mine.kind = ? AND mine.consumer_group = ? AND (mine.lane IS NULL OR NOT EXISTS (
     SELECT 1 FROM cqrs_work AS earlier WHERE earlier.lane = mine.lane AND earlier.seq < mine.seq
 ))
 ORDER BY mine.seq LIMIT ?";
@@ -121,7 +121,7 @@ pub(super) const STATEMENTS: &[&str] = &[ANYTHING, WAKE, TAKE_BACK, FIND, CLAIM,
 impl SqliteStore {
     pub(super) async fn take_work(
         &self,
-        kinds: Vec<WorkKind>,
+        queues: Vec<WorkQueue>,
         request: Request,
     ) -> Result<Vec<ClaimedWork>, StoreError> {
         let anything = sqlx::query_scalar(ANYTHING).bind(request.now).fetch_one(&self.pool).await;
@@ -129,7 +129,7 @@ impl SqliteStore {
             return Ok(Vec::new());
         }
         let mut tx = self.write().await?;
-        let claimed = self.named(claim(&mut tx, &kinds, &request).await)?;
+        let claimed = self.named(claim(&mut tx, &queues, &request).await)?;
         tx.commit().await?;
         Ok(claimed)
     }
@@ -137,12 +137,12 @@ impl SqliteStore {
 
 async fn claim(
     connection: &mut SqliteConnection,
-    kinds: &[WorkKind],
+    queues: &[WorkQueue],
     request: &Request,
 ) -> Result<Vec<ClaimedWork>, sqlx::Error> {
     sqlx::query(WAKE).bind(request.now).execute(&mut *connection).await?;
     sqlx::query(TAKE_BACK).bind(request.now).execute(&mut *connection).await?;
-    let oldest = find(connection, kinds, request.limit).await?;
+    let oldest = find(connection, queues, request.limit).await?;
     if oldest.is_empty() {
         return Ok(Vec::new());
     }
@@ -169,11 +169,12 @@ async fn claim(
     Ok(claimed)
 }
 
-/// The oldest rows of these kinds. Kind by kind, since an index gives the order within one kind only.
-async fn find(connection: &mut SqliteConnection, kinds: &[WorkKind], limit: usize) -> Result<Vec<i64>, sqlx::Error> {
+/// The oldest rows of these queues. Queue by queue, since an index gives the order within one only.
+async fn find(connection: &mut SqliteConnection, queues: &[WorkQueue], limit: usize) -> Result<Vec<i64>, sqlx::Error> {
     let mut oldest: Vec<i64> = Vec::new();
-    for kind in kinds {
-        let found = sqlx::query_scalar(FIND).bind(kind.as_str()).bind(rows::limit(limit));
+    for queue in queues {
+        let found = sqlx::query_scalar(FIND).bind(queue.kind.as_str()).bind(queue.group.as_str());
+        let found = found.bind(rows::limit(limit));
         let found: Vec<i64> = found.fetch_all(&mut *connection).await?;
         oldest.extend(found);
     }

@@ -59,7 +59,7 @@ CREATE TABLE cqrs_work (
     error          TEXT
 );
 
-CREATE INDEX cqrs_work_state ON cqrs_work (state, kind, seq);
+CREATE INDEX cqrs_work_state ON cqrs_work (state, kind, consumer_group, seq);
 CREATE INDEX cqrs_work_lane ON cqrs_work (lane, seq) WHERE lane IS NOT NULL;
 CREATE INDEX cqrs_work_due ON cqrs_work (due_at) WHERE state = 'waiting';
 CREATE INDEX cqrs_work_lease ON cqrs_work (lease_until) WHERE state = 'claimed';

@@ -10,7 +10,7 @@ async fn two_dead(store: &SqliteStore) {
         created_at: at(9),
         due_at: at(9),
         group: "billing".to_owned(),
-        ..piece(WorkKind::Durable, name, Some("lane"))
+        ..piece(WorkKind::Consumed, name, Some("lane"))
     };
     keep_work(store, [late("w1"), late("w2")]).await;
     let claimed = store.claim_outbox(request("a", 10, 1)).await.unwrap();

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::SqliteStore;
 use crate::store::driver::{ClaimRequest, Driver, Transaction};
-use crate::store::{Claim, ClaimedOutbox, ClaimedWork, OutboxRecord, Record, Store, WorkKind, WorkRecord};
+use crate::store::{Claim, ClaimedOutbox, ClaimedWork, OutboxRecord, Record, Store, WorkKind, WorkQueue, WorkRecord};
 use crate::unit::Tx;
 
 /// A directory that goes with the test.
@@ -130,8 +130,13 @@ async fn claim_messages(store: &SqliteStore, seconds: u64) -> Vec<ClaimedOutbox>
     store.claim_outbox(request("a", seconds, 100)).await.unwrap()
 }
 
+/// Every queue that rows of these tests stand in.
+fn everything() -> Vec<WorkQueue> {
+    WorkKind::ALL.into_iter().map(WorkQueue::of).chain([WorkQueue::group("billing")]).collect()
+}
+
 async fn claim_work(store: &SqliteStore, seconds: u64) -> Vec<ClaimedWork> {
-    store.claim_work(&WorkKind::ALL, request("a", seconds, 100)).await.unwrap()
+    store.claim_work(&everything(), request("a", seconds, 100)).await.unwrap()
 }
 
 fn message_names(claimed: &[ClaimedOutbox]) -> Vec<&str> {
