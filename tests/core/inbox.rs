@@ -252,3 +252,29 @@ async fn g8_the_broker_is_given_the_id_to_tell_repeats() {
     })
     .await;
 }
+
+/// `topic = ".."` on the handler overrides the event's own.
+#[derive(NotificationEvent, Clone, Serialize, Deserialize)]
+#[event(name = "moved", topic = "here")]
+struct Moved {
+    to: String,
+}
+
+#[event_handler(group = "movers", topic = "there")]
+async fn moved(e: Moved, meta: &Meta, probe: Inject<Probe>) {
+    probe.note(format!("moved {} from {}", e.to, meta.topic().unwrap_or_default()));
+}
+
+#[tokio::test]
+async fn a_handlers_topic_overrides_its_events() {
+    bounded(async {
+        let (app, broker) = Harness::with_broker(|builder| builder).await;
+        for topic in ["here", "there"] {
+            let id = Uuid::now_v7();
+            publish(&broker, id, message(topic, "moved", id, &serde_json::json!({"to": "x"}))).await;
+        }
+        app.settle().await;
+        assert_eq!(app.probe.log(), ["moved x from there"]);
+    })
+    .await;
+}
