@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::event::{Node, Raised};
+#[cfg(feature = "testing")]
 use crate::message::Event;
 
 /// Remembers the events of committed units, where somebody asked for it.
@@ -11,6 +12,7 @@ use crate::message::Event;
 pub(crate) struct Recorder(Option<Arc<Mutex<Vec<Raised>>>>);
 
 impl Recorder {
+    #[cfg(feature = "testing")]
     pub(crate) fn on() -> Self {
         Self(Some(Arc::default()))
     }
@@ -23,6 +25,7 @@ impl Recorder {
     }
 
     /// The events of a type, in order.
+    #[cfg(feature = "testing")]
     pub(crate) fn events<E: Event>(&self) -> Vec<Arc<E>> {
         let Some(list) = &self.0 else { return Vec::new() };
         let list = list.lock().unwrap_or_else(PoisonError::into_inner);

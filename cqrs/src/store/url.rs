@@ -18,6 +18,7 @@ use super::{StoreError, StoreErrorKind};
 pub struct Store {
     pub(crate) source: Source,
     pub(crate) migrator: Option<sqlx::migrate::Migrator>,
+    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "read by the stores that can be named"))]
     pub(crate) options: StoreOptions,
 }
 
@@ -30,7 +31,11 @@ pub(crate) struct StoreOptions {
 
 pub(crate) enum Source {
     Url(String),
-    Pool { pool: Arc<dyn Any + Send + Sync>, type_name: &'static str },
+    Pool {
+        #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "read by the stores that can be named"))]
+        pool: Arc<dyn Any + Send + Sync>,
+        type_name: &'static str,
+    },
     Driver(Arc<dyn Driver>),
 }
 
@@ -99,6 +104,7 @@ impl Store {
     }
 
     /// Connects.
+    #[cfg_attr(not(feature = "sqlite"), expect(clippy::unused_async, reason = "a store of this build connects"))]
     pub(crate) async fn connect(self) -> Result<Arc<dyn Driver>, StoreError> {
         #[cfg(feature = "sqlite")]
         if self.is_sqlite() {
