@@ -53,4 +53,4 @@ pub use self::settings::{Settings, SettingsError, SettingsErrorKind};
 pub use self::store::{Store, StoreError};
 pub use self::stream::{ItemStream, Items};
 pub use self::unit::{Begin, Meta, Tx};
-pub use self::wiring::{Place, Problem, ProblemKind, WiringError};
+pub use self::wiring::{Place, Problem as WiringProblem, ProblemKind, WiringError};

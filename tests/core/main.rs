@@ -8,6 +8,7 @@ mod events;
 mod files;
 mod handlers;
 mod inbox;
+mod inline_within;
 mod keys;
 mod leases;
 mod meta;

@@ -209,6 +209,7 @@ impl Builder {
                 draft.supplies.push(store_gift(type_id, name));
             }
         }
+        draft.problems.extend(too_short(&self.options));
         draft.problems.extend(unknown_parts(self.options.run.as_deref().unwrap_or_default(), &draft));
         if let Some(broker) = &self.broker {
             draft.has_broker = true;
@@ -267,6 +268,19 @@ impl Builder {
             life: super::life::Life::default(),
         })))
     }
+}
+
+/// Durations below which loops would turn without a pause.
+fn too_short(options: &Options) -> Vec<Problem> {
+    const SHORTEST: Duration = Duration::from_millis(100);
+    let said = [("lease", options.lease), ("deadline", options.deadline)];
+    said.into_iter()
+        .filter(|(_, duration)| *duration < SHORTEST)
+        .map(|(name, duration)| {
+            let what = format!("`{name}` is {duration:?}");
+            Problem::new(ProblemKind::Setting, what, format!("the shortest is {SHORTEST:?}"))
+        })
+        .collect()
 }
 
 /// Parts to run that there are not: nothing would run them, in silence.

@@ -81,7 +81,11 @@ impl App {
     /// # Errors
     /// Fails when a consumer cannot subscribe.
     pub async fn run_until(&self, until: impl Future<Output = ()>) -> Result<(), Error> {
-        self.start_parts().await?;
+        if let Err(error) = self.start_parts().await {
+            // What has started already must not go on behind the error.
+            self.shutdown().await;
+            return Err(error);
+        }
         tokio::select! {
             () = until => {}
             () = self.0.stopping.cancelled() => {}
@@ -168,10 +172,8 @@ impl App {
         if let Some(broker) = self.broker() {
             broker.close().await;
         }
-        if let Some(store) = self.store() {
-            // A transaction that somebody forgot must not hold the process.
-            let _ = tokio::time::timeout(Duration::from_secs(5), store.close()).await;
-        }
+        // The store stays open for calls that are still under way: they end, and what they leave is stored. It closes
+        // with the last clone of the app.
     }
 
     /// Held by a call with a unit of work while it is under way: stopping waits for it.

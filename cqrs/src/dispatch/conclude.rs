@@ -51,14 +51,15 @@ pub(crate) async fn conclude<'a>(
     if let Some(unit) = unit.as_mut() {
         unit.tx.end_late();
     }
-    let carried = take_carried(unit.as_mut());
-    if raised.is_empty() && carried.is_empty() {
+    if raised.is_empty() && !carries(unit.as_mut()) {
         let (tx, scope) = split(unit);
         return Ok(Conclusion { tx, after: After { nodes: Vec::new(), cause: meta.into(), scope, stored: false } });
     }
     let cause = Cause::from(meta);
     let nodes = raised.into_iter().map(Node::root).collect();
-    let (nodes, unit) = run_inline(&app, nodes, unit, &cause).await?;
+    let (nodes, mut unit) = run_inline(&app, nodes, unit, &cause).await?;
+    // Now that nobody can make a call within this one any more: inline handlers could.
+    let carried = take_carried(unit.as_mut());
     let (mut tx, scope) = split(unit);
     let records = records_of(&app, &nodes, &cause)?;
     let stored = !records.is_empty();
@@ -75,6 +76,14 @@ pub(crate) async fn conclude<'a>(
     let mut all: Vec<Node> = nodes;
     all.extend(carried);
     Ok(Conclusion { tx, after: After { nodes: all, cause, scope, stored } })
+}
+
+/// Whether calls made within this one left something to its owner.
+fn carries(unit: Option<&mut Box<Unit<'_>>>) -> bool {
+    unit.filter(|unit| !unit.tx.is_borrowed())
+        .and_then(|unit| unit.tx.open.as_mut())
+        .and_then(|tx| tx.carried())
+        .is_some_and(|carried| !carried.0.is_empty())
 }
 
 fn take_carried(unit: Option<&mut Box<Unit<'_>>>) -> Vec<Node> {
@@ -310,7 +319,8 @@ async fn follow_ups(
 ) -> Result<Vec<Node>, Failure> {
     let nodes: Nodes = raised.into_iter().map(|raised| node.follow_up(raised, meta)).collect();
     let cause = Cause::from(Arc::clone(meta));
-    let (nodes, unit) = run_inline(app, nodes, cx.unit.take(), &cause).await?;
+    let (mut nodes, mut unit) = run_inline(app, nodes, cx.unit.take(), &cause).await?;
+    let carried = take_carried(unit.as_mut());
     let (mut tx, _scope) = split(unit);
     let records = records_of(app, &nodes, &cause)?;
     let stored = !records.is_empty();
@@ -323,6 +333,8 @@ async fn follow_ups(
         }
         open.commit().await?;
     }
+    let stored = stored || !carried.is_empty();
+    nodes.extend(carried);
     app.recorder().note(&nodes);
     if stored {
         app.wake();

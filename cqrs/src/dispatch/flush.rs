@@ -113,7 +113,7 @@ pub(crate) fn command_record(
     work.timer_key.clone_from(&command.timer_key);
     work.due_at = match command.timer {
         None | Some(When::Now) => work.created_at,
-        Some(When::After(delay)) => work.created_at + delay,
+        Some(When::After(delay)) => work.created_at.checked_add(delay).unwrap_or_else(never),
         Some(When::At(time)) => time,
     };
     Ok(work)
@@ -151,4 +151,9 @@ fn carried_headers(meta: &Meta) -> BTreeMap<String, String> {
         headers.insert(wire::TRACEPARENT.to_owned(), parent.to_owned());
     }
     headers
+}
+
+/// The year 9999, for what is put off beyond what times can say.
+fn never() -> SystemTime {
+    SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(253_370_764_800)
 }

@@ -66,7 +66,7 @@ async fn borrow_tx<'a>(
         home.put_back(tx);
         return Err(DispatchError::NoStore { what: "`within`".to_owned() });
     };
-    let mut tx = match store.adopt(tx) {
+    let tx = match store.adopt(tx) {
         Ok(tx) => tx,
         Err(tx) => {
             home.put_back(tx);
@@ -74,11 +74,9 @@ async fn borrow_tx<'a>(
             return Err(crate::StoreError::new(StoreErrorKind::Configuration, what).into());
         }
     };
-    if let Err(error) = tx.savepoint().await {
-        home.put_back(tx.into_any());
-        return Err(error.into());
-    }
-    Ok(TxSlot::borrowed(store, tx, home))
+    let mut slot = TxSlot::borrowed(store, tx, home);
+    slot.begin_savepoint().await?;
+    Ok(slot)
 }
 
 /// Calls the handler of an event or of a stored command, its middleware around it. The context comes back where the

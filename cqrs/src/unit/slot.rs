@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Tx;
 use super::begin::Late;
+use crate::store::StoreError;
 use crate::store::driver::{Driver, Transaction};
 
 /// Where a borrowed transaction goes back to.
@@ -38,18 +39,30 @@ pub(crate) struct TxSlot<'a> {
     store: Option<Arc<dyn Driver>>,
     /// How much a borrowed transaction carried before: what comes after is undone with the call.
     carried_before: usize,
+    /// Whether the call's savepoint in a borrowed transaction has begun.
+    in_savepoint: bool,
 }
 
 impl<'a> TxSlot<'a> {
     /// A slot without a transaction, which may still be begun.
     pub(crate) fn empty(store: Option<Arc<dyn Driver>>) -> Self {
-        Self { open: None, late: None, home: None, store, carried_before: 0 }
+        Self { open: None, late: None, home: None, store, carried_before: 0, in_savepoint: false }
     }
 
     /// A slot with a transaction that belongs to another call and goes back to it.
     pub(crate) fn borrowed(store: Arc<dyn Driver>, mut tx: Box<dyn Transaction>, home: &'a mut dyn Home) -> Self {
         let carried_before = tx.carried().map_or(0, |carried| carried.0.len());
-        Self { open: Some(tx), late: None, home: Some(home), store: Some(store), carried_before }
+        Self { open: Some(tx), late: None, home: Some(home), store: Some(store), carried_before, in_savepoint: false }
+    }
+
+    /// Begins the call's savepoint. Dropped in the middle, the transaction still goes home: the slot holds it, and a
+    /// savepoint nobody waited for is undone by whoever was asked for it.
+    pub(crate) async fn begin_savepoint(&mut self) -> Result<(), StoreError> {
+        if let Some(tx) = self.open.as_mut() {
+            tx.savepoint().await?;
+            self.in_savepoint = true;
+        }
+        Ok(())
     }
 
     pub(crate) fn is_borrowed(&self) -> bool {
@@ -96,7 +109,7 @@ impl Drop for TxSlot<'_> {
         // A borrowed transaction outlives a call that is dropped in the middle: undo what the call did, hand it back.
         if self.home.is_some() {
             self.end_late();
-            if let Some(tx) = self.open.as_mut() {
+            if let Some(tx) = self.open.as_mut().filter(|_| self.in_savepoint) {
                 tx.start_rollback_to_savepoint();
             }
             self.forget_carried();
