@@ -20,4 +20,5 @@ mod smoke;
 mod stop;
 mod streams;
 mod support;
+mod under_way;
 mod wired;

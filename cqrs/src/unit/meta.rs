@@ -75,7 +75,9 @@ impl Meta {
         *self.time.get_or_init(SystemTime::now)
     }
 
-    /// The id shared by everything that one outermost call set off.
+    /// The id shared by everything that one call set off: its events, their follow-ups, what it stored and what becomes
+    /// of that. A call that a handler makes through `&App` starts one of its own, unless it is given this one:
+    /// `app.send(..).correlation(meta.correlation_id())`.
     pub fn correlation_id(&self) -> Uuid {
         match (self.correlation_id, &self.parent) {
             (Some(id), _) => id,
