@@ -60,6 +60,14 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// The broker's name, as error texts say it: `memory`.
     fn name(&self) -> &'static str;
 
+    /// Whether what is published in one process reaches the consumers of another.
+    ///
+    /// With a broker that lives in its process, the process that publishes must consume as well: nobody else can, and
+    /// what finds no consumer would be confirmed unseen.
+    fn crosses_processes(&self) -> bool {
+        true
+    }
+
     /// Publishes a batch, in order for each key. Gives one result per message, in the batch's order; a message is
     /// published when the broker has confirmed it.
     fn publish(&self, batch: Vec<Outgoing>) -> BoxFuture<'_, Vec<Result<(), BrokerError>>>;

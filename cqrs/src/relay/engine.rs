@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::futures::OwnedNotified;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
@@ -23,6 +23,12 @@ type Landing = Result<(Id, Vec<Result<(), BrokerError>>), JoinError>;
 
 /// How often rows are handed back on the way out before the leases are left to run out.
 const HAND_BACK_ATTEMPTS: u32 = 3;
+
+/// How long a broker that was closed may take to answer.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
+
+/// What stands for ever in a loop that compares moments: beyond any process, within any clock.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 struct Flight {
     rows: Vec<Row>,
@@ -182,14 +188,15 @@ impl Engine {
         for result in &results {
             self.note(result);
         }
-        if self.stopping && results.iter().any(is_closed) {
-            // Still held, so all of it is handed back: the broker went before the relay did.
-            return;
-        }
+        // The broker went before the relay did. What it had confirmed until then must not go out again; the rest stays
+        // held, and so is handed back as if it had not been attempted.
+        let gone = if self.stopping { results.iter().position(is_closed) } else { None }.unwrap_or(flight.rows.len());
         let now = self.relay.clock.now();
         let outcomes = judge::outcomes(&flight.rows, results, now, &self.relay.settings, retry::random());
-        for (claim, outcome) in outcomes {
-            self.ledger.ended(claim, outcome);
+        for (at, (claim, outcome)) in outcomes.into_iter().enumerate() {
+            if at < gone || outcome == OutboxOutcome::Published {
+                self.ledger.ended(claim, outcome);
+            }
         }
     }
 
@@ -293,7 +300,7 @@ impl Engine {
     /// Waits for what is in flight, at most for the shutdown timeout.
     async fn drain(&mut self) {
         self.stopping = true;
-        let deadline = Instant::now() + self.relay.settings.shutdown_timeout;
+        let deadline = after(self.relay.settings.shutdown_timeout);
         while Instant::now() < deadline {
             self.renew_if_due().await;
             self.settle_if_due().await;
@@ -308,7 +315,18 @@ impl Engine {
                 () = tokio::time::sleep_until(until.into()) => {}
             }
         }
+        if !self.flights.is_empty() && !self.relay.broker.crosses_processes() {
+            // A call says nothing before all of its rows are answered for; closed, the broker answers at once, and rows
+            // that it had confirmed do not go out again. It costs nobody anything: such a broker has no users but this
+            // process, and what it has not confirmed by now is handed back anyway.
+            self.relay.broker.close().await;
+            let _ = tokio::time::timeout(LAST_ANSWERS, self.land_all()).await;
+        }
         self.calls.abort_all();
+        self.land_all().await;
+    }
+
+    async fn land_all(&mut self) {
         while let Some(landing) = self.calls.join_next_with_id().await {
             self.land(landing);
         }
@@ -330,6 +348,12 @@ impl Engine {
             tokio::time::sleep(self.relay.settings.retry.pause(attempt, retry::random())).await;
         }
     }
+}
+
+/// The moment after a pause, however long somebody has set it.
+fn after(pause: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(pause).unwrap_or_else(|| now + FOR_EVER)
 }
 
 fn is_closed(result: &Result<(), BrokerError>) -> bool {

@@ -193,6 +193,10 @@ impl Driver for MemoryBroker {
         "memory"
     }
 
+    fn crosses_processes(&self) -> bool {
+        false
+    }
+
     fn publish(&self, batch: Vec<Outgoing>) -> BoxFuture<'_, Vec<Result<(), BrokerError>>> {
         Box::pin(async move {
             let lanes: Vec<_> = batch.iter().map(|outgoing| state::lane_of(&outgoing.delivery)).collect();

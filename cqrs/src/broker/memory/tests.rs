@@ -141,3 +141,8 @@ fn what_follows_a_failed_message_of_its_key_fails_too() {
     let kinds: Vec<_> = results.iter().map(|result| result.as_ref().err().map(BrokerError::kind)).collect();
     assert_eq!(kinds, [Some(BrokerErrorKind::Refused), None, Some(BrokerErrorKind::Unavailable), None, None]);
 }
+
+#[test]
+fn it_does_not_cross_processes() {
+    assert!(!MemoryBroker::new().crosses_processes());
+}

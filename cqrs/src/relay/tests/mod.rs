@@ -257,6 +257,55 @@ async fn a_broker_that_is_closed_meanwhile_ends_the_wait() {
 }
 
 #[tokio::test]
+async fn what_was_confirmed_before_the_broker_closed_is_not_handed_back() {
+    let store = store(&[(Some("a"), "a1"), (Some("a"), "a2"), (Some("a"), "a3")]);
+    let broker = MemoryBroker::new();
+    let subscription = Subscription { group: "g".into(), topics: vec!["t".into()], prefetch: 1 };
+    let mut consumer = broker.subscribe(subscription).await.unwrap();
+    let bench =
+        start(&store, Arc::new(broker.clone()), RelaySettings { shutdown_timeout: Duration::from_mins(1), ..quick() });
+    let held = consumer.receive(1).await.unwrap();
+    bench.stop.cancel();
+    tokio::time::sleep(MS * 20).await;
+    consumer.settle(vec![(held[0].receipt, Settlement::Done)]).await.unwrap();
+    broker.close().await;
+    bench.task.await.unwrap();
+    let back = State::Due(SystemTime::UNIX_EPOCH);
+    assert_eq!(store.states(), [State::Published, back.clone(), back]);
+    assert_eq!(store.rows.lock().unwrap().iter().map(|row| row.attempts).collect::<Vec<_>>(), [1, 0, 0]);
+}
+
+#[tokio::test]
+async fn what_was_confirmed_is_not_handed_back_where_stopping_takes_too_long() {
+    let store = store(&[(Some("a"), "a1"), (Some("a"), "a2")]);
+    let broker = MemoryBroker::new();
+    let subscription = Subscription { group: "g".into(), topics: vec!["t".into()], prefetch: 1 };
+    let mut consumer = broker.subscribe(subscription).await.unwrap();
+    let bench = start(&store, Arc::new(broker.clone()), quick());
+    let held = consumer.receive(1).await.unwrap();
+    consumer.settle(vec![(held[0].receipt, Settlement::Done)]).await.unwrap();
+    consumer.receive(1).await.unwrap();
+    bench.stop().await;
+    assert_eq!(store.states(), [State::Published, State::Due(SystemTime::UNIX_EPOCH)]);
+    assert_eq!(store.rows.lock().unwrap()[1].attempts, 0);
+}
+
+#[tokio::test]
+async fn stopping_may_take_for_ever() {
+    let store = store(&[(Some("a"), "a1")]);
+    let broker = MemoryBroker::new();
+    let subscription = Subscription { group: "g".into(), topics: vec!["t".into()], prefetch: 1 };
+    let mut consumer = broker.subscribe(subscription).await.unwrap();
+    let bench = start(&store, Arc::new(broker.clone()), RelaySettings { shutdown_timeout: Duration::MAX, ..quick() });
+    let held = consumer.receive(1).await.unwrap();
+    bench.stop.cancel();
+    tokio::time::sleep(MS * 20).await;
+    consumer.settle(vec![(held[0].receipt, Settlement::Done)]).await.unwrap();
+    bench.task.await.unwrap();
+    assert!(store.all_published());
+}
+
+#[tokio::test]
 async fn idle_it_asks_the_store_rarely() {
     let store = store(&[]);
     *store.due_now.lock().unwrap() = Some(SystemTime::UNIX_EPOCH);
