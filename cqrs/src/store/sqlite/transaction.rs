@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 // Savepoints go through sqlx, so that it counts them along with those a handler makes. `sqlx` itself does not give out
 // the trait for that; `sqlx-core` is the part of it that does, and always of the same version.
 use sqlx::sqlite::SqliteTransactionManager as Manager;
-use sqlx::{Sqlite, SqliteConnection};
+use sqlx::{Connection, Sqlite, SqliteConnection};
 use sqlx_core::transaction::TransactionManager;
 
 use super::{inbox, outbox, work};
@@ -20,6 +20,11 @@ use crate::unit::{Carried, Tx};
 pub(super) struct SqliteTransaction {
     tx: Tx<Sqlite>,
     undone: Undone,
+    /// Whether somebody else had the transaction since it was last waited for.
+    ///
+    /// What is dropped there (a savepoint, the future that begins one) only asks for a rollback, which is done some time
+    /// later: until then, both the depth and `undone` are yesterday's.
+    was_lent: bool,
 }
 
 /// Whether SQLite may have rolled back by itself, as it does on a full disk and on `ON CONFLICT ROLLBACK`.
@@ -53,20 +58,40 @@ impl Undone {
         }
         // It let us begin: so there was no transaction any more.
         sqlx::query("ROLLBACK").execute(connection).await?;
-        let what = "SQLite has rolled this transaction back by itself (a full disk, `ON CONFLICT ROLLBACK`), and a \
-             handler went on: let it return the error that its statement gave";
-        Err(StoreError::new(StoreErrorKind::Database, what))
+        Err(rolled_back())
     }
 }
 
 impl SqliteTransaction {
+    /// A transaction that was begun just now.
     pub(super) fn new(tx: Tx<Sqlite>, undone: Undone) -> Self {
-        Self { tx, undone }
+        Self { tx, undone, was_lent: false }
+    }
+
+    /// A transaction that others may have had.
+    pub(super) fn adopted(tx: Tx<Sqlite>, undone: Undone) -> Self {
+        Self { tx, undone, was_lent: true }
+    }
+
+    /// Waits until everything is done that was asked for by dropping something.
+    async fn settle(&mut self) -> Result<(), StoreError> {
+        if self.was_lent {
+            self.tx.ping().await?;
+            self.was_lent = false;
+        }
+        Ok(())
+    }
+
+    /// Fails where this is no longer the transaction that was begun.
+    async fn check(&mut self) -> Result<(), StoreError> {
+        self.settle().await?;
+        self.undone.check(&mut self.tx).await
     }
 }
 
 impl Transaction for SqliteTransaction {
     fn handle(&mut self) -> Option<&mut (dyn Any + Send)> {
+        self.was_lent = true;
         Some(&mut self.tx)
     }
 
@@ -80,7 +105,7 @@ impl Transaction for SqliteTransaction {
 
     fn store(&mut self, records: Vec<Record>) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
-            self.undone.check(&mut self.tx).await?;
+            self.check().await?;
             let (mut messages, mut pieces) = (Vec::new(), Vec::new());
             for record in records {
                 match record {
@@ -95,7 +120,7 @@ impl Transaction for SqliteTransaction {
 
     fn mark_handled(&mut self, marks: Vec<InboxMark>) -> BoxFuture<'_, Result<Vec<bool>, StoreError>> {
         Box::pin(async move {
-            self.undone.check(&mut self.tx).await?;
+            self.check().await?;
             inbox::mark(&mut self.tx, &marks).await
         })
     }
@@ -107,17 +132,22 @@ impl Transaction for SqliteTransaction {
 
     fn finish_work(&mut self, claim: Claim) -> BoxFuture<'_, Result<bool, StoreError>> {
         Box::pin(async move {
-            self.undone.check(&mut self.tx).await?;
+            self.check().await?;
             Ok(work::finish(&mut self.tx, claim).await?)
         })
     }
 
     fn savepoint(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move { Ok(Manager::begin(&mut self.tx, None).await?) })
+        Box::pin(async move {
+            // Outside of any transaction it would begin one, and that would be committed in the place of the unit's.
+            self.check().await?;
+            Ok(Manager::begin(&mut self.tx, None).await?)
+        })
     }
 
     fn release_savepoint(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
+            self.settle().await?;
             nested(&self.tx)?;
             Ok(Manager::commit(&mut self.tx).await?)
         })
@@ -125,6 +155,7 @@ impl Transaction for SqliteTransaction {
 
     fn rollback_to_savepoint(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
+            self.settle().await?;
             nested(&self.tx)?;
             Ok(Manager::rollback(&mut self.tx).await?)
         })
@@ -137,11 +168,18 @@ impl Transaction for SqliteTransaction {
         }
     }
 
+    /// Looks first whether there is something to commit: sqlx answers a commit outside of any transaction with `Ok`.
     fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {
         Box::pin(async move {
-            match self.tx.into_inner() {
-                Some(tx) => tx.commit().await.map_err(StoreError::from_commit),
-                None => Err(lent()),
+            let Some(mut tx) = self.tx.into_inner() else { return Err(lent()) };
+            if self.was_lent {
+                tx.ping().await?;
+            }
+            self.undone.check(&mut tx).await?;
+            match depth(&tx) {
+                0 => Err(rolled_back()),
+                1 => tx.commit().await.map_err(StoreError::from_commit),
+                _ => Err(StoreError::new(StoreErrorKind::Database, LEAKED)),
             }
         })
     }
@@ -154,6 +192,16 @@ impl Transaction for SqliteTransaction {
             }
         })
     }
+}
+
+const LEAKED: &str = "a savepoint was neither ended nor dropped (`mem::forget`): nothing was committed";
+
+fn rolled_back() -> StoreError {
+    let what = "the database rolled this unit of work back before its end, and a handler went on: nothing was committed \
+         but what the handler wrote afterwards. SQLite does so by itself (a full disk, `ON CONFLICT ROLLBACK`): let the \
+         handler return the error that its statement gave. So does a call of `tx.savepoint()` that is dropped before it \
+         ends (a timeout, a `select!`): let it end";
+    StoreError::new(StoreErrorKind::Database, what)
 }
 
 fn lent() -> StoreError {

@@ -204,6 +204,90 @@ async fn what_sqlite_rolls_back_by_itself_takes_our_rows_with_it() {
     assert_eq!(store.counts().await.unwrap().outbox, 1);
 }
 
+/// Begins a savepoint as a handler does, and drops that call when it has been asked for.
+async fn drop_a_savepoint_midway(tx: &mut Box<dyn Transaction>) {
+    let mut beginning = Box::pin((**handle(tx)).begin());
+    std::future::poll_fn(|context| {
+        // Rarely it has begun already; then it is an ordinary savepoint that is dropped.
+        std::task::Poll::Ready(drop(beginning.as_mut().poll(context)))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_unit_that_was_rolled_back_meanwhile_does_not_commit() {
+    let (_dir, store) = with_table().await;
+    let mut tx = store.begin().await.unwrap();
+    run(&mut tx, "INSERT INTO orders VALUES (1)").await.unwrap();
+    run(&mut tx, "INSERT OR ROLLBACK INTO orders VALUES (1)").await.unwrap_err();
+    let error = tx.commit().await.unwrap_err();
+    assert!(error.to_string().contains("rolled this unit of work back"), "{error}");
+    assert_eq!((error.kind(), orders(&store).await), (StoreErrorKind::Database, 0));
+    let mut tx = store.begin().await.unwrap();
+    run(&mut tx, "INSERT INTO orders VALUES (1)").await.unwrap();
+    run(&mut tx, "ROLLBACK").await.unwrap();
+    assert!(tx.savepoint().await.is_err());
+    assert!(tx.commit().await.is_err());
+    keep(&store, everything()).await;
+}
+
+#[tokio::test]
+async fn a_unit_whose_savepoint_was_dropped_midway_commits_all_or_fails() {
+    let (_dir, store) = with_table().await;
+    for _ in 0..20 {
+        let mut tx = store.begin().await.unwrap();
+        run(&mut tx, "INSERT INTO orders DEFAULT VALUES").await.unwrap();
+        drop_a_savepoint_midway(&mut tx).await;
+        let before = orders(&store).await;
+        let committed = tx.commit().await.is_ok();
+        assert_eq!(orders(&store).await, before + i64::from(committed));
+    }
+}
+
+#[tokio::test]
+async fn our_rows_are_not_stored_behind_a_savepoint_that_was_dropped_midway() {
+    let (_dir, store) = with_table().await;
+    for n in 0..20 {
+        let mut tx = store.begin().await.unwrap();
+        run(&mut tx, "INSERT INTO orders DEFAULT VALUES").await.unwrap();
+        drop_a_savepoint_midway(&mut tx).await;
+        let stored = tx.store(vec![Record::Outbox(message("placed", None))]).await;
+        let committed = tx.commit().await;
+        assert!(stored.is_ok() || committed.is_err(), "{n}");
+        let rows = i64::try_from(store.counts().await.unwrap().outbox).unwrap();
+        assert_eq!(orders(&store).await, rows, "{n}");
+    }
+}
+
+#[tokio::test]
+async fn a_savepoint_dropped_midway_within_ours_does_not_commit_the_unit_early() {
+    let (_dir, store) = with_table().await;
+    for _ in 0..20 {
+        let mut tx = store.begin().await.unwrap();
+        run(&mut tx, "INSERT INTO orders DEFAULT VALUES").await.unwrap();
+        tx.savepoint().await.unwrap();
+        drop_a_savepoint_midway(&mut tx).await;
+        let _ = tx.release_savepoint().await;
+        drop(tx);
+        assert_eq!(orders(&store).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_savepoint_that_was_dropped_or_leaked() {
+    let (_dir, store) = with_table().await;
+    let mut tx = store.begin().await.unwrap();
+    run(&mut tx, "INSERT INTO orders VALUES (1)").await.unwrap();
+    drop((**handle(&mut tx)).begin().await.unwrap());
+    tx.commit().await.unwrap();
+    assert_eq!(orders(&store).await, 1);
+    let mut tx = store.begin().await.unwrap();
+    run(&mut tx, "INSERT INTO orders VALUES (2)").await.unwrap();
+    std::mem::forget((**handle(&mut tx)).begin().await.unwrap());
+    assert!(tx.commit().await.unwrap_err().to_string().contains("nothing was committed"));
+    assert_eq!(orders(&store).await, 1);
+}
+
 #[tokio::test]
 async fn the_users_pool_is_as_safe() {
     let dir = Dir::new();
