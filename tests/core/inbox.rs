@@ -278,3 +278,34 @@ async fn a_handlers_topic_overrides_its_events() {
     })
     .await;
 }
+
+/// One event, one group, two topics.
+#[derive(NotificationEvent, Clone, Serialize, Deserialize)]
+#[event(name = "region_placed", topic = "regional")]
+struct Placed {
+    id: u32,
+}
+
+#[event_handler(group = "regions")]
+async fn placed(e: Placed, probe: Inject<Probe>) {
+    probe.note(format!("placed {}", e.id));
+}
+
+#[event_handler(group = "regions", topic = "regional-eu")]
+async fn placed_in_europe(e: Placed, probe: Inject<Probe>) {
+    probe.note(format!("placed {} in Europe", e.id));
+}
+
+#[tokio::test]
+async fn handlers_of_one_event_in_one_group_take_what_comes_from_their_own_topic() {
+    bounded(async {
+        let (app, broker) = Harness::with_broker(|builder| builder).await;
+        for (number, topic) in ["regional", "regional-eu"].into_iter().enumerate() {
+            let id = Uuid::now_v7();
+            publish(&broker, id, message(topic, "region_placed", id, &serde_json::json!({"id": number}))).await;
+        }
+        app.settle().await;
+        assert_eq!(app.probe.log(), ["placed 0", "placed 1 in Europe"]);
+    })
+    .await;
+}

@@ -64,10 +64,13 @@ async fn offer(app: &App, group: &'static str, delivery: &Delivery) -> Result<()
         Ok(received) => received,
         Err(error) => return bury_whole(app, group, delivery, None, &error.to_string()).await,
     };
-    let takers = app.plan().groups.get(group).and_then(|group| group.handlers.get(received.name.as_str()));
-    let Some(takers) = takers else { return unknown(app, group, delivery, &received).await };
+    let takers = app.plan().groups.get(group).map(|group| group.takers(&received.name, &delivery.topic));
+    let takers = takers.unwrap_or_default();
+    if takers.is_empty() {
+        return unknown(app, group, delivery, &received).await;
+    }
     let mut taken = false;
-    for (handler, options) in takers {
+    for (handler, options) in &takers {
         if app.planned(*handler).item.message.version == received.version {
             taken = true;
             hand(app, *handler, options, delivery, &received).await?;

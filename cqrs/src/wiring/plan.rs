@@ -72,8 +72,16 @@ pub(crate) struct EventPlan {
 pub(crate) struct GroupPlan {
     /// The topics, without repeats.
     pub(crate) topics: Vec<String>,
-    /// The handlers by event name, each with what its attribute says.
+    /// The handlers by event name, each with what its attribute says and always with its topic.
     pub(crate) handlers: BTreeMap<&'static str, Vec<(u32, GroupOptions)>>,
+}
+
+impl GroupPlan {
+    /// The handlers of an event on a topic: two handlers of one event in a group may listen to different topics.
+    pub(crate) fn takers(&self, name: &str, topic: &str) -> Vec<(u32, GroupOptions)> {
+        let named = self.handlers.get(name).into_iter().flatten();
+        named.filter(|(_, options)| options.topic == Some(topic)).copied().collect()
+    }
 }
 
 /// Message types by stored name and version.

@@ -12,7 +12,7 @@ use crate::BoxError;
 use crate::dispatch::Caught;
 use crate::inject::{Resolved, Resolver, ScopedProvider, Slot};
 use crate::middleware::{CallKind, Chain, Link};
-use crate::registry::{EventMode, HandlerItem, HandlerKind, MiddlewareKinds, Need, ProviderItem, ProviderScope};
+use crate::registry::{EventMode, GroupOptions, HandlerItem, HandlerKind, MiddlewareKinds, Need, ProviderItem, ProviderScope};
 use crate::store::driver::Gift;
 
 /// A provider failed while the app started.
@@ -137,6 +137,7 @@ fn index(plan: &mut Plan, item: HandlerItem, number: u32) {
             if !group.topics.iter().any(|known| known == topic) {
                 group.topics.push(topic.to_owned());
             }
+            let options = GroupOptions { topic: Some(topic), ..options };
             group.handlers.entry(item.message.name).or_default().push((number, options));
         }
     }
