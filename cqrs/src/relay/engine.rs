@@ -28,7 +28,7 @@ const HAND_BACK_ATTEMPTS: u32 = 3;
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// What stands for ever in a loop that compares moments: beyond any process, within any clock.
-const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+const FOR_EVER: Duration = Duration::from_hours(100 * 365 * 24);
 
 struct Flight {
     rows: Vec<Row>,

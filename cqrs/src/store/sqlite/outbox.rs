@@ -56,13 +56,31 @@ SELECT EXISTS (SELECT 1 FROM cqrs_outbox WHERE state = 'waiting' AND due_at <= ?
 /// Wakes what waited until now.
 const WAKE: &str = "UPDATE cqrs_outbox SET state = 'ready' WHERE state = 'waiting' AND due_at <= ?";
 
-/// Takes back what a process held that died or stalled. It counts as an attempt: otherwise a message that kills its
-/// process would be tried for ever.
+/// How many claims of a row may run out, with nothing heard of it in between, before it is a dead letter.
+///
+/// The row may be what ends its processes, and would do so for ever. But a process that is killed takes every row down
+/// that it held, and most are innocent: so it is many more than a bad deployment restarts within one row's way to the
+/// broker. It takes at least as many leases: with that of five seconds, more than a minute and a half.
+const MAX_LOST: u32 = 20;
+
+/// What is noted on a row whose claim ran out, followed by how often in a row. What else becomes of a row writes over it
+/// (the broker answered: it does not end the process), or leaves it as it is (it was handed back, untried).
+const LOST: &str = "the process that held it stopped, or stalled for longer than its lease; in a row: ";
+
+/// And where that was too often.
+const LOST_FOR_GOOD: &str = "; publishing it may be what ends the process, so it is not tried again";
+
+/// Takes back what a process held that died or stalled. It counts as an attempt.
 const TAKE_BACK: &str = "
 UPDATE cqrs_outbox
-SET state = 'ready', owner = NULL, lease_until = NULL, attempts = attempts + 1,
-    error = 'the process that held it stopped, or stalled for longer than its lease'
-WHERE state = 'claimed' AND lease_until <= ?";
+SET owner = NULL, lease_until = NULL, attempts = attempts + 1,
+    state = CASE WHEN ?3 <= 1 + iif(substr(error, 1, length(?2)) = ?2, CAST(substr(error, 1 + length(?2)) AS INTEGER), 0)
+        THEN 'dead' ELSE 'ready' END,
+    error = ?2 || (1 + iif(substr(error, 1, length(?2)) = ?2, CAST(substr(error, 1 + length(?2)) AS INTEGER), 0))
+WHERE state = 'claimed' AND lease_until <= ?1
+RETURNING seq, state";
+
+const EXPLAIN_LOST: &str = "UPDATE cqrs_outbox SET error = error || ? WHERE seq = ? AND state = 'dead'";
 
 /// After waking and taking back, ready rows are all there is to take. Ready rows of a key that are earlier do not stand
 /// in the way: they come first, so that a claim holds the beginning of what is left of its key, whatever the limit.
@@ -95,7 +113,7 @@ WHERE seq = ? AND fence = ? AND state = 'claimed'";
 
 /// Every statement of this file whose text is fixed, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[ANYTHING, WAKE, TAKE_BACK, CLAIM, BURY, RETRY, HAND_BACK];
+pub(super) const STATEMENTS: &[&str] = &[ANYTHING, WAKE, TAKE_BACK, CLAIM, BURY, RETRY, HAND_BACK, EXPLAIN_LOST];
 
 impl SqliteStore {
     pub(super) async fn take_outbox(&self, request: Request) -> Result<Vec<ClaimedOutbox>, StoreError> {
@@ -119,7 +137,7 @@ impl SqliteStore {
 
 async fn claim(connection: &mut SqliteConnection, request: &Request) -> Result<Vec<ClaimedOutbox>, sqlx::Error> {
     sqlx::query(WAKE).bind(request.now).execute(&mut *connection).await?;
-    sqlx::query(TAKE_BACK).bind(request.now).execute(&mut *connection).await?;
+    take_back(&mut *connection, request.now).await?;
     let found = sqlx::query(CLAIM)
         .bind(request.owner.as_str())
         .bind(request.lease_until)
@@ -146,6 +164,18 @@ async fn claim(connection: &mut SqliteConnection, request: &Request) -> Result<V
         return Ok(claimed);
     }
     hand_back_behind(connection, claimed, &unreadable).await
+}
+
+async fn take_back(connection: &mut SqliteConnection, now: i64) -> Result<(), sqlx::Error> {
+    let lost = sqlx::query(TAKE_BACK).bind(now).bind(LOST).bind(MAX_LOST).fetch_all(&mut *connection).await?;
+    for row in lost {
+        if row.try_get::<&str, _>("state")? == "dead" {
+            let seq: i64 = row.try_get("seq")?;
+            tracing::error!(seq, "claims of an event ran out {MAX_LOST} times in a row: it is a dead letter");
+            sqlx::query(EXPLAIN_LOST).bind(LOST_FOR_GOOD).bind(seq).execute(&mut *connection).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Hands back rows of this claim whose key has an earlier row that turned out to be unreadable, and now is dead.

@@ -210,3 +210,51 @@ async fn two_stores_on_one_file_never_claim_the_same_row() {
     all.sort_unstable();
     assert_eq!(all, (1..=400).collect::<Vec<i64>>());
 }
+
+#[tokio::test]
+async fn a_row_whose_claims_run_out_again_and_again_is_dead() {
+    let (_dir, store) = fresh().await;
+    keep_messages(&store, [message("kills", Some("1")), message("follows", Some("1")), message("sound", None)]).await;
+    // An outage, however long, is no reason.
+    for round in 0..30 {
+        let claimed = claim_messages(&store, round).await;
+        assert_eq!(claimed.len(), 3);
+        for row in &claimed {
+            let outcome = if row.record.key.is_some() { retry(round) } else { OutboxOutcome::HandBack };
+            assert_eq!(settle(&store, row, outcome).await, 1);
+        }
+    }
+    for lost in 1..=20 {
+        let claimed = claim_messages(&store, 100 + 10 * lost).await;
+        assert_eq!(message_names(&claimed), ["kills", "follows", "sound"], "{lost}");
+        for row in &claimed[1..] {
+            assert_eq!(settle(&store, row, OutboxOutcome::HandBack).await, 1);
+        }
+    }
+    assert_eq!(message_names(&claim_messages(&store, 400).await), ["sound"]);
+    let dead = store.dead_letters(10).await.unwrap();
+    assert_eq!(dead.len(), 1);
+    assert_eq!((dead[0].name.as_str(), dead[0].attempts), ("kills", 50));
+    assert!(
+        dead[0].error.ends_with("in a row: 20; publishing it may be what ends the process, so it is not tried again")
+    );
+    // Replayed, it has as many again.
+    assert!(store.replay(dead[0].id, at(500)).await.unwrap());
+    for lost in 0..20 {
+        assert_eq!(claim_messages(&store, 500 + 10 * lost).await[0].record.name, "kills");
+    }
+    assert!(message_names(&claim_messages(&store, 700).await).iter().all(|name| *name != "kills"));
+}
+
+#[tokio::test]
+async fn an_answer_of_the_broker_starts_the_count_of_lost_claims_anew() {
+    let (_dir, store) = fresh().await;
+    keep_messages(&store, [message("slow", None)]).await;
+    for round in 0..60 {
+        let claimed = claim_messages(&store, 10 * round).await;
+        assert_eq!(message_names(&claimed), ["slow"], "{round}");
+        if round % 19 == 0 {
+            settle(&store, &claimed[0], retry(10 * round)).await;
+        }
+    }
+}
