@@ -151,6 +151,32 @@ async fn what_is_too_large_or_ambiguous_says_so() {
     .await;
 }
 
+#[derive(Command)]
+#[command(error = BoxError)]
+struct GoesOn;
+
+/// Raises nothing, so that nothing of ours is written at its end.
+#[command_handler]
+async fn goes_on(_cmd: GoesOn, tx: &mut Tx<Sqlite>) -> Result<(), BoxError> {
+    write(tx, "user row").await?;
+    let again = "INSERT OR ROLLBACK INTO notes (rowid, text) SELECT rowid, text FROM notes";
+    assert!(cqrs::sqlx::query(again).execute(&mut **tx).await.is_err());
+    Ok(())
+}
+
+#[tokio::test]
+async fn g7_a_unit_that_the_database_rolled_back_does_not_pass_for_committed() {
+    bounded(async {
+        let app = Harness::idle().await;
+        let error = app.send(GoesOn).await.unwrap_err();
+        assert_eq!(error.kind(), DispatchErrorKind::Store, "{error:?}");
+        nothing_is_there(&app).await;
+        app.send(Everything(End::Fine)).await.unwrap();
+        assert_eq!(app.rows().await.len(), 1);
+    })
+    .await;
+}
+
 /// `app.unit()`: the same outside a handler.
 #[tokio::test]
 async fn g7_a_unit_outside_a_handler() {
