@@ -45,7 +45,10 @@ pub(crate) struct Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { path, ours, plain, unit, ratio, rounds, allocations } = self;
-        write!(f, "{path:<22} ours {ours:>10.1} {unit:<6} plain {plain:>10.1} {unit:<6} ratio {ratio:>6.3}  rounds {rounds}")?;
+        write!(
+            f,
+            "{path:<22} ours {ours:>10.1} {unit:<6} plain {plain:>10.1} {unit:<6} ratio {ratio:>6.3}  rounds {rounds}"
+        )?;
         match allocations {
             Some(allocations) => write!(f, "  allocations {allocations}"),
             None => Ok(()),
@@ -73,15 +76,17 @@ pub(crate) fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
+/// What was measured, or the end of the program: half a report helps nobody.
+pub(crate) fn or_exit<T, E: fmt::Display>(measured: Result<T, E>) -> T {
+    measured.unwrap_or_else(|error| {
+        eprintln!("{error}");
+        std::process::exit(1);
+    })
+}
+
 /// A runtime of one thread: what is measured is the call, not the scheduler.
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
-    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("no runtime: {error}");
-            std::process::exit(1);
-        }
-    }
+    or_exit(tokio::runtime::Builder::new_current_thread().enable_all().build())
 }
 
 /// Nanoseconds of one call of each, over interleaved rounds.

@@ -3,8 +3,11 @@
 //! `cargo run --release -p bench -- [PATH..] [--quick] [--json FILE]`; a path selects itself and everything below it.
 
 mod app;
+mod build;
 mod dispatch;
+mod generate;
 mod harness;
+mod start;
 mod tx;
 
 use std::io::Write;
@@ -29,7 +32,7 @@ struct Arguments {
 
 fn main() -> std::io::Result<()> {
     let arguments = Arguments::parse();
-    let benches: Vec<Bench> = [dispatch::benches(), tx::benches()].concat();
+    let benches: Vec<Bench> = [dispatch::benches(), tx::benches(), start::benches(), build::benches()].concat();
     let chosen: Vec<&Bench> = benches.iter().filter(|bench| is_chosen(bench.path, &arguments.paths)).collect();
     if chosen.is_empty() {
         let known: Vec<&str> = benches.iter().map(|bench| bench.path).collect();

@@ -66,9 +66,7 @@ fn sqlite(path: &'static str, scale: Scale) -> Report {
         unit.commit().await?;
         let pool = app.query(ThePool).await?;
         let (app, pool) = (&app, &pool);
-        Ok::<_, cqrs::Error>(
-            interleave(scale, CALLS, || app.send(Book { what: "a table" }), || by_hand(pool)).await,
-        )
+        Ok::<_, cqrs::Error>(interleave(scale, CALLS, || app.send(Book { what: "a table" }), || by_hand(pool)).await)
     });
     match measured {
         Ok((ours, plain)) => {
