@@ -15,6 +15,7 @@ mod meta;
 mod middleware;
 mod nested;
 mod outbox;
+mod panics;
 mod scope;
 mod smoke;
 mod stop;

@@ -9,26 +9,32 @@ use super::wire::{self, Received};
 use crate::app::App;
 use crate::broker::Delivery;
 use crate::broker::driver::Settlement;
+use crate::dispatch::Caught;
 use crate::registry::{GroupOptions, OnDead, OnUnknown};
 use crate::retry::Verdict;
 use crate::store::{Claim, InboxMark, Record, StoreError, WorkKind, WorkRecord};
-use crate::worker::{Attempt, Ended, STORE_PAUSE, attempt, describe, meta_of, random};
+use crate::worker::{Attempt, Commit, Ended, STORE_PAUSE, attempt, decode, describe, in_time, meta_of, random};
 
 /// Gives a message to the handlers of a group. `Return` only where the store could not even keep it.
 pub(super) async fn deliver(app: &App, group: &'static str, delivery: Delivery) -> Settlement {
     let span = tracing::debug_span!("deliver", group, topic = delivery.topic);
-    match offer(app, group, &delivery).instrument(span).await {
-        Ok(()) => Settlement::Done,
-        Err(error) => {
-            tracing::warn!(%error, group, topic = delivery.topic, "a message could be neither handled nor stored; it is handed back");
-            tokio::time::sleep(STORE_PAUSE).await;
-            Settlement::Return
-        }
-    }
+    let error = match Caught(Box::pin(offer(app, group, &delivery))).instrument(span).await {
+        Ok(Ok(())) => return Settlement::Done,
+        Ok(Err(error)) => error.to_string(),
+        Err(panic) => format!("a panic: {panic}"),
+    };
+    tracing::warn!(
+        error,
+        group,
+        topic = delivery.topic,
+        "a message could be neither handled nor stored; it is handed back"
+    );
+    tokio::time::sleep(STORE_PAUSE).await;
+    Settlement::Return
 }
 
 /// Tries a message again that was kept whole: it could not be read, or no handler took it.
-pub(crate) async fn again(app: &App, claim: Claim, record: &WorkRecord) -> Result<Ended, String> {
+pub(crate) async fn again(app: &App, claim: Claim, record: &WorkRecord, commit: &Commit) -> Result<Ended, String> {
     let Some((group, _)) = app.plan().groups.get_key_value(record.group.as_str()) else {
         return Err(format!("no group `{}` in this program", record.group));
     };
@@ -42,6 +48,7 @@ pub(crate) async fn again(app: &App, claim: Claim, record: &WorkRecord) -> Resul
     if !tx.finish_work(claim).await.map_err(fail)? {
         return Ok(Ended::Lost);
     }
+    commit.begin();
     tx.commit().await.map_err(fail)?;
     Ok(Ended::Done)
 }
@@ -168,24 +175,23 @@ async fn hand(
 ) -> Result<(), StoreError> {
     let mut record = work_record(app, handler, options, delivery, received);
     let spec = app.planned(handler).item.message;
-    let decoded = match spec.codec.decode {
-        Some(decode) => decode(&received.payload).map_err(|error| error.to_string()),
-        None => Err(format!("`{}` has no decoder", spec.name)),
-    };
-    let message = match decoded {
+    let message = match decode(spec, &received.payload).await {
         Ok(message) => message,
         Err(error) => return bury(app, record, options, error).await,
     };
     let mark = mark(app, &record);
     let meta = Arc::new(meta_of(&record));
     let lane = record.lane.clone();
-    let tried = attempt(app, Attempt { handler, message, meta, mark: Some(mark), lane, claim: None });
-    let deadline = app.options().deadline;
-    let error = match tokio::time::timeout(deadline, tried).await {
+    let commit = Commit::default();
+    let tried = async {
+        let attempt =
+            attempt(app, Attempt { handler, message, meta, mark: Some(mark), lane, claim: None, commit: &commit });
+        attempt.await.map_err(|failure| describe(&failure))
+    };
+    let error = match in_time(app, &commit, tried).await {
         Ok(Ok(Ended::Behind)) => return store(app, record).await,
         Ok(Ok(_)) => return Ok(()),
-        Ok(Err(failure)) => describe(&failure),
-        Err(_) => format!("the attempt took longer than its deadline of {deadline:?}"),
+        Ok(Err(error)) | Err(error) => error,
     };
     let policy = app.options().retry(Some(options.group), options.retry);
     match policy.verdict(1, random()) {

@@ -6,15 +6,16 @@
 mod deliver;
 pub(crate) mod wire;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::deliver::again;
 use crate::Error;
 use crate::app::App;
+use crate::broker::Delivery;
 use crate::broker::driver::{Consumer, Incoming, Receipt, Settlement, Subscription};
 use crate::worker::STORE_PAUSE;
 
@@ -39,6 +40,35 @@ pub(crate) async fn start(app: &App, parts: &TaskTracker, stop: &CancellationTok
     Ok(())
 }
 
+/// The messages a group is busy with. Receipts stay out of the tasks: whatever becomes of a task, its message is settled,
+/// or its key would be stuck for ever.
+#[derive(Default)]
+struct Jobs {
+    running: JoinSet<Settlement>,
+    receipts: HashMap<Id, Receipt>,
+}
+
+impl Jobs {
+    fn start(&mut self, app: &App, group: &'static str, receipt: Receipt, delivery: Delivery) {
+        let (app, busy) = (app.clone(), app.tracker().token());
+        let job = self.running.spawn(async move {
+            let settlement = app.give_up().run_until_cancelled(deliver::deliver(&app, group, delivery)).await;
+            drop(busy);
+            settlement.unwrap_or(Settlement::Return)
+        });
+        self.receipts.insert(job.id(), receipt);
+    }
+
+    /// Waits for one to end. Cancel-safe; `None` where there is none.
+    async fn next(&mut self) -> Option<(Receipt, Settlement)> {
+        let (id, settlement) = match self.running.join_next_with_id().await? {
+            Ok(ended) => ended,
+            Err(error) => (error.id(), Settlement::Return),
+        };
+        self.receipts.remove(&id).map(|receipt| (receipt, settlement))
+    }
+}
+
 async fn run(
     app: App,
     group: &'static str,
@@ -46,26 +76,16 @@ async fn run(
     concurrency: usize,
     stop: CancellationToken,
 ) {
-    let mut jobs: JoinSet<(Receipt, Settlement)> = JoinSet::new();
+    let mut jobs = Jobs::default();
     loop {
-        let room = concurrency.saturating_sub(jobs.len());
+        let room = concurrency.saturating_sub(jobs.running.len());
         tokio::select! {
             () = stop.cancelled() => break,
-            Some(ended) = jobs.join_next(), if !jobs.is_empty() => {
-                if let Ok(ended) = ended {
-                    settle(&mut *consumer, group, vec![ended]).await;
-                }
-            }
+            Some(ended) = jobs.next() => settle(&mut *consumer, group, vec![ended]).await,
             received = consumer.receive(room), if room > 0 => match received {
                 Ok(incoming) => {
                     for Incoming { receipt, delivery } in incoming {
-                        let (app, busy) = (app.clone(), app.tracker().token());
-                        jobs.spawn(async move {
-                            let settlement = app.give_up().run_until_cancelled(deliver::deliver(&app, group, delivery));
-                            let settlement = settlement.await.unwrap_or(Settlement::Return);
-                            drop(busy);
-                            (receipt, settlement)
-                        });
+                        jobs.start(&app, group, receipt, delivery);
                     }
                 }
                 Err(error) => {
@@ -75,10 +95,8 @@ async fn run(
             },
         }
     }
-    while let Some(ended) = jobs.join_next().await {
-        if let Ok(ended) = ended {
-            settle(&mut *consumer, group, vec![ended]).await;
-        }
+    while let Some(ended) = jobs.next().await {
+        settle(&mut *consumer, group, vec![ended]).await;
     }
     consumer.close().await;
 }

@@ -12,7 +12,9 @@ use crate::BoxError;
 use crate::dispatch::Caught;
 use crate::inject::{Resolved, Resolver, ScopedProvider, Slot};
 use crate::middleware::{CallKind, Chain, Link};
-use crate::registry::{EventMode, GroupOptions, HandlerItem, HandlerKind, MiddlewareKinds, Need, ProviderItem, ProviderScope};
+use crate::registry::{
+    EventMode, GroupOptions, HandlerItem, HandlerKind, MiddlewareKinds, Need, ProviderItem, ProviderScope,
+};
 use crate::store::driver::Gift;
 
 /// A provider failed while the app started.

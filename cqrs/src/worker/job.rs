@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tracing::Instrument;
 
-use super::{Attempt, Ended, attempt};
+use super::{Attempt, Commit, Ended, attempt, in_time};
 use crate::app::App;
 use crate::consumer;
-use crate::dispatch::{DispatchError, Failure};
-use crate::message::MessageSpec;
+use crate::dispatch::{Caught, DispatchError, Failure};
+use crate::message::{Erased, MessageSpec};
 use crate::registry::{EventMode, HandlerKind, OnDead, RetryOptions};
 use crate::retry::{RetryPolicy, Verdict};
 use crate::store::driver::Driver;
@@ -61,23 +61,24 @@ pub(super) async fn run(app: &App, store: &Arc<dyn Driver>, work: ClaimedWork) {
 
 /// Makes the attempt while renewing its claim; gives it up when the claim is lost.
 async fn held(app: &App, store: &Arc<dyn Driver>, claim: Claim, record: &WorkRecord) -> Result<Ended, Trouble> {
-    let deadline = app.options().deadline;
-    let work = tokio::time::timeout(deadline, do_work(app, claim, record));
+    let commit = Commit::default();
     tokio::select! {
-        done = work => match done {
+        biased;
+        done = in_time(app, &commit, do_work(app, claim, record, &commit)) => match done {
             Ok(done) => done,
-            Err(_) => Err(Trouble::Failed(format!("the attempt took longer than its deadline of {deadline:?}"))),
+            Err(error) => Err(Trouble::Failed(error)),
         },
-        () = keep(app, store, claim) => Ok(Ended::Lost),
+        () = keep(app, store, claim, &commit) => Ok(Ended::Lost),
     }
 }
 
-/// Renews a claim until it is lost.
-async fn keep(app: &App, store: &Arc<dyn Driver>, claim: Claim) {
+/// Renews a claim until it is lost. One that is gone because its own attempt committed is not lost.
+async fn keep(app: &App, store: &Arc<dyn Driver>, claim: Claim, commit: &Commit) {
     let lease = app.options().lease;
     loop {
         tokio::time::sleep(lease / 3).await;
         match store.renew_work(vec![claim], app.clock().now() + lease).await {
+            Ok(held) if held.is_empty() && commit.has_begun() => return std::future::pending().await,
             Ok(held) if held.is_empty() => return,
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "a claim could not be renewed; it is tried again"),
@@ -85,16 +86,24 @@ async fn keep(app: &App, store: &Arc<dyn Driver>, claim: Claim) {
     }
 }
 
-async fn do_work(app: &App, claim: Claim, record: &WorkRecord) -> Result<Ended, Trouble> {
+/// Reads a message. The user's `Deserialize` may panic: the next attempt would read the same bytes.
+pub(crate) async fn decode(spec: &MessageSpec, payload: &[u8]) -> Result<Erased, String> {
+    let decode = spec.codec.decode.ok_or_else(|| format!("`{}` has no decoder", spec.name))?;
+    match Caught(std::pin::pin!(async { decode(payload) })).await {
+        Ok(decoded) => decoded.map_err(|error| error.to_string()),
+        Err(panic) => Err(format!("reading `{}` panicked: {panic}", spec.name)),
+    }
+}
+
+async fn do_work(app: &App, claim: Claim, record: &WorkRecord, commit: &Commit) -> Result<Ended, Trouble> {
     if record.kind == WorkKind::Consumed && record.handler.is_empty() {
-        return consumer::again(app, claim, record).await.map_err(Trouble::Failed);
+        return consumer::again(app, claim, record, commit).await.map_err(Trouble::Failed);
     }
     let (handler, spec) = target(app, record)?;
-    let decode = spec.codec.decode.ok_or_else(|| Trouble::Hopeless(format!("`{}` has no decoder", spec.name)))?;
-    let message = decode(&record.payload).map_err(|error| Trouble::Hopeless(error.to_string()))?;
+    let message = decode(spec, &record.payload).await.map_err(Trouble::Hopeless)?;
     let meta = Arc::new(meta_of(record));
     // A consumed message was marked when it was stored: the claim is what it is done once by.
-    attempt(app, Attempt { handler, message, meta, mark: None, lane: None, claim: Some(claim) })
+    attempt(app, Attempt { handler, message, meta, mark: None, lane: None, claim: Some(claim), commit })
         .await
         .map_err(|failure| Trouble::Failed(describe(&failure)))
 }

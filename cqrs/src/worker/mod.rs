@@ -10,12 +10,12 @@ mod upkeep;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub(crate) use self::attempt::{Attempt, Ended, attempt};
-pub(crate) use self::job::{STORE_PAUSE, describe, meta_of, random};
+pub(crate) use self::attempt::{Attempt, Commit, Ended, attempt, in_time};
+pub(crate) use self::job::{STORE_PAUSE, decode, describe, meta_of, random};
 use crate::app::App;
 use crate::store::driver::{ClaimRequest, Driver};
 use crate::store::{ClaimedWork, WorkKind, WorkQueue};
@@ -45,11 +45,25 @@ pub(crate) fn start(app: &App, parts: &TaskTracker, stop: &CancellationToken) {
     }
 }
 
+/// A job's place among those that run at once. Dropped, however the job ended, it is free, and the loop is told.
+struct Place {
+    permit: Option<OwnedSemaphorePermit>,
+    done: Arc<Notify>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // First free, then told: the loop looks at once.
+        drop(self.permit.take());
+        self.done.notify_one();
+    }
+}
+
 async fn run(app: App, store: Arc<dyn Driver>, queues: Vec<WorkQueue>, stop: CancellationToken) {
     let most = app.options().concurrency;
     let permits = Arc::new(Semaphore::new(most));
     let jobs = TaskTracker::new();
-    let done = Arc::new(tokio::sync::Notify::new());
+    let done = Arc::new(Notify::new());
     while !stop.is_cancelled() {
         // Registered before the look at the store: a commit between the look and the wait is not missed.
         let bell = app.wake_bell().notified();
@@ -57,15 +71,18 @@ async fn run(app: App, store: Arc<dyn Driver>, queues: Vec<WorkQueue>, stop: Can
         // From the claim to the end of what follows the last commit: somebody is busy.
         let busy = app.tracker().token();
         let claimed = if free == 0 { Vec::new() } else { claim(&app, &store, &queues, free).await };
+        if stop.is_cancelled() {
+            // Claimed while the app was told to stop: handed back with everything else that is unfinished.
+            break;
+        }
         let more = !claimed.is_empty();
         for work in claimed {
             let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { break };
-            let (app, store, done) = (app.clone(), Arc::clone(&store), Arc::clone(&done));
-            let busy = busy.clone();
+            let (app, store, busy) = (app.clone(), Arc::clone(&store), busy.clone());
+            let place = Place { permit: Some(permit), done: Arc::clone(&done) };
             jobs.spawn(async move {
                 app.give_up().run_until_cancelled(job::run(&app, &store, work)).await;
-                drop((permit, busy));
-                done.notify_one();
+                drop((busy, place));
             });
         }
         drop(busy);

@@ -1,0 +1,181 @@
+//! G3, G11: code of the user's that panics outside of his handlers: reading, describing an error, listening. And what
+//! takes long after the commit.
+
+use std::fmt;
+use std::time::Duration;
+
+use cqrs::prelude::*;
+use serde::{Deserialize, Deserializer, Serialize};
+use uuid::Uuid;
+
+use crate::support::{Harness, Probe, Refused, bounded, message, publish};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A field that panics when it is read, where it says so.
+#[derive(Clone, Serialize)]
+struct Fuse(bool);
+
+impl<'de> Deserialize<'de> for Fuse {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let lit = bool::deserialize(deserializer)?;
+        assert!(!lit, "the fuse burns");
+        Ok(Self(lit))
+    }
+}
+
+/// An error that cannot say what it is.
+#[derive(Debug)]
+struct Speechless;
+
+impl fmt::Display for Speechless {
+    fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        panic!("no words")
+    }
+}
+
+impl std::error::Error for Speechless {}
+
+#[derive(NotificationEvent, Clone, Serialize, Deserialize)]
+#[event(name = "lit", topic = "fuses")]
+struct Lit {
+    number: u32,
+    fuse: Fuse,
+}
+
+#[event_handler(group = "fuses", concurrency = 1, retry(max = 2, first = "1s"))]
+async fn lit(e: Lit, probe: Inject<Probe>) -> Result<(), Speechless> {
+    probe.note(format!("lit {}", e.number));
+    probe.try_it("lit").map_err(|_| Speechless)
+}
+
+#[derive(DomainEvent, Clone, Serialize, Deserialize)]
+struct Sparked {
+    number: u32,
+    fuse: Fuse,
+}
+
+#[event_handler(durable, retry(max = 2, first = "1s"))]
+async fn sparked(e: &Sparked, probe: Inject<Probe>, events: &mut Events) -> Result<(), Speechless> {
+    probe.note(format!("sparked {}", e.number));
+    events.raise(Smoke);
+    probe.try_it("sparked").map_err(|_| Speechless)
+}
+
+#[derive(DomainEvent)]
+struct Smoke;
+
+#[event_handler]
+async fn smoke(_e: &Smoke, probe: Inject<Probe>) -> Result<(), Refused> {
+    probe.pass("smoke").await;
+    probe.try_it("smoke")
+}
+
+async fn light(broker: &cqrs::broker::MemoryBroker, number: u32, fuse: bool) {
+    let id = Uuid::now_v7();
+    let body = serde_json::json!({"number": number, "fuse": fuse});
+    publish(broker, id, message("fuses", "lit", id, &body).key("k")).await;
+}
+
+#[tokio::test]
+async fn g11_a_message_whose_reading_panics_is_a_dead_letter_with_its_bytes() {
+    bounded(async {
+        let (app, broker) = Harness::with_broker(|builder| builder).await;
+        light(&broker, 1, true).await;
+        light(&broker, 2, false).await;
+        app.settle().await;
+        let dead = app.dead().await;
+        assert_eq!((dead.len(), app.probe.log()), (1, Vec::new()), "what follows waits for it");
+        assert!(dead[0].error.contains("panicked: the fuse burns"), "{}", dead[0].error);
+        assert_eq!(dead[0].payload, br#"{"fuse":true,"number":1}"#);
+        app.discard(dead[0].id).await.unwrap();
+        app.settle().await;
+        assert_eq!(app.probe.log(), ["lit 2"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn g3_a_panic_beside_a_consumers_handler_is_a_failed_attempt() {
+    bounded(async {
+        let (app, broker) = Harness::with_broker(|builder| builder).await;
+        app.probe.fail("lit", 1);
+        light(&broker, 1, false).await;
+        light(&broker, 2, false).await;
+        app.settle().await;
+        assert_eq!((app.probe.log(), app.stored().await.1), (vec!["lit 1".to_owned()], 2));
+        app.advance(HOUR).await;
+        app.settle().await;
+        assert_eq!(app.probe.log(), ["lit 1", "lit 1", "lit 2"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn g3_a_panic_beside_a_durable_handler_is_a_failed_attempt() {
+    bounded(async {
+        let app =
+            Harness::with(|builder| builder.settings(cqrs::Settings::from_toml("concurrency = 1").unwrap())).await;
+        app.probe.fail("sparked", 2);
+        app.publish(Sparked { number: 1, fuse: Fuse(false) }).await.unwrap();
+        app.settle().await;
+        app.advance(HOUR).await;
+        app.settle().await;
+        let dead = app.dead().await;
+        assert_eq!((dead.len(), dead[0].attempts, app.probe.count("sparked 1")), (1, 2, 2));
+        assert!(dead[0].error.contains("panicked: no words"), "{}", dead[0].error);
+        app.publish(Sparked { number: 2, fuse: Fuse(true) }).await.unwrap();
+        app.publish(Sparked { number: 3, fuse: Fuse(false) }).await.unwrap();
+        app.settle().await;
+        assert_eq!((app.dead().await.len(), app.probe.count("sparked 3"), app.stored().await.1), (2, 1, 0));
+    })
+    .await;
+}
+
+/// It has committed by then: what a listener does is no reason to do it again, nor to keep its place.
+#[tokio::test]
+async fn g3_a_listener_that_panics_neither_brings_work_back_nor_keeps_its_place() {
+    bounded(async {
+        let app = Harness::with(|builder| {
+            builder
+                .settings(cqrs::Settings::from_toml("concurrency = 1").unwrap())
+                .on_event_error(|_| panic!("the listener cannot bear it"))
+        })
+        .await;
+        app.probe.fail("smoke", 1);
+        for number in [1, 2] {
+            app.publish(Sparked { number, fuse: Fuse(false) }).await.unwrap();
+        }
+        app.settle().await;
+        app.advance(HOUR).await;
+        app.settle().await;
+        assert_eq!(app.probe.log(), ["sparked 1", "sparked 2"]);
+        assert_eq!((app.dead().await.len(), app.stored().await), (0, (0, 0)));
+    })
+    .await;
+}
+
+/// What follows the commit may outlast lease and deadline: the claim ended with the commit, the job did not.
+#[tokio::test]
+async fn g12_a_job_is_not_taken_for_lost_after_its_own_commit() {
+    bounded(async {
+        let short = Duration::from_millis(150);
+        let app = Harness::with(|builder| {
+            builder.settings(cqrs::Settings::from_toml("concurrency = 1").unwrap()).lease(short).deadline(short)
+        })
+        .await;
+        app.probe.close("smoke");
+        for number in [1, 2] {
+            app.publish(Sparked { number, fuse: Fuse(false) }).await.unwrap();
+        }
+        app.probe.arrived("smoke").await;
+        tokio::time::sleep(4 * short).await;
+        assert_eq!(app.probe.log(), ["sparked 1"], "the only place is taken");
+        app.probe.open("smoke");
+        app.probe.arrived("smoke").await;
+        app.probe.open("smoke");
+        app.settle().await;
+        assert_eq!((app.probe.log().len(), app.dead().await.len(), app.stored().await), (2, 0, (0, 0)));
+    })
+    .await;
+}
