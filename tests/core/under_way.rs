@@ -48,3 +48,17 @@ async fn g14_a_call_without_a_unit_ends_after_the_stop_and_keeps_its_event() {
     })
     .await;
 }
+
+/// The rest of the groups would lose what is theirs: nobody else reaches this app's memory.
+#[tokio::test]
+async fn g8_a_relay_to_a_broker_nobody_else_reaches_needs_its_groups() {
+    bounded(async {
+        let directory = directory();
+        let probe = std::sync::Arc::new(Probe::default());
+        let file = directory.path().join("a.db");
+        let app = on_file(&file, &probe, |builder| builder.broker(Broker::url("memory:")).run(["relay"])).await;
+        let refused = app.run_until(std::future::pending()).await.unwrap_err().to_string();
+        assert!(refused.contains("reaches this process only"), "{refused}");
+    })
+    .await;
+}

@@ -251,6 +251,7 @@ impl Builder {
         if let Some(store) = &store {
             store.migrate().await?;
         }
+        let shares_broker = self.broker.as_ref().is_some_and(Broker::is_driver);
         let broker = self.broker.map(Broker::connect).transpose()?;
         let gifts = store.as_ref().map(|store| store.gifts()).unwrap_or_default();
         let plan = wired.resolve(gifts).await.map_err(|error| Error::Other(BoxError::from(error)))?;
@@ -259,6 +260,7 @@ impl Builder {
             options: self.options,
             store,
             broker,
+            shares_broker,
             clock: self.clock,
             recorder: self.recorder,
             tracker: TaskTracker::new(),

@@ -1,6 +1,7 @@
 //! The life of an app: running what is stored, stopping, and how it feels.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::App;
 use crate::Error;
+use crate::broker::driver::Driver;
+use crate::broker::{BrokerError, BrokerErrorKind};
 use crate::{consumer, relay, worker};
 
 /// How long what was given up may take to be dropped.
@@ -96,6 +99,7 @@ impl App {
 
     /// Starts everything `run` runs, for `run` and the test kit.
     pub(crate) async fn start_parts(&self) -> Result<(), Error> {
+        self.check_reach()?;
         self.0.life.ran.store(true, Ordering::Relaxed);
         let parts = &self.0.life.parts;
         let stop = self.0.stopping.clone();
@@ -124,6 +128,30 @@ impl App {
         }
         worker::start(self, &parts.others, &stop);
         Ok(())
+    }
+
+    /// Refuses to publish to a broker within this process what only another process would consume: it would be confirmed
+    /// by nobody, and gone.
+    fn check_reach(&self) -> Result<(), BrokerError> {
+        let alone = |broker: &&Arc<dyn Driver>| !broker.crosses_processes() && !self.0.shares_broker;
+        let Some(broker) = self.broker().filter(alone) else { return Ok(()) };
+        let options = self.options();
+        let elsewhere: Vec<String> = self
+            .plan()
+            .groups
+            .keys()
+            .filter(|group| !options.runs(&format!("group:{group}")))
+            .map(|group| format!("`{group}`"))
+            .collect();
+        if elsewhere.is_empty() || !options.runs("relay") || options.relay_off {
+            return Ok(());
+        }
+        let what = format!(
+            "the broker `{}` reaches this process only, which is to run the relay but not the groups {}: what is theirs would be lost; help: run them here too, or give the app a broker that other processes reach",
+            broker.name(),
+            elsewhere.join(", ")
+        );
+        Err(BrokerError::new(BrokerErrorKind::Configuration, what))
     }
 
     /// Tells the app to stop, and waits for what it has begun: relay, workers and consumers, calls with a unit of work,

@@ -37,6 +37,8 @@ pub(crate) struct Inner {
     options: Options,
     store: Option<Arc<dyn store::driver::Driver>>,
     broker: Option<Arc<dyn broker::driver::Driver>>,
+    /// Whether somebody outside this app may hold the broker too.
+    shares_broker: bool,
     clock: Arc<Clock>,
     recorder: Recorder,
     /// Work that goes on though nobody awaits it any more.

@@ -40,8 +40,7 @@ impl Broker {
         }
     }
 
-    /// Whether it is a driver of the user's, which tests leave as it is.
-    #[cfg(feature = "testing")]
+    /// Whether it is a driver of the user's: tests leave it as it is, and somebody else may hold it too.
     pub(crate) fn is_driver(&self) -> bool {
         matches!(self.0, Source::Driver(_))
     }

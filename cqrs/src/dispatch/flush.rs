@@ -155,5 +155,5 @@ fn carried_headers(meta: &Meta) -> BTreeMap<String, String> {
 
 /// The year 9999, for what is put off beyond what times can say.
 fn never() -> SystemTime {
-    SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(253_370_764_800)
+    SystemTime::UNIX_EPOCH + std::time::Duration::from_hours(70_380_768)
 }
