@@ -20,6 +20,8 @@ pub struct Tx<Db: Database> {
     inner: Option<Transaction<'static, Db>>,
     /// Events of calls made `within` this transaction, handed over when their savepoint was released.
     pub(crate) carried: Carried,
+    /// Whether a savepoint was asked for: one that is dropped is undone some time later, which has to be waited for.
+    nested: bool,
 }
 
 /// What calls made within a transaction raised, until the unit that owns the transaction takes it over.
@@ -49,25 +51,40 @@ impl<Db: Database> Tx<Db> {
 
     /// Begins a nested transaction: a savepoint that is rolled back when it is dropped without a commit.
     ///
+    /// Take this rather than sqlx's own `begin` on the connection: what is dropped while it still begins is noticed here.
+    ///
     /// # Errors
     /// Fails when the database refuses the savepoint.
     pub async fn savepoint(&mut self) -> Result<Transaction<'_, Db>, sqlx::Error> {
+        self.nested = true;
         (**self).begin().await
     }
 
     pub(crate) fn new(tx: Transaction<'static, Db>) -> Self {
-        Self { inner: Some(tx), carried: Carried::default() }
+        Self { inner: Some(tx), carried: Carried::default(), nested: false }
     }
 
     /// Takes the transaction out, to be put back by [`Home`](super::Home).
     pub(crate) fn borrow_out(&mut self) -> Self {
-        Self { inner: self.inner.take(), carried: std::mem::take(&mut self.carried) }
+        Self { inner: self.inner.take(), carried: std::mem::take(&mut self.carried), nested: self.nested }
     }
 
     /// What calls made within this transaction raised, for drivers.
     #[doc(hidden)]
     pub fn carried(&mut self) -> &mut Carried {
         &mut self.carried
+    }
+
+    /// Notes that a savepoint is asked for.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn note_nested(&mut self) {
+        self.nested = true;
+    }
+
+    /// Whether a savepoint was asked for since somebody last waited for all of them.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn take_nested(&mut self) -> bool {
+        std::mem::take(&mut self.nested)
     }
 
     /// The transaction itself, for the driver that ends it.

@@ -107,7 +107,7 @@ impl Driver for SqliteStore {
 
     fn adopt(&self, handle: Box<dyn Any + Send>) -> Result<Box<dyn driver::Transaction>, Box<dyn Any + Send>> {
         let tx = handle.downcast::<Tx<Sqlite>>()?;
-        Ok(Box::new(SqliteTransaction::adopted(*tx, self.undone.clone())))
+        Ok(Box::new(SqliteTransaction::new(*tx, self.undone.clone())))
     }
 
     fn claim_outbox(&self, request: ClaimRequest<'_>) -> BoxFuture<'_, Result<Vec<ClaimedOutbox>, StoreError>> {

@@ -20,11 +20,6 @@ use crate::unit::{Carried, Tx};
 pub(super) struct SqliteTransaction {
     tx: Tx<Sqlite>,
     undone: Undone,
-    /// Whether somebody else had the transaction since it was last waited for.
-    ///
-    /// What is dropped there (a savepoint, the future that begins one) only asks for a rollback, which is done some time
-    /// later: until then, both the depth and `undone` are yesterday's.
-    was_lent: bool,
 }
 
 /// Whether SQLite may have rolled back by itself, as it does on a full disk and on `ON CONFLICT ROLLBACK`.
@@ -65,19 +60,14 @@ impl Undone {
 impl SqliteTransaction {
     /// A transaction that was begun just now.
     pub(super) fn new(tx: Tx<Sqlite>, undone: Undone) -> Self {
-        Self { tx, undone, was_lent: false }
+        Self { tx, undone }
     }
 
-    /// A transaction that others may have had.
-    pub(super) fn adopted(tx: Tx<Sqlite>, undone: Undone) -> Self {
-        Self { tx, undone, was_lent: true }
-    }
-
-    /// Waits until everything is done that was asked for by dropping something.
+    /// Waits until everything is done that was asked for by dropping something: a savepoint, or the future that begins
+    /// one. Until then, both the depth and `undone` are yesterday's. Most units ask for none, and wait for nothing.
     async fn settle(&mut self) -> Result<(), StoreError> {
-        if self.was_lent {
+        if self.tx.take_nested() || depth(&self.tx) > 1 {
             self.tx.ping().await?;
-            self.was_lent = false;
         }
         Ok(())
     }
@@ -91,7 +81,6 @@ impl SqliteTransaction {
 
 impl Transaction for SqliteTransaction {
     fn handle(&mut self) -> Option<&mut (dyn Any + Send)> {
-        self.was_lent = true;
         Some(&mut self.tx)
     }
 
@@ -141,6 +130,7 @@ impl Transaction for SqliteTransaction {
         Box::pin(async move {
             // Outside of any transaction it would begin one, and that would be committed in the place of the unit's.
             self.check().await?;
+            self.tx.note_nested();
             Ok(Manager::begin(&mut self.tx, None).await?)
         })
     }
@@ -164,15 +154,17 @@ impl Transaction for SqliteTransaction {
     fn start_rollback_to_savepoint(&mut self) {
         // One deep, the same call would end the whole transaction.
         if nested(&self.tx).is_ok() {
+            self.tx.note_nested();
             Manager::start_rollback(&mut self.tx);
         }
     }
 
     /// Looks first whether there is something to commit: sqlx answers a commit outside of any transaction with `Ok`.
-    fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {
+    fn commit(mut self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {
         Box::pin(async move {
+            let was_nested = self.tx.take_nested();
             let Some(mut tx) = self.tx.into_inner() else { return Err(lent()) };
-            if self.was_lent {
+            if was_nested || depth(&tx) != 1 {
                 tx.ping().await?;
             }
             self.undone.check(&mut tx).await?;

@@ -206,7 +206,7 @@ async fn what_sqlite_rolls_back_by_itself_takes_our_rows_with_it() {
 
 /// Begins a savepoint as a handler does, and drops that call when it has been asked for.
 async fn drop_a_savepoint_midway(tx: &mut Box<dyn Transaction>) {
-    let mut beginning = Box::pin((**handle(tx)).begin());
+    let mut beginning = Box::pin(handle(tx).savepoint());
     std::future::poll_fn(|context| {
         // Rarely it has begun already; then it is an ordinary savepoint that is dropped.
         let _ = beginning.as_mut().poll(context);
