@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::draft::Draft;
 use super::plan::ByName;
 use super::problem::{Problem, ProblemKind, WiringError};
-use super::sources::{Asker, Sources};
+use super::sources::{Asker, Sources, Who};
 use crate::message::{MessageKind, MessageSpec};
 use crate::registry::{EventMode, HandlerItem, HandlerKind, Need};
 
@@ -51,15 +51,18 @@ pub(super) fn describe(item: &HandlerItem) -> String {
 }
 
 fn askers(draft: &Draft) -> Vec<Asker<'_>> {
-    let handlers =
-        draft.handlers.iter().map(|item| Asker { what: describe(item), location: item.location, needs: item.needs });
+    let handlers = draft.handlers.iter().map(|item| Asker {
+        what: Who::Handler(item),
+        location: item.location,
+        needs: item.needs,
+    });
     let providers = draft.providers.iter().map(|item| Asker {
-        what: format!("provider `{}`", item.name),
+        what: Who::Provider(item.name),
         location: item.location,
         needs: item.needs,
     });
     let middlewares = draft.middlewares.iter().map(|item| Asker {
-        what: format!("middleware `{}`", item.name),
+        what: Who::Middleware(item.name),
         location: item.location,
         needs: item.needs,
     });

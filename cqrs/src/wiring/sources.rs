@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::check::describe;
 use super::draft::{Draft, SupplyKind};
 use super::identity::ByType;
 use super::problem::{Place, Problem, ProblemKind};
 use crate::inject::Resolved;
 use crate::message::SourceLocation;
-use crate::registry::{Need, ProviderItem, ProviderScope};
+use crate::registry::{HandlerItem, Need, ProviderItem, ProviderScope};
 
 /// Where a dependency comes from.
 #[derive(Debug, Clone)]
@@ -37,9 +38,28 @@ pub(crate) struct Sources {
     pub(crate) order: Vec<usize>,
 }
 
+/// Who asks for dependencies; put into words only where there is something to say of it.
+#[derive(Clone, Copy)]
+pub(super) enum Who<'a> {
+    Handler(&'a HandlerItem),
+    Provider(&'static str),
+    Middleware(&'static str),
+}
+
+impl Who<'_> {
+    fn describe(self) -> String {
+        match self {
+            Self::Handler(item) => describe(item),
+            Self::Provider(name) => format!("provider `{name}`"),
+            Self::Middleware(name) => format!("middleware `{name}`"),
+        }
+    }
+}
+
 /// Asks for dependencies: a handler, a provider, a middleware.
 pub(super) struct Asker<'a> {
-    pub(super) what: String,
+    /// What it is in words: put together only where there is something to say of it.
+    pub(super) what: Who<'a>,
     pub(super) location: SourceLocation,
     pub(super) needs: &'a [Need],
 }
@@ -215,7 +235,7 @@ impl Sources {
                 format!("{}, or say `.expects::<{name}>()` where it is supplied later", provide_mend(name)),
             );
             for asker in askers {
-                problem = problem.at(asker.what.clone(), asker.location);
+                problem = problem.at(asker.what.describe(), asker.location);
             }
             problems.push(problem);
         }
