@@ -11,9 +11,9 @@ use crate::broker::Delivery;
 use crate::broker::driver::Settlement;
 use crate::dispatch::Caught;
 use crate::registry::{GroupOptions, OnDead, OnUnknown};
-use crate::retry::Verdict;
+use crate::retry::{Verdict, random};
 use crate::store::{Claim, InboxMark, Record, StoreError, WorkKind, WorkRecord};
-use crate::worker::{Attempt, Commit, Ended, STORE_PAUSE, attempt, decode, describe, in_time, meta_of, random};
+use crate::worker::{Attempt, Commit, Ended, STORE_PAUSE, attempt, decode, describe, in_time, meta_of};
 
 /// Gives a message to the handlers of a group. `Return` only where the store could not even keep it.
 pub(super) async fn deliver(app: &App, group: &'static str, delivery: Delivery) -> Settlement {

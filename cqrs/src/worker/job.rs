@@ -11,7 +11,7 @@ use crate::consumer;
 use crate::dispatch::{Caught, DispatchError, Failure};
 use crate::message::{Erased, MessageSpec};
 use crate::registry::{EventMode, HandlerKind, OnDead, RetryOptions};
-use crate::retry::{RetryPolicy, Verdict};
+use crate::retry::{RetryPolicy, Verdict, random};
 use crate::store::driver::Driver;
 use crate::store::{Claim, ClaimedWork, StoreError, WorkKind, WorkRecord};
 use crate::unit::{Meta, MetaInit};
@@ -210,12 +210,6 @@ async fn bury(
     store.bury_work(claim, error, on_dead == OnDead::Skip).await?;
     app.wake_bell().notify_waiters();
     Ok(())
-}
-
-/// Jitter: a number in `0..1`, from the bits of a fresh id.
-pub(crate) fn random() -> f64 {
-    let bits = uuid::Uuid::new_v4().as_u128() & u128::from(u32::MAX);
-    f64::from(u32::try_from(bits).unwrap_or(0)) / f64::from(u32::MAX)
 }
 
 /// The pause before a message that could not even be stored is looked at again.

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::attempt::{Attempt, Commit, Ended, attempt, in_time};
-pub(crate) use self::job::{STORE_PAUSE, decode, describe, meta_of, random};
+pub(crate) use self::job::{STORE_PAUSE, decode, describe, meta_of};
 use crate::app::App;
 use crate::store::driver::{ClaimRequest, Driver};
 use crate::store::{ClaimedWork, WorkKind, WorkQueue};
