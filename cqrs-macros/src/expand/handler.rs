@@ -2,70 +2,63 @@
 
 use std::time::Duration;
 
-use proc_macro2::TokenStream;
-use quote::{ToTokens, quote, quote_spanned};
+use proc_macro2::{Ident, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 
 use super::registration::{name_and_location, registration};
-use super::thunk::thunk;
+use super::thunk::{Thunk, thunk};
 use crate::model::{EventMode, Group, Handler, HandlerKind, OnDead, OnUnknown, Retry};
 
 /// The registration of a handler.
 pub(crate) fn handler(handler: &Handler) -> TokenStream {
     let function = &handler.function;
     let message = function.ty(&handler.message.ty);
-    let role = role(&handler.kind);
-    let role = quote!(__cqrs::role::#role<#message>);
     let origin = name_and_location(function);
     let params = function.params.iter().map(|ty| function.ty(ty));
     // The checks of the whole list blame the function's name.
-    let needs = quote!(&[#(<#params as __cqrs::Param<'static, #role>>::NEED),*]);
+    let needs = quote!(&[#(__cqrs::Asked::<#params>::NEED),*]);
     let needs = quote_spanned!(function.name.span()=> __cqrs::needs::<#message>(#needs));
-    let thunk = thunk(handler, &role);
-    let call = |make: TokenStream| {
-        quote! {
-            __cqrs::#make::<#message, _, _>(#origin, #needs, &__cqrs::TypedThunk(#thunk))
-        }
-    };
+    let Thunk { by_ref, definition, output } = thunk(handler);
     let value = match &handler.kind {
-        HandlerKind::Command => call(quote!(command_handler)),
-        HandlerKind::Query => call(quote!(query_handler)),
+        HandlerKind::Command | HandlerKind::Query => {
+            let make = constructor(&handler.kind, by_ref);
+            quote!(__cqrs::#make::<__Handler, #message, #output, _, _, _>(#origin, #needs))
+        }
         HandlerKind::Event { mode, order } => {
-            let (make, mode) = event_mode(mode);
-            quote!(__cqrs::#make::<#message>(#mode, #origin, #order, #needs, #thunk))
+            let make = constructor(&handler.kind, by_ref);
+            let mode = event_mode(mode);
+            quote!(__cqrs::#make::<__Handler, #message, #output>(#mode, #origin, #order, #needs))
         }
     };
-    registration(function, &quote!(HandlerItem), &value)
+    let fallback = (!function.params.is_empty()).then(|| {
+        quote!(
+            use __cqrs::AskedFallback as _;
+        )
+    });
+    registration(function, &quote!(#fallback #definition), &quote!(HandlerItem), &value)
 }
 
-fn role(kind: &HandlerKind) -> TokenStream {
-    match kind {
-        HandlerKind::Command => quote!(CommandHandler),
-        HandlerKind::Query => quote!(QueryHandler),
-        HandlerKind::Event { mode: EventMode::Plain, .. } => quote!(PlainEventHandler),
-        HandlerKind::Event { mode: EventMode::Inline, .. } => quote!(InlineEventHandler),
-        HandlerKind::Event { mode: EventMode::Durable(_), .. } => quote!(DurableEventHandler),
-        HandlerKind::Event { mode: EventMode::Group(_), .. } => quote!(GroupEventHandler),
-    }
+/// The function that makes the handler's item.
+fn constructor(kind: &HandlerKind, by_ref: bool) -> Ident {
+    let name = match kind {
+        HandlerKind::Command => "command_handler",
+        HandlerKind::Query => "query_handler",
+        HandlerKind::Event { mode: EventMode::Group(_), .. } => "group_handler",
+        HandlerKind::Event { .. } => return format_ident!("domain_event_handler"),
+    };
+    if by_ref { format_ident!("{name}_ref") } else { format_ident!("{name}") }
 }
 
-/// The helper that hands an event over by value.
-pub(super) fn by_value(mode: &EventMode) -> TokenStream {
+/// The first argument of an event handler's constructor.
+fn event_mode(mode: &EventMode) -> TokenStream {
     match mode {
-        EventMode::Plain | EventMode::Inline | EventMode::Durable(_) => quote!(event_by_value),
-        EventMode::Group(_) => quote!(group_event_by_value),
-    }
-}
-
-/// The constructor of an event handler's item, and its first argument.
-fn event_mode(mode: &EventMode) -> (TokenStream, TokenStream) {
-    match mode {
-        EventMode::Plain => (quote!(domain_event_handler), quote!(__cqrs::EventMode::Plain)),
-        EventMode::Inline => (quote!(domain_event_handler), quote!(__cqrs::EventMode::Inline)),
+        EventMode::Plain => quote!(__cqrs::EventMode::Plain),
+        EventMode::Inline => quote!(__cqrs::EventMode::Inline),
         EventMode::Durable(policy) => {
             let retry = retry(policy);
-            (quote!(domain_event_handler), quote!(__cqrs::EventMode::Durable(#retry)))
+            quote!(__cqrs::EventMode::Durable(#retry))
         }
-        EventMode::Group(options) => (quote!(group_handler), group(options)),
+        EventMode::Group(options) => group(options),
     }
 }
 

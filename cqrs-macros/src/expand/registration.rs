@@ -6,15 +6,21 @@ use syn::ext::IdentExt;
 
 use crate::model::Function;
 
-/// Registers `value`, a constant of the type `item`, with the function's own `cfg`s.
-pub(super) fn registration(function: &Function, item: &TokenStream, value: &TokenStream) -> TokenStream {
+/// Registers `value`, a constant of the type `item` made of `definitions`, with the function's own `cfg`s.
+pub(super) fn registration(
+    function: &Function,
+    definitions: &TokenStream,
+    item: &TokenStream,
+    value: &TokenStream,
+) -> TokenStream {
     let Function { cfgs, krate, .. } = function;
     quote! {
         #(#cfgs)*
         #[allow(deprecated)]
         const _: () = {
             use #krate::__private as __cqrs;
-            // A constant of its own keeps `submit!`, which copies its input, from copying the thunk.
+            #definitions
+            // A constant of its own keeps `submit!`, which copies its input, from copying the checks of it.
             const __ITEM: __cqrs::#item = #value;
             __cqrs::inventory::submit! { __ITEM }
         };

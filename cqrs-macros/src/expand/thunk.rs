@@ -1,79 +1,139 @@
-//! The closure that calls a handler: parameters out of the call's context, the future checked, the answer turned.
+//! The call of a handler's function with its parameters: all that is generated of what runs.
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 
-use crate::model::{Function, Handler, HandlerKind};
+use crate::model::{EventMode, Function, Handler, HandlerKind};
 
 /// A local of the generated code. Hygiene keeps it apart from a function of the same name.
 pub(super) fn local(name: &str) -> Ident {
     Ident::new(name, Span::mixed_site())
 }
 
-/// `|message, mut cx, handler| Box::pin(async move { .. })`.
-pub(super) fn thunk(handler: &Handler, role: &TokenStream) -> TokenStream {
-    let (message, cx, output) = (local("message"), local("cx"), local("output"));
-    let number = if handler.function.params.is_empty() { quote!(_) } else { local("handler").into_token_stream() };
-    let called = called(handler, role, &message, &cx);
-    let answer = answer(handler, &output);
-    let mutable = (!handler.function.params.is_empty()).then(|| quote!(mut));
-    quote! {
-        |#message, #mutable #cx, #number| ::std::boxed::Box::pin(async move {
-            let #output = #called.await;
-            (#answer, #cx)
-        })
-    }
+/// How a handler's function is called.
+pub(super) struct Thunk {
+    /// Whether the function is called with a reference to the message, which others may share.
+    pub(super) by_ref: bool,
+    /// The type that stands for the handler, with its call.
+    pub(super) definition: TokenStream,
+    /// The type of what the call returns, by the tokens of the function's own return type where it has one.
+    pub(super) output: TokenStream,
 }
 
-/// The handler's future. The block ends before the `await`, so that the parts are not kept across it.
-fn called(handler: &Handler, role: &TokenStream, message: &Ident, cx: &Ident) -> TokenStream {
-    let Function { name, params, .. } = &handler.function;
-    let first = first_argument(handler, message);
+/// `impl Handle for __Handler { fn call(message, parts) -> impl Future { place_order(message, parameter(parts)) } }`.
+pub(super) fn thunk(handler: &Handler) -> Thunk {
+    let function = &handler.function;
+    let by_ref = handler.message.by_ref || is_shared(&handler.kind);
+    let message = function.ty(&handler.message.ty);
+    let (handle, message_type) =
+        if by_ref { (quote!(HandleRef), quote!(&'c Self::Message)) } else { (quote!(Handle), quote!(Self::Message)) };
+    let (argument, parts) = (local("message"), local("parts"));
+    let parts = if function.params.is_empty() { quote!(_) } else { quote!(mut #parts) };
+    let (output, body) = output_and_body(handler, by_ref);
+    // A future that is not `Send` is the function's own: its name is blamed.
+    let future = quote_spanned!(function.name.span()=>
+        impl ::core::future::Future<Output = Self::Output> + ::core::marker::Send + use<'c>
+    );
+    let definition = quote! {
+        struct __Handler;
+        impl __cqrs::#handle for __Handler {
+            type Message = #message;
+            type Output = #output;
+            #[inline]
+            fn call<'c>(#argument: #message_type, #parts: __cqrs::Parts<'c>) -> #future {
+                #body
+            }
+        }
+    };
+    Thunk { by_ref, definition, output }
+}
+
+/// Whether one value of the message is for several handlers.
+fn is_shared(kind: &HandlerKind) -> bool {
+    matches!(kind, HandlerKind::Event { mode, .. } if !matches!(mode, EventMode::Group(_)))
+}
+
+/// What the call returns, and the call. A return type with lifetimes means nothing outside of the function: it is turned
+/// into the message's result within the call.
+fn output_and_body(handler: &Handler, by_ref: bool) -> (TokenStream, TokenStream) {
+    let Function { name, params, output, .. } = &handler.function;
+    let first = first_argument(handler, by_ref);
     let parts = local("parts");
+    let (role, message) = (role(&handler.kind), handler.function.ty(&handler.message.ty));
     let params = params.iter().map(|ty| {
         let ty = handler.function.ty(ty);
-        quote!(__cqrs::parameter::<#ty, #role>(&mut #parts))
+        quote!(__cqrs::parameter::<#ty, __cqrs::role::#role<#message>>(&mut #parts))
     });
-    let number = local("handler");
-    let lend = (!handler.function.params.is_empty()).then(|| quote!(let mut #parts = #cx.parts(#number);));
-    let future = must_be_send(name, &quote!(#first #(, #params)*));
-    match lend {
-        Some(lend) => quote!({ #lend #future }),
-        None => future,
-    }
-}
-
-/// Calls an async function. Where its future is not `Send`, its name is blamed: the whole call stands at its place.
-pub(super) fn must_be_send(name: &Ident, arguments: &TokenStream) -> TokenStream {
-    let mut arguments = Group::new(Delimiter::Parenthesis, arguments.clone());
-    arguments.set_span(name.span());
-    quote_spanned!(name.span()=> __cqrs::handler_future_must_be_send(#name #arguments))
-}
-
-fn first_argument(handler: &Handler, message: &Ident) -> TokenStream {
-    let ty = handler.function.ty(&handler.message.ty);
-    let by_ref = handler.message.by_ref;
-    match (&handler.kind, by_ref) {
-        (HandlerKind::Command | HandlerKind::Query, true) => quote!(&#message),
-        (HandlerKind::Command | HandlerKind::Query, false) => quote!(#message),
-        (HandlerKind::Event { .. }, true) => quote!(__cqrs::event_ref::<#ty>(&#message)),
-        (HandlerKind::Event { mode, .. }, false) => {
-            let take = super::handler::by_value(mode);
-            quote!(__cqrs::#take::<#ty>(#message))
-        }
-    }
-}
-
-/// What the handler returned, as the message's result.
-fn answer(handler: &Handler, output: &Ident) -> TokenStream {
+    let arguments = quote!(#first #(, #params)*);
     let returned = returned(&handler.function);
-    match handler.kind {
+    if !output.as_ref().is_some_and(|ty| has_lifetimes(ty.to_token_stream())) {
+        let call = called(name, &arguments);
+        return (returned, call);
+    }
+    let future = must_be_send(name, &arguments);
+    let (output, answer) = match handler.kind {
         HandlerKind::Command | HandlerKind::Query => {
             let message = handler.function.ty(&handler.message.ty);
-            quote!(__cqrs::answer::<#message, #returned, _, _, _>(#output))
+            let handled = quote!(<#message as __cqrs::Handled>);
+            (
+                quote!(::core::result::Result<#handled::Response, #handled::Error>),
+                quote!(__cqrs::answer::<#message, #returned, _, _, _>),
+            )
         }
-        HandlerKind::Event { .. } => quote!(__cqrs::event_answer::<#returned>(#output)),
+        HandlerKind::Event { .. } => {
+            (quote!(::core::result::Result<(), __cqrs::BoxError>), quote!(__cqrs::event_answer::<#returned>))
+        }
+    };
+    (output, quote!(async move { #answer(#future.await) }))
+}
+
+/// What a handler of this kind may take is told by its role.
+fn role(kind: &HandlerKind) -> TokenStream {
+    match kind {
+        HandlerKind::Command => quote!(CommandHandler),
+        HandlerKind::Query => quote!(QueryHandler),
+        HandlerKind::Event { mode: EventMode::Plain, .. } => quote!(PlainEventHandler),
+        HandlerKind::Event { mode: EventMode::Inline, .. } => quote!(InlineEventHandler),
+        HandlerKind::Event { mode: EventMode::Durable(_), .. } => quote!(DurableEventHandler),
+        HandlerKind::Event { mode: EventMode::Group(_), .. } => quote!(GroupEventHandler),
     }
+}
+
+/// Calls the function; the whole call stands at its name's place.
+fn called(name: &Ident, arguments: &TokenStream) -> TokenStream {
+    let mut arguments = Group::new(Delimiter::Parenthesis, arguments.clone());
+    arguments.set_span(name.span());
+    quote_spanned!(name.span()=> #name #arguments)
+}
+
+/// Calls an async function. Where its future is not `Send`, its name is blamed.
+pub(super) fn must_be_send(name: &Ident, arguments: &TokenStream) -> TokenStream {
+    let call = called(name, arguments);
+    quote_spanned!(name.span()=> __cqrs::future_must_be_send(#call))
+}
+
+fn first_argument(handler: &Handler, by_ref: bool) -> TokenStream {
+    let message = local("message");
+    if by_ref && !handler.message.by_ref {
+        let ty = handler.function.ty(&handler.message.ty);
+        quote!(__cqrs::duplicated::<#ty>(#message))
+    } else {
+        message.into_token_stream()
+    }
+}
+
+/// Whether a type names a lifetime other than `'static`.
+fn has_lifetimes(ty: TokenStream) -> bool {
+    let mut quote = false;
+    ty.into_iter().any(|token| match token {
+        proc_macro2::TokenTree::Punct(punct) => {
+            quote = punct.as_char() == '\'';
+            false
+        }
+        proc_macro2::TokenTree::Ident(ident) => std::mem::take(&mut quote) && ident != "static",
+        proc_macro2::TokenTree::Group(group) => has_lifetimes(group.stream()),
+        proc_macro2::TokenTree::Literal(_) => false,
+    })
 }
 
 /// The return type by its own tokens, so that a wrong one is underlined as a whole.

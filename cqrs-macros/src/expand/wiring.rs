@@ -44,7 +44,7 @@ pub(crate) fn provider(provider: &Provider) -> TokenStream {
             )
         }
     };
-    registration(function, &quote!(ProviderItem), &item)
+    registration(function, &TokenStream::new(), &quote!(ProviderItem), &item)
 }
 
 /// The registration of a middleware.
@@ -76,7 +76,7 @@ pub(crate) fn middleware(middleware: &Middleware) -> TokenStream {
             }),
         )
     };
-    registration(function, &quote!(MiddlewareItem), &value)
+    registration(function, &TokenStream::new(), &quote!(MiddlewareItem), &value)
 }
 
 fn needs(function: &Function, role: &TokenStream) -> TokenStream {

@@ -1,6 +1,6 @@
 //! Calls: a message goes in, its handler runs in a unit of work, the result comes out.
 //!
-//! `send` is the future the caller holds, `full` the way of a call that needs more than its handler, `conclude` what
+//! `send` is the future the caller holds, `thunk` what a handler's function is made into, `full` the way of a call that needs more than its handler, `conclude` what
 //! follows a handler that succeeded, `detached` why a dropped caller loses nothing after the commit, `deadlock` how a
 //! call notices that it would wait for its own caller.
 
@@ -15,6 +15,7 @@ mod handler;
 mod options;
 mod publish;
 mod send;
+pub(crate) mod thunk;
 
 pub(crate) use self::conclude::{Conclusion, conclude, records_and_after, run_plain_handler, undo};
 pub(crate) use self::detached::Detached;

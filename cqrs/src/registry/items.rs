@@ -14,32 +14,23 @@ use crate::registry::Need;
 use crate::unit::Cx;
 
 /// The future of a command or query handler: its result, and the call's context handed back.
-pub type CallFuture<'a, M> = TypedFuture<'a, <M as Handled>::Response, <M as Handled>::Error>;
+pub(crate) type CallFuture<'a, M> =
+    Pin<Box<dyn Future<Output = (Result<<M as Handled>::Response, <M as Handled>::Error>, Cx<'a>)> + Send + 'a>>;
 /// The future of an event handler.
-pub type EventFuture<'a> = Pin<Box<dyn Future<Output = (Result<(), BoxError>, Cx<'a>)> + Send + 'a>>;
+pub(crate) type EventFuture<'a> = Pin<Box<dyn Future<Output = (Result<(), BoxError>, Cx<'a>)> + Send + 'a>>;
 /// The future of a provider.
 pub type ProviderFuture<'a> = Pin<Box<dyn Future<Output = Result<Resolved, BoxError>> + Send + 'a>>;
 /// The future of a middleware.
 pub type MiddlewareFuture<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
 
 /// Calls a command or query handler, whose number in the app's plan comes with it.
-pub type CallThunk<M> = TypedThunk<M, <M as Handled>::Response, <M as Handled>::Error>;
-/// A [`CallThunk`] without bounds: a parameter that is no message is then blamed once, where it is written.
-pub struct TypedThunk<M, R, E>(#[doc(hidden)] pub for<'a> fn(M, Cx<'a>, u32) -> TypedFuture<'a, R, E>);
-/// The future of a [`TypedThunk`].
-pub type TypedFuture<'a, R, E> = Pin<Box<dyn Future<Output = (Result<R, E>, Cx<'a>)> + Send + 'a>>;
+pub(crate) struct CallThunk<M: Handled>(pub(crate) for<'a> fn(M, Cx<'a>, u32) -> CallFuture<'a, M>);
 /// Calls an event handler.
-pub type EventThunk = for<'a> fn(Erased, Cx<'a>, u32) -> EventFuture<'a>;
+pub(crate) type EventThunk = for<'a> fn(Erased, Cx<'a>, u32) -> EventFuture<'a>;
 /// Calls a provider.
 pub(crate) type ProviderThunk = for<'a> fn(Resolver<'a>) -> ProviderFuture<'a>;
 /// Calls a middleware.
 pub(crate) type MiddlewareThunk = for<'a> fn(Call<'a>, Next<'a>, Resolver<'a>) -> MiddlewareFuture<'a>;
-
-impl<M, R, E> fmt::Debug for TypedThunk<M, R, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CallThunk")
-    }
-}
 
 /// How an event handler runs.
 #[derive(Debug, Clone, Copy)]
@@ -156,7 +147,7 @@ pub struct HandlerItem {
 
 impl HandlerItem {
     /// A command or query handler.
-    pub const fn call<M: Handled>(
+    pub(crate) const fn call<M: Handled>(
         kind: HandlerKind,
         name: &'static str,
         location: SourceLocation,
@@ -167,7 +158,7 @@ impl HandlerItem {
     }
 
     /// An event handler.
-    pub const fn event(
+    pub(crate) const fn event(
         mode: EventMode,
         name: &'static str,
         location: SourceLocation,

@@ -5,11 +5,10 @@
 mod items;
 mod need;
 
+pub(crate) use self::items::{CallFuture, CallThunk, EventFuture, Thunk, by_order};
 pub use self::items::{
-    CallFuture, CallThunk, EventFuture, EventMode, EventThunk, GroupOptions, HandlerItem, HandlerKind, MessageItem,
-    MiddlewareFuture, MiddlewareItem, MiddlewareKinds, OnDead, OnUnknown, ProviderFuture, ProviderItem, ProviderScope,
-    RetryOptions, TypedFuture, TypedThunk,
+    EventMode, GroupOptions, HandlerItem, HandlerKind, MessageItem, MiddlewareFuture, MiddlewareItem, MiddlewareKinds,
+    OnDead, OnUnknown, ProviderFuture, ProviderItem, ProviderScope, RetryOptions,
 };
-pub(crate) use self::items::{Thunk, by_order};
 pub use self::need::Need;
 pub(crate) use self::need::needs_are_unique;

@@ -12,10 +12,10 @@ mod slot;
 mod tx;
 
 pub use self::begin::Begin;
-pub(crate) use self::cx::Unit;
-pub use self::cx::{Cx, Parts};
+pub use self::cx::Parts;
+pub(crate) use self::cx::{Cx, Unit};
 pub use self::meta::Meta;
 pub(crate) use self::meta::MetaInit;
-pub use self::param::Param;
+pub use self::param::{Param, TakenBy};
 pub(crate) use self::slot::{Home, TxSlot};
 pub use self::tx::{Carried, Tx};

@@ -1,4 +1,4 @@
-//! How a parameter takes its part of the unit of work, by its type.
+//! How a parameter takes its part of the unit of work, by its type, and which kinds of function may ask for it.
 
 use sqlx::Database;
 
@@ -10,13 +10,26 @@ use crate::inject::Inject;
 use crate::registry::Need;
 use crate::stream::Items;
 
-/// A parameter of a handler with the role `R`. The table of implementations is closed.
+/// A parameter that a function with the role `R` may take. The table of implementations is closed.
+///
+/// Apart from [`Param`], so that the taking itself is compiled once per type, not once per handler.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a parameter this function can take",
     label = "not known here",
     note = "a handler takes the message first, then any of: `Inject<T>`, `&mut Events`, `&mut Tx<Db>`, `&mut Begin<Db>`, `&Meta`, `&App`, `&mut Items<T>`; anything else is a dependency: `Inject<T>`"
 )]
-pub trait Param<'c, R>: Sized {
+pub trait TakenBy<'c, R>: Param<'c> {}
+
+impl<R, T: ?Sized + Send + Sync + 'static> TakenBy<'_, R> for Inject<T> {}
+impl<'c, R: Raises> TakenBy<'c, R> for &'c mut Events {}
+impl<'c, R: Writes, Db: Database> TakenBy<'c, R> for &'c mut Tx<Db> {}
+impl<'c, R: Writes, Db: Database> TakenBy<'c, R> for &'c mut Begin<Db> {}
+impl<'c, R> TakenBy<'c, R> for &'c Meta {}
+impl<'c, R: Sends> TakenBy<'c, R> for &'c App {}
+impl<'c, R: Yields<T>, T: Send + 'static> TakenBy<'c, R> for &'c mut Items<T> {}
+
+/// A parameter of a handler.
+pub trait Param<'c>: Sized {
     /// What the parameter asks for.
     const NEED: Need;
 
@@ -24,7 +37,7 @@ pub trait Param<'c, R>: Sized {
     fn take(parts: &mut Parts<'c>) -> Option<Self>;
 }
 
-impl<'c, R, T: ?Sized + Send + Sync + 'static> Param<'c, R> for Inject<T> {
+impl<'c, T: ?Sized + Send + Sync + 'static> Param<'c> for Inject<T> {
     const NEED: Need = Need::Inject { type_id: Self::id(), name: Self::name };
 
     #[inline]
@@ -33,7 +46,7 @@ impl<'c, R, T: ?Sized + Send + Sync + 'static> Param<'c, R> for Inject<T> {
     }
 }
 
-impl<'c, R: Raises> Param<'c, R> for &'c mut Events {
+impl<'c> Param<'c> for &'c mut Events {
     const NEED: Need = Need::Events;
 
     #[inline]
@@ -42,7 +55,7 @@ impl<'c, R: Raises> Param<'c, R> for &'c mut Events {
     }
 }
 
-impl<'c, R: Writes, Db: Database> Param<'c, R> for &'c mut Tx<Db> {
+impl<'c, Db: Database> Param<'c> for &'c mut Tx<Db> {
     const NEED: Need = Need::Tx { type_id: std::any::TypeId::of::<Tx<Db>>(), name: std::any::type_name::<Db> };
 
     fn take(parts: &mut Parts<'c>) -> Option<Self> {
@@ -50,7 +63,7 @@ impl<'c, R: Writes, Db: Database> Param<'c, R> for &'c mut Tx<Db> {
     }
 }
 
-impl<'c, R: Writes, Db: Database> Param<'c, R> for &'c mut Begin<Db> {
+impl<'c, Db: Database> Param<'c> for &'c mut Begin<Db> {
     const NEED: Need = Need::Begin { type_id: std::any::TypeId::of::<Tx<Db>>(), name: std::any::type_name::<Db> };
 
     fn take(parts: &mut Parts<'c>) -> Option<Self> {
@@ -58,7 +71,7 @@ impl<'c, R: Writes, Db: Database> Param<'c, R> for &'c mut Begin<Db> {
     }
 }
 
-impl<'c, R> Param<'c, R> for &'c Meta {
+impl<'c> Param<'c> for &'c Meta {
     const NEED: Need = Need::Meta;
 
     fn take(parts: &mut Parts<'c>) -> Option<Self> {
@@ -66,7 +79,7 @@ impl<'c, R> Param<'c, R> for &'c Meta {
     }
 }
 
-impl<'c, R: Sends> Param<'c, R> for &'c App {
+impl<'c> Param<'c> for &'c App {
     const NEED: Need = Need::App;
 
     fn take(parts: &mut Parts<'c>) -> Option<Self> {
@@ -74,7 +87,7 @@ impl<'c, R: Sends> Param<'c, R> for &'c App {
     }
 }
 
-impl<'c, R: Yields<T>, T: Send + 'static> Param<'c, R> for &'c mut Items<T> {
+impl<'c, T: Send + 'static> Param<'c> for &'c mut Items<T> {
     const NEED: Need = Need::Items;
 
     fn take(parts: &mut Parts<'c>) -> Option<Self> {

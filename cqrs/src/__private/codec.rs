@@ -1,0 +1,72 @@
+//! What a type can do, asked in a constant: an inherent constant where the bound holds, the trait's where not.
+
+use std::any::Any;
+use std::fmt::{Debug, Display};
+use std::marker::PhantomData;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::message::codec::{self as codec_fns, DebugFn, DecodeFn, DuplicateFn, EncodeFn, RunFn};
+use crate::message::{Handled, Message};
+
+/// Asks what `T` can do.
+#[derive(Debug)]
+pub struct Probe<T>(PhantomData<T>);
+
+/// The answers where `T` lacks the trait.
+pub trait ProbeFallback {
+    /// No `Serialize`.
+    const ENCODE: Option<EncodeFn> = None;
+    /// No `DeserializeOwned`.
+    const DECODE: Option<DecodeFn> = None;
+    /// No `Clone`.
+    const DUPLICATE: Option<DuplicateFn> = None;
+    /// No `Debug`.
+    const DEBUG: Option<DebugFn> = None;
+    /// No command, or no `DeserializeOwned`.
+    const RUN: Option<RunFn> = None;
+}
+
+impl<T> ProbeFallback for Probe<T> {}
+
+impl<T: Any + Serialize> Probe<T> {
+    /// Writes `T`.
+    pub const ENCODE: Option<EncodeFn> = Some(codec_fns::encode::<T>);
+}
+
+impl<T: Any + Send + Sync + DeserializeOwned> Probe<T> {
+    /// Reads `T`.
+    pub const DECODE: Option<DecodeFn> = Some(codec_fns::decode::<T>);
+}
+
+impl<T: Any + Send + Sync + Clone> Probe<T> {
+    /// Clones `T`.
+    pub const DUPLICATE: Option<DuplicateFn> = Some(codec_fns::duplicate::<T>);
+}
+
+impl<T: Any + Debug> Probe<T> {
+    /// Shows `T`.
+    pub const DEBUG: Option<DebugFn> = Some(codec_fns::debug::<T>);
+}
+
+impl<T: Handled + DeserializeOwned> Probe<T> {
+    /// Runs the handler of `T`.
+    pub const RUN: Option<RunFn> = Some(codec_fns::run::<T>);
+}
+
+/// The type of a `key` field.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the key of a message",
+    label = "a field that is not `Display`",
+    note = "the key is stored and sent as what its `Display` writes"
+)]
+pub trait Key: Display {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Display> Key for T {}
+
+/// Reads the key of an erased message.
+pub fn key<M: Message, K: Key>(message: &(dyn Any + Send + Sync), read: fn(&M) -> &K) -> Option<String> {
+    message.downcast_ref::<M>().map(|message| read(message).to_string())
+}

@@ -1,0 +1,243 @@
+//! Handlers: the items that attributes register, and what the parameters and the result of a function must be.
+
+use std::future::Future;
+use std::marker::PhantomData;
+
+use crate::BoxError;
+use crate::dispatch::thunk;
+pub use crate::dispatch::thunk::{Answer, EventAnswer, Fallible, Handle, HandleRef, Plain};
+use crate::message::{DomainEvent, Handled, Message, NotificationEvent, SourceLocation};
+use crate::registry::{CallThunk, EventMode, GroupOptions, HandlerItem, HandlerKind, Need, needs_are_unique};
+use crate::unit::{Param, Parts, TakenBy};
+
+/// A command, streaming or not.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a command",
+    label = "the first parameter of a command handler is its command",
+    note = "consider annotating `{Self}` with `#[derive(Command)]`; a query's handler is a `#[query_handler]`, an event's an `#[event_handler]`"
+)]
+pub trait AnyCommand: Handled {}
+
+/// A query, streaming or not.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a query",
+    label = "the first parameter of a query handler is its query",
+    note = "consider annotating `{Self}` with `#[derive(Query)]`; a command's handler is a `#[command_handler]`, an event's an `#[event_handler]`"
+)]
+pub trait AnyQuery: Handled {}
+
+/// The item of a command handler that takes `M`.
+pub const fn command_handler<H, M, O, How, R, E>(
+    name: &'static str,
+    location: SourceLocation,
+    needs: &'static [Need],
+) -> HandlerItem
+where
+    H: Handle<Message = M, Output = O>,
+    M: AnyCommand + Handled<Response = R, Error = E>,
+    O: Answer<R, E, How>,
+{
+    let thunk = &const { CallThunk::<M>(thunk::call::<H, M, O, How>) };
+    HandlerItem::call(HandlerKind::Command, name, location, needs, thunk)
+}
+
+/// The item of a command handler that takes `&M`.
+pub const fn command_handler_ref<H, M, O, How, R, E>(
+    name: &'static str,
+    location: SourceLocation,
+    needs: &'static [Need],
+) -> HandlerItem
+where
+    H: HandleRef<Message = M, Output = O>,
+    M: AnyCommand + Handled<Response = R, Error = E>,
+    O: Answer<R, E, How>,
+{
+    let thunk = &const { CallThunk::<M>(thunk::call_ref::<H, M, O, How>) };
+    HandlerItem::call(HandlerKind::Command, name, location, needs, thunk)
+}
+
+/// The item of a query handler that takes `M`.
+pub const fn query_handler<H, M, O, How, R, E>(
+    name: &'static str,
+    location: SourceLocation,
+    needs: &'static [Need],
+) -> HandlerItem
+where
+    H: Handle<Message = M, Output = O>,
+    M: AnyQuery + Handled<Response = R, Error = E>,
+    O: Answer<R, E, How>,
+{
+    let thunk = &const { CallThunk::<M>(thunk::call::<H, M, O, How>) };
+    HandlerItem::call(HandlerKind::Query, name, location, needs, thunk)
+}
+
+/// The item of a query handler that takes `&M`.
+pub const fn query_handler_ref<H, M, O, How, R, E>(
+    name: &'static str,
+    location: SourceLocation,
+    needs: &'static [Need],
+) -> HandlerItem
+where
+    H: HandleRef<Message = M, Output = O>,
+    M: AnyQuery + Handled<Response = R, Error = E>,
+    O: Answer<R, E, How>,
+{
+    let thunk = &const { CallThunk::<M>(thunk::call_ref::<H, M, O, How>) };
+    HandlerItem::call(HandlerKind::Query, name, location, needs, thunk)
+}
+
+/// What a plain, `inline` or `durable` event handler is for.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a domain event",
+    label = "this handler is for domain events",
+    note = "a notification event is consumed from its topic: `#[event_handler(group = \"..\")]`",
+    note = "a type that is no event yet needs `#[derive(DomainEvent)]`"
+)]
+pub trait HandledHere: DomainEvent {}
+
+#[diagnostic::do_not_recommend]
+impl<E: DomainEvent> HandledHere for E {}
+
+/// What a `group` event handler is for.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a notification event",
+    label = "a handler with a `group` is for notification events",
+    note = "a domain event is handled in this service: `#[event_handler]`, `#[event_handler(inline)]` or `#[event_handler(durable)]`",
+    note = "a type that is no event yet needs `#[derive(NotificationEvent)]`"
+)]
+pub trait Consumed: NotificationEvent {}
+
+#[diagnostic::do_not_recommend]
+impl<E: NotificationEvent> Consumed for E {}
+
+/// The item of a plain, `inline` or `durable` event handler.
+pub const fn domain_event_handler<H, E, O>(
+    mode: EventMode,
+    name: &'static str,
+    location: SourceLocation,
+    order: i32,
+    needs: &'static [Need],
+) -> HandlerItem
+where
+    H: HandleRef<Message = E, Output = O>,
+    E: HandledHere,
+    O: EventAnswer,
+{
+    HandlerItem::event(mode, name, location, order, E::SPEC, needs, thunk::handle_ref::<H, E, O>)
+}
+
+/// The item of a `group` event handler that takes `E`.
+pub const fn group_handler<H, E, O>(
+    options: GroupOptions,
+    name: &'static str,
+    location: SourceLocation,
+    order: i32,
+    needs: &'static [Need],
+) -> HandlerItem
+where
+    H: Handle<Message = E, Output = O>,
+    E: Consumed,
+    O: EventAnswer,
+{
+    HandlerItem::event(EventMode::Group(options), name, location, order, E::SPEC, needs, thunk::handle::<H, E, O>)
+}
+
+/// The item of a `group` event handler that takes `&E`.
+pub const fn group_handler_ref<H, E, O>(
+    options: GroupOptions,
+    name: &'static str,
+    location: SourceLocation,
+    order: i32,
+    needs: &'static [Need],
+) -> HandlerItem
+where
+    H: HandleRef<Message = E, Output = O>,
+    E: Consumed,
+    O: EventAnswer,
+{
+    HandlerItem::event(EventMode::Group(options), name, location, order, E::SPEC, needs, thunk::handle_ref::<H, E, O>)
+}
+
+/// Asks what a parameter needs, in a constant.
+#[derive(Debug)]
+pub struct Asked<P>(PhantomData<fn() -> P>);
+
+/// The answer where `P` is no parameter, which [`parameter`] has an error for already.
+pub trait AskedFallback {
+    /// Nothing.
+    const NEED: Need = Need::Meta;
+}
+
+impl<P> AskedFallback for Asked<P> {}
+
+impl<P: Param<'static>> Asked<P> {
+    /// What `P` needs.
+    pub const NEED: Need = P::NEED;
+}
+
+/// Checks what the list of parameters alone can show.
+///
+/// # Panics
+/// At compile time, where a parameter that exists once per call is asked for twice, or a streaming handler takes no
+/// `&mut Items`.
+#[must_use]
+pub const fn needs<M: Message>(needs: &'static [Need]) -> &'static [Need] {
+    assert!(needs_are_unique(needs), "a handler takes its transaction, its `Events` and its `Items` once");
+    if M::SPEC.streaming {
+        let mut items = false;
+        let mut i = 0;
+        while i < needs.len() {
+            items = items || matches!(needs[i], Need::Items);
+            i += 1;
+        }
+        assert!(items, "the handler of a streaming message takes `&mut Items<T>`, its way out");
+    }
+    needs
+}
+
+/// Takes a parameter of a function with the role `R`.
+///
+/// # Panics
+/// Never, unless a unit was built without what the handler's item asks for.
+#[inline]
+#[expect(clippy::expect_used, reason = "wiring has proved that every part is there")]
+pub fn parameter<'c, P: TakenBy<'c, R>, R>(parts: &mut Parts<'c>) -> P {
+    P::take(parts).expect("the unit of work lacks a part that its handler asks for; please report this")
+}
+
+/// Passes a function's future through; where it is not `Send`, the error points at the function's name.
+#[inline]
+pub fn future_must_be_send<F: Future + Send>(future: F) -> F {
+    future
+}
+
+/// Turns what a function returned into the message's result, where its type cannot be named outside of the function.
+#[inline]
+pub fn answer<M: Handled<Response = R, Error = E>, O: Answer<R, E, How>, How, R, E>(output: O) -> Result<R, E> {
+    output.answer()
+}
+
+/// The same for an event handler.
+///
+/// # Errors
+/// With the handler's error.
+#[inline]
+pub fn event_answer<O: EventAnswer>(output: O) -> Result<(), BoxError> {
+    output.event_answer()
+}
+
+/// A domain event that each of its handlers can have for itself.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be taken by value: it is not `Clone`",
+    label = "one event goes to several handlers",
+    note = "take `&{Self}`, or annotate `{Self}` with `#[derive(Clone)]`"
+)]
+pub trait Duplicated: Message + Clone {}
+
+#[diagnostic::do_not_recommend]
+impl<E: Message + Clone> Duplicated for E {}
+
+/// The event, for a handler of a domain event that takes `E`.
+pub fn duplicated<E: Duplicated>(event: &E) -> E {
+    event.clone()
+}

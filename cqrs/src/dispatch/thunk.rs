@@ -1,0 +1,155 @@
+//! What a handler is made into, by one generic function for all of them: a future that owns the call's context and
+//! hands it back.
+//!
+//! An attribute generates no more than the function's call with its parameters. What is around it is written here, where
+//! the compiler reads and checks it once, and not again for each handler.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::BoxError;
+use crate::message::{Erased, Handled, Message};
+use crate::registry::{CallFuture, EventFuture};
+use crate::unit::{Cx, Parts};
+
+/// A handler that takes its message by value.
+pub trait Handle: 'static {
+    /// What it handles.
+    type Message;
+    /// What the function returns.
+    type Output;
+
+    /// Calls the function.
+    fn call<'c>(message: Self::Message, parts: Parts<'c>) -> impl Future<Output = Self::Output> + Send + use<'c, Self>;
+}
+
+/// A handler that takes its message by reference.
+pub trait HandleRef: 'static {
+    /// What it handles.
+    type Message;
+    /// What the function returns.
+    type Output;
+
+    /// Calls the function.
+    fn call<'c>(
+        message: &'c Self::Message,
+        parts: Parts<'c>,
+    ) -> impl Future<Output = Self::Output> + Send + use<'c, Self>;
+}
+
+/// What a command or query handler may return: `R` is the message's response, `E` its error.
+#[diagnostic::on_unimplemented(
+    message = "a handler of this message does not return `{Self}`",
+    label = "neither `{R}` nor a `Result<{R}, _>` with a fitting error",
+    note = "the message's response is `{R}`, its error `{E}`: return `{R}`, or a `Result` of it with an error that is `Into` the message's",
+    note = "both are named in the message's derive: `#[command(response = R, error = E)]`"
+)]
+pub trait Answer<R, E, How> {
+    /// Turns it into the message's result.
+    fn answer(self) -> Result<R, E>;
+}
+
+/// The response as it is.
+#[derive(Debug)]
+pub struct Plain;
+/// A result with an error that is `Into` the message's.
+#[derive(Debug)]
+pub struct Fallible;
+
+#[diagnostic::do_not_recommend]
+impl<R, E> Answer<R, E, Plain> for R {
+    #[inline]
+    fn answer(self) -> Result<R, E> {
+        Ok(self)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<R, E, F: Into<E>> Answer<R, E, Fallible> for Result<R, F> {
+    #[inline]
+    fn answer(self) -> Result<R, E> {
+        self.map_err(Into::into)
+    }
+}
+
+/// What an event handler may return.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not what an event handler returns",
+    label = "neither `()` nor `Result<(), E>`",
+    note = "return nothing, or `Result<(), E>` with an error that is `Into<cqrs::BoxError>`"
+)]
+pub trait EventAnswer {
+    /// Turns it into a result.
+    fn event_answer(self) -> Result<(), BoxError>;
+}
+
+impl EventAnswer for () {
+    fn event_answer(self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+impl<E: Into<BoxError>> EventAnswer for Result<(), E> {
+    fn event_answer(self) -> Result<(), BoxError> {
+        self.map_err(Into::into)
+    }
+}
+
+/// Calls a command or query handler that takes its message by value.
+pub(crate) fn call<'a, H, M, O, How>(message: M, mut cx: Cx<'a>, handler: u32) -> CallFuture<'a, M>
+where
+    H: Handle<Message = M, Output = O>,
+    M: Handled,
+    O: Answer<M::Response, M::Error, How>,
+{
+    Box::pin(async move {
+        let output = H::call(message, cx.parts(handler)).await;
+        (output.answer(), cx)
+    })
+}
+
+/// Calls a command or query handler that takes its message by reference.
+pub(crate) fn call_ref<'a, H, M, O, How>(message: M, mut cx: Cx<'a>, handler: u32) -> CallFuture<'a, M>
+where
+    H: HandleRef<Message = M, Output = O>,
+    M: Handled,
+    O: Answer<M::Response, M::Error, How>,
+{
+    Box::pin(async move {
+        let output = H::call(&message, cx.parts(handler)).await;
+        (output.answer(), cx)
+    })
+}
+
+/// Calls an event handler that takes its event by reference, or a clone of it.
+#[expect(clippy::expect_used, reason = "handlers are looked up by the event's type")]
+pub(crate) fn handle_ref<'a, H, E, O>(event: Erased, mut cx: Cx<'a>, handler: u32) -> EventFuture<'a>
+where
+    H: HandleRef<Message = E, Output = O>,
+    E: Message,
+    O: EventAnswer,
+{
+    Box::pin(async move {
+        let event = event.downcast_ref::<E>();
+        let event = event.expect("an event reached a handler of another type; please report this");
+        let output = H::call(event, cx.parts(handler)).await;
+        (output.event_answer(), cx)
+    })
+}
+
+/// Calls the handler of a consumed event, which is decoded for it alone.
+#[expect(clippy::expect_used, reason = "a consumed event is decoded once per handler")]
+pub(crate) fn handle<'a, H, E, O>(event: Erased, mut cx: Cx<'a>, handler: u32) -> EventFuture<'a>
+where
+    H: Handle<Message = E, Output = O>,
+    E: Message,
+    O: EventAnswer,
+{
+    Box::pin(async move {
+        let event = event.downcast::<E>().ok().and_then(Arc::into_inner);
+        let event =
+            event.expect("a consumed event is shared or of another type than its handler's; please report this");
+        let output = H::call(event, cx.parts(handler)).await;
+        (output.event_answer(), cx)
+    })
+}
