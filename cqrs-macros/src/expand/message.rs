@@ -2,6 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::ext::IdentExt;
 use syn::{GenericParam, Generics, Lifetime};
 
 use super::registration::location;
@@ -87,6 +88,7 @@ fn spec(message: &Message, generics: &Impl) -> TokenStream {
     let location = location();
     let key = key(message);
     let codec = codec(generics);
+    let path = path(message, generics);
     generics.of(
         &quote!(Message),
         &quote! {
@@ -97,13 +99,22 @@ fn spec(message: &Message, generics: &Impl) -> TokenStream {
                 version: #version,
                 topic: #topic,
                 type_id: ::core::any::TypeId::of::<Self>(),
-                type_name: ::core::any::type_name::<Self>,
+                path: #path,
                 location: #location,
                 key: #key,
                 codec: #codec,
             };
         },
     )
+}
+
+/// The type's path in words.
+fn path(message: &Message, generics: &Impl) -> TokenStream {
+    if !generics.is_concrete {
+        return quote!(__cqrs::TypePath::Asked(::core::any::type_name::<Self>));
+    }
+    let name = message.ident.unraw().to_string();
+    quote!(__cqrs::TypePath::Written(::core::concat!(::core::module_path!(), "::", #name)))
 }
 
 fn key(message: &Message) -> TokenStream {

@@ -74,9 +74,9 @@ fn output_and_body(handler: &Handler, by_ref: bool) -> (TokenStream, TokenStream
     let (output, answer) = match handler.kind {
         HandlerKind::Command | HandlerKind::Query => {
             let message = handler.function.ty(&handler.message.ty);
-            let handled = quote!(<#message as __cqrs::Handled>);
+            let answers = quote!(<#message as __cqrs::Handled>);
             (
-                quote!(::core::result::Result<#handled::Response, #handled::Error>),
+                quote!(::core::result::Result<#answers::Response, #answers::Error>),
                 quote!(__cqrs::answer::<#message, #returned, _, _, _>),
             )
         }

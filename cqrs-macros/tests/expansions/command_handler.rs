@@ -9,8 +9,36 @@ async fn place_order(
 #[allow(deprecated)]
 const _: () = {
     use ::cqrs::__private as __cqrs;
+    use __cqrs::AskedFallback as _;
+    struct __Handler;
+    impl __cqrs::Handle for __Handler {
+        type Message = PlaceOrder;
+        type Output = Result<OrderId, PlaceOrderError>;
+        #[inline]
+        fn call<'c>(
+            message: Self::Message,
+            mut parts: __cqrs::Parts<'c>,
+        ) -> impl ::core::future::Future<
+            Output = Self::Output,
+        > + ::core::marker::Send + use<'c> {
+            place_order(
+                message,
+                __cqrs::parameter::<
+                    Inject<dyn PriceList>,
+                    __cqrs::role::CommandHandler<PlaceOrder>,
+                >(&mut parts),
+                __cqrs::parameter::<
+                    &mut Tx<Sqlite>,
+                    __cqrs::role::CommandHandler<PlaceOrder>,
+                >(&mut parts),
+            )
+        }
+    }
     const __ITEM: __cqrs::HandlerItem = __cqrs::command_handler::<
+        __Handler,
         PlaceOrder,
+        Result<OrderId, PlaceOrderError>,
+        _,
         _,
         _,
     >(
@@ -24,49 +52,10 @@ const _: () = {
             PlaceOrder,
         >(
             &[
-                <Inject<
-                    dyn PriceList,
-                > as __cqrs::Param<
-                    'static,
-                    __cqrs::role::CommandHandler<PlaceOrder>,
-                >>::NEED,
-                <&mut Tx<
-                    Sqlite,
-                > as __cqrs::Param<
-                    'static,
-                    __cqrs::role::CommandHandler<PlaceOrder>,
-                >>::NEED,
+                __cqrs::Asked::<Inject<dyn PriceList>>::NEED,
+                __cqrs::Asked::<&mut Tx<Sqlite>>::NEED,
             ],
         ),
-        &__cqrs::TypedThunk(|message, mut cx, handler| ::std::boxed::Box::pin(async move {
-            let output = {
-                let mut parts = cx.parts(handler);
-                __cqrs::handler_future_must_be_send(
-                    place_order(
-                        message,
-                        __cqrs::parameter::<
-                            Inject<dyn PriceList>,
-                            __cqrs::role::CommandHandler<PlaceOrder>,
-                        >(&mut parts),
-                        __cqrs::parameter::<
-                            &mut Tx<Sqlite>,
-                            __cqrs::role::CommandHandler<PlaceOrder>,
-                        >(&mut parts),
-                    ),
-                )
-            }
-                .await;
-            (
-                __cqrs::answer::<
-                    PlaceOrder,
-                    Result<OrderId, PlaceOrderError>,
-                    _,
-                    _,
-                    _,
-                >(output),
-                cx,
-            )
-        })),
     );
     __cqrs::inventory::submit! {
         __ITEM

@@ -3,8 +3,25 @@ async fn wake(_: &Wake) {}
 #[allow(deprecated)]
 const _: () = {
     use ::cqrs::__private as __cqrs;
-    const __ITEM: __cqrs::HandlerItem = __cqrs::command_handler::<
+    struct __Handler;
+    impl __cqrs::HandleRef for __Handler {
+        type Message = Wake;
+        type Output = ();
+        #[inline]
+        fn call<'c>(
+            message: &'c Self::Message,
+            _: __cqrs::Parts<'c>,
+        ) -> impl ::core::future::Future<
+            Output = Self::Output,
+        > + ::core::marker::Send + use<'c> {
+            wake(message)
+        }
+    }
+    const __ITEM: __cqrs::HandlerItem = __cqrs::command_handler_ref::<
+        __Handler,
         Wake,
+        (),
+        _,
         _,
         _,
     >(
@@ -15,10 +32,6 @@ const _: () = {
             line: ::core::line!(),
         },
         __cqrs::needs::<Wake>(&[]),
-        &__cqrs::TypedThunk(|message, cx, _| ::std::boxed::Box::pin(async move {
-            let output = __cqrs::handler_future_must_be_send(wake(&message)).await;
-            (__cqrs::answer::<Wake, (), _, _, _>(output), cx)
-        })),
     );
     __cqrs::inventory::submit! {
         __ITEM

@@ -11,8 +11,32 @@ async fn r#move<'a>(
 #[allow(deprecated)]
 const _: () = {
     use ::cqrs::__private as __cqrs;
-    const __ITEM: __cqrs::HandlerItem = __cqrs::command_handler::<
+    use __cqrs::AskedFallback as _;
+    struct __Handler;
+    impl __cqrs::HandleRef for __Handler {
+        type Message = PlaceOrder;
+        type Output = Result<OrderId, BoxError>;
+        #[inline]
+        fn call<'c>(
+            message: &'c Self::Message,
+            mut parts: __cqrs::Parts<'c>,
+        ) -> impl ::core::future::Future<
+            Output = Self::Output,
+        > + ::core::marker::Send + use<'c> {
+            r#move(
+                message,
+                __cqrs::parameter::<
+                    &'_ Meta,
+                    __cqrs::role::CommandHandler<PlaceOrder>,
+                >(&mut parts),
+            )
+        }
+    }
+    const __ITEM: __cqrs::HandlerItem = __cqrs::command_handler_ref::<
+        __Handler,
         PlaceOrder,
+        Result<OrderId, BoxError>,
+        _,
         _,
         _,
     >(
@@ -22,35 +46,7 @@ const _: () = {
             file: ::core::file!(),
             line: ::core::line!(),
         },
-        __cqrs::needs::<
-            PlaceOrder,
-        >(
-            &[
-                <&'_ Meta as __cqrs::Param<
-                    'static,
-                    __cqrs::role::CommandHandler<PlaceOrder>,
-                >>::NEED,
-            ],
-        ),
-        &__cqrs::TypedThunk(|message, mut cx, handler| ::std::boxed::Box::pin(async move {
-            let output = {
-                let mut parts = cx.parts(handler);
-                __cqrs::handler_future_must_be_send(
-                    r#move(
-                        &message,
-                        __cqrs::parameter::<
-                            &'_ Meta,
-                            __cqrs::role::CommandHandler<PlaceOrder>,
-                        >(&mut parts),
-                    ),
-                )
-            }
-                .await;
-            (
-                __cqrs::answer::<PlaceOrder, Result<OrderId, BoxError>, _, _, _>(output),
-                cx,
-            )
-        })),
+        __cqrs::needs::<PlaceOrder>(&[__cqrs::Asked::<&'_ Meta>::NEED]),
     );
     __cqrs::inventory::submit! {
         __ITEM

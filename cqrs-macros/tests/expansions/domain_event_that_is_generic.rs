@@ -14,7 +14,7 @@ const _: () = {
             version: 1u32,
             topic: "Created",
             type_id: ::core::any::TypeId::of::<Self>(),
-            type_name: ::core::any::type_name::<Self>,
+            path: __cqrs::TypePath::Asked(::core::any::type_name::<Self>),
             location: __cqrs::SourceLocation {
                 module: ::core::module_path!(),
                 file: ::core::file!(),

@@ -5,8 +5,31 @@ async fn count(e: &OrderPlaced, stats: Inject<Stats>) {
 #[allow(deprecated)]
 const _: () = {
     use ::cqrs::__private as __cqrs;
+    use __cqrs::AskedFallback as _;
+    struct __Handler;
+    impl __cqrs::HandleRef for __Handler {
+        type Message = OrderPlaced;
+        type Output = ();
+        #[inline]
+        fn call<'c>(
+            message: &'c Self::Message,
+            mut parts: __cqrs::Parts<'c>,
+        ) -> impl ::core::future::Future<
+            Output = Self::Output,
+        > + ::core::marker::Send + use<'c> {
+            count(
+                message,
+                __cqrs::parameter::<
+                    Inject<Stats>,
+                    __cqrs::role::PlainEventHandler<OrderPlaced>,
+                >(&mut parts),
+            )
+        }
+    }
     const __ITEM: __cqrs::HandlerItem = __cqrs::domain_event_handler::<
+        __Handler,
         OrderPlaced,
+        (),
     >(
         __cqrs::EventMode::Plain,
         "count",
@@ -16,34 +39,7 @@ const _: () = {
             line: ::core::line!(),
         },
         0i32,
-        __cqrs::needs::<
-            OrderPlaced,
-        >(
-            &[
-                <Inject<
-                    Stats,
-                > as __cqrs::Param<
-                    'static,
-                    __cqrs::role::PlainEventHandler<OrderPlaced>,
-                >>::NEED,
-            ],
-        ),
-        |message, mut cx, handler| ::std::boxed::Box::pin(async move {
-            let output = {
-                let mut parts = cx.parts(handler);
-                __cqrs::handler_future_must_be_send(
-                    count(
-                        __cqrs::event_ref::<OrderPlaced>(&message),
-                        __cqrs::parameter::<
-                            Inject<Stats>,
-                            __cqrs::role::PlainEventHandler<OrderPlaced>,
-                        >(&mut parts),
-                    ),
-                )
-            }
-                .await;
-            (__cqrs::event_answer::<()>(output), cx)
-        }),
+        __cqrs::needs::<OrderPlaced>(&[__cqrs::Asked::<Inject<Stats>>::NEED]),
     );
     __cqrs::inventory::submit! {
         __ITEM

@@ -8,8 +8,31 @@ async fn send_mail(
 #[allow(deprecated)]
 const _: () = {
     use ::cqrs::__private as __cqrs;
+    use __cqrs::AskedFallback as _;
+    struct __Handler;
+    impl __cqrs::HandleRef for __Handler {
+        type Message = OrderPlaced;
+        type Output = Result<(), MailError>;
+        #[inline]
+        fn call<'c>(
+            message: &'c Self::Message,
+            mut parts: __cqrs::Parts<'c>,
+        ) -> impl ::core::future::Future<
+            Output = Self::Output,
+        > + ::core::marker::Send + use<'c> {
+            send_mail(
+                message,
+                __cqrs::parameter::<
+                    Inject<dyn Mailer>,
+                    __cqrs::role::DurableEventHandler<OrderPlaced>,
+                >(&mut parts),
+            )
+        }
+    }
     const __ITEM: __cqrs::HandlerItem = __cqrs::domain_event_handler::<
+        __Handler,
         OrderPlaced,
+        Result<(), MailError>,
     >(
         __cqrs::EventMode::Durable(
             __cqrs::RetryOptions::new(
@@ -30,34 +53,7 @@ const _: () = {
             line: ::core::line!(),
         },
         0i32,
-        __cqrs::needs::<
-            OrderPlaced,
-        >(
-            &[
-                <Inject<
-                    dyn Mailer,
-                > as __cqrs::Param<
-                    'static,
-                    __cqrs::role::DurableEventHandler<OrderPlaced>,
-                >>::NEED,
-            ],
-        ),
-        |message, mut cx, handler| ::std::boxed::Box::pin(async move {
-            let output = {
-                let mut parts = cx.parts(handler);
-                __cqrs::handler_future_must_be_send(
-                    send_mail(
-                        __cqrs::event_ref::<OrderPlaced>(&message),
-                        __cqrs::parameter::<
-                            Inject<dyn Mailer>,
-                            __cqrs::role::DurableEventHandler<OrderPlaced>,
-                        >(&mut parts),
-                    ),
-                )
-            }
-                .await;
-            (__cqrs::event_answer::<Result<(), MailError>>(output), cx)
-        }),
+        __cqrs::needs::<OrderPlaced>(&[__cqrs::Asked::<Inject<dyn Mailer>>::NEED]),
     );
     __cqrs::inventory::submit! {
         __ITEM

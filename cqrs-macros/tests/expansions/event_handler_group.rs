@@ -5,8 +5,31 @@ async fn bill(e: OrderPlacedV1, meta: &Meta) -> Result<(), BillError> {
 #[allow(deprecated)]
 const _: () = {
     use ::cqrs::__private as __cqrs;
+    use __cqrs::AskedFallback as _;
+    struct __Handler;
+    impl __cqrs::Handle for __Handler {
+        type Message = OrderPlacedV1;
+        type Output = Result<(), BillError>;
+        #[inline]
+        fn call<'c>(
+            message: Self::Message,
+            mut parts: __cqrs::Parts<'c>,
+        ) -> impl ::core::future::Future<
+            Output = Self::Output,
+        > + ::core::marker::Send + use<'c> {
+            bill(
+                message,
+                __cqrs::parameter::<
+                    &Meta,
+                    __cqrs::role::GroupEventHandler<OrderPlacedV1>,
+                >(&mut parts),
+            )
+        }
+    }
     const __ITEM: __cqrs::HandlerItem = __cqrs::group_handler::<
+        __Handler,
         OrderPlacedV1,
+        Result<(), BillError>,
     >(
         __cqrs::GroupOptions {
             group: "billing",
@@ -28,32 +51,7 @@ const _: () = {
             line: ::core::line!(),
         },
         0i32,
-        __cqrs::needs::<
-            OrderPlacedV1,
-        >(
-            &[
-                <&Meta as __cqrs::Param<
-                    'static,
-                    __cqrs::role::GroupEventHandler<OrderPlacedV1>,
-                >>::NEED,
-            ],
-        ),
-        |message, mut cx, handler| ::std::boxed::Box::pin(async move {
-            let output = {
-                let mut parts = cx.parts(handler);
-                __cqrs::handler_future_must_be_send(
-                    bill(
-                        __cqrs::group_event_by_value::<OrderPlacedV1>(message),
-                        __cqrs::parameter::<
-                            &Meta,
-                            __cqrs::role::GroupEventHandler<OrderPlacedV1>,
-                        >(&mut parts),
-                    ),
-                )
-            }
-                .await;
-            (__cqrs::event_answer::<Result<(), BillError>>(output), cx)
-        }),
+        __cqrs::needs::<OrderPlacedV1>(&[__cqrs::Asked::<&Meta>::NEED]),
     );
     __cqrs::inventory::submit! {
         __ITEM

@@ -3,8 +3,24 @@ async fn bill(e: &OrderPlacedV1) {}
 #[allow(deprecated)]
 const _: () = {
     use ::cqrs::__private as __cqrs;
-    const __ITEM: __cqrs::HandlerItem = __cqrs::group_handler::<
+    struct __Handler;
+    impl __cqrs::HandleRef for __Handler {
+        type Message = OrderPlacedV1;
+        type Output = ();
+        #[inline]
+        fn call<'c>(
+            message: &'c Self::Message,
+            _: __cqrs::Parts<'c>,
+        ) -> impl ::core::future::Future<
+            Output = Self::Output,
+        > + ::core::marker::Send + use<'c> {
+            bill(message)
+        }
+    }
+    const __ITEM: __cqrs::HandlerItem = __cqrs::group_handler_ref::<
+        __Handler,
         OrderPlacedV1,
+        (),
     >(
         __cqrs::GroupOptions {
             group: "billing",
@@ -22,13 +38,6 @@ const _: () = {
         },
         0i32,
         __cqrs::needs::<OrderPlacedV1>(&[]),
-        |message, cx, _| ::std::boxed::Box::pin(async move {
-            let output = __cqrs::handler_future_must_be_send(
-                    bill(__cqrs::event_ref::<OrderPlacedV1>(&message)),
-                )
-                .await;
-            (__cqrs::event_answer::<()>(output), cx)
-        }),
     );
     __cqrs::inventory::submit! {
         __ITEM

@@ -5,8 +5,31 @@ async fn reserve_number(e: OrderPlaced, tx: &mut Tx<Sqlite>) -> Result<(), sqlx:
 #[allow(deprecated)]
 const _: () = {
     use ::cqrs::__private as __cqrs;
+    use __cqrs::AskedFallback as _;
+    struct __Handler;
+    impl __cqrs::HandleRef for __Handler {
+        type Message = OrderPlaced;
+        type Output = Result<(), sqlx::Error>;
+        #[inline]
+        fn call<'c>(
+            message: &'c Self::Message,
+            mut parts: __cqrs::Parts<'c>,
+        ) -> impl ::core::future::Future<
+            Output = Self::Output,
+        > + ::core::marker::Send + use<'c> {
+            reserve_number(
+                __cqrs::duplicated::<OrderPlaced>(message),
+                __cqrs::parameter::<
+                    &mut Tx<Sqlite>,
+                    __cqrs::role::InlineEventHandler<OrderPlaced>,
+                >(&mut parts),
+            )
+        }
+    }
     const __ITEM: __cqrs::HandlerItem = __cqrs::domain_event_handler::<
+        __Handler,
         OrderPlaced,
+        Result<(), sqlx::Error>,
     >(
         __cqrs::EventMode::Inline,
         "reserve_number",
@@ -16,34 +39,7 @@ const _: () = {
             line: ::core::line!(),
         },
         -10i32,
-        __cqrs::needs::<
-            OrderPlaced,
-        >(
-            &[
-                <&mut Tx<
-                    Sqlite,
-                > as __cqrs::Param<
-                    'static,
-                    __cqrs::role::InlineEventHandler<OrderPlaced>,
-                >>::NEED,
-            ],
-        ),
-        |message, mut cx, handler| ::std::boxed::Box::pin(async move {
-            let output = {
-                let mut parts = cx.parts(handler);
-                __cqrs::handler_future_must_be_send(
-                    reserve_number(
-                        __cqrs::event_by_value::<OrderPlaced>(message),
-                        __cqrs::parameter::<
-                            &mut Tx<Sqlite>,
-                            __cqrs::role::InlineEventHandler<OrderPlaced>,
-                        >(&mut parts),
-                    ),
-                )
-            }
-                .await;
-            (__cqrs::event_answer::<Result<(), sqlx::Error>>(output), cx)
-        }),
+        __cqrs::needs::<OrderPlaced>(&[__cqrs::Asked::<&mut Tx<Sqlite>>::NEED]),
     );
     __cqrs::inventory::submit! {
         __ITEM

@@ -19,7 +19,7 @@ const _: () = {
             __cqrs::middleware_outcome::<
                 Outcome,
             >(
-                __cqrs::handler_future_must_be_send(
+                __cqrs::future_must_be_send(
                         trace(
                             __cqrs::middleware_call::<Call<'_>>(call),
                             __cqrs::middleware_next::<Next<'_>>(next),

@@ -10,7 +10,9 @@ const _: () = {
             version: 1u32,
             topic: "OrderShipped",
             type_id: ::core::any::TypeId::of::<Self>(),
-            type_name: ::core::any::type_name::<Self>,
+            path: __cqrs::TypePath::Written(
+                ::core::concat!(::core::module_path!(), "::", "OrderShipped"),
+            ),
             location: __cqrs::SourceLocation {
                 module: ::core::module_path!(),
                 file: ::core::file!(),

@@ -34,7 +34,7 @@ const _: () = {
                     .shape(),
             ),
             |mut resolver| ::std::boxed::Box::pin(async move {
-                let value = __cqrs::handler_future_must_be_send(
+                let value = __cqrs::future_must_be_send(
                         price_list(
                             __cqrs::dependency::<
                                 Inject<ShopSettings>,

@@ -8,8 +8,32 @@ async fn get_order(
 #[allow(deprecated)]
 const _: () = {
     use ::cqrs::__private as __cqrs;
+    use __cqrs::AskedFallback as _;
+    struct __Handler;
+    impl __cqrs::Handle for __Handler {
+        type Message = GetOrder;
+        type Output = Result<Option<OrderView>, sqlx::Error>;
+        #[inline]
+        fn call<'c>(
+            message: Self::Message,
+            mut parts: __cqrs::Parts<'c>,
+        ) -> impl ::core::future::Future<
+            Output = Self::Output,
+        > + ::core::marker::Send + use<'c> {
+            get_order(
+                message,
+                __cqrs::parameter::<
+                    Inject<SqlitePool>,
+                    __cqrs::role::QueryHandler<GetOrder>,
+                >(&mut parts),
+            )
+        }
+    }
     const __ITEM: __cqrs::HandlerItem = __cqrs::query_handler::<
+        __Handler,
         GetOrder,
+        Result<Option<OrderView>, sqlx::Error>,
+        _,
         _,
         _,
     >(
@@ -19,40 +43,7 @@ const _: () = {
             file: ::core::file!(),
             line: ::core::line!(),
         },
-        __cqrs::needs::<
-            GetOrder,
-        >(
-            &[
-                <Inject<
-                    SqlitePool,
-                > as __cqrs::Param<'static, __cqrs::role::QueryHandler<GetOrder>>>::NEED,
-            ],
-        ),
-        &__cqrs::TypedThunk(|message, mut cx, handler| ::std::boxed::Box::pin(async move {
-            let output = {
-                let mut parts = cx.parts(handler);
-                __cqrs::handler_future_must_be_send(
-                    get_order(
-                        message,
-                        __cqrs::parameter::<
-                            Inject<SqlitePool>,
-                            __cqrs::role::QueryHandler<GetOrder>,
-                        >(&mut parts),
-                    ),
-                )
-            }
-                .await;
-            (
-                __cqrs::answer::<
-                    GetOrder,
-                    Result<Option<OrderView>, sqlx::Error>,
-                    _,
-                    _,
-                    _,
-                >(output),
-                cx,
-            )
-        })),
+        __cqrs::needs::<GetOrder>(&[__cqrs::Asked::<Inject<SqlitePool>>::NEED]),
     );
     __cqrs::inventory::submit! {
         __ITEM

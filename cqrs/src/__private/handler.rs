@@ -196,12 +196,15 @@ pub const fn needs<M: Message>(needs: &'static [Need]) -> &'static [Need] {
 }
 
 /// Takes a parameter of a function with the role `R`.
-///
-/// # Panics
-/// Never, unless a unit was built without what the handler's item asks for.
 #[inline]
-#[expect(clippy::expect_used, reason = "wiring has proved that every part is there")]
 pub fn parameter<'c, P: TakenBy<'c, R>, R>(parts: &mut Parts<'c>) -> P {
+    take(parts)
+}
+
+/// Out of line: compiled once per type of parameter, not once per handler.
+#[inline(never)]
+#[expect(clippy::expect_used, reason = "wiring has proved that every part is there")]
+fn take<'c, P: Param<'c>>(parts: &mut Parts<'c>) -> P {
     P::take(parts).expect("the unit of work lacks a part that its handler asks for; please report this")
 }
 

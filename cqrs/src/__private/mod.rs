@@ -14,7 +14,7 @@ pub use crate::inject::{
 };
 pub use crate::message::{
     Codec, Command, DomainEvent, Event, Handled, Message, MessageKind, MessageSpec, NotificationEvent, Query,
-    SourceLocation, Streaming,
+    SourceLocation, Streaming, TypePath,
 };
 pub use crate::middleware::{Call, Next, Outcome};
 pub use crate::registry::{

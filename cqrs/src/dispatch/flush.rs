@@ -36,7 +36,7 @@ pub(crate) fn encoded(app: &App, node: &Node) -> Result<Vec<u8>, Failure> {
     let unwritable = |reason: String| {
         Failure::from(StoreError::new(
             StoreErrorKind::Configuration,
-            format!("`{}` cannot be stored: {reason}", (spec.type_name)()),
+            format!("`{}` cannot be stored: {reason}", spec.type_name()),
         ))
     };
     let encode = spec.codec.encode.ok_or_else(|| unwritable("it is not `Serialize`".to_owned()))?;

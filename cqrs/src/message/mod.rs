@@ -11,7 +11,7 @@ use std::fmt::{Debug, Display};
 pub use self::codec::CodecError;
 pub(crate) use self::codec::Erased;
 pub(crate) use self::codec::erased;
-pub use self::spec::{Codec, MessageKind, MessageSpec, SourceLocation};
+pub use self::spec::{Codec, MessageKind, MessageSpec, SourceLocation, TypePath};
 
 /// A type that the framework carries: a command, a query, a domain event or a notification event.
 ///

@@ -106,6 +106,17 @@ impl fmt::Debug for Codec {
     }
 }
 
+/// The path of a message type.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum TypePath {
+    /// As its derive wrote it: a function to ask for it would be compiled for each type.
+    Written(&'static str),
+    /// Asked for, where the arguments of a generic type belong to it.
+    Asked(fn() -> &'static str),
+}
+
 /// The constants of a message type.
 #[derive(Debug, Clone, Copy)]
 pub struct MessageSpec {
@@ -122,11 +133,23 @@ pub struct MessageSpec {
     /// The type itself.
     pub type_id: TypeId,
     /// The type's full path, for error texts.
-    pub type_name: fn() -> &'static str,
+    #[doc(hidden)]
+    pub path: TypePath,
     /// Where the type was written.
     pub location: SourceLocation,
     /// Reads the key by which order is kept; `None` where the derive names no `key` field.
     pub key: Option<KeyFn>,
     /// How values become bytes and come back.
     pub codec: Codec,
+}
+
+impl MessageSpec {
+    /// The type's full path, for error texts.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        match self.path {
+            TypePath::Written(path) => path,
+            TypePath::Asked(path) => path(),
+        }
+    }
 }

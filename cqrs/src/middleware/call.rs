@@ -151,7 +151,7 @@ impl MessageCell {
             return Ok(message);
         }
         let copy = item.message.codec.duplicate.and_then(|duplicate| duplicate(&*message));
-        copy.ok_or_else(|| needs_clone((item.message.type_name)()))
+        copy.ok_or_else(|| needs_clone(item.message.type_name()))
     }
 
     /// Takes the message for the handler; a clone where a middleware keeps looking at it.

@@ -80,9 +80,10 @@ impl Cx<'_> {
     }
 
     /// Lends out the parts; `handler` is the handler's number in the app's plan.
-    #[doc(hidden)]
-    #[inline]
-    pub fn parts(&mut self, handler: u32) -> Parts<'_> {
+    ///
+    /// Out of line, so that it is compiled once, not once per handler.
+    #[inline(never)]
+    pub(crate) fn parts(&mut self, handler: u32) -> Parts<'_> {
         let slots = self.app.slots(handler);
         let mut parts = Parts { app: &self.app, slots, next: 0, events: Some(&mut self.events), unit: None };
         if let Some(unit) = self.unit.as_deref_mut() {

@@ -79,7 +79,7 @@ fn check_calls(draft: &Draft, problems: &mut Vec<Problem>) {
     }
     let handled = draft.handlers.iter().map(|item| item.message);
     for spec in draft.messages.iter().copied().chain(handled).filter(|spec| is_call(spec)) {
-        specs.insert((by_order_key(spec), (spec.type_name)()), spec);
+        specs.insert((by_order_key(spec), spec.type_name()), spec);
     }
     for spec in specs.into_values() {
         let found = handlers.get(&spec.type_id).map_or(&[][..], Vec::as_slice);
@@ -97,7 +97,7 @@ fn by_order_key(spec: &MessageSpec) -> (&'static str, u32) {
 }
 
 fn no_handler(spec: &MessageSpec) -> Problem {
-    let (kind, name) = (spec.kind, (spec.type_name)());
+    let (kind, name) = (spec.kind, spec.type_name());
     let attribute = if spec.kind == MessageKind::Query { "query_handler" } else { "command_handler" };
     let short = name.rsplit("::").next().unwrap_or(name);
     let mend = format!(
@@ -108,7 +108,7 @@ fn no_handler(spec: &MessageSpec) -> Problem {
 }
 
 fn several_handlers(spec: &MessageSpec, handlers: &[&HandlerItem]) -> Problem {
-    let what = format!("{} handlers for the {} `{}`", handlers.len(), spec.kind, (spec.type_name)());
+    let what = format!("{} handlers for the {} `{}`", handlers.len(), spec.kind, spec.type_name());
     let mend = "keep one; what should happen besides is an event handler's work";
     let mut problem = Problem::new(ProblemKind::SeveralHandlers, what, mend);
     for item in handlers {
@@ -191,13 +191,13 @@ fn check_stored_events(draft: &Draft, problems: &mut Vec<Problem>) {
     let mut uses: BTreeMap<_, (&'static MessageSpec, Option<&HandlerItem>)> = BTreeMap::new();
     for spec in &draft.messages {
         if spec.kind == MessageKind::NotificationEvent {
-            uses.entry((by_order_key(spec), (spec.type_name)())).or_insert((spec, None));
+            uses.entry((by_order_key(spec), spec.type_name())).or_insert((spec, None));
         }
     }
     for item in &draft.handlers {
         if matches!(item.kind, HandlerKind::Event(EventMode::Durable(_) | EventMode::Group(_))) {
             let spec = item.message;
-            uses.insert((by_order_key(spec), (spec.type_name)()), (spec, Some(item)));
+            uses.insert((by_order_key(spec), spec.type_name()), (spec, Some(item)));
         }
     }
     let mut names: BTreeMap<(&'static str, u32), Vec<&'static MessageSpec>> = BTreeMap::new();
@@ -218,7 +218,7 @@ fn check_stored_events(draft: &Draft, problems: &mut Vec<Problem>) {
 }
 
 fn not_stored(spec: &MessageSpec, item: Option<&HandlerItem>) -> Problem {
-    let name = (spec.type_name)();
+    let name = spec.type_name();
     let what = format!("the {} `{name}` is stored, but cannot be written and read back", spec.kind);
     let mend = "derive `Serialize` and `Deserialize` for it; a generic event needs a newtype for each instance";
     let mut problem = Problem::new(ProblemKind::NotStored, what, mend).at("the event", spec.location);
@@ -236,7 +236,7 @@ fn name_taken(name: &str, version: u32, specs: &[&'static MessageSpec]) -> Probl
     let mend = "give one of them another: `#[event(name = \"..\")]` or `#[event(version = ..)]`";
     let mut problem = Problem::new(ProblemKind::NameTaken, what, mend);
     for spec in specs {
-        problem = problem.at(format!("`{}`", (spec.type_name)()), spec.location);
+        problem = problem.at(format!("`{}`", spec.type_name()), spec.location);
     }
     problem
 }

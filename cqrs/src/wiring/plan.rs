@@ -134,7 +134,7 @@ impl Plan {
     /// The types that share a command's name and version, if there are others.
     pub(crate) fn ambiguous(&self, spec: &MessageSpec) -> Option<Vec<&'static str>> {
         let same = self.stored_commands.get(&(spec.name, spec.version))?;
-        (same.len() > 1).then(|| same.iter().map(|spec| (spec.type_name)()).collect())
+        (same.len() > 1).then(|| same.iter().map(|spec| spec.type_name()).collect())
     }
 
     /// The command type of a stored name and version.
