@@ -32,7 +32,7 @@ pub(super) fn thunk(handler: &Handler) -> Thunk {
     let (output, body) = output_and_body(handler, by_ref);
     // A future that is not `Send` is the function's own: its name is blamed.
     let future = quote_spanned!(function.name.span()=>
-        impl ::core::future::Future<Output = Self::Output> + ::core::marker::Send + use<'c>
+        impl ::core::future::Future<Output = Self::Output> + ::core::marker::Send
     );
     let definition = quote! {
         struct __Handler;

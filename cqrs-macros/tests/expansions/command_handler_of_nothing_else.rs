@@ -11,9 +11,7 @@ const _: () = {
         fn call<'c>(
             message: &'c Self::Message,
             _: __cqrs::Parts<'c>,
-        ) -> impl ::core::future::Future<
-            Output = Self::Output,
-        > + ::core::marker::Send + use<'c> {
+        ) -> impl ::core::future::Future<Output = Self::Output> + ::core::marker::Send {
             wake(message)
         }
     }

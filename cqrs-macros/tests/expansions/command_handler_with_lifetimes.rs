@@ -20,9 +20,7 @@ const _: () = {
         fn call<'c>(
             message: &'c Self::Message,
             mut parts: __cqrs::Parts<'c>,
-        ) -> impl ::core::future::Future<
-            Output = Self::Output,
-        > + ::core::marker::Send + use<'c> {
+        ) -> impl ::core::future::Future<Output = Self::Output> + ::core::marker::Send {
             r#move(
                 message,
                 __cqrs::parameter::<

@@ -14,9 +14,7 @@ const _: () = {
         fn call<'c>(
             message: &'c Self::Message,
             mut parts: __cqrs::Parts<'c>,
-        ) -> impl ::core::future::Future<
-            Output = Self::Output,
-        > + ::core::marker::Send + use<'c> {
+        ) -> impl ::core::future::Future<Output = Self::Output> + ::core::marker::Send {
             reserve_number(
                 __cqrs::duplicated::<OrderPlaced>(message),
                 __cqrs::parameter::<

@@ -17,9 +17,7 @@ const _: () = {
         fn call<'c>(
             message: Self::Message,
             mut parts: __cqrs::Parts<'c>,
-        ) -> impl ::core::future::Future<
-            Output = Self::Output,
-        > + ::core::marker::Send + use<'c> {
+        ) -> impl ::core::future::Future<Output = Self::Output> + ::core::marker::Send {
             get_order(
                 message,
                 __cqrs::parameter::<

@@ -20,7 +20,7 @@ pub trait Handle: 'static {
     type Output;
 
     /// Calls the function.
-    fn call<'c>(message: Self::Message, parts: Parts<'c>) -> impl Future<Output = Self::Output> + Send + use<'c, Self>;
+    fn call(message: Self::Message, parts: Parts<'_>) -> impl Future<Output = Self::Output> + Send;
 }
 
 /// A handler that takes its message by reference.
@@ -31,10 +31,7 @@ pub trait HandleRef: 'static {
     type Output;
 
     /// Calls the function.
-    fn call<'c>(
-        message: &'c Self::Message,
-        parts: Parts<'c>,
-    ) -> impl Future<Output = Self::Output> + Send + use<'c, Self>;
+    fn call<'c>(message: &'c Self::Message, parts: Parts<'c>) -> impl Future<Output = Self::Output> + Send;
 }
 
 /// What a command or query handler may return: `R` is the message's response, `E` its error.
@@ -46,6 +43,9 @@ pub trait HandleRef: 'static {
 )]
 pub trait Answer<R, E, How> {
     /// Turns it into the message's result.
+    ///
+    /// # Errors
+    /// With the handler's error.
     fn answer(self) -> Result<R, E>;
 }
 
@@ -80,6 +80,9 @@ impl<R, E, F: Into<E>> Answer<R, E, Fallible> for Result<R, F> {
 )]
 pub trait EventAnswer {
     /// Turns it into a result.
+    ///
+    /// # Errors
+    /// With the handler's error.
     fn event_answer(self) -> Result<(), BoxError>;
 }
 
@@ -96,7 +99,7 @@ impl<E: Into<BoxError>> EventAnswer for Result<(), E> {
 }
 
 /// Calls a command or query handler that takes its message by value.
-pub(crate) fn call<'a, H, M, O, How>(message: M, mut cx: Cx<'a>, handler: u32) -> CallFuture<'a, M>
+pub(crate) fn call<H, M, O, How>(message: M, mut cx: Cx<'_>, handler: u32) -> CallFuture<'_, M>
 where
     H: Handle<Message = M, Output = O>,
     M: Handled,
@@ -109,7 +112,7 @@ where
 }
 
 /// Calls a command or query handler that takes its message by reference.
-pub(crate) fn call_ref<'a, H, M, O, How>(message: M, mut cx: Cx<'a>, handler: u32) -> CallFuture<'a, M>
+pub(crate) fn call_ref<H, M, O, How>(message: M, mut cx: Cx<'_>, handler: u32) -> CallFuture<'_, M>
 where
     H: HandleRef<Message = M, Output = O>,
     M: Handled,
@@ -123,7 +126,7 @@ where
 
 /// Calls an event handler that takes its event by reference, or a clone of it.
 #[expect(clippy::expect_used, reason = "handlers are looked up by the event's type")]
-pub(crate) fn handle_ref<'a, H, E, O>(event: Erased, mut cx: Cx<'a>, handler: u32) -> EventFuture<'a>
+pub(crate) fn handle_ref<H, E, O>(event: Erased, mut cx: Cx<'_>, handler: u32) -> EventFuture<'_>
 where
     H: HandleRef<Message = E, Output = O>,
     E: Message,
@@ -139,7 +142,7 @@ where
 
 /// Calls the handler of a consumed event, which is decoded for it alone.
 #[expect(clippy::expect_used, reason = "a consumed event is decoded once per handler")]
-pub(crate) fn handle<'a, H, E, O>(event: Erased, mut cx: Cx<'a>, handler: u32) -> EventFuture<'a>
+pub(crate) fn handle<H, E, O>(event: Erased, mut cx: Cx<'_>, handler: u32) -> EventFuture<'_>
 where
     H: Handle<Message = E, Output = O>,
     E: Message,
