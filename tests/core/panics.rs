@@ -8,7 +8,7 @@ use cqrs::prelude::*;
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
-use crate::support::{Harness, Probe, Refused, bounded, message, publish};
+use crate::support::{Harness, Log, Probe, Refused, bounded, message, publish};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -136,6 +136,7 @@ async fn g3_a_panic_beside_a_durable_handler_is_a_failed_attempt() {
 #[tokio::test]
 async fn g3_a_listener_that_panics_neither_brings_work_back_nor_keeps_its_place() {
     bounded(async {
+        let log = Log::start();
         let app = Harness::with(|builder| {
             builder
                 .settings(cqrs::Settings::from_toml("concurrency = 1").unwrap())
@@ -151,6 +152,35 @@ async fn g3_a_listener_that_panics_neither_brings_work_back_nor_keeps_its_place(
         app.settle().await;
         assert_eq!(app.probe.log(), ["sparked 1", "sparked 2"]);
         assert_eq!((app.dead().await.len(), app.stored().await), (0, (0, 0)));
+        let text = log.text();
+        assert!(text.contains("listener of `on_event_error` panicked"), "{text}");
+        assert!(text.contains("the listener cannot bear it") && !text.contains("tried again"), "{text}");
+    })
+    .await;
+}
+
+#[derive(DomainEvent)]
+struct Choked;
+
+#[event_handler(order = 1)]
+async fn choke(_e: &Choked) -> Result<(), Speechless> {
+    Err(Speechless)
+}
+
+#[event_handler(order = 2)]
+async fn breathe(_e: &Choked, probe: Inject<Probe>) {
+    probe.note("breathed");
+}
+
+#[tokio::test]
+async fn g6_neither_an_error_without_words_nor_a_panicking_listener_stops_the_other_handlers() {
+    bounded(async {
+        let log = Log::start();
+        let app = Harness::with(|builder| builder.on_event_error(|_| panic!("unheard"))).await;
+        app.publish(Choked).await.unwrap();
+        assert_eq!((app.probe.log(), app.event_error_count()), (vec!["breathed".to_owned()], 1));
+        let text = log.text();
+        assert!(text.contains("could not be shown: no words") && text.contains("unheard"), "{text}");
     })
     .await;
 }

@@ -248,6 +248,41 @@ pub async fn on_file(file: &Path, probe: &Arc<Probe>, change: impl FnOnce(Builde
     change(builder).await.unwrap()
 }
 
+/// What this thread logs, warnings and errors, for as long as it lives.
+pub struct Log {
+    text: Arc<Mutex<Vec<u8>>>,
+    _until_dropped: tracing::subscriber::DefaultGuard,
+}
+
+impl Log {
+    pub fn start() -> Self {
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let writer = Arc::clone(&text);
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::WARN)
+            .with_writer(move || LogWriter(Arc::clone(&writer)))
+            .finish();
+        Self { text, _until_dropped: tracing::subscriber::set_default(subscriber) }
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.text.lock().unwrap().clone()).unwrap()
+    }
+}
+
+struct LogWriter(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A directory for files that outlive an app.
 pub fn directory() -> TempDir {
     tempfile::Builder::new().prefix("cqrs-core-").tempdir().unwrap()

@@ -123,7 +123,7 @@ impl Builder {
         self
     }
 
-    /// Listens to failures of plain event handlers.
+    /// Listens to failures of plain event handlers. A listener that panics is logged, and changes nothing else.
     pub fn on_event_error(mut self, listener: impl Fn(&EventError) + Send + Sync + 'static) -> Self {
         self.options.on_event_error = Some(Arc::new(listener));
         self

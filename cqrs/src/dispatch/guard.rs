@@ -32,6 +32,11 @@ pub(crate) fn poll_caught<F: Future + Unpin>(future: &mut F, cx: &mut Context<'_
     }
 }
 
+/// Runs what is the user's outside of a handler; a panic is its message.
+pub(crate) fn caught<R>(run: impl FnOnce() -> R) -> Result<R, String> {
+    std::panic::catch_unwind(AssertUnwindSafe(run)).map_err(|panic| panic_text(&*panic))
+}
+
 /// A handler's future that runs in a unit of work.
 pub(crate) struct Guarded<F> {
     future: F,
