@@ -13,7 +13,7 @@ use crate::event::Raised;
 use crate::inject::Scope;
 use crate::store::driver::Transaction;
 use crate::store::{self, StoreError, StoreErrorKind};
-use crate::unit::{Cx, Meta, Tx, TxSlot, Unit};
+use crate::unit::{Cx, Home, Meta, Tx, TxSlot, Unit};
 
 /// A streaming handler's way out: [`send`](Self::send) hands over an item and parks until the reader wants more.
 ///
@@ -90,8 +90,13 @@ impl<T> Items<T> {
     ///
     /// Collecting, it keeps the item and leaves the transaction as it is.
     ///
+    /// Where the store cannot commit, or cannot begin anew, the stream ends with
+    /// [`DispatchError::Store`](crate::DispatchError::Store) or
+    /// [`CommitUnknown`](crate::DispatchError::CommitUnknown), and the handler is dropped here: it has no transaction
+    /// any more to go on with.
+    ///
     /// # Errors
-    /// Fails when the store cannot commit, or cannot begin anew.
+    /// Fails when `tx` is none of the app's store: begun by hand, on another database.
     pub async fn commit<Db: Database>(&mut self, tx: &mut Tx<Db>, item: T) -> Result<(), StoreError> {
         match &mut self.0 {
             Way::Collecting(items) => {
@@ -106,6 +111,11 @@ impl<T> Items<T> {
 fn foreign() -> StoreError {
     let what = "`items.commit` was given a transaction of another database than the app's store";
     StoreError::new(StoreErrorKind::Configuration, what)
+}
+
+async fn begin<Db: Database>(store: &dyn store::driver::Driver) -> Result<Tx<Db>, StoreError> {
+    let begun = store.begin().await?.into_any().downcast().map_err(|_| foreign())?;
+    Ok(*begun)
 }
 
 impl<T> Driver<T> {
@@ -125,15 +135,19 @@ impl<T> Driver<T> {
     /// Flushes, commits, processes events, delivers, parks, and begins anew.
     async fn commit<Db: Database>(&mut self, tx: &mut Tx<Db>, item: T) -> Result<(), StoreError> {
         let store = self.app.store().cloned().ok_or_else(foreign)?;
-        let open = store.adopt(Box::new(tx.borrow_out())).map_err(|_| foreign())?;
-        match deadlock::released(self.settle(Arc::clone(&store), open)).await {
-            Ok(()) => {}
-            Err(DispatchError::Store { source } | DispatchError::CommitUnknown { source }) => return Err(source),
-            Err(failure) => return self.fail(failure).await,
+        let open = store.adopt(Box::new(tx.borrow_out())).map_err(|lent| {
+            tx.put_back(lent);
+            foreign()
+        })?;
+        if let Err(failure) = deadlock::released(self.settle(Arc::clone(&store), open)).await {
+            return self.fail(failure).await;
         }
         self.deliver(item).await;
         // Not through the check for deadlocks: this handler's own transaction is not open.
-        *tx = *store.begin().await?.into_any().downcast().map_err(|_| foreign())?;
+        match begin(&*store).await {
+            Ok(begun) => *tx = begun,
+            Err(source) => return self.fail(source.into()).await,
+        }
         Ok(())
     }
 
