@@ -179,9 +179,11 @@ fn g1_a_pool_beside_the_stores_own_is_provided_twice() {
 
 #[test]
 fn g1_what_is_expected_counts_in_a_check_and_not_at_the_start() {
+    // Awaited, the builder opens its store.
+    let directory = tempfile::tempdir().unwrap();
+    let file = format!("sqlite://{}", directory.path().join("shop.db").display());
     let builder = || {
-        let builder =
-            bare().store(Store::url("sqlite://shop.db")).broker(Broker::url("memory:")).elsewhere::<Forward>();
+        let builder = bare().store(Store::url(&file)).broker(Broker::url("memory:")).elsewhere::<Forward>();
         builder.provide(Stats).expects::<dyn PriceList>()
     };
     cqrs::verify!(builder());
