@@ -8,7 +8,7 @@ use cqrs::sqlx::{self, Sqlite};
 use cqrs::{BoxError, DispatchErrorKind, Health};
 use serde::{Deserialize, Serialize};
 
-use crate::support::{Probe, Running, bounded, directory, on_file, write};
+use crate::support::{Log, Probe, Running, bounded, directory, on_file, write};
 
 #[derive(NotificationEvent, Clone, Serialize, Deserialize)]
 #[event(name = "baked", topic = "bakery", key = id)]
@@ -44,15 +44,18 @@ async fn baked(e: Baked, tx: &mut Tx<Sqlite>, probe: Inject<Probe>) -> Result<()
     Ok(())
 }
 
+/// Notes that a handler was dropped, or ended.
+struct Dropped<'p>(&'p Probe, &'static str);
+
+impl Drop for Dropped<'_> {
+    fn drop(&mut self) {
+        self.0.note(self.1);
+    }
+}
+
 #[event_handler(durable)]
 async fn kneaded(e: &Kneaded, meta: &Meta, probe: Inject<Probe>, begin: &mut Begin<Sqlite>) -> Result<(), BoxError> {
-    struct Dropped<'p>(&'p Probe);
-    impl Drop for Dropped<'_> {
-        fn drop(&mut self) {
-            self.0.note("kneading dropped");
-        }
-    }
-    let _dropped = Dropped(&probe);
+    let _dropped = Dropped(&probe, "kneading dropped");
     probe.note(format!("kneading {} attempt {}", e.id, meta.attempt()));
     probe.pass("kneaded").await;
     write(begin.begin().await?, format!("kneaded {}", e.id)).await?;
@@ -268,6 +271,127 @@ async fn g14_shutdown_stops_what_runs_and_waits_for_it() {
         assert_eq!((app.health(), probe.count("kneaded")), (Health::Stopped, 1));
         running.ended().await;
         app.shutdown().await;
+    })
+    .await;
+}
+
+#[derive(Command)]
+#[command(item = u32, error = BoxError)]
+struct Slice;
+
+/// Parks without a transaction after each slice, and holds one while it cuts.
+#[command_handler]
+async fn slice(_cmd: Slice, items: &mut Items<u32>, tx: &mut Tx<Sqlite>, probe: Inject<Probe>) -> Result<(), BoxError> {
+    let _dropped = Dropped(&probe, "slicing dropped");
+    for number in 1.. {
+        write(tx, format!("slice {number}")).await?;
+        probe.pass("slice").await;
+        items.commit(tx, number).await?;
+    }
+    Ok(())
+}
+
+/// Far longer than a test may take: stopping must not come to wait for so long.
+const LONG: Duration = Duration::from_secs(3600);
+
+#[tokio::test]
+async fn g14_a_stream_that_nobody_reads_holds_up_no_stop_and_ends_when_it_is_read_again() {
+    bounded(async {
+        let shop = Shop::new();
+        let probe = Arc::new(Probe::default());
+        let running = Running::start(shop.open_with(&probe, |builder| builder.shutdown_timeout(LONG)).await);
+        let app = running.app.clone();
+        let (mut parked, mut unread) = (app.stream(Slice), app.stream(Slice));
+        assert_eq!(parked.next().await.unwrap().unwrap(), 1);
+        running.stop().await;
+        assert_eq!((app.health(), probe.count("slicing dropped")), (Health::Stopped, 0));
+        for stream in [&mut parked, &mut unread] {
+            let error = stream.next().await.unwrap().unwrap_err();
+            assert_eq!(error.kind(), DispatchErrorKind::ShuttingDown);
+            assert!(stream.next().await.is_none());
+        }
+        assert_eq!((probe.count("slicing dropped"), shop.rows().await), (1, vec!["slice 1".to_owned()]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn g14_an_item_that_is_asked_for_is_waited_for() {
+    bounded(async {
+        let shop = Shop::new();
+        let probe = Arc::new(Probe::default());
+        let running = Running::start(shop.open_with(&probe, |builder| builder.shutdown_timeout(LONG)).await);
+        probe.close("slice");
+        let mut items = running.app.stream(Slice);
+        let asked = tokio::spawn(async move { (items.next().await.unwrap().unwrap(), items) });
+        probe.arrived("slice").await;
+        running.tell();
+        running.app.stopping().await;
+        let app = running.app.clone();
+        let ended = tokio::spawn(running.ended());
+        // Given every chance to end too early.
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(app.health(), Health::Stopping);
+        probe.open("slice");
+        let (item, items) = asked.await.unwrap();
+        ended.await.unwrap();
+        drop(items);
+        assert_eq!((item, shop.rows().await), (1, vec!["slice 1".to_owned()]));
+    })
+    .await;
+}
+
+#[derive(Command)]
+struct Rest;
+
+#[command_handler]
+async fn rest(_cmd: Rest, _meta: &Meta, probe: Inject<Probe>) {
+    probe.pass("rest").await;
+}
+
+#[tokio::test]
+async fn g14_what_a_stop_waited_for_in_vain_is_named() {
+    bounded(async {
+        let log = Log::start();
+        let shop = Shop::new();
+        let probe = Arc::new(Probe::default());
+        let short = |builder: cqrs::Builder| builder.shutdown_timeout(Duration::from_millis(100));
+        let running = Running::start(shop.open_with(&probe, short).await);
+        let app = running.app.clone();
+        for place in ["kneaded", "rest", "cooled"] {
+            probe.close(place);
+        }
+        app.publish(Kneaded { id: 1 }).await.unwrap();
+        probe.arrived("kneaded").await;
+        let mut parked = app.stream(Slice);
+        parked.next().await.unwrap().unwrap();
+        let calls = [
+            tokio::spawn({
+                let app = app.clone();
+                async move { app.send(Rest).await.map_err(BoxError::from) }
+            }),
+            tokio::spawn({
+                let app = app.clone();
+                async move { app.publish(Cooled).await.map_err(BoxError::from) }
+            }),
+        ];
+        probe.arrived("rest").await;
+        probe.arrived("cooled").await;
+        running.stop().await;
+        let text = log.text();
+        for name in ["event handler `kneaded` (1)", "command handler `rest` (1)", "event handler `cooled` (1)"] {
+            assert!(text.contains(name), "{name}: {text}");
+        }
+        assert!(text.contains("calls=2") && text.contains("handed back") && text.contains("rolled back"), "{text}");
+        assert!(!text.contains("slice"), "it is parked: {text}");
+        // As it says: they go on.
+        probe.open("rest");
+        probe.open("cooled");
+        for call in calls {
+            call.await.unwrap().unwrap();
+        }
     })
     .await;
 }

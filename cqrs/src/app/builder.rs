@@ -256,6 +256,7 @@ impl Builder {
         let broker = self.broker.map(Broker::connect).transpose()?;
         let gifts = store.as_ref().map(|store| store.gifts()).unwrap_or_default();
         let plan = wired.resolve(gifts).await.map_err(|error| Error::Other(BoxError::from(error)))?;
+        let life = super::life::Life::new(plan.handlers.len());
         Ok(App(Arc::new(Inner {
             plan,
             options: self.options,
@@ -268,7 +269,7 @@ impl Builder {
             stopping: CancellationToken::new(),
             wake: Arc::new(Notify::new()),
             owner: Uuid::now_v7().to_string(),
-            life: super::life::Life::default(),
+            life,
         })))
     }
 }

@@ -279,7 +279,7 @@ pub(crate) async fn run_plain_handler(
         Box::pin(run_with_unit(app, handler, event, node.meta(parent), scope.cloned())).await?
     } else {
         let cx = super::handler::context(app, None);
-        call_bare_handler(app, handler, event, cx).await?
+        named(app, handler, call_bare_handler(app, handler, event, cx)).await?
     };
     let raised = cx.events.take();
     if raised.is_empty() {
@@ -293,6 +293,20 @@ pub(crate) async fn run_plain_handler(
     }
     let what = planned.item.message.name;
     Box::pin(follow_ups(app, raised, node, cx, &node.meta(parent), what)).await
+}
+
+/// Counts a handler among those that run from its first wait on: most never wait, and pay nothing.
+async fn named<F: Future>(app: &App, handler: u32, call: F) -> F::Output {
+    let mut call = std::pin::pin!(call);
+    let mut running = None;
+    std::future::poll_fn(|cx| {
+        let poll = call.as_mut().poll(cx);
+        if poll.is_pending() && running.is_none() {
+            running = Some(app.running(handler));
+        }
+        poll
+    })
+    .await
 }
 
 async fn run_with_unit(

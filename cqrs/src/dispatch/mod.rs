@@ -2,9 +2,10 @@
 //!
 //! `send` is the future the caller holds, `full` the way of a call that needs more than its handler, `conclude` what
 //! follows a handler that succeeded, `detached` why a dropped caller loses nothing after the commit, `deadlock` how a
-//! call notices that it would wait for its own caller.
+//! call notices that it would wait for its own caller, `current` which handler is being polled.
 
 mod conclude;
+pub(crate) mod current;
 pub(crate) mod deadlock;
 mod detached;
 mod error;
