@@ -13,7 +13,7 @@ use super::channel::Channel;
 use super::items::{Driver, Items};
 use crate::BoxError;
 use crate::app::{App, Running};
-use crate::dispatch::{DispatchError, Failure, Guarded, Opening, abandon, call_context, conclude, open_unit};
+use crate::dispatch::{DispatchError, Failure, Guarded, Opening, abandon, call_context, conclude, current, open_unit};
 use crate::event::{Events, Raised};
 use crate::inject::Scope;
 use crate::message::Streaming;
@@ -152,7 +152,7 @@ async fn run<M: Streaming>(
     let Some(entry) = app.plan().calls.get(&M::SPEC.type_id).copied() else {
         return Err(DispatchError::NoHandler { message: std::any::type_name::<M>() });
     };
-    let meta = Arc::new(Meta::default());
+    let meta = Arc::new(Meta::new(current::caused_here()));
     let stream = StreamCall { app: &app, entry, meta: Arc::clone(&meta), channel, failure };
     let chain = app.plan().middleware(CallKind::Stream);
     if chain.is_empty() {

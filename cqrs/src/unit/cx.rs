@@ -98,7 +98,7 @@ impl Unit<'_> {
     fn lend<'c>(&'c mut self, parts: &mut Parts<'c>, handler: u32) {
         // A stream says by itself when it runs: parked, it does not.
         let running = self.items.is_none().then(|| parts.app.running(handler));
-        current::announce(running);
+        current::announce(&self.meta, running);
         if let Some(slots) = &self.slots {
             parts.slots = slots;
         }
