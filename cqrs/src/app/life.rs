@@ -236,7 +236,7 @@ impl App {
         if let Some(broker) = self.broker() {
             broker.close().await;
         }
-        // The store stays open for calls that are still under way: they end, and what they leave is stored. It closes
+        // The store stays open for calls that are still under way: they end, and what they leave is stored. It is closed
         // with the last clone of the app.
     }
 

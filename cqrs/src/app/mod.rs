@@ -115,6 +115,16 @@ impl App {
     }
 }
 
+impl Drop for Inner {
+    /// Closes the store with the last clone of the app, and not when the app is told to stop: calls that need no unit of
+    /// work are not counted, but each holds a clone, and what it leaves is stored.
+    fn drop(&mut self) {
+        if let (Some(store), Ok(runtime)) = (self.store.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move { store.close().await });
+        }
+    }
+}
+
 impl fmt::Debug for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("App")
