@@ -24,7 +24,7 @@ struct Booked;
 
 #[derive(NotificationEvent, Serialize, Deserialize)]
 #[event(topic = "bookings")]
-struct BookedV1 {
+pub struct BookedV1 {
     id: u32,
 }
 

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::{App, Inner, Options, Recorder};
+use super::{App, Inner, Options, Recorder, SHORTEST};
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::event::{EventError, EventErrors};
@@ -274,9 +274,7 @@ impl Builder {
     }
 }
 
-/// Durations below which loops would turn without a pause.
 fn too_short(options: &Options) -> Vec<Problem> {
-    const SHORTEST: Duration = Duration::from_millis(100);
     let said = [("lease", options.lease), ("deadline", options.deadline)];
     said.into_iter()
         .filter(|(_, duration)| *duration < SHORTEST)
