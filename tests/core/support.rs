@@ -25,6 +25,9 @@ pub async fn bounded<T>(test: impl Future<Output = T>) -> T {
     tokio::time::timeout(LONGEST, test).await.expect("the test hangs")
 }
 
+/// Longer than any pause between two attempts.
+pub const HOUR: Duration = Duration::from_secs(3600);
+
 /// A place at which a handler reports and waits, until the test lets it pass.
 #[derive(Debug)]
 struct Gate {
@@ -214,6 +217,20 @@ impl Harness {
 
     pub async fn rows(&self) -> Vec<String> {
         self.probe.rows().await
+    }
+
+    /// Settles an hour later: whatever waits for its next attempt has had it.
+    pub async fn settle_an_hour_later(&self) {
+        self.advance(HOUR).await;
+        self.settle().await;
+    }
+
+    /// Settles so often, an hour apart, with an hour to go after the last.
+    pub async fn settle_for_hours(&self, hours: usize) {
+        for _ in 0..hours {
+            self.settle().await;
+            self.advance(HOUR).await;
+        }
     }
 
     /// The number of rows in the outbox and of stored work, dead letters not among them.

@@ -244,27 +244,6 @@ pub(crate) fn plain_only(cx: &mut Cx<'_>) -> Rest {
     Rest::Plain(Detached::new(tracker, Box::pin(work)))
 }
 
-/// Settles what a streaming handler raised so far: its stored parts in a unit of their own, then its plain handlers.
-pub(crate) async fn records_and_after(
-    app: &App,
-    raised: Vec<Raised>,
-    meta: &Arc<Meta>,
-    scope: &Arc<Scope>,
-    what: &'static str,
-) -> Result<(), Failure> {
-    let mut cx = Cx::new(app.clone());
-    cx.unit = Some(Box::new(Unit {
-        tx: TxSlot::empty(app.store().cloned()),
-        scope: Some(Arc::clone(scope)),
-        ..Unit::default()
-    }));
-    for raised in raised {
-        cx.events.raise_erased(raised);
-    }
-    let conclusion = conclude(cx, Some(Arc::clone(meta)), what).await?;
-    conclusion.complete_at_once(app, app.options().stream_event_concurrency).await
-}
-
 /// Runs one plain handler of an event in a unit of its own; gives the events it raised, already settled.
 pub(crate) async fn run_plain_handler(
     app: &App,

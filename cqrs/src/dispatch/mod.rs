@@ -17,7 +17,7 @@ mod options;
 mod publish;
 mod send;
 
-pub(crate) use self::conclude::{Conclusion, conclude, records_and_after, run_plain_handler, undo};
+pub(crate) use self::conclude::{Conclusion, conclude, run_plain_handler, undo};
 pub(crate) use self::detached::Detached;
 pub(crate) use self::error::Failure;
 pub use self::error::{DispatchError, DispatchErrorKind};

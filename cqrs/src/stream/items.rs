@@ -8,10 +8,9 @@ use sqlx::Database;
 
 use super::channel::Channel;
 use crate::app::App;
-use crate::dispatch::{DispatchError, Failure, conclude, deadlock, records_and_after};
+use crate::dispatch::{DispatchError, Failure, conclude, deadlock};
 use crate::event::Raised;
 use crate::inject::Scope;
-use crate::store::driver::Transaction;
 use crate::store::{self, StoreError, StoreErrorKind};
 use crate::unit::{Cx, Home, Meta, Tx, TxSlot, Unit};
 
@@ -125,7 +124,7 @@ impl<T> Driver<T> {
         }
         let raised = self.take_raised();
         if !raised.is_empty()
-            && let Err(failure) = records_and_after(&self.app, raised, &self.meta, &self.scope, self.what).await
+            && let Err(failure) = self.settle(TxSlot::empty(self.app.store().cloned()), raised).await
         {
             return self.fail(failure).await;
         }
@@ -139,7 +138,9 @@ impl<T> Driver<T> {
             tx.put_back(lent);
             foreign()
         })?;
-        if let Err(failure) = deadlock::released(self.settle(Arc::clone(&store), open)).await {
+        let mut slot = TxSlot::empty(Some(Arc::clone(&store)));
+        slot.open = Some(open);
+        if let Err(failure) = deadlock::released(self.settle(slot, self.take_raised())).await {
             return self.fail(failure).await;
         }
         self.deliver(item).await;
@@ -151,13 +152,12 @@ impl<T> Driver<T> {
         Ok(())
     }
 
-    /// Ends the handler's transaction as at the end of a unit.
-    async fn settle(&self, store: Arc<dyn store::driver::Driver>, open: Box<dyn Transaction>) -> Result<(), Failure> {
-        let mut slot = TxSlot::empty(Some(store));
-        slot.open = Some(open);
+    /// Settles what was raised so far as at the end of a unit: with the handler's transaction, or in one of its own where
+    /// something is to be stored.
+    async fn settle(&self, tx: TxSlot<'static>, raised: Vec<Raised>) -> Result<(), Failure> {
         let mut cx = Cx::new(self.app.clone());
-        cx.unit = Some(Box::new(Unit { tx: slot, scope: Some(Arc::clone(&self.scope)), ..Unit::default() }));
-        for raised in self.take_raised() {
+        cx.unit = Some(Box::new(Unit { tx, scope: Some(Arc::clone(&self.scope)), ..Unit::default() }));
+        for raised in raised {
             cx.events.raise_erased(raised);
         }
         let conclusion = conclude(cx, Some(Arc::clone(&self.meta)), self.what).await?;
