@@ -12,6 +12,18 @@ use crate::wiring::WiringError;
 /// Any error, boxed: the default error of a message.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// What caused an error, nearest first.
+fn causes<'e>(
+    error: &'e (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
+    std::iter::successors(error.source(), |cause| cause.source())
+}
+
+/// An error and what caused it, in one line.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    causes(error).fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 /// What starting or running an app can fail with.
 ///
 /// Its `Debug` is its multi-line `Display`, since `main` prints `Debug`.
@@ -51,12 +63,7 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)?;
-        let mut source = std::error::Error::source(self);
-        while let Some(error) = source {
-            write!(f, "\n  because: {error}")?;
-            source = error.source();
-        }
-        Ok(())
+        causes(self).try_for_each(|cause| write!(f, "\n  because: {cause}"))
     }
 }
 

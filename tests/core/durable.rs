@@ -7,9 +7,7 @@ use cqrs::sqlx::Sqlite;
 use cqrs::{BoxError, EventErrors};
 use serde::{Deserialize, Serialize};
 
-use crate::support::{Harness, Probe, Refused, bounded, write};
-
-const HOUR: Duration = Duration::from_secs(3600);
+use crate::support::{HOUR, Harness, Probe, Refused, bounded, write};
 
 #[derive(DomainEvent, Clone, Serialize, Deserialize)]
 struct Ordered {
@@ -91,10 +89,7 @@ async fn g11_a_durable_handler_that_used_up_its_attempts_is_a_dead_letter_and_ca
         let app = Harness::start().await;
         app.probe.fail("mail", 3);
         app.publish(Ordered { id: 8 }).await.unwrap();
-        for _ in 0..4 {
-            app.settle().await;
-            app.advance(HOUR).await;
-        }
+        app.settle_for_hours(4).await;
         app.settle().await;
         assert_eq!((app.probe.count("mail 3"), app.probe.count("mail 4")), (1, 0));
         let dead = app.dead().await;
@@ -119,10 +114,7 @@ async fn a_dead_letter_can_be_discarded() {
         let app = Harness::start().await;
         app.probe.fail("count", 5);
         app.publish(Ordered { id: 1 }).await.unwrap();
-        for _ in 0..6 {
-            app.settle().await;
-            app.advance(HOUR).await;
-        }
+        app.settle_for_hours(6).await;
         let dead = app.dead().await;
         assert_eq!((dead.len(), dead[0].attempts, dead[0].error.as_str()), (1, 5, "refused: count"));
         assert!(app.discard(dead[0].id).await.unwrap() && !app.discard(dead[0].id).await.unwrap());
@@ -138,10 +130,7 @@ async fn g9_what_fails_after_the_commit_does_not_bring_the_work_back() {
         let app = Harness::with(|builder| builder.event_errors(EventErrors::Fail)).await;
         app.probe.fail("mailed", 9);
         app.publish(Ordered { id: 1 }).await.unwrap();
-        for _ in 0..3 {
-            app.settle().await;
-            app.advance(HOUR).await;
-        }
+        app.settle_for_hours(3).await;
         assert_eq!((app.rows().await.len(), app.probe.count("mailed"), app.dead().await.len()), (1, 1, 0));
         assert_eq!(app.event_error_count(), 1);
     })
@@ -240,8 +229,7 @@ async fn a_command_sent_by_events_runs_after_the_commit_and_is_tried_again() {
         rows.sort();
         assert_eq!(rows, ["invoice 1", "invoice 2"]);
         assert_eq!((app.probe.count("mailed"), app.probe.count("invoice 3 attempt 1")), (2, 0));
-        app.advance(HOUR).await;
-        app.settle().await;
+        app.settle_an_hour_later().await;
         assert_eq!((app.rows().await.len(), app.stored().await), (3, (0, 0)), "{:?}", app.probe.log());
     })
     .await;
@@ -253,10 +241,7 @@ async fn g11_a_sent_command_that_fails_for_good_is_a_dead_letter() {
         let app = Harness::start().await;
         app.probe.fail("invoice", 5);
         app.schedule(Invoice { id: 4 }).await.unwrap();
-        for _ in 0..6 {
-            app.settle().await;
-            app.advance(HOUR).await;
-        }
+        app.settle_for_hours(6).await;
         let dead = app.dead().await;
         assert_eq!((dead.len(), dead[0].attempts, dead[0].name.as_str()), (1, 5, "durable.invoice"));
         assert_eq!((dead[0].error.as_str(), dead[0].payload.as_slice()), ("refused: invoice", &br#"{"id":4}"#[..]));
@@ -284,16 +269,13 @@ async fn timers_are_due_when_they_say_and_move_and_are_cancelled_by_key() {
 
         app.settle().await;
         assert!(app.rows().await.is_empty());
-        app.advance(HOUR).await;
-        app.settle().await;
+        app.settle_an_hour_later().await;
         let mut rows = app.rows().await;
         rows.sort();
         assert_eq!(rows, ["invoice 5", "invoice 6"]);
-        app.advance(HOUR).await;
-        app.settle().await;
+        app.settle_an_hour_later().await;
         assert_eq!(app.rows().await.last().unwrap(), "invoice 2");
-        app.advance(HOUR).await;
-        app.settle().await;
+        app.settle_an_hour_later().await;
         assert_eq!(app.rows().await.last().unwrap(), "invoice 10");
         assert_eq!(app.stored().await, (0, 0));
     })
@@ -325,8 +307,7 @@ async fn g7_a_timer_moves_with_its_unit_or_stays() {
         app.advance(HOUR + HOUR / 2).await;
         app.settle().await;
         assert!(app.rows().await.is_empty());
-        app.advance(HOUR).await;
-        app.settle().await;
+        app.settle_an_hour_later().await;
         assert_eq!(app.rows().await, ["invoice 8"]);
     })
     .await;
@@ -351,8 +332,7 @@ async fn g11_a_handler_that_hangs_hits_the_deadline() {
         app.publish(Hanging).await.unwrap();
         app.settle().await;
         assert_eq!(app.probe.log(), ["hangs 1"]);
-        app.advance(HOUR).await;
-        app.settle().await;
+        app.settle_an_hour_later().await;
         assert_eq!(app.probe.log(), ["hangs 1", "hangs 2"]);
         let dead = app.dead().await;
         assert_eq!((dead.len(), dead[0].attempts), (1, 2));

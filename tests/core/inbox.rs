@@ -1,7 +1,5 @@
 //! G9: effects happen once, however often a message is delivered; each handler has its own outcome.
 
-use std::time::Duration;
-
 use cqrs::broker::driver::{Driver, Outgoing, Subscription};
 use cqrs::prelude::*;
 use cqrs::sqlx::Sqlite;
@@ -10,8 +8,6 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::support::{Harness, Probe, Refused, bounded, message, publish, write};
-
-const HOUR: Duration = Duration::from_secs(3600);
 
 #[derive(NotificationEvent, Clone, Serialize, Deserialize)]
 #[event(name = "paid", topic = "payments")]
@@ -24,7 +20,7 @@ struct Booked;
 
 #[derive(NotificationEvent, Serialize, Deserialize)]
 #[event(topic = "bookings")]
-struct BookedV1 {
+pub struct BookedV1 {
     id: u32,
 }
 
@@ -119,8 +115,7 @@ async fn g9_each_handler_of_a_message_has_its_own_outcome_and_dead_letter() {
         assert!(app.rows().await.is_empty());
         assert_eq!((app.dead().await.len(), app.stored().await.1), (1, 2), "receipt is dead, the others wait");
         for _ in 0..3 {
-            app.advance(HOUR).await;
-            app.settle().await;
+            app.settle_an_hour_later().await;
             publish(&broker, Uuid::now_v7(), paid(event, 1)).await;
         }
         app.settle().await;
@@ -141,10 +136,7 @@ async fn g9_a_failing_consumer_retries_then_becomes_a_dead_letter_and_is_replaye
         app.probe.fail("book", 3);
         let event = Uuid::now_v7();
         publish(&broker, event, paid(event, 5)).await;
-        for _ in 0..3 {
-            app.settle().await;
-            app.advance(HOUR).await;
-        }
+        app.settle_for_hours(3).await;
         app.settle().await;
         let attempts: Vec<_> = app.probe.log().into_iter().filter(|noted| noted.contains(" attempt ")).collect();
         assert_eq!(attempts.len(), 3, "{attempts:?}");
@@ -177,8 +169,7 @@ async fn g9_what_fails_after_the_commit_makes_no_dead_letter() {
         let event = Uuid::now_v7();
         publish(&broker, event, paid(event, 1)).await;
         app.settle().await;
-        app.advance(HOUR).await;
-        app.settle().await;
+        app.settle_an_hour_later().await;
         assert_eq!((app.probe.count("booked"), app.probe.count("received")), (1, 1));
         assert_eq!((app.dead().await.len(), app.stored().await, app.event_error_count()), (0, (0, 0), 2));
     })

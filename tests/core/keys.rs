@@ -1,14 +1,10 @@
 //! G10: order of a key, through failure; other keys flow.
 
-use std::time::Duration;
-
 use cqrs::prelude::*;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::support::{Harness, Probe, Refused, bounded, message, publish};
-
-const HOUR: Duration = Duration::from_secs(3600);
 
 #[derive(NotificationEvent, Clone, Serialize, Deserialize)]
 #[event(name = "stepped", topic = "steps", key = who)]
@@ -80,8 +76,7 @@ async fn g10_a_waiting_message_holds_back_later_ones_of_its_key_while_others_flo
         app.send(Walk(vec![("ann", 4), ("bob", 3)])).await.unwrap();
         app.settle().await;
         assert_eq!((of(&app, "ann").len(), of(&app, "bob").len()), (0, 3));
-        app.advance(HOUR).await;
-        app.settle().await;
+        app.settle_an_hour_later().await;
         assert_eq!(of(&app, "ann"), ["ann 1", "ann 2", "ann 3", "ann 4"]);
         assert_eq!((app.stored().await, app.dead().await.len()), ((0, 0), 0));
     })
@@ -95,8 +90,7 @@ async fn g10_a_dead_message_holds_back_its_key_until_it_is_replayed() {
         app.probe.fail("ann 1", 2);
         app.send(Walk(vec![("ann", 1), ("ann", 2), ("bob", 1)])).await.unwrap();
         app.settle().await;
-        app.advance(HOUR).await;
-        app.settle().await;
+        app.settle_an_hour_later().await;
         assert_eq!(app.dead().await.len(), 1);
         app.send(Walk(vec![("ann", 3), ("bob", 2)])).await.unwrap();
         app.settle().await;
@@ -115,8 +109,7 @@ async fn g10_discarding_the_dead_message_frees_its_key() {
         app.probe.fail("ann 1", 2);
         app.send(Walk(vec![("ann", 1), ("ann", 2)])).await.unwrap();
         app.settle().await;
-        app.advance(HOUR).await;
-        app.settle().await;
+        app.settle_an_hour_later().await;
         assert!(app.probe.log().is_empty());
         assert!(app.discard(app.dead().await[0].id).await.unwrap());
         app.settle().await;
@@ -186,8 +179,7 @@ async fn g10_durable_handlers_keep_the_order_of_a_key_too() {
         }
         app.settle().await;
         assert_eq!(app.probe.log(), ["bob 1"]);
-        app.advance(HOUR).await;
-        app.settle().await;
+        app.settle_an_hour_later().await;
         assert_eq!(app.probe.log(), ["bob 1", "ann 1", "ann 2", "ann 3"]);
     })
     .await;

@@ -21,5 +21,6 @@ mod smoke;
 mod stop;
 mod streams;
 mod support;
+mod tables;
 mod under_way;
 mod wired;

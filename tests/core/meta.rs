@@ -47,7 +47,7 @@ async fn begin2(
     app: &App,
 ) -> Result<Uuid, BoxError> {
     if cmd.within {
-        return Ok(app.send(RaiseAll).correlation(meta.correlation_id()).within(tx).await?);
+        return Ok(app.send(RaiseAll).within(tx).await?);
     }
     raise_all(events);
     Ok(meta.id())
@@ -122,6 +122,79 @@ async fn g8_one_id_for_an_event_whoever_handles_it_and_one_correlation_for_what_
             assert_ne!(said[0][1], said[1][1]);
             assert!(said[2..].iter().all(|words| words[4] == "k"), "{said:#?}");
         }
+    })
+    .await;
+}
+
+/// Makes every kind of call through `&App`.
+#[derive(Command)]
+#[command(response = Uuid, error = BoxError)]
+struct Delegate;
+
+#[command_handler]
+async fn delegate(_cmd: Delegate, meta: &Meta, app: &App) -> Result<Uuid, BoxError> {
+    app.send(GoOn).await?;
+    app.send(GoOn).header("k", "v").await?;
+    app.send(RaiseBare).await?;
+    app.publish(Begun("k".to_owned())).await?;
+    app.schedule(GoOn).await?;
+    let mut items = app.stream(Tell);
+    while items.next().await.is_some() {}
+    // Whoever is polled in between, this is still the caller.
+    tokio::task::yield_now().await;
+    app.send(GoOn).await?;
+    Ok(meta.id())
+}
+
+#[derive(Command)]
+struct RaiseBare;
+
+/// Needs no unit of work: nothing is known about its own call until somebody asks.
+#[command_handler]
+async fn raise_bare(_cmd: RaiseBare, events: &mut Events) {
+    events.raise(Begun("k".to_owned()));
+}
+
+#[derive(Query)]
+#[query(item = u32)]
+struct Tell;
+
+#[query_handler]
+async fn tell(_q: Tell, items: &mut Items<u32>, meta: &Meta, probe: Inject<Probe>) {
+    say(&probe, "stream", meta);
+    items.send(1).await;
+}
+
+#[tokio::test]
+async fn what_a_handler_sends_through_the_app_carries_its_correlation() {
+    bounded(async {
+        let app = Harness::start().await;
+        let correlation = Uuid::now_v7();
+        let (cause, other) = tokio::join!(app.send(Delegate).correlation(correlation), app.send(Delegate));
+        let (cause, other) = (cause.unwrap(), other.unwrap());
+        app.settle().await;
+        let said = said(&app);
+        let (ours, theirs): (Vec<_>, Vec<_>) = said.iter().partition(|words| words[2] == correlation.to_string());
+        for (said, correlation, cause) in [(ours, correlation, cause), (theirs, other, other)] {
+            let who: Vec<_> = said.iter().map(|words| words[0].as_str()).collect();
+            assert_eq!(who[..4], ["command"; 4], "{said:#?}");
+            assert_eq!(who[4..], ["durable", "durable", "inline", "inline", "plain", "plain", "stream"], "{said:#?}");
+            assert!(said.iter().all(|words| words[2] == correlation.to_string()), "{said:#?}");
+            let caused = said.iter().filter(|words| words[3] == cause.to_string());
+            assert_eq!(
+                caused.map(|words| words[0].as_str()).collect::<Vec<_>>(),
+                ["command", "command", "command", "stream"]
+            );
+        }
+        // Nobody is being polled any more: a call from outside is its own beginning.
+        let apart = app.send(Begin2 { within: false }).await.unwrap();
+        assert_ne!(apart, cause);
+        app.settle().await;
+        let plain = crate::meta::said(&app)
+            .into_iter()
+            .filter(|words| words[0] == "plain")
+            .find(|words| words[3] == apart.to_string());
+        assert_eq!(plain.unwrap()[2], apart.to_string());
     })
     .await;
 }

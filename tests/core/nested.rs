@@ -1,5 +1,7 @@
 //! G5: sending from a handler: refused at once where it would wait for its own caller, `within` its transaction, or apart.
 
+use std::task::Poll;
+
 use cqrs::prelude::*;
 use cqrs::sqlx::Sqlite;
 use cqrs::{BoxError, DispatchErrorKind};
@@ -16,6 +18,8 @@ enum How {
     WithinTwice,
     /// Dropped in the middle.
     WithinDropped,
+    /// Dropped while its savepoint begins, then made again.
+    WithinBeginning,
     /// With a timeout that runs out.
     WithinTimeout,
     /// Made, and never polled.
@@ -212,6 +216,12 @@ async fn outer(
                 () = probe.arrived(place) => Err("dropped".to_owned()),
             }
         }
+        How::WithinBeginning => {
+            keep_busy(tx).await;
+            poll_once(call(app, cmd.inner, false, Some(&mut *tx))).await;
+            write(tx, "between").await?;
+            call(app, cmd.inner, cmd.inner_fails, Some(tx)).await
+        }
         How::WithinTimeout => {
             let call = app.send(InnerTx { fails: false }).timeout(std::time::Duration::from_millis(50));
             text(call.within(tx).await)
@@ -223,6 +233,21 @@ async fn outer(
     };
     write(tx, "after").await?;
     if cmd.fails { Err(Refused("outer".to_owned()).into()) } else { Ok(said) }
+}
+
+/// Has the connection do something that takes a while. Dropping the future does not stop the statement: what is asked for
+/// next waits for it.
+async fn keep_busy(tx: &mut Tx<Sqlite>) {
+    let long =
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) SELECT COUNT(*) FROM n";
+    poll_once(cqrs::sqlx::query(long).execute(&mut **tx)).await;
+}
+
+/// Drops a future while what it waits for is going on.
+async fn poll_once<F: Future>(future: F) {
+    let mut future = std::pin::pin!(future);
+    let ended = std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_ready())).await;
+    assert!(!ended, "it had to wait");
 }
 
 fn outer_of(how: How, inner: Inner) -> Outer {
@@ -459,6 +484,32 @@ async fn g5_within_a_dropped_inner_call_hands_the_transaction_back() {
         app.send(outer_of(How::WithinDropped, Inner::Nested)).await.unwrap().unwrap_err();
         assert_eq!(app.rows().await, ["before", "after"]);
         assert_eq!((app.stored().await, app.probe.log()), ((0, 0), vec!["outer done".to_owned()]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn g3_g5_within_a_call_dropped_while_its_savepoint_begins_leaves_the_transaction_usable() {
+    bounded(async {
+        let beginning = || outer_of(How::WithinBeginning, Inner::Tx);
+        let app = Harness::idle().await;
+        app.send(beginning()).await.unwrap().unwrap();
+        assert_eq!(app.rows().await, ["before", "between", "inner", "after"]);
+        assert_eq!(
+            (app.stored().await, app.probe.log()),
+            ((1, 0), ["outer done", "done tx after 4 rows"].map(String::from).into())
+        );
+
+        // What is undone afterwards is undone as ever: the inner call alone, or everything.
+        let app = Harness::idle().await;
+        app.send(Outer { inner_fails: true, ..beginning() }).await.unwrap().unwrap_err();
+        assert_eq!(
+            (app.rows().await, app.stored().await),
+            (["before", "between", "after"].map(String::from).into(), (0, 0))
+        );
+        app.send(Outer { fails: true, ..beginning() }).await.unwrap_err();
+        assert_eq!((app.rows().await.len(), app.stored().await), (3, (0, 0)));
+        app.send(InnerTx { fails: false }).await.unwrap();
     })
     .await;
 }

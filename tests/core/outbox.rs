@@ -178,6 +178,11 @@ impl Driver for Picky {
     }
 
     fn subscribe(&self, subscription: Subscription) -> BoxFuture<'_, Result<Box<dyn Consumer>, BrokerError>> {
+        if self.1.try_it(&subscription.group).is_err() {
+            let what = format!("`{}` may not subscribe", subscription.group);
+            return Box::pin(std::future::ready(Err(BrokerError::new(BrokerErrorKind::Refused, what))));
+        }
+        self.1.note(subscription.group.clone());
         self.0.subscribe(subscription)
     }
 
@@ -208,6 +213,28 @@ async fn g10_g11_what_a_broker_refuses_is_a_dead_letter_that_holds_its_key_and_n
         assert!(app.replay(dead[0].id).await.unwrap());
         app.settle().await;
         assert_eq!((app.probe.count("shipped 1"), app.dead().await.len(), app.stored().await.0), (2, 0, 0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_subscription_that_fails_at_run_shuts_the_app_down_with_its_error() {
+    bounded(async {
+        let directory = directory();
+        let (probe, refusing) = (Arc::new(Probe::default()), Arc::new(Probe::default()));
+        refusing.fail("shipping", 1);
+        let inner = MemoryBroker::new();
+        let broker = Broker::driver(Picky(inner.clone(), Arc::clone(&refusing)));
+        let app = on_file(&directory.path().join("shop.db"), &probe, |builder| builder.broker(broker)).await;
+        let error = app.run_until(std::future::pending()).await.unwrap_err();
+        assert!(matches!(error, cqrs::Error::Broker(_)), "{error:?}");
+        assert!(error.to_string().contains("`shipping` may not subscribe"), "{error}");
+        // What had begun by then has ended as well.
+        assert!(!refusing.log().is_empty(), "it was not the first");
+        assert_eq!(app.health(), cqrs::Health::Stopped);
+        assert!(app.send(Ship { id: 1 }).await.unwrap_err().to_string().contains("shutting down"));
+        let late = Subscription { group: "late".into(), topics: vec!["shipping".into()], prefetch: 1 };
+        assert!(inner.subscribe(late).await.is_err(), "the broker is closed");
     })
     .await;
 }

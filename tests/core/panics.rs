@@ -8,9 +8,7 @@ use cqrs::prelude::*;
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
-use crate::support::{Harness, Probe, Refused, bounded, message, publish};
-
-const HOUR: Duration = Duration::from_secs(3600);
+use crate::support::{Harness, Log, Probe, Refused, bounded, message, publish};
 
 /// A field that panics when it is read, where it says so.
 #[derive(Clone, Serialize)]
@@ -104,8 +102,7 @@ async fn g3_a_panic_beside_a_consumers_handler_is_a_failed_attempt() {
         light(&broker, 2, false).await;
         app.settle().await;
         assert_eq!((app.probe.log(), app.stored().await.1), (vec!["lit 1".to_owned()], 2));
-        app.advance(HOUR).await;
-        app.settle().await;
+        app.settle_an_hour_later().await;
         assert_eq!(app.probe.log(), ["lit 1", "lit 1", "lit 2"]);
     })
     .await;
@@ -119,8 +116,7 @@ async fn g3_a_panic_beside_a_durable_handler_is_a_failed_attempt() {
         app.probe.fail("sparked", 2);
         app.publish(Sparked { number: 1, fuse: Fuse(false) }).await.unwrap();
         app.settle().await;
-        app.advance(HOUR).await;
-        app.settle().await;
+        app.settle_an_hour_later().await;
         let dead = app.dead().await;
         assert_eq!((dead.len(), dead[0].attempts, app.probe.count("sparked 1")), (1, 2, 2));
         assert!(dead[0].error.contains("panicked: no words"), "{}", dead[0].error);
@@ -136,6 +132,7 @@ async fn g3_a_panic_beside_a_durable_handler_is_a_failed_attempt() {
 #[tokio::test]
 async fn g3_a_listener_that_panics_neither_brings_work_back_nor_keeps_its_place() {
     bounded(async {
+        let log = Log::start();
         let app = Harness::with(|builder| {
             builder
                 .settings(cqrs::Settings::from_toml("concurrency = 1").unwrap())
@@ -147,10 +144,38 @@ async fn g3_a_listener_that_panics_neither_brings_work_back_nor_keeps_its_place(
             app.publish(Sparked { number, fuse: Fuse(false) }).await.unwrap();
         }
         app.settle().await;
-        app.advance(HOUR).await;
-        app.settle().await;
+        app.settle_an_hour_later().await;
         assert_eq!(app.probe.log(), ["sparked 1", "sparked 2"]);
         assert_eq!((app.dead().await.len(), app.stored().await), (0, (0, 0)));
+        let text = log.text();
+        assert!(text.contains("listener of `on_event_error` panicked"), "{text}");
+        assert!(text.contains("the listener cannot bear it") && !text.contains("tried again"), "{text}");
+    })
+    .await;
+}
+
+#[derive(DomainEvent)]
+struct Choked;
+
+#[event_handler(order = 1)]
+async fn choke(_e: &Choked) -> Result<(), Speechless> {
+    Err(Speechless)
+}
+
+#[event_handler(order = 2)]
+async fn breathe(_e: &Choked, probe: Inject<Probe>) {
+    probe.note("breathed");
+}
+
+#[tokio::test]
+async fn g6_neither_an_error_without_words_nor_a_panicking_listener_stops_the_other_handlers() {
+    bounded(async {
+        let log = Log::start();
+        let app = Harness::with(|builder| builder.on_event_error(|_| panic!("unheard"))).await;
+        app.publish(Choked).await.unwrap();
+        assert_eq!((app.probe.log(), app.event_error_count()), (vec!["breathed".to_owned()], 1));
+        let text = log.text();
+        assert!(text.contains("could not be shown: no words") && text.contains("unheard"), "{text}");
     })
     .await;
 }

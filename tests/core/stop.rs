@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use cqrs::prelude::*;
 use cqrs::sqlx::{self, Sqlite};
-use cqrs::{BoxError, DispatchErrorKind, Health};
+use cqrs::{BoxError, Builder, DispatchErrorKind, Health};
 use serde::{Deserialize, Serialize};
 
-use crate::support::{Probe, Running, bounded, directory, on_file, write};
+use crate::support::{Log, Probe, Running, bounded, directory, on_file, write};
 
 #[derive(NotificationEvent, Clone, Serialize, Deserialize)]
 #[event(name = "baked", topic = "bakery", key = id)]
@@ -44,15 +44,18 @@ async fn baked(e: Baked, tx: &mut Tx<Sqlite>, probe: Inject<Probe>) -> Result<()
     Ok(())
 }
 
+/// Notes that a handler was dropped, or ended.
+struct Dropped<'p>(&'p Probe, &'static str);
+
+impl Drop for Dropped<'_> {
+    fn drop(&mut self) {
+        self.0.note(self.1);
+    }
+}
+
 #[event_handler(durable)]
 async fn kneaded(e: &Kneaded, meta: &Meta, probe: Inject<Probe>, begin: &mut Begin<Sqlite>) -> Result<(), BoxError> {
-    struct Dropped<'p>(&'p Probe);
-    impl Drop for Dropped<'_> {
-        fn drop(&mut self) {
-            self.0.note("kneading dropped");
-        }
-    }
-    let _dropped = Dropped(&probe);
+    let _dropped = Dropped(&probe, "kneading dropped");
     probe.note(format!("kneading {} attempt {}", e.id, meta.attempt()));
     probe.pass("kneaded").await;
     write(begin.begin().await?, format!("kneaded {}", e.id)).await?;
@@ -60,8 +63,25 @@ async fn kneaded(e: &Kneaded, meta: &Meta, probe: Inject<Probe>, begin: &mut Beg
     Ok(())
 }
 
+/// A file that outlives the apps on it.
 struct Shop {
     directory: tempfile::TempDir,
+}
+
+type Change = fn(Builder) -> Builder;
+
+fn as_it_is(builder: Builder) -> Builder {
+    builder
+}
+
+/// Stopping waits for nothing that hangs.
+fn in_a_hurry(builder: Builder) -> Builder {
+    builder.shutdown_timeout(Duration::from_millis(100))
+}
+
+/// Stopping waits for far longer than a test may take: for nothing, then, that does not end by itself.
+fn patient(builder: Builder) -> Builder {
+    builder.shutdown_timeout(Duration::from_secs(3600))
 }
 
 impl Shop {
@@ -69,18 +89,38 @@ impl Shop {
         Self { directory: directory() }
     }
 
-    async fn open(&self, probe: &Arc<Probe>) -> App {
-        self.open_with(probe, |builder| builder).await
+    async fn open(&self, change: Change) -> (Arc<Probe>, App) {
+        let probe = Arc::new(Probe::default());
+        let app = on_file(&self.directory.path().join("shop.db"), &probe, change).await;
+        (probe, app)
     }
 
-    async fn open_with(&self, probe: &Arc<Probe>, change: impl FnOnce(cqrs::Builder) -> cqrs::Builder) -> App {
-        on_file(&self.directory.path().join("shop.db"), probe, change).await
+    async fn run(&self, change: Change) -> (Arc<Probe>, Running) {
+        let (probe, app) = self.open(change).await;
+        (probe, Running::start(app))
+    }
+
+    /// One that runs, and has come to a place that is closed, on the way of the first thing it bakes.
+    async fn run_into(&self, place: &str, change: Change) -> (Arc<Probe>, Running) {
+        let (probe, running) = self.run(change).await;
+        bake_into(&running.app, &probe, place).await;
+        (probe, running)
+    }
+
+    /// What the next one to run on the file does, until it has baked the second thing and handled it.
+    async fn run_again(&self, noted: &[(&str, usize)]) -> Arc<Probe> {
+        let (probe, running) = self.run(as_it_is).await;
+        running.app.send(Bake { id: 2 }).await.unwrap();
+        for (text, times) in noted {
+            probe.noted(text, *times).await;
+        }
+        running.stop().await;
+        probe
     }
 
     /// All rows, once nothing runs any more.
     async fn rows(&self) -> Vec<String> {
-        let probe = Arc::new(Probe::default());
-        let app = self.open(&probe).await;
+        let (probe, app) = self.open(as_it_is).await;
         let mut rows = probe.rows().await;
         rows.sort();
         app.shutdown().await;
@@ -88,18 +128,41 @@ impl Shop {
     }
 }
 
+async fn bake_into(app: &App, probe: &Probe, place: &str) {
+    probe.close(place);
+    app.send(Bake { id: 1 }).await.unwrap();
+    probe.arrived(place).await;
+}
+
+/// Gives everything that was begun every chance to end too early.
+async fn every_chance() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Told to stop, it does not before a place is opened.
+async fn waits_for(place: &str, probe: &Probe, running: Running) {
+    let app = running.app.clone();
+    running.tell();
+    app.stopping().await;
+    let ended = tokio::spawn(running.ended());
+    every_chance().await;
+    assert_eq!(app.health(), Health::Stopping);
+    probe.open(place);
+    ended.await.unwrap();
+    assert_eq!(app.health(), Health::Stopped);
+}
+
 #[tokio::test]
 async fn g14_health_and_what_happens_to_calls() {
     bounded(async {
         let shop = Shop::new();
-        let probe = Arc::new(Probe::default());
-        let app = shop.open(&probe).await;
+        let (probe, app) = shop.open(as_it_is).await;
         assert_eq!(app.health(), Health::Idle);
         let stopping = tokio::spawn(app.stopping());
         let running = Running::start(app.clone());
-        probe.close("kneaded");
-        app.send(Bake { id: 1 }).await.unwrap();
-        probe.arrived("kneaded").await;
+        bake_into(&app, &probe, "kneaded").await;
         assert_eq!(app.health(), Health::Running);
         assert!(!stopping.is_finished());
 
@@ -122,24 +185,12 @@ async fn g14_health_and_what_happens_to_calls() {
 async fn g14_what_runs_is_finished_and_nothing_handled_comes_again() {
     bounded(async {
         let shop = Shop::new();
-        let probe = Arc::new(Probe::default());
-        let running = Running::start(shop.open(&probe).await);
-        probe.close("kneaded");
-        running.app.send(Bake { id: 1 }).await.unwrap();
-        probe.arrived("kneaded").await;
+        let (probe, running) = shop.run_into("kneaded", as_it_is).await;
         probe.noted("baked", 1).await;
-        running.tell();
-        running.app.stopping().await;
-        probe.open("kneaded");
-        running.ended().await;
+        waits_for("kneaded", &probe, running).await;
         assert_eq!((probe.count("kneaded"), probe.count("baked")), (1, 1));
 
-        let probe = Arc::new(Probe::default());
-        let again = Running::start(shop.open(&probe).await);
-        again.app.send(Bake { id: 2 }).await.unwrap();
-        probe.noted("kneaded", 1).await;
-        probe.noted("baked", 1).await;
-        again.stop().await;
+        let probe = shop.run_again(&[("kneaded", 1), ("baked", 1)]).await;
         assert_eq!((probe.count("kneading 1 attempt 1"), probe.count("kneading 2 attempt 1")), (0, 1));
         assert_eq!(shop.rows().await, ["bake 1", "bake 2", "baked 1", "baked 2", "kneaded 1", "kneaded 2"]);
     })
@@ -150,24 +201,13 @@ async fn g14_what_runs_is_finished_and_nothing_handled_comes_again() {
 async fn g14_a_consumed_message_that_runs_is_finished_before_the_broker_goes() {
     bounded(async {
         let shop = Shop::new();
-        let probe = Arc::new(Probe::default());
-        let running = Running::start(shop.open(&probe).await);
-        probe.close("baked");
-        running.app.send(Bake { id: 1 }).await.unwrap();
-        probe.arrived("baked").await;
-        running.tell();
-        running.app.stopping().await;
-        probe.open("baked");
-        running.ended().await;
+        let (probe, running) = shop.run_into("baked", as_it_is).await;
+        waits_for("baked", &probe, running).await;
         assert_eq!(probe.count("baked"), 1);
-        let probe = Arc::new(Probe::default());
-        let again = Running::start(shop.open(&probe).await);
-        again.app.send(Bake { id: 2 }).await.unwrap();
-        probe.noted("baked", 1).await;
-        again.stop().await;
+
+        let probe = shop.run_again(&[("baked", 1)]).await;
         assert_eq!(probe.count("baked"), 1, "the first is not handled again");
-        let rows = shop.rows().await;
-        assert_eq!(rows[..4], ["bake 1", "bake 2", "baked 1", "baked 2"]);
+        assert_eq!(shop.rows().await[..4], ["bake 1", "bake 2", "baked 1", "baked 2"]);
     })
     .await;
 }
@@ -176,18 +216,12 @@ async fn g14_a_consumed_message_that_runs_is_finished_before_the_broker_goes() {
 async fn g12_g14_what_does_not_end_in_time_is_handed_back_and_cannot_commit_later() {
     bounded(async {
         let shop = Shop::new();
-        let probe = Arc::new(Probe::default());
-        let short = |builder: cqrs::Builder| builder.shutdown_timeout(Duration::from_millis(100));
-        let running = Running::start(shop.open_with(&probe, short).await);
-        probe.close("kneaded");
-        running.app.send(Bake { id: 1 }).await.unwrap();
-        probe.arrived("kneaded").await;
+        let (probe, running) = shop.run_into("kneaded", in_a_hurry).await;
         running.stop().await;
         assert_eq!(probe.count("kneading dropped"), 1, "what is handed back runs no further");
 
         // At once, and as if it had not been attempted.
-        let second = Arc::new(Probe::default());
-        let again = Running::start(shop.open(&second).await);
+        let (second, again) = shop.run(as_it_is).await;
         second.noted("kneaded", 1).await;
         probe.open("kneaded");
         again.stop().await;
@@ -202,20 +236,10 @@ async fn g12_g14_what_does_not_end_in_time_is_handed_back_and_cannot_commit_late
 async fn g14_a_hanging_transaction_does_not_outlive_the_shutdown() {
     bounded(async {
         let shop = Shop::new();
-        let probe = Arc::new(Probe::default());
-        let short = |builder: cqrs::Builder| builder.shutdown_timeout(Duration::from_millis(100));
-        let running = Running::start(shop.open_with(&probe, short).await);
-        probe.close("baked");
-        running.app.send(Bake { id: 1 }).await.unwrap();
-        probe.arrived("baked").await;
+        let (_probe, running) = shop.run_into("baked", in_a_hurry).await;
         running.stop().await;
-        let second = Arc::new(Probe::default());
-        let again = Running::start(shop.open(&second).await);
-        again.app.send(Bake { id: 2 }).await.unwrap();
-        second.noted("baked", 2).await;
-        again.stop().await;
-        let rows = shop.rows().await;
-        assert_eq!(rows[..4], ["bake 1", "bake 2", "baked 1", "baked 2"]);
+        shop.run_again(&[("baked", 2)]).await;
+        assert_eq!(shop.rows().await[..4], ["bake 1", "bake 2", "baked 1", "baked 2"]);
     })
     .await;
 }
@@ -225,24 +249,13 @@ async fn g14_a_hanging_transaction_does_not_outlive_the_shutdown() {
 async fn g14_a_call_that_runs_is_finished_before_the_store_closes() {
     bounded(async {
         let shop = Shop::new();
-        let probe = Arc::new(Probe::default());
-        let running = Running::start(shop.open(&probe).await);
+        let (probe, running) = shop.run(as_it_is).await;
         probe.close("bake");
         let app = running.app.clone();
         let call = tokio::spawn(async move { app.send(Bake { id: 1 }).await });
         probe.arrived("bake").await;
-        running.tell();
-        running.app.stopping().await;
-        let app = running.app.clone();
-        let ended = tokio::spawn(running.ended());
-        // Given every chance to end too early.
-        for _ in 0..50 {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(app.health(), Health::Stopping);
-        probe.open("bake");
+        waits_for("bake", &probe, running).await;
         call.await.unwrap().unwrap();
-        ended.await.unwrap();
         assert_eq!(shop.rows().await, ["bake 1"]);
     })
     .await;
@@ -252,11 +265,7 @@ async fn g14_a_call_that_runs_is_finished_before_the_store_closes() {
 async fn g14_shutdown_stops_what_runs_and_waits_for_it() {
     bounded(async {
         let shop = Shop::new();
-        let probe = Arc::new(Probe::default());
-        let running = Running::start(shop.open(&probe).await);
-        probe.close("kneaded");
-        running.app.send(Bake { id: 1 }).await.unwrap();
-        probe.arrived("kneaded").await;
+        let (probe, running) = shop.run_into("kneaded", as_it_is).await;
         let app = running.app.clone();
         let shutdown = tokio::spawn({
             let app = app.clone();
@@ -272,13 +281,116 @@ async fn g14_shutdown_stops_what_runs_and_waits_for_it() {
     .await;
 }
 
+#[derive(Command)]
+#[command(item = u32, error = BoxError)]
+struct Slice;
+
+/// Parks without a transaction after each slice, and holds one while it cuts.
+#[command_handler]
+async fn slice(_cmd: Slice, items: &mut Items<u32>, tx: &mut Tx<Sqlite>, probe: Inject<Probe>) -> Result<(), BoxError> {
+    let _dropped = Dropped(&probe, "slicing dropped");
+    for number in 1.. {
+        write(tx, format!("slice {number}")).await?;
+        probe.pass("slice").await;
+        items.commit(tx, number).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn g14_a_stream_that_nobody_reads_holds_up_no_stop_and_ends_when_it_is_read_again() {
+    bounded(async {
+        let shop = Shop::new();
+        let (probe, running) = shop.run(patient).await;
+        let app = running.app.clone();
+        let (mut parked, mut unread) = (app.stream(Slice), app.stream(Slice));
+        assert_eq!(parked.next().await.unwrap().unwrap(), 1);
+        running.stop().await;
+        assert_eq!((app.health(), probe.count("slicing dropped")), (Health::Stopped, 0));
+        for stream in [&mut parked, &mut unread] {
+            let error = stream.next().await.unwrap().unwrap_err();
+            assert_eq!(error.kind(), DispatchErrorKind::ShuttingDown);
+            assert!(stream.next().await.is_none());
+        }
+        assert_eq!((probe.count("slicing dropped"), shop.rows().await), (1, vec!["slice 1".to_owned()]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn g14_an_item_that_is_asked_for_is_waited_for() {
+    bounded(async {
+        let shop = Shop::new();
+        let (probe, running) = shop.run(patient).await;
+        probe.close("slice");
+        let mut items = running.app.stream(Slice);
+        let asked = tokio::spawn(async move { (items.next().await.unwrap().unwrap(), items) });
+        probe.arrived("slice").await;
+        waits_for("slice", &probe, running).await;
+        let (item, items) = asked.await.unwrap();
+        drop(items);
+        assert_eq!((item, shop.rows().await), (1, vec!["slice 1".to_owned()]));
+    })
+    .await;
+}
+
+#[derive(Command)]
+struct Rest;
+
+#[command_handler]
+async fn rest(_cmd: Rest, _meta: &Meta, probe: Inject<Probe>) {
+    probe.pass("rest").await;
+}
+
+#[tokio::test]
+async fn g14_what_a_stop_waited_for_in_vain_is_named() {
+    bounded(async {
+        let log = Log::start();
+        let shop = Shop::new();
+        let (probe, running) = shop.run(in_a_hurry).await;
+        let app = running.app.clone();
+        for place in ["kneaded", "rest", "cooled"] {
+            probe.close(place);
+        }
+        app.publish(Kneaded { id: 1 }).await.unwrap();
+        probe.arrived("kneaded").await;
+        let mut parked = app.stream(Slice);
+        parked.next().await.unwrap().unwrap();
+        let calls = [
+            tokio::spawn({
+                let app = app.clone();
+                async move { app.send(Rest).await.map_err(BoxError::from) }
+            }),
+            tokio::spawn({
+                let app = app.clone();
+                async move { app.publish(Cooled).await.map_err(BoxError::from) }
+            }),
+        ];
+        probe.arrived("rest").await;
+        probe.arrived("cooled").await;
+        running.stop().await;
+        let text = log.text();
+        for name in ["event handler `kneaded` (1)", "command handler `rest` (1)", "event handler `cooled` (1)"] {
+            assert!(text.contains(name), "{name}: {text}");
+        }
+        assert!(text.contains("calls=2") && text.contains("handed back") && text.contains("rolled back"), "{text}");
+        assert!(!text.contains("slice"), "it is parked: {text}");
+        // As it says: they go on.
+        probe.open("rest");
+        probe.open("cooled");
+        for call in calls {
+            call.await.unwrap().unwrap();
+        }
+    })
+    .await;
+}
+
 /// An after-commit handler of a call nobody listens to any more is waited for.
 #[tokio::test]
 async fn g3_g14_what_goes_on_after_a_commit_is_waited_for() {
     bounded(async {
         let shop = Shop::new();
-        let probe = Arc::new(Probe::default());
-        let app = shop.open(&probe).await;
+        let (probe, app) = shop.open(as_it_is).await;
         probe.close("cooled");
         tokio::select! {
             biased;
@@ -313,15 +425,12 @@ async fn g14_sigterm_ends_run_after_what_runs() {
         // Registered before the first is sent: from here on the signal ends no process.
         let mut registered = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).unwrap();
         let shop = Shop::new();
-        let probe = Arc::new(Probe::default());
-        let app = shop.open(&probe).await;
+        let (probe, app) = shop.open(as_it_is).await;
         let run = tokio::spawn({
             let app = app.clone();
             async move { app.run().await }
         });
-        probe.close("kneaded");
-        app.send(Bake { id: 1 }).await.unwrap();
-        probe.arrived("kneaded").await;
+        bake_into(&app, &probe, "kneaded").await;
         let mut stopping = Box::pin(app.stopping());
         loop {
             let kill = std::process::Command::new("kill").args(["-TERM", &std::process::id().to_string()]).status();

@@ -1,6 +1,7 @@
 //! Streams: pulled item by item, events with their items, errors last, drops, transactions.
 
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use cqrs::prelude::*;
@@ -9,7 +10,7 @@ use cqrs::{BoxError, DispatchErrorKind};
 use futures_util::{Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 
-use crate::support::{Harness, Probe, Refused, bounded, write};
+use crate::support::{Harness, Probe, Refused, bounded, directory, write};
 
 #[derive(Clone, Copy, PartialEq)]
 enum End {
@@ -437,6 +438,46 @@ async fn g7_what_is_written_after_the_last_commit_is_committed_at_the_end() {
             assert!(items.len() == 1 && items[0].is_ok());
             assert_eq!(app.rows().await.last().unwrap(), "rest");
         }
+    })
+    .await;
+}
+
+#[derive(Command)]
+#[command(item = u32, error = BoxError)]
+struct Heedless;
+
+/// Would go on without a transaction, if it could.
+#[command_handler]
+async fn heedless(
+    _cmd: Heedless,
+    items: &mut Items<u32>,
+    tx: &mut Tx<Sqlite>,
+    probe: Inject<Probe>,
+) -> Result<(), BoxError> {
+    let _dropped = Dropped(probe.clone());
+    write(tx, "heedless").await?;
+    let _ = items.commit(tx, 1).await;
+    probe.note("went on");
+    write(tx, "after").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_begin_anew_ends_the_stream() {
+    bounded(async {
+        let directory = directory();
+        let file = cqrs::sqlx::sqlite::SqliteConnectOptions::new().filename(directory.path().join("a.db"));
+        let pool = cqrs::sqlx::SqlitePool::connect_with(file.create_if_missing(true)).await.unwrap();
+        let probe = Arc::new(Probe::default());
+        let app = crate::support::app(&probe).store(Store::pool(pool.clone())).await.unwrap();
+        let mut items = app.stream(Heedless);
+        assert_eq!(items.next().await.unwrap().unwrap(), 1);
+        assert_eq!(probe.rows().await, ["heedless"]);
+        pool.close().await;
+        let error = items.next().await.unwrap().unwrap_err();
+        assert_eq!((error.kind(), error.is_retryable()), (DispatchErrorKind::Store, true), "{error:?}");
+        assert!(items.next().await.is_none());
+        assert_eq!(probe.log(), ["dropped"]);
     })
     .await;
 }

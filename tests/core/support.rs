@@ -25,6 +25,9 @@ pub async fn bounded<T>(test: impl Future<Output = T>) -> T {
     tokio::time::timeout(LONGEST, test).await.expect("the test hangs")
 }
 
+/// Longer than any pause between two attempts.
+pub const HOUR: Duration = Duration::from_secs(3600);
+
 /// A place at which a handler reports and waits, until the test lets it pass.
 #[derive(Debug)]
 struct Gate {
@@ -216,6 +219,20 @@ impl Harness {
         self.probe.rows().await
     }
 
+    /// Settles an hour later: whatever waits for its next attempt has had it.
+    pub async fn settle_an_hour_later(&self) {
+        self.advance(HOUR).await;
+        self.settle().await;
+    }
+
+    /// Settles so often, an hour apart, with an hour to go after the last.
+    pub async fn settle_for_hours(&self, hours: usize) {
+        for _ in 0..hours {
+            self.settle().await;
+            self.advance(HOUR).await;
+        }
+    }
+
     /// The number of rows in the outbox and of stored work, dead letters not among them.
     pub async fn stored(&self) -> (u64, u64) {
         let counts = self.counts().await.unwrap();
@@ -246,6 +263,41 @@ pub fn message(topic: &str, name: &str, id: Uuid, payload: &serde_json::Value) -
 pub async fn on_file(file: &Path, probe: &Arc<Probe>, change: impl FnOnce(Builder) -> Builder) -> App {
     let builder = app(probe).store(Store::url(format!("sqlite://{}", file.display())));
     change(builder).await.unwrap()
+}
+
+/// What this thread logs, warnings and errors, for as long as it lives.
+pub struct Log {
+    text: Arc<Mutex<Vec<u8>>>,
+    _until_dropped: tracing::subscriber::DefaultGuard,
+}
+
+impl Log {
+    pub fn start() -> Self {
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let writer = Arc::clone(&text);
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::WARN)
+            .with_writer(move || LogWriter(Arc::clone(&writer)))
+            .finish();
+        Self { text, _until_dropped: tracing::subscriber::set_default(subscriber) }
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.text.lock().unwrap().clone()).unwrap()
+    }
+}
+
+struct LogWriter(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A directory for files that outlive an app.

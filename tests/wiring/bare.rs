@@ -1,12 +1,18 @@
 //! Without store and broker the in-process half works as it is; what would have to be stored says what is missing.
 
+mod foreign;
+
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cqrs::prelude::*;
+use cqrs::sqlx::SqlitePool;
+use cqrs::sqlx::sqlite::SqliteConnectOptions;
 use cqrs::testing::TestApp;
 use cqrs::{DispatchErrorKind, Health};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 
 #[derive(Default)]
 struct Log(Mutex<Vec<&'static str>>);
@@ -138,4 +144,40 @@ async fn it_runs_stops_and_is_tested_like_any_other() {
 #[test]
 fn g1_a_named_crate_that_registers_nothing_is_no_error() {
     cqrs::verify!(cqrs::bootstrap!(crates = [serde_json]).provide(Log::default()));
+}
+
+/// A call under way holds a clone of the app: what it leaves is stored, though the app was told to stop.
+#[tokio::test]
+async fn the_store_is_closed_with_the_last_clone_of_the_app() {
+    let closed = Arc::new(Notify::new());
+    let store = foreign::Foreign { closed: Arc::clone(&closed) };
+    let app = cqrs::bootstrap!().provide(Log::default()).store(Store::driver(store)).await.unwrap();
+    let held = app.clone();
+    app.shutdown().await;
+    drop(app);
+    let mut closed = pin!(closed.notified());
+    // Given every chance to be closed too early.
+    for _ in 0..50 {
+        tokio::select! {
+            biased;
+            () = &mut closed => panic!("closed while somebody holds the app"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    drop(held);
+    tokio::time::timeout(Duration::from_secs(60), closed).await.expect("nobody closed it");
+}
+
+#[tokio::test]
+async fn a_pool_of_the_users_stays_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = SqliteConnectOptions::new().filename(directory.path().join("own.db")).create_if_missing(true);
+    let pool = SqlitePool::connect_with(file).await.unwrap();
+    let app = cqrs::bootstrap!().provide(Log::default()).store(Store::pool(pool.clone())).await.unwrap();
+    app.shutdown().await;
+    drop(app);
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!pool.is_closed());
 }

@@ -211,7 +211,7 @@ mod transactions {
 
 fn app() -> Builder {
     cqrs::bootstrap!()
-        .store(Store::driver(foreign::Foreign))
+        .store(Store::driver(foreign::Foreign::default()))
         .broker(Broker::url("pigeon:"))
         .expects::<dependencies::Late>()
 }

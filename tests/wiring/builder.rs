@@ -1,6 +1,7 @@
 //! G1: sound handlers, and builders that lack something: each problem says what, where and how to mend it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cqrs::prelude::*;
 use cqrs::sqlx::{Sqlite, SqlitePool};
@@ -179,9 +180,11 @@ fn g1_a_pool_beside_the_stores_own_is_provided_twice() {
 
 #[test]
 fn g1_what_is_expected_counts_in_a_check_and_not_at_the_start() {
+    // Awaited, the builder opens its store.
+    let directory = tempfile::tempdir().unwrap();
+    let file = format!("sqlite://{}", directory.path().join("shop.db").display());
     let builder = || {
-        let builder =
-            bare().store(Store::url("sqlite://shop.db")).broker(Broker::url("memory:")).elsewhere::<Forward>();
+        let builder = bare().store(Store::url(&file)).broker(Broker::url("memory:")).elsewhere::<Forward>();
         builder.provide(Stats).expects::<dyn PriceList>()
     };
     cqrs::verify!(builder());
@@ -201,6 +204,17 @@ fn g1_wrong_urls_are_reported_with_the_rest() {
     assert_says(&text(&error, ProblemKind::Setting), &["`oracle:`", "`carrier-pigeon:`", "begins with `sqlite:`"]);
     assert_eq!(kinds(&error).iter().filter(|kind| **kind == ProblemKind::Setting).count(), 2, "{error}");
     assert!(kinds(&error).contains(&ProblemKind::MissingDependency) && kinds(&error).contains(&ProblemKind::NoHandler));
+}
+
+#[test]
+fn g1_a_lease_and_a_deadline_that_are_too_short_are_wrong_settings() {
+    let (short, shortest) = (Duration::from_millis(99), Duration::from_millis(100));
+    let builder = |lease, deadline| sound().lease(lease).deadline(deadline);
+    cqrs::verify!(builder(shortest, shortest));
+    let error = problems(builder(short, short));
+    assert_eq!(kinds(&error), [ProblemKind::Setting; 2], "{error}");
+    assert_says(&error.to_string(), &["`lease` is 99ms", "`deadline` is 99ms", "the shortest is 100ms"]);
+    assert_says(&problems(builder(shortest, short)).to_string(), &["1 problem", "`deadline` is 99ms"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
-//! A store of another database, as far as a check of the wiring gets to know it.
+//! A store of another database, as far as a check of the wiring, or an app that stores nothing, gets to know it.
 
 use std::any::{Any, TypeId};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use cqrs::store::driver::{BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, Transaction};
@@ -8,10 +9,14 @@ use cqrs::store::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, OutboxOutcome, StoreError, TimerRecord,
     WorkQueue,
 };
+use tokio::sync::Notify;
 
 /// Lends transactions that are no `Tx<Sqlite>`.
-#[derive(Debug)]
-pub struct Foreign;
+#[derive(Debug, Default)]
+pub struct Foreign {
+    /// Told when the store is closed.
+    pub closed: Arc<Notify>,
+}
 
 type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
@@ -19,7 +24,7 @@ macro_rules! never_called {
     ($($name:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)*) => {$(
         fn $name(&self $(, $argument: $kind)*) -> Answer<'_, $answer> {
             $(let _ = $argument;)*
-            unreachable!("a check does not connect")
+            unreachable!("nobody stores anything")
         }
     )*};
 }
@@ -42,11 +47,18 @@ impl Driver for Foreign {
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(std::future::ready(()))
+        Box::pin(async { self.closed.notify_one() })
+    }
+
+    fn migrate(&self) -> Answer<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn release(&self, _owner: &str) -> Answer<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
     }
 
     never_called! {
-        migrate() -> ();
         begin() -> Box<dyn Transaction>;
         claim_outbox(request: ClaimRequest<'_>) -> Vec<ClaimedOutbox>;
         settle_outbox(outcomes: Vec<(Claim, OutboxOutcome)>) -> u64;
@@ -55,7 +67,6 @@ impl Driver for Foreign {
         renew_work(claims: Vec<Claim>, until: SystemTime) -> Vec<Claim>;
         retry_work(claim: Claim, due: SystemTime, error: &str) -> bool;
         bury_work(claim: Claim, error: &str, skip: bool) -> bool;
-        release(owner: &str) -> ();
         next_due() -> Option<SystemTime>;
         cancel_timer(name: &str, key: &str) -> bool;
         timers(limit: usize) -> Vec<TimerRecord>;

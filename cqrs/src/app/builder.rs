@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::{App, Inner, Options, Recorder};
+use super::{App, Inner, Options, Recorder, SHORTEST};
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::event::{EventError, EventErrors};
@@ -123,7 +123,7 @@ impl Builder {
         self
     }
 
-    /// Listens to failures of plain event handlers.
+    /// Listens to failures of plain event handlers. A listener that panics is logged, and changes nothing else.
     pub fn on_event_error(mut self, listener: impl Fn(&EventError) + Send + Sync + 'static) -> Self {
         self.options.on_event_error = Some(Arc::new(listener));
         self
@@ -256,6 +256,7 @@ impl Builder {
         let broker = self.broker.map(Broker::connect).transpose()?;
         let gifts = store.as_ref().map(|store| store.gifts()).unwrap_or_default();
         let plan = wired.resolve(gifts).await.map_err(|error| Error::Other(BoxError::from(error)))?;
+        let life = super::life::Life::new(plan.handlers.len());
         Ok(App(Arc::new(Inner {
             plan,
             options: self.options,
@@ -268,14 +269,12 @@ impl Builder {
             stopping: CancellationToken::new(),
             wake: Arc::new(Notify::new()),
             owner: Uuid::now_v7().to_string(),
-            life: super::life::Life::default(),
+            life,
         })))
     }
 }
 
-/// Durations below which loops would turn without a pause.
 fn too_short(options: &Options) -> Vec<Problem> {
-    const SHORTEST: Duration = Duration::from_millis(100);
     let said = [("lease", options.lease), ("deadline", options.deadline)];
     said.into_iter()
         .filter(|(_, duration)| *duration < SHORTEST)

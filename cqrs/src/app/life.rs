@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,7 @@ use super::App;
 use crate::Error;
 use crate::broker::driver::Driver;
 use crate::broker::{BrokerError, BrokerErrorKind};
+use crate::middleware::CallKind;
 use crate::{consumer, relay, worker};
 
 /// How long what was given up may take to be dropped.
@@ -39,6 +40,26 @@ struct Parts {
     others: TaskTracker,
 }
 
+/// Held while a handler runs, so that it can be named where stopping takes too long.
+pub(crate) struct Running {
+    app: App,
+    handler: u32,
+}
+
+impl Running {
+    fn count(&self) -> Option<&AtomicUsize> {
+        self.app.0.life.running.get(self.handler as usize)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(count) = self.count() {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
 /// What is remembered about an app's life.
 #[derive(Debug, Default)]
 pub(crate) struct Life {
@@ -52,9 +73,15 @@ pub(crate) struct Life {
     stopped: AtomicBool,
     event_errors: AtomicU64,
     skipped: AtomicU64,
+    /// How often each handler runs right now, by its number: those that can be named without slowing down all others.
+    running: Box<[AtomicUsize]>,
 }
 
 impl Life {
+    pub(crate) fn new(handlers: usize) -> Self {
+        Self { running: (0..handlers).map(|_| AtomicUsize::new(0)).collect(), ..Self::default() }
+    }
+
     /// Warns once where something is stored in a process that never ran anything.
     pub(crate) fn note_stored(&self) {
         if !self.ran.load(Ordering::Relaxed) && !self.warned.swap(true, Ordering::Relaxed) {
@@ -155,12 +182,21 @@ impl App {
     }
 
     /// Tells the app to stop, and waits for what it has begun: relay, workers and consumers, calls with a unit of work,
-    /// and what goes on after a commit. What has not ended within `shutdown_timeout` is dropped and handed back.
+    /// and what goes on after a commit. A stream that nobody reads just now is not waited for: read again afterwards, it
+    /// ends with [`ShuttingDown`](crate::DispatchError::ShuttingDown).
+    ///
+    /// Stored work and consumed messages that have not ended within `shutdown_timeout` are dropped and handed back. Calls
+    /// cannot be: they go on, and a warning names their handlers.
     pub async fn shutdown(&self) {
         self.0.stopping.cancel();
         let timeout = self.options().shutdown_timeout;
         if tokio::time::timeout(timeout, self.ended()).await.is_err() {
-            tracing::warn!(?timeout, "shutdown took too long; what is unfinished is handed back");
+            tracing::warn!(
+                ?timeout,
+                running = self.names_of_running(),
+                calls = self.0.life.calls.len(),
+                "stopping took too long: stored work and consumed messages that still run are dropped now and handed back, to be done again; calls and what follows their commits go on for as long as this process does, and what they have not committed by then is rolled back"
+            );
             self.0.life.give_up.cancel();
             // Dropped work ends at its next poll: this waits for no more than that.
             let _ = tokio::time::timeout(DROPPING, self.0.life.parts.others.wait()).await;
@@ -200,13 +236,32 @@ impl App {
         if let Some(broker) = self.broker() {
             broker.close().await;
         }
-        // The store stays open for calls that are still under way: they end, and what they leave is stored. It closes
+        // The store stays open for calls that are still under way: they end, and what they leave is stored. It is closed
         // with the last clone of the app.
     }
 
     /// Held by a call with a unit of work while it is under way: stopping waits for it.
     pub(crate) fn calling(&self) -> TaskTrackerToken {
         self.0.life.calls.token()
+    }
+
+    /// Counts a handler among those that run.
+    pub(crate) fn running(&self, handler: u32) -> Running {
+        let running = Running { app: self.clone(), handler };
+        if let Some(count) = running.count() {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        running
+    }
+
+    /// The handlers that run, by kind and name, each with how often it does.
+    fn names_of_running(&self) -> String {
+        let counts = self.0.life.running.iter().map(|count| count.load(Ordering::Relaxed));
+        let counted = self.plan().handlers.iter().zip(counts).filter(|(_, count)| *count > 0);
+        let named = counted.map(|(planned, count)| {
+            format!("{} handler `{}` ({count})", CallKind::of(planned.item.message), planned.item.name)
+        });
+        named.collect::<Vec<_>>().join(", ")
     }
 
     /// Cancelled where stopping takes too long: what is unfinished is dropped.

@@ -17,7 +17,8 @@ use tokio_util::task::TaskTracker;
 
 pub use self::builder::Builder;
 pub use self::life::Health;
-pub(crate) use self::options::Options;
+pub(crate) use self::life::Running;
+pub(crate) use self::options::{Options, SHORTEST};
 pub use self::outside::OutsideUnit;
 pub(crate) use self::recorder::Recorder;
 use crate::clock::Clock;
@@ -110,6 +111,16 @@ impl App {
         self.0.life.count_event_error();
         if let Some(listener) = &self.0.options.on_event_error {
             listener(error);
+        }
+    }
+}
+
+impl Drop for Inner {
+    /// Closes the store with the last clone of the app, and not when the app is told to stop: calls that need no unit of
+    /// work are not counted, but each holds a clone, and what it leaves is stored.
+    fn drop(&mut self) {
+        if let (Some(store), Ok(runtime)) = (self.store.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move { store.close().await });
         }
     }
 }

@@ -10,6 +10,9 @@ use crate::registry::{GroupOptions, OnDead, OnUnknown, RetryOptions};
 use crate::relay::RelaySettings;
 use crate::retry::RetryPolicy;
 
+/// The shortest lease and deadline: below it, loops would turn without a pause, and a lease would end before its renewal.
+pub(crate) const SHORTEST: Duration = Duration::from_millis(100);
+
 type Listener = Arc<dyn Fn(&EventError) + Send + Sync>;
 
 /// What the builder and the settings say.

@@ -7,7 +7,7 @@ use sqlx::Database;
 
 use super::App;
 use crate::Error;
-use crate::dispatch::{begin_tx, conclude};
+use crate::dispatch::{begin_tx, conclude, current};
 use crate::event::Events;
 use crate::store::driver::Transaction;
 use crate::store::{StoreError, StoreErrorKind};
@@ -78,7 +78,7 @@ impl<Db: Database> OutsideUnit<Db> {
             return Err(StoreError::new(StoreErrorKind::Configuration, what).into());
         };
         let cx = Cx { app: app.clone(), events, unit: Some(Box::new(unit_of(&app, tx))) };
-        let conclusion = conclude(cx, Some(Arc::new(Meta::default())), "unit").await?;
+        let conclusion = conclude(cx, Some(Arc::new(Meta::new(current::caused_here()))), "unit").await?;
         conclusion.complete(&app).await?;
         Ok(())
     }

@@ -244,27 +244,6 @@ pub(crate) fn plain_only(cx: &mut Cx<'_>) -> Rest {
     Rest::Plain(Detached::new(tracker, Box::pin(work)))
 }
 
-/// Settles what a streaming handler raised so far: its stored parts in a unit of their own, then its plain handlers.
-pub(crate) async fn records_and_after(
-    app: &App,
-    raised: Vec<Raised>,
-    meta: &Arc<Meta>,
-    scope: &Arc<Scope>,
-    what: &'static str,
-) -> Result<(), Failure> {
-    let mut cx = Cx::new(app.clone());
-    cx.unit = Some(Box::new(Unit {
-        tx: TxSlot::empty(app.store().cloned()),
-        scope: Some(Arc::clone(scope)),
-        ..Unit::default()
-    }));
-    for raised in raised {
-        cx.events.raise_erased(raised);
-    }
-    let conclusion = conclude(cx, Some(Arc::clone(meta)), what).await?;
-    conclusion.complete_at_once(app, app.options().stream_event_concurrency).await
-}
-
 /// Runs one plain handler of an event in a unit of its own; gives the events it raised, already settled.
 pub(crate) async fn run_plain_handler(
     app: &App,
@@ -279,7 +258,7 @@ pub(crate) async fn run_plain_handler(
         Box::pin(run_with_unit(app, handler, event, node.meta(parent), scope.cloned())).await?
     } else {
         let cx = super::handler::context(app, None);
-        call_bare_handler(app, handler, event, cx).await?
+        named(app, handler, call_bare_handler(app, handler, event, cx)).await?
     };
     let raised = cx.events.take();
     if raised.is_empty() {
@@ -293,6 +272,20 @@ pub(crate) async fn run_plain_handler(
     }
     let what = planned.item.message.name;
     Box::pin(follow_ups(app, raised, node, cx, &node.meta(parent), what)).await
+}
+
+/// Counts a handler among those that run from its first wait on: most never wait, and pay nothing.
+async fn named<F: Future>(app: &App, handler: u32, call: F) -> F::Output {
+    let mut call = std::pin::pin!(call);
+    let mut running = None;
+    std::future::poll_fn(|cx| {
+        let poll = call.as_mut().poll(cx);
+        if poll.is_pending() && running.is_none() {
+            running = Some(app.running(handler));
+        }
+        poll
+    })
+    .await
 }
 
 async fn run_with_unit(

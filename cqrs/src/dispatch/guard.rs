@@ -1,4 +1,4 @@
-//! Polls a handler: catches its panic, and marks the thread while it holds a transaction.
+//! Polls a handler: catches its panic, and marks the thread with what it is and whether it holds a transaction.
 
 use std::any::Any;
 use std::future::Future;
@@ -6,7 +6,8 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::deadlock;
+use super::current::Current;
+use super::{current, deadlock};
 
 /// A handler's future whose panic is a value.
 pub(crate) struct Caught<F>(pub(crate) F);
@@ -32,15 +33,21 @@ pub(crate) fn poll_caught<F: Future + Unpin>(future: &mut F, cx: &mut Context<'_
     }
 }
 
+/// Runs what is the user's outside of a handler; a panic is its message.
+pub(crate) fn caught<R>(run: impl FnOnce() -> R) -> Result<R, String> {
+    std::panic::catch_unwind(AssertUnwindSafe(run)).map_err(|panic| panic_text(&*panic))
+}
+
 /// A handler's future that runs in a unit of work.
 pub(crate) struct Guarded<F> {
     future: F,
     holds: bool,
+    call: Option<Current>,
 }
 
 impl<F> Guarded<F> {
     pub(crate) fn new(future: F, holds: bool) -> Self {
-        Self { future, holds }
+        Self { future, holds, call: None }
     }
 }
 
@@ -49,7 +56,9 @@ impl<F: Future + Unpin> Future for Guarded<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        let outer = current::swap(this.call.take());
         let (poll, holds) = deadlock::polling(this.holds, || poll_caught(&mut this.future, cx));
+        this.call = current::swap(outer);
         this.holds = holds;
         poll
     }

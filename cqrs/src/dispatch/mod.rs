@@ -2,9 +2,10 @@
 //!
 //! `send` is the future the caller holds, `thunk` what a handler's function is made into, `full` the way of a call that needs more than its handler, `conclude` what
 //! follows a handler that succeeded, `detached` why a dropped caller loses nothing after the commit, `deadlock` how a
-//! call notices that it would wait for its own caller.
+//! call notices that it would wait for its own caller, `current` which handler is being polled.
 
 mod conclude;
+pub(crate) mod current;
 pub(crate) mod deadlock;
 mod detached;
 mod error;
@@ -17,12 +18,12 @@ mod publish;
 mod send;
 pub(crate) mod thunk;
 
-pub(crate) use self::conclude::{Conclusion, conclude, records_and_after, run_plain_handler, undo};
+pub(crate) use self::conclude::{Conclusion, conclude, run_plain_handler, undo};
 pub(crate) use self::detached::Detached;
 pub(crate) use self::error::Failure;
 pub use self::error::{DispatchError, DispatchErrorKind};
 pub(crate) use self::flush::{lane, records_of};
-pub(crate) use self::guard::{Caught, Guarded};
+pub(crate) use self::guard::{Caught, Guarded, caught};
 pub(crate) use self::handler::{Opening, abandon, begin_tx, call_event_handler, context as call_context, open_unit};
 pub use self::publish::{Publish, Schedule, TimerId};
 pub use self::send::Sending;

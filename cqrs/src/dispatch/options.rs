@@ -3,14 +3,21 @@
 use std::any::Any;
 use std::time::Duration;
 
+use super::current;
 use crate::unit::{Home, MetaInit};
 
 /// What a caller said about one call; most say nothing.
-#[derive(Default)]
 pub(crate) struct CallOptions<'a> {
     pub(crate) timeout: Option<Duration>,
     pub(crate) meta: MetaInit,
     pub(crate) within: Option<Within<'a>>,
+}
+
+impl Default for CallOptions<'_> {
+    /// What a caller says without a word: that the handler it is being polled in, if any, caused the call.
+    fn default() -> Self {
+        Self { timeout: None, meta: current::caused_here(), within: None }
+    }
 }
 
 /// A transaction lent by the handler that makes the call.

@@ -48,14 +48,7 @@ impl EventError {
 
     /// The whole chain of causes in one line, for the log.
     pub(crate) fn chain(&self) -> String {
-        let mut text = self.failure.to_string();
-        let mut source = std::error::Error::source(&self.failure);
-        while let Some(error) = source {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            source = error.source();
-        }
-        text
+        crate::error::chain(&self.failure)
     }
 
     pub(crate) fn into_failure(self) -> Failure {

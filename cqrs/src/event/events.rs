@@ -88,7 +88,8 @@ impl Events {
 
     /// The events of type `E` raised so far, in order.
     ///
-    /// Inside a streaming handler, events that already left with an item are gone from the list.
+    /// For a handler that is called as an ordinary function. In a streaming handler that is being read it gives nothing:
+    /// what was raised belongs to the next item, which may leave at any time.
     #[must_use]
     pub fn of<E: Event>(&self) -> Vec<&E> {
         self.own()
@@ -100,7 +101,8 @@ impl Events {
             .collect()
     }
 
-    /// The commands of type `C` sent or scheduled so far, in order.
+    /// The commands of type `C` sent or scheduled so far, in order; in a streaming handler that is being read none, as
+    /// with [`of`](Self::of).
     #[must_use]
     pub fn sent<C: Command>(&self) -> Vec<&C> {
         self.own()

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::raised::Raised;
 use crate::app::App;
-use crate::dispatch::{DispatchError, Failure};
+use crate::dispatch::{DispatchError, Failure, current};
 use crate::message::{Erased, MessageSpec};
 use crate::unit::{Meta, MetaInit};
 
@@ -18,7 +18,7 @@ pub(crate) struct Cause(OnceLock<Arc<Meta>>);
 
 impl Cause {
     pub(crate) fn meta(&self) -> &Arc<Meta> {
-        self.0.get_or_init(Arc::default)
+        self.0.get_or_init(|| Arc::new(Meta::new(current::caused_here())))
     }
 }
 

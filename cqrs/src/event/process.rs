@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use super::error::{EventError, EventErrors};
 use super::node::{Cause, Node};
 use crate::app::App;
-use crate::dispatch::{DispatchError, Failure, run_plain_handler};
+use crate::dispatch::{DispatchError, Failure, caught, run_plain_handler};
 use crate::inject::Scope;
 use crate::store::driver::BoxFuture;
 
@@ -83,8 +83,17 @@ fn report(app: &App, handler: u32, node: &Node, failure: Failure) -> Option<Fail
     let event = node.spec().name;
     let depth = matches!(failure, DispatchError::EventDepth { .. });
     let error = EventError::new(event, item.name, failure);
-    tracing::error!(event, handler = item.name, error = %error.chain(), "an event handler failed");
-    app.note_event_error(&error);
+    // What panics here comes after the commit: it must neither stop the other handlers nor pass for a failed attempt.
+    let text = caught(|| error.chain()).unwrap_or_else(|panic| format!("its error could not be shown: {panic}"));
+    tracing::error!(event, handler = item.name, error = text, "an event handler failed");
+    if let Err(panic) = caught(|| app.note_event_error(&error)) {
+        tracing::error!(
+            event,
+            handler = item.name,
+            panic,
+            "the listener of `on_event_error` panicked; everything else goes on"
+        );
+    }
     match app.options().event_errors {
         _ if depth => Some(error.into_failure()),
         EventErrors::Fail => Some(error.into_failure()),

@@ -137,7 +137,9 @@ fn values_that_no_key_can_take_are_refused() {
         "event_depth = 5000000000",
         "shutdown_timeout = 'soon'",
         "lease = '0s'",
+        "lease = '99ms'",
         "deadline = '0s'",
+        "deadline = '99ms'",
         "payload_limit = 0",
         "payload_limit = '1 parsec'",
         "payload_limit = '99999999999999999999GiB'",
@@ -157,6 +159,12 @@ fn values_that_no_key_can_take_are_refused() {
         let key = text.split(" =").next().unwrap();
         assert!(error.to_string().starts_with(&format!("`{key}` in cqrs.toml")), "{error}");
     }
+}
+
+#[test]
+fn the_shortest_lease_and_deadline_are_taken() {
+    let settings = with("lease = '100ms'\ndeadline = '100ms'", &[]).unwrap();
+    assert_eq!((settings.lease, settings.deadline), (Some(crate::app::SHORTEST), Some(crate::app::SHORTEST)));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use figment::value::Value;
 
+use crate::app::SHORTEST;
 use crate::registry::{OnDead, OnUnknown};
 
 /// What a value should have been.
@@ -11,9 +12,6 @@ pub(super) type Expected = &'static str;
 
 /// The parts that `run` may name; groups beside them.
 const PARTS: [&str; 3] = ["relay", "work", "timers"];
-
-/// The shortest lease that leaves time to renew it.
-const SHORTEST_LEASE: Duration = Duration::from_millis(100);
 
 pub(super) fn url(value: &Value) -> Result<String, Expected> {
     const EXPECTED: Expected = "a URL such as \"sqlite://shop.db\" or \"memory:\"";
@@ -45,11 +43,9 @@ pub(super) fn some_time(value: &Value) -> Result<Duration, Expected> {
     duration(value).ok().filter(|duration| !duration.is_zero()).ok_or(EXPECTED)
 }
 
-pub(super) fn lease(value: &Value) -> Result<Duration, Expected> {
-    duration(value)
-        .ok()
-        .filter(|lease| *lease >= SHORTEST_LEASE)
-        .ok_or("a duration of at least \"100ms\", such as \"5s\"")
+pub(super) fn long_enough(value: &Value) -> Result<Duration, Expected> {
+    const EXPECTED: Expected = "a duration of at least \"100ms\", such as \"5s\"";
+    duration(value).ok().filter(|duration| *duration >= SHORTEST).ok_or(EXPECTED)
 }
 
 pub(super) fn bytes(value: &Value) -> Result<usize, Expected> {

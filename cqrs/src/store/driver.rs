@@ -210,7 +210,10 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// Fails with what the database said.
     fn purge_inbox(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>>;
 
-    /// Closes the store; nothing works after it.
+    /// Closes what the store opened; nothing works after it. What was lent to it, a pool of the user's, stays open.
+    ///
+    /// Called when the last clone of the app is dropped, in the background: a call under way holds one, and still stores
+    /// after the app was told to stop. Where no runtime is left to run it, the driver is dropped without it.
     fn close(&self) -> BoxFuture<'_, ()>;
 }
 

@@ -8,12 +8,11 @@ use sqlx::Database;
 
 use super::channel::Channel;
 use crate::app::App;
-use crate::dispatch::{DispatchError, Failure, conclude, deadlock, records_and_after};
+use crate::dispatch::{DispatchError, Failure, conclude, deadlock};
 use crate::event::Raised;
 use crate::inject::Scope;
-use crate::store::driver::Transaction;
 use crate::store::{self, StoreError, StoreErrorKind};
-use crate::unit::{Cx, Meta, Tx, TxSlot, Unit};
+use crate::unit::{Cx, Home, Meta, Tx, TxSlot, Unit};
 
 /// A streaming handler's way out: [`send`](Self::send) hands over an item and parks until the reader wants more.
 ///
@@ -90,8 +89,13 @@ impl<T> Items<T> {
     ///
     /// Collecting, it keeps the item and leaves the transaction as it is.
     ///
+    /// Where the store cannot commit, or cannot begin anew, the stream ends with
+    /// [`DispatchError::Store`](crate::DispatchError::Store) or
+    /// [`CommitUnknown`](crate::DispatchError::CommitUnknown), and the handler is dropped here: it has no transaction
+    /// any more to go on with.
+    ///
     /// # Errors
-    /// Fails when the store cannot commit, or cannot begin anew.
+    /// Fails when `tx` is none of the app's store: begun by hand, on another database.
     pub async fn commit<Db: Database>(&mut self, tx: &mut Tx<Db>, item: T) -> Result<(), StoreError> {
         match &mut self.0 {
             Way::Collecting(items) => {
@@ -108,6 +112,11 @@ fn foreign() -> StoreError {
     StoreError::new(StoreErrorKind::Configuration, what)
 }
 
+async fn begin<Db: Database>(store: &dyn store::driver::Driver) -> Result<Tx<Db>, StoreError> {
+    let begun = store.begin().await?.into_any().downcast().map_err(|_| foreign())?;
+    Ok(*begun)
+}
+
 impl<T> Driver<T> {
     async fn send(&mut self, item: T) {
         if deadlock::owns() {
@@ -115,7 +124,7 @@ impl<T> Driver<T> {
         }
         let raised = self.take_raised();
         if !raised.is_empty()
-            && let Err(failure) = records_and_after(&self.app, raised, &self.meta, &self.scope, self.what).await
+            && let Err(failure) = self.settle(TxSlot::empty(self.app.store().cloned()), raised).await
         {
             return self.fail(failure).await;
         }
@@ -125,25 +134,30 @@ impl<T> Driver<T> {
     /// Flushes, commits, processes events, delivers, parks, and begins anew.
     async fn commit<Db: Database>(&mut self, tx: &mut Tx<Db>, item: T) -> Result<(), StoreError> {
         let store = self.app.store().cloned().ok_or_else(foreign)?;
-        let open = store.adopt(Box::new(tx.borrow_out())).map_err(|_| foreign())?;
-        match deadlock::released(self.settle(Arc::clone(&store), open)).await {
-            Ok(()) => {}
-            Err(DispatchError::Store { source } | DispatchError::CommitUnknown { source }) => return Err(source),
-            Err(failure) => return self.fail(failure).await,
+        let open = store.adopt(Box::new(tx.borrow_out())).map_err(|lent| {
+            tx.put_back(lent);
+            foreign()
+        })?;
+        let mut slot = TxSlot::empty(Some(Arc::clone(&store)));
+        slot.open = Some(open);
+        if let Err(failure) = deadlock::released(self.settle(slot, self.take_raised())).await {
+            return self.fail(failure).await;
         }
         self.deliver(item).await;
         // Not through the check for deadlocks: this handler's own transaction is not open.
-        *tx = *store.begin().await?.into_any().downcast().map_err(|_| foreign())?;
+        match begin(&*store).await {
+            Ok(begun) => *tx = begun,
+            Err(source) => return self.fail(source.into()).await,
+        }
         Ok(())
     }
 
-    /// Ends the handler's transaction as at the end of a unit.
-    async fn settle(&self, store: Arc<dyn store::driver::Driver>, open: Box<dyn Transaction>) -> Result<(), Failure> {
-        let mut slot = TxSlot::empty(Some(store));
-        slot.open = Some(open);
+    /// Settles what was raised so far as at the end of a unit: with the handler's transaction, or in one of its own where
+    /// something is to be stored.
+    async fn settle(&self, tx: TxSlot<'static>, raised: Vec<Raised>) -> Result<(), Failure> {
         let mut cx = Cx::new(self.app.clone());
-        cx.unit = Some(Box::new(Unit { tx: slot, scope: Some(Arc::clone(&self.scope)), ..Unit::default() }));
-        for raised in self.take_raised() {
+        cx.unit = Some(Box::new(Unit { tx, scope: Some(Arc::clone(&self.scope)), ..Unit::default() }));
+        for raised in raised {
             cx.events.raise_erased(raised);
         }
         let conclusion = conclude(cx, Some(Arc::clone(&self.meta)), self.what).await?;

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::channel::Channel;
 use super::items::{Driver, Items};
 use crate::BoxError;
-use crate::app::App;
-use crate::dispatch::{DispatchError, Failure, Guarded, Opening, abandon, call_context, conclude, open_unit};
+use crate::app::{App, Running};
+use crate::dispatch::{DispatchError, Failure, Guarded, Opening, abandon, call_context, conclude, current, open_unit};
 use crate::event::{Events, Raised};
 use crate::inject::Scope;
 use crate::message::Streaming;
@@ -26,16 +27,25 @@ type End<M> = Result<(), DispatchError<<M as crate::message::Handled>::Error>>;
 
 /// The items of a streaming command or query, pulled one by one.
 ///
-/// Dropping it drops the handler: delivered items stay delivered. The error, if any, is the last item.
+/// Dropping it drops the handler: delivered items stay delivered. The error, if any, is the last item. An app that stops
+/// waits for an item that is asked for, not for a stream that nobody reads: read again after the stop, that one ends with
+/// [`DispatchError::ShuttingDown`].
 #[must_use = "a stream does nothing until it is read"]
 pub struct ItemStream<M: Streaming> {
     channel: Arc<Channel<M::Item>>,
     failure: Arc<Mutex<Option<Failure>>>,
+    app: App,
     state: State<M>,
+    /// Held from the wish for an item to the item: stopping waits for no stream that nobody reads. Dropped last, when
+    /// the handler is gone.
+    busy: Option<Busy>,
 }
 
+/// What stopping waits for, and how it is named there.
+type Busy = (TaskTrackerToken, Option<Running>);
+
 enum State<M: Streaming> {
-    New(App, M),
+    New(M),
     Running(BoxFuture<'static, End<M>>),
     /// The handler has ended, but its last item was just delivered: the error comes next.
     Ending(DispatchError<M::Error>),
@@ -47,7 +57,7 @@ impl<M: Streaming> Unpin for ItemStream<M> {}
 
 impl<M: Streaming> ItemStream<M> {
     pub(crate) fn new(app: App, message: M) -> Self {
-        Self { channel: Arc::new(Channel::new()), failure: Arc::default(), state: State::New(app, message) }
+        Self { channel: Arc::new(Channel::new()), failure: Arc::default(), app, state: State::New(message), busy: None }
     }
 
     /// The next item; `None` after the last.
@@ -57,8 +67,8 @@ impl<M: Streaming> ItemStream<M> {
 
     fn begin(&mut self) {
         self.state = match std::mem::replace(&mut self.state, State::Done) {
-            State::New(app, message) => {
-                let run = run(app, message, Arc::clone(&self.channel), Arc::clone(&self.failure));
+            State::New(message) => {
+                let run = run(self.app.clone(), message, Arc::clone(&self.channel), Arc::clone(&self.failure));
                 State::Running(Box::pin(run))
             }
             begun => begun,
@@ -66,38 +76,64 @@ impl<M: Streaming> ItemStream<M> {
     }
 }
 
-impl<M: Streaming> Stream for ItemStream<M> {
-    type Item = Item<M>;
+impl<M: Streaming> ItemStream<M> {
+    /// Notes that somebody waits for the next item; `false` where the app has stopped in the meantime.
+    fn wake(&mut self) -> bool {
+        if self.busy.is_some() || !matches!(self.state, State::New(_) | State::Running(_)) {
+            return true;
+        }
+        if self.app.is_stopped() {
+            self.state = State::Done;
+            return false;
+        }
+        let handler = self.app.plan().calls.get(&M::SPEC.type_id).map(|entry| entry.handler);
+        self.busy = Some((self.app.calling(), handler.map(|handler| self.app.running(handler))));
+        true
+    }
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        this.begin();
-        let future = match std::mem::replace(&mut this.state, State::Done) {
+    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Option<Item<M>>> {
+        self.begin();
+        let mut future = match std::mem::replace(&mut self.state, State::Done) {
             State::Running(future) => future,
             State::Ending(error) => return Poll::Ready(Some(Err(error))),
-            State::New(..) | State::Done => return Poll::Ready(None),
+            State::New(_) | State::Done => return Poll::Ready(None),
         };
-        let mut future = future;
-        this.channel.want();
+        self.channel.want();
         let poll = future.as_mut().poll(cx);
-        let item = this.channel.take();
-        let failure = this.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let item = self.channel.take();
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(failure) = failure {
             return Poll::Ready(Some(Err(failure.widen())));
         }
         match (poll, item) {
             (Poll::Pending, item) => {
-                this.state = State::Running(future);
+                self.state = State::Running(future);
                 item.map_or(Poll::Pending, |item| Poll::Ready(Some(Ok(item))))
             }
             (Poll::Ready(Err(error)), Some(item)) => {
-                this.state = State::Ending(error);
+                self.state = State::Ending(error);
                 Poll::Ready(Some(Ok(item)))
             }
             (Poll::Ready(Ok(())), Some(item)) => Poll::Ready(Some(Ok(item))),
             (Poll::Ready(Ok(())), None) => Poll::Ready(None),
             (Poll::Ready(Err(error)), None) => Poll::Ready(Some(Err(error))),
         }
+    }
+}
+
+impl<M: Streaming> Stream for ItemStream<M> {
+    type Item = Item<M>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if !self.wake() {
+            return Poll::Ready(Some(Err(DispatchError::ShuttingDown)));
+        }
+        let polled = self.advance(cx);
+        if polled.is_ready() {
+            // Parked, or at its end.
+            self.busy = None;
+        }
+        polled
     }
 }
 
@@ -113,14 +149,10 @@ async fn run<M: Streaming>(
     channel: Arc<Channel<M::Item>>,
     failure: Arc<Mutex<Option<Failure>>>,
 ) -> End<M> {
-    if app.is_stopped() {
-        return Err(DispatchError::ShuttingDown);
-    }
     let Some(entry) = app.plan().calls.get(&M::SPEC.type_id).copied() else {
         return Err(DispatchError::NoHandler { message: std::any::type_name::<M>() });
     };
-    let _running = app.calling();
-    let meta = Arc::new(Meta::default());
+    let meta = Arc::new(Meta::new(current::caused_here()));
     let stream = StreamCall { app: &app, entry, meta: Arc::clone(&meta), channel, failure };
     let chain = app.plan().middleware(CallKind::Stream);
     if chain.is_empty() {

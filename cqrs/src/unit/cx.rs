@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::Meta;
 use super::slot::{TxAccess, TxSlot};
 use crate::app::App;
+use crate::dispatch::current;
 use crate::event::Events;
 use crate::inject::{Inject, Resolved, Scope};
 
@@ -87,7 +88,7 @@ impl Cx<'_> {
         let slots = self.app.slots(handler);
         let mut parts = Parts { app: &self.app, slots, next: 0, events: Some(&mut self.events), unit: None };
         if let Some(unit) = self.unit.as_deref_mut() {
-            unit.lend(&mut parts);
+            unit.lend(&mut parts, handler);
         }
         parts
     }
@@ -95,7 +96,10 @@ impl Cx<'_> {
 
 impl Unit<'_> {
     #[cold]
-    fn lend<'c>(&'c mut self, parts: &mut Parts<'c>) {
+    fn lend<'c>(&'c mut self, parts: &mut Parts<'c>, handler: u32) {
+        // A stream says by itself when it runs: parked, it does not.
+        let running = self.items.is_none().then(|| parts.app.running(handler));
+        current::announce(&self.meta, running);
         if let Some(slots) = &self.slots {
             parts.slots = slots;
         }

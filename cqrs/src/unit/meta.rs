@@ -76,8 +76,11 @@ impl Meta {
     }
 
     /// The id shared by everything that one call set off: its events, their follow-ups, what it stored and what becomes
-    /// of that. A call that a handler makes through `&App` starts one of its own, unless it is given this one:
-    /// `app.send(..).correlation(meta.correlation_id())`.
+    /// of that, and the calls its handler makes through `&App`.
+    ///
+    /// A call starts one of its own where its caller is not seen: in a task that a handler spawned, and in a handler that
+    /// asks for none of `&Meta`, `&mut Tx`, `&mut Begin`, `&mut Items` and message-scoped dependencies. Give it this one
+    /// there: `app.send(..).correlation(id)`.
     pub fn correlation_id(&self) -> Uuid {
         match (self.correlation_id, &self.parent) {
             (Some(id), _) => id,

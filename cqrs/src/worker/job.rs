@@ -9,6 +9,7 @@ use super::{Attempt, Commit, Ended, attempt, in_time};
 use crate::app::App;
 use crate::consumer;
 use crate::dispatch::{Caught, DispatchError, Failure};
+use crate::error::chain;
 use crate::message::{Erased, MessageSpec};
 use crate::registry::{EventMode, HandlerKind, OnDead, RetryOptions};
 use crate::retry::{RetryPolicy, Verdict, random};
@@ -151,21 +152,12 @@ pub(crate) fn meta_of(record: &WorkRecord) -> Meta {
     })
 }
 
-/// A failure and its causes, in one line.
+/// A failure and its causes, in one line. A handler's own error speaks for itself: whose it is stands beside it.
 pub(crate) fn describe(failure: &Failure) -> String {
-    let mut text = match failure {
-        DispatchError::EventFailed { .. } => String::new(),
-        _ => failure.to_string(),
-    };
-    let mut source = std::error::Error::source(failure);
-    while let Some(error) = source {
-        if !text.is_empty() {
-            text.push_str(": ");
-        }
-        text.push_str(&error.to_string());
-        source = error.source();
+    match failure {
+        DispatchError::EventFailed { source, .. } => chain(source.as_ref()),
+        failure => chain(failure),
     }
-    text
 }
 
 fn policy(app: &App, record: &WorkRecord) -> (RetryPolicy, OnDead) {
