@@ -20,6 +20,8 @@ enum How {
     WithinDropped,
     /// Dropped while its savepoint begins, then made again.
     WithinBeginning,
+    /// Dropped after so many polls; then a savepoint of the handler's own is dropped.
+    WithinPolled(u32),
     /// With a timeout that runs out.
     WithinTimeout,
     /// Made, and never polled.
@@ -222,6 +224,13 @@ async fn outer(
             write(tx, "between").await?;
             call(app, cmd.inner, cmd.inner_fails, Some(tx)).await
         }
+        How::WithinPolled(polls) => {
+            let said = polled(polls, call(app, cmd.inner, false, Some(&mut *tx))).await;
+            let mut savepoint = tx.savepoint().await?;
+            cqrs::sqlx::query("INSERT INTO notes (text) VALUES ('undone')").execute(&mut *savepoint).await?;
+            drop(savepoint);
+            said.unwrap_or_else(|| Err("dropped".to_owned()))
+        }
         How::WithinTimeout => {
             let call = app.send(InnerTx { fails: false }).timeout(std::time::Duration::from_millis(50));
             text(call.within(tx).await)
@@ -233,6 +242,19 @@ async fn outer(
     };
     write(tx, "after").await?;
     if cmd.fails { Err(Refused("outer".to_owned()).into()) } else { Ok(said) }
+}
+
+/// What a future gives within so many polls.
+async fn polled<F: Future>(mut polls: u32, future: F) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|cx| {
+        if polls == 0 {
+            return Poll::Ready(None);
+        }
+        polls -= 1;
+        future.as_mut().poll(cx).map(Some)
+    })
+    .await
 }
 
 /// Has the connection do something that takes a while. Dropping the future does not stop the statement: what is asked for
@@ -510,6 +532,28 @@ async fn g3_g5_within_a_call_dropped_while_its_savepoint_begins_leaves_the_trans
         app.send(Outer { fails: true, ..beginning() }).await.unwrap_err();
         assert_eq!((app.rows().await.len(), app.stored().await), (3, (0, 0)));
         app.send(InnerTx { fails: false }).await.unwrap();
+    })
+    .await;
+}
+
+/// Wherever it is dropped, a call has happened with its rows, its outbox row and its handlers, or not at all.
+#[tokio::test]
+async fn g3_g7_within_a_call_dropped_at_any_poll_leaves_all_of_it_or_nothing() {
+    bounded(async {
+        let (mut kept, mut undone) = (0, 0);
+        for polls in (0..12).cycle().take(240) {
+            let app = Harness::idle().await;
+            let _ = app.send(outer_of(How::WithinPolled(polls), Inner::Tx)).await.unwrap_or_else(|e| {
+                panic!("after {polls} polls: {e}: {:?}", std::error::Error::source(&e).map(ToString::to_string))
+            });
+            let (rows, (outbox, _), log) = (app.rows().await, app.stored().await, app.probe.log());
+            let happened = rows.iter().any(|row| row == "inner");
+            assert_eq!(outbox > 0, happened, "after {polls} polls: {rows:?} {log:?}");
+            assert_eq!(log.iter().any(|line| line.starts_with("done tx")), happened, "after {polls} polls: {rows:?}");
+            assert!(!rows.iter().any(|row| row == "undone"), "after {polls} polls: {rows:?}");
+            *(if happened { &mut kept } else { &mut undone }) += 1;
+        }
+        assert!(kept > 0 && undone > 0, "{kept} kept, {undone} undone");
     })
     .await;
 }

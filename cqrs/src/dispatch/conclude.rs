@@ -181,13 +181,8 @@ impl Conclusion<'_> {
     }
 
     async fn hand_over(mut self) -> Result<(), Failure> {
-        if let Some(tx) = self.tx.open.as_mut() {
-            tx.release_savepoint().await?;
-            if let Some(carried) = tx.carried() {
-                let After { nodes, cause, .. } = self.after;
-                carried.0.extend(nodes.into_iter().map(|node| node.carried(&cause)));
-            }
-        }
+        let After { nodes, cause, .. } = self.after;
+        self.tx.release(nodes.into_iter().map(|node| node.carried(&cause)).collect()).await?;
         self.tx.give_back();
         Ok(())
     }

@@ -272,7 +272,11 @@ pub trait Transaction: Send + fmt::Debug + 'static {
     fn rollback_to_savepoint(&mut self) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// The same from a destructor: queued, done before the connection's next statement.
-    fn start_rollback_to_savepoint(&mut self);
+    ///
+    /// `false`, and nothing is undone, where the savepoint's release has been asked for and was given up before its
+    /// answer: nobody can tell whether it has happened, so it counts as done, and what comes next sees to it.
+    #[must_use]
+    fn start_rollback_to_savepoint(&mut self) -> bool;
 
     /// Commits.
     ///

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Tx;
 use super::begin::Late;
+use crate::event::Node;
 use crate::store::StoreError;
 use crate::store::driver::{Driver, Transaction};
 
@@ -84,6 +85,20 @@ impl<'a> TxSlot<'a> {
         }
     }
 
+    /// Ends the call's savepoint and keeps what the call did and raised.
+    ///
+    /// Once the release is asked for, nobody can tell whether it has happened: dropped from here on the call has
+    /// succeeded, its rows and its events together.
+    pub(crate) async fn release(&mut self, raised: Vec<Node>) -> Result<(), StoreError> {
+        let Some(tx) = self.open.as_mut() else { return Ok(()) };
+        if let Some(carried) = tx.carried() {
+            carried.0.extend(raised);
+        }
+        tx.release_savepoint().await?;
+        self.in_savepoint = false;
+        Ok(())
+    }
+
     /// Gives a borrowed transaction back, its savepoint already ended.
     pub(crate) fn give_back(&mut self) {
         if let (Some(home), Some(tx)) = (self.home.take(), self.open.take()) {
@@ -109,10 +124,10 @@ impl Drop for TxSlot<'_> {
         // A borrowed transaction outlives a call that is dropped in the middle: undo what the call did, hand it back.
         if self.home.is_some() {
             self.end_late();
-            if let Some(tx) = self.open.as_mut().filter(|_| self.in_savepoint) {
-                tx.start_rollback_to_savepoint();
+            let tx = self.open.as_mut().filter(|_| self.in_savepoint);
+            if tx.is_none_or(|tx| tx.start_rollback_to_savepoint()) {
+                self.forget_carried();
             }
-            self.forget_carried();
             self.give_back();
         }
     }

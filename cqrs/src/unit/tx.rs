@@ -5,6 +5,7 @@ use std::ops::{Deref, DerefMut};
 
 use sqlx::pool::Pool;
 use sqlx::{Connection, Database, Transaction};
+use sqlx_core::transaction::TransactionManager;
 
 use crate::event::Node;
 use crate::store::StoreError;
@@ -22,6 +23,9 @@ pub struct Tx<Db: Database> {
     pub(crate) carried: Carried,
     /// Whether a savepoint was asked for: one that is dropped is undone some time later, which has to be waited for.
     nested: bool,
+    /// How deep in savepoints the transaction will be once the last release that was asked for has happened; dropped
+    /// before it was sent, it still has to.
+    owed: Option<usize>,
 }
 
 /// What calls made within a transaction raised, until the unit that owns the transaction takes it over.
@@ -56,17 +60,19 @@ impl<Db: Database> Tx<Db> {
     /// # Errors
     /// Fails when the database refuses the savepoint.
     pub async fn savepoint(&mut self) -> Result<Transaction<'_, Db>, sqlx::Error> {
+        self.settle().await?;
         self.nested = true;
         (**self).begin().await
     }
 
     pub(crate) fn new(tx: Transaction<'static, Db>) -> Self {
-        Self { inner: Some(tx), carried: Carried::default(), nested: false }
+        Self { inner: Some(tx), carried: Carried::default(), nested: false, owed: None }
     }
 
     /// Takes the transaction out, to be put back by [`Home`](super::Home).
     pub(crate) fn borrow_out(&mut self) -> Self {
-        Self { inner: self.inner.take(), carried: std::mem::take(&mut self.carried), nested: self.nested }
+        let (inner, carried) = (self.inner.take(), std::mem::take(&mut self.carried));
+        Self { inner, carried, nested: self.nested, owed: self.owed.take() }
     }
 
     /// What calls made within this transaction raised, for drivers.
@@ -81,10 +87,53 @@ impl<Db: Database> Tx<Db> {
         self.nested = true;
     }
 
-    /// Whether a savepoint was asked for since somebody last waited for all of them.
+    /// Releases the innermost savepoint. Given up halfway, the release is owed, and [`settle`](Self::settle) sees to it.
     #[cfg(feature = "sqlite")]
-    pub(crate) fn take_nested(&mut self) -> bool {
-        std::mem::take(&mut self.nested)
+    pub(crate) async fn release(&mut self) -> Result<(), sqlx::Error> {
+        self.owed = self.depth().checked_sub(1);
+        self.nested = true;
+        let released = Db::TransactionManager::commit(self).await;
+        self.owed = None;
+        released
+    }
+
+    /// Whether the release of the innermost savepoint has been asked for, and given up before its answer.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn is_released(&self) -> bool {
+        self.owed.is_some()
+    }
+
+    /// Waits until everything is done that was asked for by dropping something: a savepoint, or the future that begins
+    /// or releases one. Until then the depth is yesterday's. Most units ask for none, and wait for nothing.
+    pub(crate) async fn settle(&mut self) -> Result<(), sqlx::Error> {
+        if self.nested || self.depth() > 1 {
+            self.ping().await?;
+            self.nested = false;
+        }
+        let Some(owed) = self.owed else { return Ok(()) };
+        if self.depth() <= owed {
+            // It was released, and sqlx may not have been able to say so: it then passes over the next savepoint that is
+            // dropped, taking it for the one it released. This one is for that.
+            Db::TransactionManager::begin(self, None).await?;
+            Db::TransactionManager::start_rollback(self);
+            self.ping().await?;
+        }
+        if self.depth() > owed {
+            Db::TransactionManager::commit(self).await?;
+        }
+        self.owed = None;
+        Ok(())
+    }
+
+    /// How deep sqlx believes the transaction to be: 1 without a savepoint.
+    fn depth(&self) -> usize {
+        Db::TransactionManager::get_transaction_depth(self)
+    }
+
+    /// Whether a call made `within` has the transaction.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn is_lent(&self) -> bool {
+        self.inner.is_none()
     }
 
     /// The transaction itself, for the driver that ends it.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 // Savepoints go through sqlx, so that it counts them along with those a handler makes. `sqlx` itself does not give out
 // the trait for that; `sqlx-core` is the part of it that does, and always of the same version.
 use sqlx::sqlite::SqliteTransactionManager as Manager;
-use sqlx::{Connection, Sqlite, SqliteConnection};
+use sqlx::{Sqlite, SqliteConnection};
 use sqlx_core::transaction::TransactionManager;
 
 use super::{inbox, outbox, work};
@@ -63,18 +63,9 @@ impl SqliteTransaction {
         Self { tx, undone }
     }
 
-    /// Waits until everything is done that was asked for by dropping something: a savepoint, or the future that begins
-    /// one. Until then, both the depth and `undone` are yesterday's. Most units ask for none, and wait for nothing.
-    async fn settle(&mut self) -> Result<(), StoreError> {
-        if self.tx.take_nested() || depth(&self.tx) > 1 {
-            self.tx.ping().await?;
-        }
-        Ok(())
-    }
-
     /// Fails where this is no longer the transaction that was begun.
     async fn check(&mut self) -> Result<(), StoreError> {
-        self.settle().await?;
+        self.tx.settle().await?;
         self.undone.check(&mut self.tx).await
     }
 }
@@ -137,36 +128,40 @@ impl Transaction for SqliteTransaction {
 
     fn release_savepoint(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
-            self.settle().await?;
+            self.tx.settle().await?;
             nested(&self.tx)?;
-            Ok(Manager::commit(&mut self.tx).await?)
+            Ok(self.tx.release().await?)
         })
     }
 
     fn rollback_to_savepoint(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
-            self.settle().await?;
+            self.tx.settle().await?;
             nested(&self.tx)?;
             Ok(Manager::rollback(&mut self.tx).await?)
         })
     }
 
-    fn start_rollback_to_savepoint(&mut self) {
+    fn start_rollback_to_savepoint(&mut self) -> bool {
+        if self.tx.is_released() {
+            return false;
+        }
         // One deep, the same call would end the whole transaction.
         if nested(&self.tx).is_ok() {
             self.tx.note_nested();
             Manager::start_rollback(&mut self.tx);
         }
+        true
     }
 
     /// Looks first whether there is something to commit: sqlx answers a commit outside of any transaction with `Ok`.
     fn commit(mut self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {
         Box::pin(async move {
-            let was_nested = self.tx.take_nested();
-            let Some(mut tx) = self.tx.into_inner() else { return Err(lent()) };
-            if was_nested || depth(&tx) != 1 {
-                tx.ping().await?;
+            if self.tx.is_lent() {
+                return Err(lent());
             }
+            self.tx.settle().await?;
+            let Some(mut tx) = self.tx.into_inner() else { return Err(lent()) };
             self.undone.check(&mut tx).await?;
             match depth(&tx) {
                 0 => Err(rolled_back()),

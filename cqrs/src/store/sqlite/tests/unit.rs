@@ -87,7 +87,7 @@ async fn a_savepoint_is_kept_or_undone() {
     run(&mut tx, "INSERT INTO orders VALUES (3)").await.unwrap();
     tx.savepoint().await.unwrap();
     run(&mut tx, "INSERT INTO orders VALUES (4)").await.unwrap();
-    tx.start_rollback_to_savepoint();
+    assert!(tx.start_rollback_to_savepoint());
     tx.release_savepoint().await.unwrap();
     tx.store(vec![Record::Outbox(message("kept", None))]).await.unwrap();
     tx.commit().await.unwrap();
@@ -118,7 +118,7 @@ async fn there_is_no_ending_a_savepoint_that_was_not_begun() {
     run(&mut tx, "INSERT INTO orders VALUES (1)").await.unwrap();
     assert!(tx.release_savepoint().await.is_err());
     assert!(tx.rollback_to_savepoint().await.is_err());
-    tx.start_rollback_to_savepoint();
+    assert!(tx.start_rollback_to_savepoint());
     tx.commit().await.unwrap();
     assert_eq!(orders(&store).await, 1);
 }
