@@ -364,3 +364,29 @@ async fn g3_a_panicking_durable_handler_is_a_failed_attempt() {
     })
     .await;
 }
+
+#[derive(DomainEvent, Clone, Serialize, Deserialize)]
+struct Echoed;
+
+fn _beside() {
+    #[event_handler]
+    async fn echo(_e: &Echoed, probe: Inject<Probe>) {
+        probe.note("plain echo");
+    }
+}
+
+#[event_handler(durable)]
+async fn echo(_e: &Echoed, probe: Inject<Probe>) {
+    probe.note("durable echo");
+}
+
+#[tokio::test]
+async fn a_stored_row_finds_its_handler_beside_a_plain_one_of_the_same_path() {
+    bounded(async {
+        let app = Harness::start().await;
+        app.publish(Echoed).await.unwrap();
+        app.settle().await;
+        assert_eq!((app.probe.count("plain echo"), app.probe.count("durable echo")), (1, 1));
+    })
+    .await;
+}

@@ -198,3 +198,32 @@ async fn what_a_handler_sends_through_the_app_carries_its_correlation() {
     })
     .await;
 }
+
+/// Asks for nothing but the app.
+#[derive(Command)]
+#[command(error = BoxError)]
+struct Forward;
+
+#[command_handler]
+async fn forward(_cmd: Forward, app: &App) -> Result<(), BoxError> {
+    app.send(GoOn).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_handler_that_takes_the_app_alone_hands_its_correlation_on_too() {
+    bounded(async {
+        let app = Harness::start().await;
+        let correlation = Uuid::now_v7();
+        app.send(Forward).correlation(correlation).await.unwrap();
+        app.send(Forward).await.unwrap();
+        app.settle().await;
+        let said = said(&app);
+        let ours: Vec<_> = said.iter().filter(|words| words[2] == correlation.to_string()).collect();
+        assert!(!ours.is_empty() && ours.len() < said.len(), "{said:#?}");
+        // A command has no cause of its own where it came from outside: these came from the handler.
+        let apart = said.iter().filter(|words| words[2] != correlation.to_string() && words[0] == "command");
+        assert!(apart.clone().count() > 0 && apart.clone().all(|words| words[2] == words[3]), "{said:#?}");
+    })
+    .await;
+}

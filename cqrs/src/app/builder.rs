@@ -45,9 +45,7 @@ impl Builder {
     #[doc(hidden)]
     pub fn linked(crates: &[&'static str]) -> Self {
         let draft = Draft::linked();
-        // Looked at only where a crate is named: it goes through everything that is linked.
-        let known = if crates.is_empty() { BTreeSet::new() } else { draft.crates() };
-        for name in crates.iter().filter(|name| !known.contains(*name)) {
+        for name in crates.iter().filter(|name| !draft.knows(name)) {
             tracing::warn!(
                 "the crate `{name}` is named in `bootstrap!`, but registers nothing: no handler, provider, middleware or message of it is linked"
             );
@@ -211,7 +209,9 @@ impl Builder {
             }
         }
         draft.problems.extend(too_short(&self.options));
-        draft.problems.extend(unknown_parts(self.options.run.as_deref().unwrap_or_default(), &draft));
+        if let Some(run) = self.options.run.as_deref() {
+            draft.problems.extend(unknown_parts(run, &draft));
+        }
         if let Some(broker) = &self.broker {
             draft.has_broker = true;
             if let Err(error) = broker.check() {

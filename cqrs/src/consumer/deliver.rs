@@ -233,7 +233,7 @@ fn work_record(
     delivery: &Delivery,
     received: &Received,
 ) -> WorkRecord {
-    let path = app.planned(handler).path.clone();
+    let path = app.planned(handler).path();
     let key = delivery.key.clone().or_else(|| delivery.headers.get(wire::KEY).cloned());
     WorkRecord {
         id: received.id,

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -42,20 +42,33 @@ pub(crate) struct Received {
     pub(crate) payload: Vec<u8>,
 }
 
+/// What the body says after its payload; by name, as every body so far.
+#[derive(Serialize)]
+struct Tail<'a> {
+    event_id: Uuid,
+    event_name: &'a str,
+    event_timestamp: String,
+    topic: &'a str,
+}
+
 /// Writes the body.
 pub(crate) fn envelope(spec: &MessageSpec, meta: &Meta, payload: &[u8]) -> Vec<u8> {
-    let id = meta.id();
-    let time = humantime::format_rfc3339_micros(meta.time());
+    let tail = Tail {
+        event_id: meta.id(),
+        event_name: spec.name,
+        event_timestamp: humantime::format_rfc3339_micros(meta.time()).to_string(),
+        topic: spec.topic,
+    };
     let mut body = Vec::with_capacity(payload.len() + 256);
     // The payload is JSON already: it goes in as it is, and only the rest is serialised.
     body.extend_from_slice(b"{\"payload\":");
     body.extend_from_slice(payload);
-    let tail = serde_json::json!({
-        "event_id": id, "event_timestamp": time.to_string(), "event_name": spec.name, "topic": spec.topic,
-    })
-    .to_string();
-    body.push(b',');
-    body.extend_from_slice(&tail.as_bytes()[1..]);
+    let begun = body.len();
+    // It cannot fail: strings into memory.
+    let _ = serde_json::to_writer(&mut body, &tail);
+    if let Some(brace) = body.get_mut(begun) {
+        *brace = b',';
+    }
     body
 }
 

@@ -81,7 +81,7 @@ fn durable_records(
     let key = spec.key.and_then(|key| key(node.value()));
     let meta = node.meta(parent);
     for handler in handlers {
-        let path = app.planned(*handler).path.clone();
+        let path = app.planned(*handler).path();
         let mut work = work_record(app, WorkKind::Durable, spec, &meta, payload.clone());
         work.lane = key.as_ref().map(|key| lane(&path, key));
         work.handler = path;

@@ -171,9 +171,19 @@ impl HandlerItem {
         Self { kind, name, location, order, message, needs, thunk: Thunk::Event(thunk) }
     }
 
-    /// The handler's path: module and function name.
+    /// The handler's path, as stored work names it: module and function name.
     pub(crate) fn path(&self) -> String {
         format!("{}::{}", self.location.module, self.name)
+    }
+
+    /// The same in its two parts.
+    pub(crate) fn path_parts(&self) -> (&'static str, &'static str) {
+        (self.location.module, self.name)
+    }
+
+    /// Whether stored rows name this handler by its path.
+    pub(crate) fn is_stored(&self) -> bool {
+        matches!(self.kind, HandlerKind::Event(EventMode::Durable(_) | EventMode::Group(_)))
     }
 }
 

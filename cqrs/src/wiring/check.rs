@@ -1,10 +1,10 @@
 //! The one pass: every rule, every problem.
 
 use std::any::TypeId;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::draft::Draft;
-use super::plan::ByName;
+use super::identity::{ByType, Types};
 use super::problem::{Problem, ProblemKind, WiringError};
 use super::sources::{Asker, Sources, Who};
 use crate::message::{MessageKind, MessageSpec};
@@ -15,14 +15,13 @@ use crate::registry::{EventMode, HandlerItem, HandlerKind, Need};
 pub(crate) struct Wired {
     pub(crate) draft: Draft,
     pub(crate) sources: Sources,
-    pub(crate) stored_commands: ByName,
 }
 
 /// Judges a draft.
 pub(crate) fn wire(mut draft: Draft) -> Result<Wired, WiringError> {
     let mut problems = std::mem::take(&mut draft.problems);
     let sources = Sources::find(&draft, &mut problems);
-    sources.check(&askers(&draft), &mut problems);
+    sources.check(askers(&draft), &mut problems);
     sources.check_middlewares(&draft, &mut problems);
     check_calls(&draft, &mut problems);
     for item in &draft.handlers {
@@ -30,12 +29,7 @@ pub(crate) fn wire(mut draft: Draft) -> Result<Wired, WiringError> {
     }
     check_paths(&draft, &mut problems);
     check_stored_events(&draft, &mut problems);
-    if problems.is_empty() {
-        let stored_commands = stored_commands(&draft);
-        Ok(Wired { draft, sources, stored_commands })
-    } else {
-        Err(WiringError::new(problems))
-    }
+    if problems.is_empty() { Ok(Wired { draft, sources }) } else { Err(WiringError::new(problems)) }
 }
 
 pub(super) fn describe(item: &HandlerItem) -> String {
@@ -50,7 +44,7 @@ pub(super) fn describe(item: &HandlerItem) -> String {
     format!("{kind} `{}`", item.name)
 }
 
-fn askers(draft: &Draft) -> Vec<Asker<'_>> {
+fn askers(draft: &Draft) -> impl Iterator<Item = Asker<'_>> {
     let handlers = draft.handlers.iter().map(|item| Asker {
         what: Who::Handler(item),
         location: item.location,
@@ -66,34 +60,43 @@ fn askers(draft: &Draft) -> Vec<Asker<'_>> {
         location: item.location,
         needs: item.needs,
     });
-    handlers.chain(providers).chain(middlewares).collect()
+    handlers.chain(providers).chain(middlewares)
 }
 
 /// Every command and query has exactly one handler.
 fn check_calls(draft: &Draft, problems: &mut Vec<Problem>) {
-    let mut handlers: HashMap<TypeId, Vec<&HandlerItem>> = HashMap::new();
-    let mut specs: BTreeMap<_, &'static MessageSpec> = BTreeMap::new();
     let is_call = |spec: &MessageSpec| matches!(spec.kind, MessageKind::Command | MessageKind::Query);
-    for item in draft.handlers.iter().filter(|item| is_call(item.message)) {
-        handlers.entry(item.message.type_id).or_default().push(item);
-    }
-    let handled = draft.handlers.iter().map(|item| item.message);
-    for spec in draft.messages.iter().copied().chain(handled).filter(|spec| is_call(spec)) {
-        specs.insert((by_order_key(spec), spec.type_name()), spec);
-    }
-    for spec in specs.into_values() {
-        let found = handlers.get(&spec.type_id).map_or(&[][..], Vec::as_slice);
-        match found {
-            [_] => {}
-            [] if draft.elsewhere.contains(&spec.type_id) => {}
-            [] => problems.push(no_handler(spec)),
-            several => problems.push(several_handlers(spec, several)),
+    let mut handled = Types::default();
+    handled.reserve(draft.handlers.len());
+    let mut wrong = BTreeMap::new();
+    for spec in draft.handlers.iter().map(|item| item.message).filter(|spec| is_call(spec)) {
+        if !handled.insert(spec.type_id) {
+            wrong.insert(said_of(spec), spec);
         }
+    }
+    for spec in draft.messages.iter().copied().filter(|spec| is_call(spec)) {
+        if !handled.contains(&spec.type_id) && !draft.elsewhere.contains(&spec.type_id) {
+            wrong.insert(said_of(spec), spec);
+        }
+    }
+    if wrong.is_empty() {
+        return;
+    }
+    let mut handlers: ByType<Vec<&HandlerItem>> = wrong.values().map(|spec| (spec.type_id, Vec::new())).collect();
+    for item in &draft.handlers {
+        handlers.entry(item.message.type_id).and_modify(|handlers| handlers.push(item));
+    }
+    for spec in wrong.into_values() {
+        problems.push(match handlers.get(&spec.type_id).map_or(&[][..], Vec::as_slice) {
+            [] => no_handler(spec),
+            several => several_handlers(spec, several),
+        });
     }
 }
 
-fn by_order_key(spec: &MessageSpec) -> (&'static str, u32) {
-    (spec.location.module, spec.location.line)
+/// The order in which messages are spoken of: asked only of those of which there is something to say.
+fn said_of(spec: &MessageSpec) -> (&'static str, u32, &'static str) {
+    (spec.location.module, spec.location.line, spec.type_name())
 }
 
 fn no_handler(spec: &MessageSpec) -> Problem {
@@ -170,13 +173,16 @@ fn check_transaction(
 
 /// Handlers that stored rows name by path have a path of their own.
 fn check_paths(draft: &Draft, problems: &mut Vec<Problem>) {
-    let stored =
-        |item: &&HandlerItem| matches!(item.kind, HandlerKind::Event(EventMode::Durable(_) | EventMode::Group(_)));
-    let mut by_path: BTreeMap<String, Vec<&HandlerItem>> = BTreeMap::new();
-    for item in draft.handlers.iter().filter(stored) {
-        by_path.entry(item.path()).or_default().push(item);
+    let stored = || draft.handlers.iter().copied().filter(|item| item.is_stored());
+    let mut taken = HashSet::new();
+    let mut twice = BTreeMap::new();
+    for item in stored() {
+        if !taken.insert(item.path_parts()) {
+            twice.insert(item.path(), item.path_parts());
+        }
     }
-    for (path, items) in by_path.into_iter().filter(|(_, items)| items.len() > 1) {
+    for (path, parts) in twice {
+        let items: Vec<&HandlerItem> = stored().filter(|item| item.path_parts() == parts).collect();
         let what = format!("{} stored handlers share the path `{path}`, by which stored rows name them", items.len());
         let mut problem = Problem::new(ProblemKind::HandlerTwice, what, "rename one, or move it to another module");
         for item in items {
@@ -188,19 +194,16 @@ fn check_paths(draft: &Draft, problems: &mut Vec<Problem>) {
 
 /// Events that are stored can be read back, and have a name of their own.
 fn check_stored_events(draft: &Draft, problems: &mut Vec<Problem>) {
-    let mut uses: BTreeMap<_, (&'static MessageSpec, Option<&HandlerItem>)> = BTreeMap::new();
-    for spec in &draft.messages {
-        if spec.kind == MessageKind::NotificationEvent {
-            uses.entry((by_order_key(spec), spec.type_name())).or_insert((spec, None));
-        }
+    let mut uses: ByType<(&'static MessageSpec, Option<&HandlerItem>)> = ByType::default();
+    for spec in draft.messages.iter().copied().filter(|spec| spec.kind == MessageKind::NotificationEvent) {
+        uses.insert(spec.type_id, (spec, None));
     }
-    for item in &draft.handlers {
-        if matches!(item.kind, HandlerKind::Event(EventMode::Durable(_) | EventMode::Group(_))) {
-            let spec = item.message;
-            uses.insert((by_order_key(spec), spec.type_name()), (spec, Some(item)));
-        }
+    for item in draft.handlers.iter().copied().filter(|item| item.is_stored()) {
+        uses.insert(item.message.type_id, (item.message, Some(item)));
     }
-    let mut names: BTreeMap<(&'static str, u32), Vec<&'static MessageSpec>> = BTreeMap::new();
+    let mut names: HashMap<(&str, u32), &'static MessageSpec> = HashMap::with_capacity(uses.len());
+    let mut unreadable = BTreeMap::new();
+    let mut taken: BTreeMap<_, BTreeMap<_, &'static MessageSpec>> = BTreeMap::new();
     for (spec, item) in uses.into_values() {
         let readable = match item {
             Some(_) => spec.codec.is_stored(),
@@ -208,13 +211,18 @@ fn check_stored_events(draft: &Draft, problems: &mut Vec<Problem>) {
             None => spec.codec.encode.is_some(),
         };
         if !readable {
-            problems.push(not_stored(spec, item));
+            unreadable.insert(said_of(spec), (spec, item));
         }
-        names.entry((spec.name, spec.version)).or_default().push(spec);
+        let name = (spec.name, spec.version);
+        if let Some(other) = names.insert(name, spec) {
+            taken.entry(name).or_default().extend([(said_of(other), other), (said_of(spec), spec)]);
+        }
     }
-    for ((name, version), specs) in names.iter().filter(|(_, specs)| specs.len() > 1) {
-        problems.push(name_taken(name, *version, specs));
-    }
+    problems.extend(unreadable.into_values().map(|(spec, item)| not_stored(spec, item)));
+    problems.extend(taken.into_iter().map(|((name, version), specs)| {
+        let specs: Vec<&MessageSpec> = specs.into_values().collect();
+        name_taken(name, version, &specs)
+    }));
 }
 
 fn not_stored(spec: &MessageSpec, item: Option<&HandlerItem>) -> Problem {
@@ -228,7 +236,7 @@ fn not_stored(spec: &MessageSpec, item: Option<&HandlerItem>) -> Problem {
     problem
 }
 
-fn name_taken(name: &str, version: u32, specs: &[&'static MessageSpec]) -> Problem {
+fn name_taken(name: &str, version: u32, specs: &[&MessageSpec]) -> Problem {
     let what = format!(
         "{} stored events are called `{name}`, version {version}: read back, they could not be told apart",
         specs.len()
@@ -239,14 +247,4 @@ fn name_taken(name: &str, version: u32, specs: &[&'static MessageSpec]) -> Probl
         problem = problem.at(format!("`{}`", spec.type_name()), spec.location);
     }
     problem
-}
-
-fn stored_commands(draft: &Draft) -> ByName {
-    let mut names = ByName::new();
-    for spec in &draft.messages {
-        if spec.kind == MessageKind::Command && spec.codec.is_stored() {
-            names.entry((spec.name, spec.version)).or_default().push(spec);
-        }
-    }
-    names
 }

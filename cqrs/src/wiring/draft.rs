@@ -35,9 +35,10 @@ pub(crate) struct Supply {
 /// Everything discovered and built, in the one deterministic order.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
-    pub(crate) handlers: Vec<HandlerItem>,
+    pub(crate) handlers: Vec<&'static HandlerItem>,
     pub(crate) providers: Vec<ProviderItem>,
     pub(crate) middlewares: Vec<MiddlewareItem>,
+    /// In no order: there are many, and hardly ever something is said of one.
     pub(crate) messages: Vec<&'static MessageSpec>,
     pub(crate) supplies: Vec<Supply>,
     pub(crate) elsewhere: BTreeSet<TypeId>,
@@ -54,24 +55,22 @@ pub(crate) struct Draft {
 impl Draft {
     /// Everything that is linked into this program.
     pub(crate) fn linked() -> Self {
-        let mut handlers: Vec<HandlerItem> = inventory::iter::<HandlerItem>.into_iter().copied().collect();
+        let mut handlers: Vec<&HandlerItem> = inventory::iter::<HandlerItem>.into_iter().collect();
         handlers.sort_by_key(|item| by_order(item.order, &item.location, item.name));
         let mut providers: Vec<ProviderItem> = inventory::iter::<ProviderItem>.into_iter().copied().collect();
         providers.sort_by_key(|item| by_order(0, &item.location, item.name));
         let mut middlewares: Vec<MiddlewareItem> = inventory::iter::<MiddlewareItem>.into_iter().copied().collect();
         middlewares.sort_by_key(|item| by_order(item.order, &item.location, item.name));
-        let mut messages: Vec<&'static MessageSpec> =
-            inventory::iter::<MessageItem>.into_iter().map(|item| item.0).collect();
-        messages.sort_by_key(|spec| by_order(0, &spec.location, spec.name));
+        let messages = inventory::iter::<MessageItem>.into_iter().map(|item| item.0).collect();
         Self { handlers, providers, middlewares, messages, ..Self::default() }
     }
 
-    /// The crates that registered something.
-    pub(crate) fn crates(&self) -> BTreeSet<&'static str> {
-        let handlers = self.handlers.iter().map(|item| item.location.crate_name());
-        let providers = self.providers.iter().map(|item| item.location.crate_name());
-        let middlewares = self.middlewares.iter().map(|item| item.location.crate_name());
-        let messages = self.messages.iter().map(|spec| spec.location.crate_name());
-        handlers.chain(providers).chain(middlewares).chain(messages).collect()
+    /// Whether a crate registered something.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        let is_of = |location: &SourceLocation| location.crate_name() == name;
+        self.handlers.iter().any(|item| is_of(&item.location))
+            || self.providers.iter().any(|item| is_of(&item.location))
+            || self.middlewares.iter().any(|item| is_of(&item.location))
+            || self.messages.iter().any(|spec| is_of(&spec.location))
     }
 }

@@ -1,6 +1,6 @@
 //! Hashing type ids: they are hashes already.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// Passes a type id through.
@@ -23,6 +23,9 @@ impl Hasher for Identity {
         self.0 = id;
     }
 }
+
+/// A set of types.
+pub(crate) type Types = HashSet<std::any::TypeId, BuildHasherDefault<Identity>>;
 
 /// A map by type.
 pub(crate) type ByType<V> = HashMap<std::any::TypeId, V, BuildHasherDefault<Identity>>;

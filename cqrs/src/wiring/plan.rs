@@ -1,31 +1,38 @@
 //! The plan: what a running app looks calls up in.
 
 use std::any::Any;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::sync::OnceLock;
 
 use super::identity::ByType;
 use crate::event::{Node, Raised};
 use crate::inject::{Resolved, ScopedProvider, Slot};
-use crate::message::{Handled, MessageSpec};
+use crate::message::{Handled, MessageKind, MessageSpec};
 use crate::middleware::{CallKind, Chain};
-use crate::registry::{CallThunk, GroupOptions, HandlerItem, Thunk};
+use crate::registry::{CallThunk, GroupOptions, HandlerItem, Thunk, by_order};
 
 /// A handler with its dependencies.
 #[derive(Debug)]
 pub(crate) struct Planned {
-    pub(crate) item: HandlerItem,
-    /// Module and function name, as stored work names its handler.
-    pub(crate) path: String,
-    pub(crate) slots: Vec<Slot>,
-    /// The same, where none is message-scoped.
+    pub(crate) item: &'static HandlerItem,
+    /// Its dependencies, where one is message-scoped.
+    pub(crate) slots: Box<[Slot]>,
+    /// Its dependencies, where none is.
     pub(crate) fixed: Box<[Resolved]>,
     /// Whether a dependency is message-scoped.
     pub(crate) scoped: bool,
     /// Whether the handler takes `&mut Tx`.
     pub(crate) needs_tx: bool,
-    /// Whether the handler takes anything beyond dependencies, `Events` and `App`.
+    /// Whether the handler takes anything beyond dependencies and `Events`: calls through `&App` too ask for its `Meta`.
     pub(crate) needs_unit: bool,
+}
+
+impl Planned {
+    /// The handler's path, as stored work names it.
+    pub(crate) fn path(&self) -> String {
+        self.item.path()
+    }
 }
 
 /// What a command or query is looked up to.
@@ -70,8 +77,7 @@ pub(crate) struct EventPlan {
 /// A consumer group.
 #[derive(Debug, Default)]
 pub(crate) struct GroupPlan {
-    /// The topics, without repeats.
-    pub(crate) topics: Vec<String>,
+    pub(crate) topics: BTreeSet<String>,
     /// The handlers by event name, each with what its attribute says and always with its topic.
     pub(crate) handlers: BTreeMap<&'static str, Vec<(u32, GroupOptions)>>,
 }
@@ -84,9 +90,6 @@ impl GroupPlan {
     }
 }
 
-/// Message types by stored name and version.
-pub(crate) type ByName = HashMap<(&'static str, u32), Vec<&'static MessageSpec>>;
-
 /// What calls, events and stored work are looked up in.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
@@ -96,8 +99,20 @@ pub(crate) struct Plan {
     pub(crate) groups: BTreeMap<&'static str, GroupPlan>,
     pub(crate) scoped: Vec<ScopedProvider>,
     pub(crate) middleware: [Chain; CallKind::ALL.len()],
-    /// Commands that can be stored, by name and version: several where names collide.
-    pub(crate) stored_commands: ByName,
+    pub(crate) messages: Vec<&'static MessageSpec>,
+    pub(super) names: Names,
+}
+
+/// Message types by stored name and version.
+type ByName = HashMap<(&'static str, u32), Vec<&'static MessageSpec>>;
+
+/// What stored rows are looked up by. Made with the first of them, so that the start does not wait for it.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// Commands that can be stored: several where names collide.
+    commands: OnceLock<ByName>,
+    /// Handlers by the two parts of their path.
+    handlers: OnceLock<HashMap<(&'static str, &'static str), u32>>,
 }
 
 impl Plan {
@@ -133,18 +148,41 @@ impl Plan {
 
     /// The types that share a command's name and version, if there are others.
     pub(crate) fn ambiguous(&self, spec: &MessageSpec) -> Option<Vec<&'static str>> {
-        let same = self.stored_commands.get(&(spec.name, spec.version))?;
+        let same = self.stored_commands().get(&(spec.name, spec.version))?;
         (same.len() > 1).then(|| same.iter().map(|spec| spec.type_name()).collect())
     }
 
     /// The command type of a stored name and version.
     pub(crate) fn stored_command(&self, name: &str, version: u32) -> Option<&'static MessageSpec> {
-        self.stored_commands.get(&(name, version))?.first().copied()
+        self.stored_commands().get(&(name, version))?.first().copied()
+    }
+
+    fn stored_commands(&self) -> &ByName {
+        self.names.commands.get_or_init(|| {
+            let stored = |spec: &&&MessageSpec| spec.kind == MessageKind::Command && spec.codec.is_stored();
+            let mut commands = ByName::new();
+            for spec in self.messages.iter().filter(stored) {
+                commands.entry((spec.name, spec.version)).or_default().push(spec);
+            }
+            for same in commands.values_mut() {
+                same.sort_by_key(|spec| by_order(0, &spec.location, spec.name));
+            }
+            commands
+        })
     }
 
     /// The handler with a path, as stored work names it.
     pub(crate) fn handler_by_path(&self, path: &str) -> Option<u32> {
-        let at = self.handlers.iter().position(|planned| planned.path == path)?;
-        u32::try_from(at).ok()
+        let handlers = self.names.handlers.get_or_init(|| {
+            let numbered = self.handlers.iter().map(|planned| planned.item).zip(0..);
+            let mut handlers = HashMap::with_capacity(self.handlers.len());
+            // One that is stored no longer still takes what was, but not from one of the same path that is.
+            let (stored, others): (Vec<_>, Vec<_>) = numbered.partition(|(item, _)| item.is_stored());
+            for (item, number) in stored.into_iter().chain(others) {
+                handlers.entry(item.path_parts()).or_insert(number);
+            }
+            handlers
+        });
+        handlers.get(&path.rsplit_once("::")?).copied()
     }
 }

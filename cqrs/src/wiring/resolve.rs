@@ -36,7 +36,10 @@ struct Made {
 
 impl Made {
     fn slots(&self, sources: &Sources, needs: &[Need]) -> Vec<Slot> {
-        needs.iter().filter_map(|need| self.slot(sources, need)).collect()
+        let most = needs.iter().filter(|need| matches!(need, Need::Inject { .. })).count();
+        let mut slots = Vec::with_capacity(most);
+        slots.extend(needs.iter().filter_map(|need| self.slot(sources, need)));
+        slots
     }
 
     fn slot(&self, sources: &Sources, need: &Need) -> Option<Slot> {
@@ -50,11 +53,11 @@ impl Made {
     }
 }
 
-fn fixed(slots: &[Slot]) -> Box<[Resolved]> {
+fn fixed(slots: Vec<Slot>) -> Box<[Resolved]> {
     slots
-        .iter()
+        .into_iter()
         .filter_map(|slot| match slot {
-            Slot::App(resolved) => Some(resolved.clone()),
+            Slot::App(resolved) => Some(resolved),
             Slot::Scoped(_) => None,
         })
         .collect()
@@ -76,7 +79,7 @@ impl Wired {
             let item = self.draft.providers[*number];
             let slots = made.slots(&self.sources, item.needs);
             made.providers[*number] = Some(match item.scope {
-                ProviderScope::App => Slot::App(provide(&item, &fixed(&slots)).await?),
+                ProviderScope::App => Slot::App(provide(&item, &fixed(slots)).await?),
                 ProviderScope::Message => {
                     scoped.push(scoped_provider(item, slots, &scoped));
                     Slot::Scoped(scoped.len() - 1)
@@ -87,15 +90,16 @@ impl Wired {
     }
 
     fn plan(self, made: &Made, scoped: Vec<ScopedProvider>) -> Plan {
-        let mut plan = Plan { scoped, ..Plan::default() };
+        let handlers = Vec::with_capacity(self.draft.handlers.len());
+        let mut plan = Plan { handlers, scoped, messages: self.draft.messages, ..Plan::default() };
         for item in &self.draft.handlers {
             let number = u32::try_from(plan.handlers.len()).unwrap_or(u32::MAX);
-            index(&mut plan, *item, number);
-            plan.handlers.push(planned(*item, made.slots(&self.sources, item.needs)));
+            index(&mut plan, item, number);
+            plan.handlers.push(planned(item, made.slots(&self.sources, item.needs)));
         }
         let mut chains: [Vec<Arc<Link>>; CallKind::ALL.len()] = Default::default();
         for item in &self.draft.middlewares {
-            let slots = fixed(&made.slots(&self.sources, item.needs));
+            let slots = fixed(made.slots(&self.sources, item.needs));
             let link = Arc::new(Link { item: *item, slots });
             for kind in CallKind::ALL.into_iter().filter(|kind| applies(item.kinds, *kind)) {
                 chains[kind as usize].push(Arc::clone(&link));
@@ -103,7 +107,6 @@ impl Wired {
         }
         plan.middleware = chains.map(Chain::new);
         plan.calls = calls(&plan);
-        plan.stored_commands = self.stored_commands;
         plan
     }
 }
@@ -118,15 +121,16 @@ fn applies(kinds: MiddlewareKinds, kind: CallKind) -> bool {
     }
 }
 
-fn planned(item: HandlerItem, slots: Vec<Slot>) -> Planned {
+fn planned(item: &'static HandlerItem, slots: Vec<Slot>) -> Planned {
     let asks = |is: fn(&Need) -> bool| item.needs.iter().any(is);
     let scoped = is_scoped(&slots);
     let needs_tx = asks(|need| matches!(need, Need::Tx { .. }));
-    let beyond = asks(|need| !matches!(need, Need::Inject { .. } | Need::Events | Need::App));
-    Planned { path: item.path(), fixed: fixed(&slots), slots, scoped, needs_tx, needs_unit: scoped || beyond, item }
+    let beyond = asks(|need| !matches!(need, Need::Inject { .. } | Need::Events));
+    let (slots, fixed) = if scoped { (slots.into(), Box::default()) } else { (Box::default(), fixed(slots)) };
+    Planned { item, slots, fixed, scoped, needs_tx, needs_unit: scoped || beyond }
 }
 
-fn index(plan: &mut Plan, item: HandlerItem, number: u32) {
+fn index(plan: &mut Plan, item: &'static HandlerItem, number: u32) {
     let type_id = item.message.type_id;
     match item.kind {
         HandlerKind::Command | HandlerKind::Query => {}
@@ -136,8 +140,8 @@ fn index(plan: &mut Plan, item: HandlerItem, number: u32) {
         HandlerKind::Event(EventMode::Group(options)) => {
             let group: &mut GroupPlan = plan.groups.entry(options.group).or_default();
             let topic = options.topic.unwrap_or(item.message.topic);
-            if !group.topics.iter().any(|known| known == topic) {
-                group.topics.push(topic.to_owned());
+            if !group.topics.contains(topic) {
+                group.topics.insert(topic.to_owned());
             }
             let options = GroupOptions { topic: Some(topic), ..options };
             group.handlers.entry(item.message.name).or_default().push((number, options));
@@ -152,7 +156,10 @@ fn calls(plan: &Plan) -> ByType<CallEntry> {
         let has_middleware = !plan.middleware(CallKind::of(spec)).is_empty();
         Some((spec.type_id, CallEntry::of(planned, number, has_middleware)?))
     });
-    entries.collect()
+    let mut calls = ByType::default();
+    calls.reserve(plan.handlers.len());
+    calls.extend(entries);
+    calls
 }
 
 fn event(plan: &mut Plan, type_id: TypeId) -> &mut EventPlan {

@@ -57,6 +57,7 @@ impl Who<'_> {
 }
 
 /// Asks for dependencies: a handler, a provider, a middleware.
+#[derive(Clone, Copy)]
 pub(super) struct Asker<'a> {
     /// What it is in words: put together only where there is something to say of it.
     pub(super) what: Who<'a>,
@@ -215,8 +216,8 @@ impl Sources {
     }
 
     /// Reports dependencies nobody provides: one problem per dependency, with everybody who asks for it.
-    pub(super) fn check(&self, askers: &[Asker<'_>], problems: &mut Vec<Problem>) {
-        let mut missing: BTreeMap<&'static str, Vec<&Asker<'_>>> = BTreeMap::new();
+    pub(super) fn check<'a>(&self, askers: impl Iterator<Item = Asker<'a>>, problems: &mut Vec<Problem>) {
+        let mut missing: BTreeMap<&'static str, Vec<Asker<'a>>> = BTreeMap::new();
         for asker in askers {
             let mut asked = BTreeSet::new();
             for need in asker.needs {

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, QueryBuilder, Row, SqlSafeStr, SqliteConnection};
 
 use super::{Request, SqliteStore, rows};
 use crate::BoxError;
@@ -11,33 +11,39 @@ use crate::store::{Claim, ClaimedOutbox, OutboxOutcome, OutboxRecord, StoreError
 
 const COLUMNS: usize = 9;
 
+/// One row, which is what most units store: its text is fixed, since putting it together costs more than binding its
+/// values.
+const INSERT: &str = "
+INSERT INTO cqrs_outbox (id, name, version, topic, message_key, payload, headers, raised_at, due_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+
+const ANOTHER: &str = ", (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+
 /// Stores rows, numbered in the order given.
 pub(super) async fn insert(connection: &mut SqliteConnection, records: Vec<OutboxRecord>) -> Result<(), StoreError> {
     for records in rows::chunks(records, rows::rows_per_statement(COLUMNS)) {
-        let count = records.len();
-        let records = with_headers(records)?;
-        let mut statement = QueryBuilder::new(
-            "INSERT INTO cqrs_outbox (id, name, version, topic, message_key, payload, headers, raised_at, due_at) ",
-        );
-        statement.push_values(records, |mut row, (record, headers)| {
+        let text = match records.len() {
+            1 => INSERT.into_sql_str(),
+            count => AssertSqlSafe(format!("{INSERT}{}", ANOTHER.repeat(count - 1))).into_sql_str(),
+        };
+        let mut statement = sqlx::query(text).persistent(rows::is_kept(records.len()));
+        for record in records {
+            let headers = rows::headers_text(&record.headers)?;
             let raised_at = rows::micros(record.raised_at);
-            row.push_bind(rows::id_bytes(record.id))
-                .push_bind(record.name)
-                .push_bind(i64::from(record.version))
-                .push_bind(record.topic)
-                .push_bind(record.key)
-                .push_bind(record.payload)
-                .push_bind(headers)
-                .push_bind(raised_at)
-                .push_bind(raised_at);
-        });
-        rows::run(connection, statement, count).await?;
+            statement = statement
+                .bind(rows::id_bytes(record.id))
+                .bind(record.name)
+                .bind(i64::from(record.version))
+                .bind(record.topic)
+                .bind(record.key)
+                .bind(record.payload)
+                .bind(headers)
+                .bind(raised_at)
+                .bind(raised_at);
+        }
+        statement.execute(&mut *connection).await?;
     }
     Ok(())
-}
-
-fn with_headers(records: Vec<OutboxRecord>) -> Result<Vec<(OutboxRecord, String)>, StoreError> {
-    records.into_iter().map(|record| rows::headers_text(&record.headers).map(|headers| (record, headers))).collect()
 }
 
 /// Whether a claim would find something: asked without the write lock, so that an idle relay disturbs no writer.

@@ -34,13 +34,18 @@ pub(super) fn chunks<T>(items: Vec<T>, size: usize) -> impl Iterator<Item = Vec<
     })
 }
 
+/// Whether a statement for so many rows is kept prepared.
+pub(super) const fn is_kept(rows: usize) -> bool {
+    rows <= KEPT_ROWS
+}
+
 /// Runs a statement built for so many rows.
 pub(super) async fn run(
     connection: &mut SqliteConnection,
     mut statement: QueryBuilder<Sqlite>,
     rows: usize,
 ) -> Result<SqliteQueryResult, sqlx::Error> {
-    statement.build().persistent(rows <= KEPT_ROWS).execute(connection).await
+    statement.build().persistent(is_kept(rows)).execute(connection).await
 }
 
 /// Runs a statement built for so many rows, and gives what it returns.
@@ -49,7 +54,7 @@ pub(super) async fn fetch(
     mut statement: QueryBuilder<Sqlite>,
     rows: usize,
 ) -> Result<Vec<SqliteRow>, sqlx::Error> {
-    statement.build().persistent(rows <= KEPT_ROWS).fetch_all(connection).await
+    statement.build().persistent(is_kept(rows)).fetch_all(connection).await
 }
 
 /// Adds `(seq, fence) IN (..)`. The state is part of it: a fence moves on with the next owner only, so a row that was
