@@ -20,7 +20,8 @@ SELECT seq, id, name, version, handler, consumer_group, topic, message_key, payl
 FROM cqrs_work WHERE state = 'dead' ORDER BY created_at, seq LIMIT ?";
 
 const REPLAY_OUTBOX: &str = "
-UPDATE cqrs_outbox SET state = 'ready', due_at = ?, attempts = 0, error = NULL WHERE seq = ? AND state = 'dead'";
+UPDATE cqrs_outbox SET state = 'ready', due_at = ?, attempts = 0, lost = 0, error = NULL
+WHERE seq = ? AND state = 'dead'";
 
 const REPLAY_WORK: &str = "
 UPDATE cqrs_work SET state = 'ready', due_at = ?, attempts = 0, error = NULL WHERE seq = ? AND state = 'dead'";

@@ -63,24 +63,21 @@ const WAKE: &str = "UPDATE cqrs_outbox SET state = 'ready' WHERE state = 'waitin
 /// broker. It takes at least as many leases: with that of five seconds, more than a minute and a half.
 const MAX_LOST: u32 = 20;
 
-/// What is noted on a row whose claim ran out, followed by how often in a row. What else becomes of a row writes over it
-/// (the broker answered: it does not end the process), or leaves it as it is (it was handed back, untried).
-const LOST: &str = "the process that held it stopped, or stalled for longer than its lease; in a row: ";
+/// What is noted on a row whose claim ran out.
+const LOST: &str = "the process that held it stopped, or stalled for longer than its lease";
 
-/// And where that was too often.
-const LOST_FOR_GOOD: &str = "; publishing it may be what ends the process, so it is not tried again";
-
-/// Takes back what a process held that died or stalled. It counts as an attempt.
+/// Takes back what a process held that died or stalled. It counts as an attempt, and as a lost claim: those in a row, with
+/// nothing heard of the row in between. What else becomes of a row starts that count anew (the broker answered: it does
+/// not end the process), or leaves it as it is (it was handed back, untried).
 const TAKE_BACK: &str = "
 UPDATE cqrs_outbox
-SET owner = NULL, lease_until = NULL, attempts = attempts + 1,
-    state = CASE WHEN ?3 <= 1 + iif(substr(error, 1, length(?2)) = ?2, CAST(substr(error, 1 + length(?2)) AS INTEGER), 0)
-        THEN 'dead' ELSE 'ready' END,
-    error = ?2 || (1 + iif(substr(error, 1, length(?2)) = ?2, CAST(substr(error, 1 + length(?2)) AS INTEGER), 0))
+SET owner = NULL, lease_until = NULL, attempts = attempts + 1, lost = lost + 1,
+    state = CASE WHEN lost + 1 >= ?3 THEN 'dead' ELSE 'ready' END,
+    error = CASE WHEN lost + 1 >= ?3
+        THEN ?2 || ', ' || (lost + 1) || ' times in a row; publishing it may be what ends the process, so it is not tried again'
+        ELSE ?2 END
 WHERE state = 'claimed' AND lease_until <= ?1
 RETURNING seq, state";
-
-const EXPLAIN_LOST: &str = "UPDATE cqrs_outbox SET error = error || ? WHERE seq = ? AND state = 'dead'";
 
 /// After waking and taking back, ready rows are all there is to take. Ready rows of a key that are earlier do not stand
 /// in the way: they come first, so that a claim holds the beginning of what is left of its key, whatever the limit.
@@ -99,12 +96,12 @@ RETURNING seq, fence, attempts, id, name, version, topic, message_key, payload, 
 
 const BURY: &str = "
 UPDATE cqrs_outbox
-SET state = 'dead', owner = NULL, lease_until = NULL, attempts = attempts + 1, error = ?
+SET state = 'dead', owner = NULL, lease_until = NULL, attempts = attempts + 1, lost = 0, error = ?
 WHERE seq = ? AND fence = ? AND state = 'claimed'";
 
 const RETRY: &str = "
 UPDATE cqrs_outbox
-SET state = 'waiting', due_at = ?, owner = NULL, lease_until = NULL, attempts = attempts + 1, error = ?
+SET state = 'waiting', due_at = ?, owner = NULL, lease_until = NULL, attempts = attempts + 1, lost = 0, error = ?
 WHERE seq = ? AND fence = ? AND state = 'claimed'";
 
 const HAND_BACK: &str = "
@@ -113,7 +110,7 @@ WHERE seq = ? AND fence = ? AND state = 'claimed'";
 
 /// Every statement of this file whose text is fixed, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[ANYTHING, WAKE, TAKE_BACK, CLAIM, BURY, RETRY, HAND_BACK, EXPLAIN_LOST];
+pub(super) const STATEMENTS: &[&str] = &[ANYTHING, WAKE, TAKE_BACK, CLAIM, BURY, RETRY, HAND_BACK];
 
 impl SqliteStore {
     pub(super) async fn take_outbox(&self, request: Request) -> Result<Vec<ClaimedOutbox>, StoreError> {
@@ -172,7 +169,6 @@ async fn take_back(connection: &mut SqliteConnection, now: i64) -> Result<(), sq
         if row.try_get::<&str, _>("state")? == "dead" {
             let seq: i64 = row.try_get("seq")?;
             tracing::error!(seq, "claims of an event ran out {MAX_LOST} times in a row: it is a dead letter");
-            sqlx::query(EXPLAIN_LOST).bind(LOST_FOR_GOOD).bind(seq).execute(&mut *connection).await?;
         }
     }
     Ok(())

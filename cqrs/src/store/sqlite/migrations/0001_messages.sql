@@ -24,6 +24,8 @@ CREATE TABLE cqrs_outbox (
     owner       TEXT,
     lease_until INTEGER,
     attempts    INTEGER NOT NULL DEFAULT 0,
+    -- How many claims in a row ran out, with nothing heard of the row in between.
+    lost        INTEGER NOT NULL DEFAULT 0,
     error       TEXT
 );
 
