@@ -22,4 +22,5 @@ mod stop;
 mod streams;
 mod support;
 mod under_way;
+mod whole_attempts;
 mod wired;
