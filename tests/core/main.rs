@@ -13,6 +13,7 @@ mod keys;
 mod leases;
 mod meta;
 mod middleware;
+mod moved_clock;
 mod nested;
 mod outbox;
 mod panics;

@@ -60,9 +60,12 @@ impl Gift {
 pub struct ClaimRequest<'a> {
     /// The instance that asks: unique per process start.
     pub owner: &'a str,
-    /// Now, by the app's clock.
+    /// Now, by the app's clock: what is due by then is claimed.
     pub now: SystemTime,
-    /// Until when the claim holds unless it is renewed.
+    /// Now, by the clock that leases run by: what ran out by then is taken back. The same time, but where tests move the
+    /// app's clock: what falls due by that is due, while whoever holds a lease still holds it.
+    pub lease_now: SystemTime,
+    /// Until when the claim holds unless it is renewed, by the clock of leases.
     pub lease_until: SystemTime,
     /// At most so many.
     pub limit: usize,
@@ -162,7 +165,8 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// Fails with what the database said.
     fn release(&self, owner: &str) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// When the next stored work or outbox row is due, if any waits; rows claimed by others count by their lease.
+    /// When the next stored work or outbox row is due, if any waits. What is claimed does not count, and a row that may
+    /// not be taken yet neither.
     ///
     /// # Errors
     /// Fails with what the database said.

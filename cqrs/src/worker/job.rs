@@ -77,7 +77,7 @@ async fn keep(app: &App, store: &Arc<dyn Driver>, claim: Claim, commit: &Commit)
     let lease = app.options().lease;
     loop {
         tokio::time::sleep(lease / 3).await;
-        match store.renew_work(vec![claim], app.clock().now() + lease).await {
+        match store.renew_work(vec![claim], app.clock().lease_now() + lease).await {
             Ok(held) if held.is_empty() && commit.has_begun() => return std::future::pending().await,
             Ok(held) if held.is_empty() => return,
             Ok(_) => {}

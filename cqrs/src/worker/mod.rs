@@ -101,8 +101,9 @@ async fn run(app: App, store: Arc<dyn Driver>, queues: Vec<WorkQueue>, stop: Can
 }
 
 async fn claim(app: &App, store: &Arc<dyn Driver>, queues: &[WorkQueue], limit: usize) -> Vec<ClaimedWork> {
-    let now = app.clock().now();
-    let request = ClaimRequest { owner: app.owner(), now, lease_until: now + app.options().lease, limit };
+    let (now, lease_now) = (app.clock().now(), app.clock().lease_now());
+    let lease_until = lease_now + app.options().lease;
+    let request = ClaimRequest { owner: app.owner(), now, lease_now, lease_until, limit };
     match store.claim_work(queues, request).await {
         Ok(claimed) => claimed,
         Err(error) => {

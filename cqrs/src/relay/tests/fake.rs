@@ -74,7 +74,7 @@ impl FakeStore {
             let lane = row.record.key.clone().map(|key| (row.record.topic.clone(), key));
             let free = match &row.state {
                 State::Due(due) => *due <= request.now,
-                State::Claimed(_, until) => *until <= request.now,
+                State::Claimed(_, until) => *until <= request.lease_now,
                 State::Published => continue,
                 State::Dead => false,
             };

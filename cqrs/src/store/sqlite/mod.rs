@@ -204,6 +204,7 @@ impl Driver for SqliteStore {
 struct Request {
     owner: String,
     now: i64,
+    lease_now: i64,
     lease_until: i64,
     limit: usize,
 }
@@ -213,6 +214,7 @@ impl Request {
         Self {
             owner: request.owner.to_owned(),
             now: rows::micros(request.now),
+            lease_now: rows::micros(request.lease_now),
             lease_until: rows::micros(request.lease_until),
             limit: request.limit,
         }

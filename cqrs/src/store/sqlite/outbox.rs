@@ -43,7 +43,7 @@ fn with_headers(records: Vec<OutboxRecord>) -> Result<Vec<(OutboxRecord, String)
 /// Whether a claim would find something: asked without the write lock, so that an idle relay disturbs no writer.
 const ANYTHING: &str = "
 SELECT EXISTS (SELECT 1 FROM cqrs_outbox WHERE state = 'waiting' AND due_at <= ?1)
-    OR EXISTS (SELECT 1 FROM cqrs_outbox WHERE state = 'claimed' AND lease_until <= ?1)
+    OR EXISTS (SELECT 1 FROM cqrs_outbox WHERE state = 'claimed' AND lease_until <= ?2)
     OR EXISTS (
         SELECT 1 FROM cqrs_outbox AS mine
         WHERE mine.state = 'ready' AND (mine.message_key IS NULL OR NOT EXISTS (
@@ -114,7 +114,8 @@ pub(super) const STATEMENTS: &[&str] = &[ANYTHING, WAKE, TAKE_BACK, CLAIM, BURY,
 
 impl SqliteStore {
     pub(super) async fn take_outbox(&self, request: Request) -> Result<Vec<ClaimedOutbox>, StoreError> {
-        let anything = sqlx::query_scalar(ANYTHING).bind(request.now).fetch_one(&self.pool).await;
+        let anything =
+            sqlx::query_scalar(ANYTHING).bind(request.now).bind(request.lease_now).fetch_one(&self.pool).await;
         if request.limit == 0 || !self.named(anything)? {
             return Ok(Vec::new());
         }
@@ -134,7 +135,7 @@ impl SqliteStore {
 
 async fn claim(connection: &mut SqliteConnection, request: &Request) -> Result<Vec<ClaimedOutbox>, sqlx::Error> {
     sqlx::query(WAKE).bind(request.now).execute(&mut *connection).await?;
-    take_back(&mut *connection, request.now).await?;
+    take_back(&mut *connection, request.lease_now).await?;
     let found = sqlx::query(CLAIM)
         .bind(request.owner.as_str())
         .bind(request.lease_until)

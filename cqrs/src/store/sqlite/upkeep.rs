@@ -12,12 +12,10 @@ const HAND_BACK: [&str; 2] = [
     "UPDATE cqrs_work SET state = 'ready', owner = NULL, lease_until = NULL WHERE state = 'claimed' AND owner = ?",
 ];
 
-/// The soonest of: a ready row that nothing stands in the way of, a row that waits, a claim that runs out. A ready row
-/// behind a dead one does not count: nobody could take it, and whoever waits for it would turn in circles.
+/// The soonest of: a ready row that nothing stands in the way of, a row that waits. A ready row behind a dead one does not count: nobody could take it, and whoever waits for it would turn in circles.
 const NEXT_DUE: &str = "
 SELECT MIN(at) FROM (
     SELECT MIN(due_at) AS at FROM cqrs_outbox WHERE state = 'waiting'
-    UNION ALL SELECT MIN(lease_until) FROM cqrs_outbox WHERE state = 'claimed'
     UNION ALL SELECT * FROM (
         SELECT mine.due_at FROM cqrs_outbox AS mine
         WHERE mine.state = 'ready' AND (mine.message_key IS NULL OR NOT EXISTS (
@@ -28,7 +26,6 @@ SELECT MIN(at) FROM (
         ORDER BY mine.seq LIMIT 1
     )
     UNION ALL SELECT MIN(due_at) FROM cqrs_work WHERE state = 'waiting'
-    UNION ALL SELECT MIN(lease_until) FROM cqrs_work WHERE state = 'claimed'
     UNION ALL SELECT * FROM (
         SELECT mine.due_at FROM cqrs_work AS mine
         WHERE mine.state = 'ready' AND (mine.lane IS NULL OR NOT EXISTS (

@@ -66,7 +66,7 @@ fn with_headers(records: Vec<WorkRecord>) -> Result<Vec<(WorkRecord, String)>, S
 /// Whether a claim would find something: asked without the write lock, so that an idle worker disturbs no writer.
 const ANYTHING: &str = "
 SELECT EXISTS (SELECT 1 FROM cqrs_work WHERE state = 'waiting' AND due_at <= ?1)
-    OR EXISTS (SELECT 1 FROM cqrs_work WHERE state = 'claimed' AND lease_until <= ?1)
+    OR EXISTS (SELECT 1 FROM cqrs_work WHERE state = 'claimed' AND lease_until <= ?2)
     OR EXISTS (
         SELECT 1 FROM cqrs_work AS mine
         WHERE mine.state = 'ready' AND (mine.lane IS NULL OR NOT EXISTS (
@@ -124,7 +124,8 @@ impl SqliteStore {
         queues: Vec<WorkQueue>,
         request: Request,
     ) -> Result<Vec<ClaimedWork>, StoreError> {
-        let anything = sqlx::query_scalar(ANYTHING).bind(request.now).fetch_one(&self.pool).await;
+        let anything =
+            sqlx::query_scalar(ANYTHING).bind(request.now).bind(request.lease_now).fetch_one(&self.pool).await;
         if request.limit == 0 || !self.named(anything)? {
             return Ok(Vec::new());
         }
@@ -141,7 +142,7 @@ async fn claim(
     request: &Request,
 ) -> Result<Vec<ClaimedWork>, sqlx::Error> {
     sqlx::query(WAKE).bind(request.now).execute(&mut *connection).await?;
-    sqlx::query(TAKE_BACK).bind(request.now).execute(&mut *connection).await?;
+    sqlx::query(TAKE_BACK).bind(request.lease_now).execute(&mut *connection).await?;
     let oldest = find(connection, queues, request.limit).await?;
     if oldest.is_empty() {
         return Ok(Vec::new());

@@ -123,7 +123,7 @@ async fn keep_work(store: &SqliteStore, records: impl IntoIterator<Item = WorkRe
 
 /// A claim at some second, with a lease of five.
 fn request(owner: &str, seconds: u64, limit: usize) -> ClaimRequest<'_> {
-    ClaimRequest { owner, now: at(seconds), lease_until: at(seconds + 5), limit }
+    ClaimRequest { owner, now: at(seconds), lease_now: at(seconds), lease_until: at(seconds + 5), limit }
 }
 
 async fn claim_messages(store: &SqliteStore, seconds: u64) -> Vec<ClaimedOutbox> {
