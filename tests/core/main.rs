@@ -1,5 +1,6 @@
 //! The core: dispatch, events, units of work, stored work, on SQLite and the memory broker.
 
+mod absent;
 mod calls;
 mod commit;
 mod dead;

@@ -56,7 +56,10 @@ impl Driver for Foreign {
         retry_work(claim: Claim, due: SystemTime, error: &str) -> bool;
         bury_work(claim: Claim, error: &str, skip: bool) -> bool;
         release(owner: &str) -> ();
-        next_due() -> Option<SystemTime>;
+        defer_work(claim: Claim, now: SystemTime, due: SystemTime, error: &str) -> bool;
+        next_outbox_due() -> Option<SystemTime>;
+        next_work_due(queues: &[WorkQueue]) -> Option<SystemTime>;
+        work_by_queue() -> Vec<(WorkQueue, u64)>;
         cancel_timer(name: &str, key: &str) -> bool;
         timers(limit: usize) -> Vec<TimerRecord>;
         dead_letters(limit: usize) -> Vec<DeadLetter>;

@@ -123,7 +123,7 @@ impl Engine {
         if !self.pace.is_idle() {
             return;
         }
-        if let Ok(Some(due)) = self.relay.store.next_due().await {
+        if let Ok(Some(due)) = self.relay.store.next_outbox_due().await {
             let pause = due.duration_since(self.relay.clock.now()).unwrap_or_default();
             if pause < self.relay.settings.poll_ceiling {
                 self.pace.due_in(Instant::now(), pause);

@@ -159,18 +159,44 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// Fails with what the database said.
     fn bury_work(&self, claim: Claim, error: &str, skip_lane: bool) -> BoxFuture<'_, Result<bool, StoreError>>;
 
+    /// Puts off work that this program cannot do, while another one may: it waits until `due` as if it had not been
+    /// attempted. The first time is remembered, until it is done, tried or replayed: see [`ClaimedWork::deferred_since`].
+    /// `false` where the fence has moved on.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn defer_work(
+        &self,
+        claim: Claim,
+        now: SystemTime,
+        due: SystemTime,
+        error: &str,
+    ) -> BoxFuture<'_, Result<bool, StoreError>>;
+
     /// Hands back unfinished claims of an owner, outbox and work, as if they had not been attempted.
     ///
     /// # Errors
     /// Fails with what the database said.
     fn release(&self, owner: &str) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// When the next stored work or outbox row is due, if any waits. What is claimed does not count, and a row that may
-    /// not be taken yet neither.
+    /// When the next outbox row is due, if any waits. What is claimed does not count, nor does a row that may not be taken
+    /// yet.
     ///
     /// # Errors
     /// Fails with what the database said.
-    fn next_due(&self) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>>;
+    fn next_outbox_due(&self) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>>;
+
+    /// The same for the stored work of the given queues.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn next_work_due(&self, queues: &[WorkQueue]) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>>;
+
+    /// How much stored work there is in each queue that has any, dead letters not among it.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn work_by_queue(&self) -> BoxFuture<'_, Result<Vec<(WorkQueue, u64)>, StoreError>>;
 
     /// Cancels a timer by command name and key. `false` where there is none.
     ///

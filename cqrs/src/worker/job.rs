@@ -1,11 +1,11 @@
 //! What surrounds an attempt at stored work: decoding, lease, deadline, retry, dead letter.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tracing::Instrument;
 
-use super::{Attempt, Commit, Ended, attempt, in_time};
+use super::{Attempt, Commit, Ended, absent, attempt, in_time};
 use crate::app::App;
 use crate::consumer;
 use crate::dispatch::{Caught, DispatchError, Failure};
@@ -22,11 +22,13 @@ enum Trouble {
     Failed(String),
     /// It never will.
     Hopeless(String),
+    /// This program has no handler for it; another version may.
+    Absent(String),
 }
 
 /// Does one piece of claimed work, whatever comes of it.
 pub(super) async fn run(app: &App, store: &Arc<dyn Driver>, work: ClaimedWork) {
-    let ClaimedWork { claim, record } = work;
+    let ClaimedWork { claim, record, deferred_since } = work;
     let (policy, _) = policy(app, &record);
     if record.attempts >= policy.max {
         // Its attempts never came back to say how they failed: it brings down whoever tries it.
@@ -53,6 +55,7 @@ pub(super) async fn run(app: &App, store: &Arc<dyn Driver>, work: ClaimedWork) {
         }
         Err(Trouble::Hopeless(error)) => bury(app, store, claim, &record, &error).await,
         Err(Trouble::Failed(error)) => fail(app, store, claim, &record, &error).await,
+        Err(Trouble::Absent(error)) => put_off(app, store, claim, &record, deferred_since, &error).await,
     };
     if let Err(error) = settled {
         tracing::warn!(%error, id = %record.id, "failed work could not be put back; its claim runs out by itself");
@@ -112,7 +115,7 @@ async fn do_work(app: &App, claim: Claim, record: &WorkRecord, commit: &Commit) 
 fn target(app: &App, record: &WorkRecord) -> Result<(u32, &'static MessageSpec), Trouble> {
     let plan = app.plan();
     let missing =
-        |what: String| Trouble::Failed(format!("{what}; deploy a program that has it, or discard this message"));
+        |what: String| Trouble::Absent(format!("{what}; deploy a program that has it, or discard this message"));
     if matches!(record.kind, WorkKind::Command | WorkKind::Timer) {
         let spec = plan.stored_command(&record.name, record.version).ok_or_else(|| {
             missing(format!("no command `{}`, version {}, in this program", record.name, record.version))
@@ -127,7 +130,7 @@ fn target(app: &App, record: &WorkRecord) -> Result<(u32, &'static MessageSpec),
         .ok_or_else(|| missing(format!("no handler `{}` in this program", record.handler)))?;
     let spec = app.planned(handler).item.message;
     if (spec.name, spec.version) != (record.name.as_str(), record.version) {
-        return Err(Trouble::Hopeless(format!(
+        return Err(missing(format!(
             "`{}` takes `{}`, version {}; this is `{}`, version {}",
             record.handler, spec.name, spec.version, record.name, record.version
         )));
@@ -193,6 +196,25 @@ async fn fail(
             let attempt = record.attempts.saturating_add(1);
             tracing::warn!(message = record.name, handler = record.handler, id = %record.id, attempt, ?pause, error, "stored work failed; it is tried again");
             store.retry_work(claim, app.clock().now() + pause, error).await.map(drop)
+        }
+        Verdict::GiveUp => bury(app, store, claim, record, error).await,
+    }
+}
+
+/// Leaves work that this program cannot do to one that can. It counts as no attempt, and ends after a day.
+async fn put_off(
+    app: &App,
+    store: &Arc<dyn Driver>,
+    claim: Claim,
+    record: &WorkRecord,
+    since: Option<SystemTime>,
+    error: &str,
+) -> Result<(), StoreError> {
+    let ((policy, _), now) = (policy(app, record), app.clock().now());
+    match absent::verdict(since, now, &policy, random()) {
+        Verdict::Again(pause) => {
+            tracing::warn!(message = record.name, version = record.version, handler = record.handler, id = %record.id, ?pause, error, "stored work cannot be done by this program; it waits for another");
+            store.defer_work(claim, now, now + pause, error).await.map(drop)
         }
         Verdict::GiveUp => bury(app, store, claim, record, error).await,
     }

@@ -1,10 +1,13 @@
 //! Workers: they claim stored work that is due, and do it.
 //!
-//! `attempt` is one attempt in its unit of work, `job` what surrounds it: lease, deadline, retry. This file is the loop
-//! that claims.
+//! `queues` says what there is to claim, `attempt` is one attempt in its unit of work, `job` what surrounds it: lease,
+//! deadline, retry; `absent` judges what only another version of this program can do, `upkeep` sweeps and warns. This file
+//! is the loop that claims.
 
+mod absent;
 mod attempt;
 mod job;
+mod queues;
 mod upkeep;
 
 use std::sync::Arc;
@@ -16,9 +19,10 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use self::attempt::{Attempt, Commit, Ended, attempt, in_time};
 pub(crate) use self::job::{STORE_PAUSE, decode, describe, meta_of};
+pub(crate) use self::queues::here as queues_here;
 use crate::app::App;
 use crate::store::driver::{ClaimRequest, Driver};
-use crate::store::{ClaimedWork, WorkKind, WorkQueue};
+use crate::store::{ClaimedWork, WorkQueue};
 
 /// The longest pause between two looks at the store with nothing to do: other processes' work shows up so late.
 const IDLE: Duration = Duration::from_secs(1);
@@ -26,21 +30,9 @@ const IDLE: Duration = Duration::from_secs(1);
 /// Starts the workers that the app runs.
 pub(crate) fn start(app: &App, parts: &TaskTracker, stop: &CancellationToken) {
     let Some(store) = app.store().cloned() else { return };
-    let options = app.options();
-    let mut queues = Vec::new();
-    if options.runs("work") {
-        queues.extend([WorkQueue::of(WorkKind::Durable), WorkQueue::of(WorkKind::Command)]);
-    }
-    if options.runs("timers") {
-        queues.push(WorkQueue::of(WorkKind::Timer));
-    }
-    let groups = app.plan().groups.keys().filter(|group| options.runs(&format!("group:{group}")));
-    let groups: Vec<WorkQueue> = groups.map(|group| WorkQueue::group(*group)).collect();
-    if !groups.is_empty() {
-        queues.extend(groups);
-        parts.spawn(upkeep::run(app.clone(), Arc::clone(&store), stop.clone()));
-    }
+    let queues = queues_here(app);
     if !queues.is_empty() {
+        parts.spawn(upkeep::run(app.clone(), Arc::clone(&store), stop.clone()));
         parts.spawn(run(app.clone(), store, queues, stop.clone()));
     }
 }
@@ -93,7 +85,7 @@ async fn run(app: App, store: Arc<dyn Driver>, queues: Vec<WorkQueue>, stop: Can
             () = stop.cancelled() => {}
             () = bell => {}
             () = done.notified() => {}
-            () = pause(&app, &store, free == 0) => {}
+            () = pause(&app, &store, &queues, free == 0) => {}
         }
     }
     jobs.close();
@@ -114,12 +106,12 @@ async fn claim(app: &App, store: &Arc<dyn Driver>, queues: &[WorkQueue], limit: 
 }
 
 /// Waits until something is due, or long enough to look again.
-async fn pause(app: &App, store: &Arc<dyn Driver>, full: bool) {
+async fn pause(app: &App, store: &Arc<dyn Driver>, queues: &[WorkQueue], full: bool) {
     if full {
         return std::future::pending().await;
     }
     let latest = app.clock().now() + IDLE;
-    let due = match store.next_due().await {
+    let due = match store.next_work_due(queues).await {
         Ok(Some(due)) => due.min(latest),
         // The store is out of reach: no tighter loop than with nothing to do.
         Ok(None) | Err(_) => latest,

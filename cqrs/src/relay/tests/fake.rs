@@ -160,7 +160,7 @@ impl store::driver::Driver for FakeStore {
         not_here()
     }
 
-    fn next_due(&self) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>> {
+    fn next_outbox_due(&self) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>> {
         self.queries.fetch_add(1, SeqCst);
         done(*self.due_now.lock().unwrap())
     }
@@ -193,6 +193,18 @@ impl store::driver::Driver for FakeStore {
     }
 
     fn renew_work(&self, _: Vec<Claim>, _: SystemTime) -> BoxFuture<'_, Result<Vec<Claim>, StoreError>> {
+        not_here()
+    }
+
+    fn next_work_due(&self, _: &[WorkQueue]) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>> {
+        not_here()
+    }
+
+    fn work_by_queue(&self) -> BoxFuture<'_, Result<Vec<(WorkQueue, u64)>, StoreError>> {
+        not_here()
+    }
+
+    fn defer_work(&self, _: Claim, _: SystemTime, _: SystemTime, _: &str) -> BoxFuture<'_, Result<bool, StoreError>> {
         not_here()
     }
 

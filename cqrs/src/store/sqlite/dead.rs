@@ -24,7 +24,8 @@ UPDATE cqrs_outbox SET state = 'ready', due_at = ?, attempts = 0, lost = 0, erro
 WHERE seq = ? AND state = 'dead'";
 
 const REPLAY_WORK: &str = "
-UPDATE cqrs_work SET state = 'ready', due_at = ?, attempts = 0, error = NULL WHERE seq = ? AND state = 'dead'";
+UPDATE cqrs_work SET state = 'ready', due_at = ?, attempts = 0, error = NULL, deferred_since = NULL
+WHERE seq = ? AND state = 'dead'";
 
 const DISCARD_OUTBOX: &str = "DELETE FROM cqrs_outbox WHERE seq = ? AND state = 'dead'";
 

@@ -132,7 +132,7 @@ impl Driver for SqliteStore {
         queues: &[WorkQueue],
         request: ClaimRequest<'_>,
     ) -> BoxFuture<'_, Result<Vec<ClaimedWork>, StoreError>> {
-        let (queues, request) = (queues.to_vec(), Request::new(&request));
+        let (queues, request) = (rows::queues(queues), Request::new(&request));
         Box::pin(self.take_work(queues, request))
     }
 
@@ -150,13 +150,33 @@ impl Driver for SqliteStore {
         Box::pin(async move { self.named(work::bury(&self.writer, claim, error, skip_lane).await) })
     }
 
+    fn defer_work(
+        &self,
+        claim: Claim,
+        now: SystemTime,
+        due: SystemTime,
+        error: &str,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let error = error.to_owned();
+        Box::pin(async move { self.named(work::defer(&self.writer, claim, now, due, error).await) })
+    }
+
     fn release(&self, owner: &str) -> BoxFuture<'_, Result<(), StoreError>> {
         let owner = owner.to_owned();
         Box::pin(self.hand_back(owner))
     }
 
-    fn next_due(&self) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>> {
-        Box::pin(async move { self.named(upkeep::next_due(&self.pool).await) })
+    fn next_outbox_due(&self) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>> {
+        Box::pin(async move { self.named(outbox::next_due(&self.pool).await) })
+    }
+
+    fn next_work_due(&self, queues: &[WorkQueue]) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>> {
+        let queues = rows::queues(queues);
+        Box::pin(async move { self.named(work::next_due(&self.pool, queues).await) })
+    }
+
+    fn work_by_queue(&self) -> BoxFuture<'_, Result<Vec<(WorkQueue, u64)>, StoreError>> {
+        Box::pin(async move { self.named(upkeep::by_queue(&self.pool).await) })
     }
 
     fn cancel_timer(&self, name: &str, key: &str) -> BoxFuture<'_, Result<bool, StoreError>> {

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, SqliteConnection};
+use sqlx::{QueryBuilder, Row, SqliteConnection, SqlitePool};
 
 use super::{Request, SqliteStore, rows};
 use crate::BoxError;
@@ -52,6 +52,22 @@ SELECT EXISTS (SELECT 1 FROM cqrs_outbox WHERE state = 'waiting' AND due_at <= ?
               AND earlier.seq < mine.seq AND earlier.state <> 'ready'
         ))
     )";
+
+/// The soonest of: a ready row that nothing stands in the way of, a row that waits. A ready row behind a dead one does not
+/// count: nobody could take it, and whoever waits for it would turn in circles.
+const NEXT_DUE: &str = "
+SELECT MIN(at) FROM (
+    SELECT MIN(due_at) AS at FROM cqrs_outbox WHERE state = 'waiting'
+    UNION ALL SELECT * FROM (
+        SELECT mine.due_at FROM cqrs_outbox AS mine
+        WHERE mine.state = 'ready' AND (mine.message_key IS NULL OR NOT EXISTS (
+            SELECT 1 FROM cqrs_outbox AS earlier
+            WHERE earlier.topic = mine.topic AND earlier.message_key = mine.message_key
+              AND earlier.seq < mine.seq AND earlier.state <> 'ready'
+        ))
+        ORDER BY mine.seq LIMIT 1
+    )
+)";
 
 /// Wakes what waited until now.
 const WAKE: &str = "UPDATE cqrs_outbox SET state = 'ready' WHERE state = 'waiting' AND due_at <= ?";
@@ -110,7 +126,7 @@ WHERE seq = ? AND fence = ? AND state = 'claimed'";
 
 /// Every statement of this file whose text is fixed, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[ANYTHING, WAKE, TAKE_BACK, CLAIM, BURY, RETRY, HAND_BACK];
+pub(super) const STATEMENTS: &[&str] = &[ANYTHING, WAKE, TAKE_BACK, CLAIM, BURY, RETRY, HAND_BACK, NEXT_DUE];
 
 impl SqliteStore {
     pub(super) async fn take_outbox(&self, request: Request) -> Result<Vec<ClaimedOutbox>, StoreError> {
@@ -131,6 +147,11 @@ impl SqliteStore {
         tx.commit().await?;
         Ok(settled)
     }
+}
+
+pub(super) async fn next_due(pool: &SqlitePool) -> Result<Option<SystemTime>, sqlx::Error> {
+    let next: Option<i64> = sqlx::query_scalar(NEXT_DUE).fetch_one(pool).await?;
+    Ok(next.map(rows::time))
 }
 
 async fn claim(connection: &mut SqliteConnection, request: &Request) -> Result<Vec<ClaimedOutbox>, sqlx::Error> {

@@ -7,7 +7,7 @@ use sqlx::{QueryBuilder, Row, SqliteConnection, SqlitePool};
 
 use super::{Request, SqliteStore, rows, timer};
 use crate::BoxError;
-use crate::store::{Claim, ClaimedWork, StoreError, WorkKind, WorkQueue, WorkRecord};
+use crate::store::{Claim, ClaimedWork, StoreError, WorkKind, WorkRecord};
 
 const COLUMNS: usize = 17;
 
@@ -63,45 +63,100 @@ fn with_headers(records: Vec<WorkRecord>) -> Result<Vec<(WorkRecord, String)>, S
     records.into_iter().map(|record| rows::headers_text(&record.headers).map(|headers| (record, headers))).collect()
 }
 
+/// The rows of one of the queues that were asked for, which `json_each` gives as `wanted`.
+macro_rules! of_wanted {
+    () => {
+        "kind = json_extract(wanted.value, '$[0]') AND consumer_group = json_extract(wanted.value, '$[1]') \
+         AND handler = json_extract(wanted.value, '$[2]')"
+    };
+}
+
+/// Ready rows of a wanted queue that may be taken: of a lane, its oldest row or none.
+macro_rules! free_of_wanted {
+    () => {
+        "mine.state = 'ready' AND mine.kind = json_extract(wanted.value, '$[0]')
+            AND mine.consumer_group = json_extract(wanted.value, '$[1]')
+            AND mine.handler = json_extract(wanted.value, '$[2]')
+            AND (mine.lane IS NULL OR NOT EXISTS (
+                SELECT 1 FROM cqrs_work AS earlier WHERE earlier.lane = mine.lane AND earlier.seq < mine.seq))"
+    };
+}
+
 /// Whether a claim would find something: asked without the write lock, so that an idle worker disturbs no writer.
-const ANYTHING: &str = "
-SELECT EXISTS (SELECT 1 FROM cqrs_work WHERE state = 'waiting' AND due_at <= ?1)
-    OR EXISTS (SELECT 1 FROM cqrs_work WHERE state = 'claimed' AND lease_until <= ?2)
-    OR EXISTS (
-        SELECT 1 FROM cqrs_work AS mine
-        WHERE mine.state = 'ready' AND (mine.lane IS NULL OR NOT EXISTS (
-            SELECT 1 FROM cqrs_work AS earlier WHERE earlier.lane = mine.lane AND earlier.seq < mine.seq
-        ))
-    )";
+const ANYTHING: &str = concat!(
+    "SELECT EXISTS (SELECT 1 FROM json_each(?3) AS wanted WHERE
+        EXISTS (SELECT 1 FROM cqrs_work WHERE state = 'waiting' AND ",
+    of_wanted!(),
+    " AND due_at <= ?1)
+        OR EXISTS (SELECT 1 FROM cqrs_work WHERE state = 'claimed' AND ",
+    of_wanted!(),
+    " AND lease_until <= ?2)
+        OR EXISTS (SELECT 1 FROM cqrs_work AS mine WHERE ",
+    free_of_wanted!(),
+    "))"
+);
+
+/// The soonest of: a ready row that may be taken, a row that waits. Any other ready row would keep whoever waits for it
+/// turning in circles.
+const NEXT_DUE: &str = concat!(
+    "SELECT MIN(at) FROM (
+        SELECT (SELECT MIN(due_at) FROM cqrs_work WHERE state = 'waiting' AND ",
+    of_wanted!(),
+    ") AS at
+        FROM json_each(?1) AS wanted
+        UNION ALL
+        SELECT (SELECT mine.due_at FROM cqrs_work AS mine WHERE ",
+    free_of_wanted!(),
+    " LIMIT 1)
+        FROM json_each(?1) AS wanted)"
+);
 
 /// Wakes what waited until now.
-const WAKE: &str = "UPDATE cqrs_work SET state = 'ready' WHERE state = 'waiting' AND due_at <= ?";
+const WAKE: &str = concat!(
+    "UPDATE cqrs_work SET state = 'ready' WHERE seq IN (
+        SELECT seq FROM json_each(?2) AS wanted CROSS JOIN cqrs_work
+        WHERE state = 'waiting' AND ",
+    of_wanted!(),
+    " AND due_at <= ?1)"
+);
 
 /// Takes back what a process held that died or stalled. It counts as an attempt: otherwise a message that kills its
 /// process would be tried for ever.
-const TAKE_BACK: &str = "
-UPDATE cqrs_work
-SET state = 'ready', owner = NULL, lease_until = NULL, attempts = attempts + 1,
-    error = 'the process that held it stopped, or stalled for longer than its lease'
-WHERE state = 'claimed' AND lease_until <= ?";
+const TAKE_BACK: &str = concat!(
+    "UPDATE cqrs_work
+    SET state = 'ready', owner = NULL, lease_until = NULL, attempts = attempts + 1,
+        error = 'the process that held it stopped, or stalled for longer than its lease'
+    WHERE seq IN (
+        SELECT seq FROM json_each(?2) AS wanted CROSS JOIN cqrs_work
+        WHERE state = 'claimed' AND ",
+    of_wanted!(),
+    " AND lease_until <= ?1)"
+);
 
-/// After waking and taking back, ready rows are all there is to take; of a lane, its oldest row or none.
-const FIND: &str = "
-SELECT mine.seq FROM cqrs_work AS mine
-WHERE mine.state = 'ready' AND mine.kind = ? AND mine.consumer_group = ? AND (mine.lane IS NULL OR NOT EXISTS (
-    SELECT 1 FROM cqrs_work AS earlier WHERE earlier.lane = mine.lane AND earlier.seq < mine.seq
-))
-ORDER BY mine.seq LIMIT ?";
+/// After waking and taking back, ready rows are all there is to take.
+const FIND: &str = concat!(
+    "SELECT found.seq FROM json_each(?1) AS wanted CROSS JOIN cqrs_work AS found
+    WHERE found.seq IN (SELECT mine.seq FROM cqrs_work AS mine WHERE ",
+    free_of_wanted!(),
+    " ORDER BY mine.seq LIMIT ?2)"
+);
 
 const CLAIM: &str = "
 UPDATE cqrs_work SET state = 'claimed', fence = fence + 1, owner = ?, lease_until = ?
 WHERE seq IN (SELECT value FROM json_each(?))
 RETURNING seq, fence, id, kind, handler, consumer_group, name, version, topic, message_key, lane, timer_key, payload,
-    headers, created_at, due_at, attempts, error";
+    headers, created_at, due_at, attempts, error, deferred_since";
 
 const RETRY: &str = "
 UPDATE cqrs_work
-SET state = 'waiting', due_at = ?, owner = NULL, lease_until = NULL, attempts = attempts + 1, error = ?
+SET state = 'waiting', due_at = ?, owner = NULL, lease_until = NULL, attempts = attempts + 1, error = ?,
+    deferred_since = NULL
+WHERE seq = ? AND fence = ? AND state = 'claimed'";
+
+const DEFER: &str = "
+UPDATE cqrs_work
+SET state = 'waiting', deferred_since = COALESCE(deferred_since, ?), due_at = ?, error = ?,
+    owner = NULL, lease_until = NULL
 WHERE seq = ? AND fence = ? AND state = 'claimed'";
 
 const BURY: &str = "
@@ -116,16 +171,13 @@ const LANE_IS_HELD: &str = "SELECT EXISTS (SELECT 1 FROM cqrs_work WHERE lane = 
 
 /// Every statement of this file whose text is fixed, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[ANYTHING, WAKE, TAKE_BACK, FIND, CLAIM, RETRY, BURY, FINISH, LANE_IS_HELD];
+pub(super) const STATEMENTS: &[&str] =
+    &[ANYTHING, WAKE, TAKE_BACK, FIND, CLAIM, RETRY, DEFER, BURY, FINISH, LANE_IS_HELD, NEXT_DUE];
 
 impl SqliteStore {
-    pub(super) async fn take_work(
-        &self,
-        queues: Vec<WorkQueue>,
-        request: Request,
-    ) -> Result<Vec<ClaimedWork>, StoreError> {
-        let anything =
-            sqlx::query_scalar(ANYTHING).bind(request.now).bind(request.lease_now).fetch_one(&self.pool).await;
+    pub(super) async fn take_work(&self, queues: String, request: Request) -> Result<Vec<ClaimedWork>, StoreError> {
+        let anything = sqlx::query_scalar(ANYTHING).bind(request.now).bind(request.lease_now).bind(queues.as_str());
+        let anything = anything.fetch_one(&self.pool).await;
         if request.limit == 0 || !self.named(anything)? {
             return Ok(Vec::new());
         }
@@ -138,11 +190,11 @@ impl SqliteStore {
 
 async fn claim(
     connection: &mut SqliteConnection,
-    queues: &[WorkQueue],
+    queues: &str,
     request: &Request,
 ) -> Result<Vec<ClaimedWork>, sqlx::Error> {
-    sqlx::query(WAKE).bind(request.now).execute(&mut *connection).await?;
-    sqlx::query(TAKE_BACK).bind(request.lease_now).execute(&mut *connection).await?;
+    sqlx::query(WAKE).bind(request.now).bind(queues).execute(&mut *connection).await?;
+    sqlx::query(TAKE_BACK).bind(request.lease_now).bind(queues).execute(&mut *connection).await?;
     let oldest = find(connection, queues, request.limit).await?;
     if oldest.is_empty() {
         return Ok(Vec::new());
@@ -157,7 +209,7 @@ async fn claim(
     for row in found {
         let claim = rows::claim(&row)?;
         match read(&row) {
-            Ok(record) => claimed.push(ClaimedWork { claim, record }),
+            Ok((record, deferred_since)) => claimed.push(ClaimedWork { claim, record, deferred_since }),
             // One bad row must not hold up the others: it becomes a dead letter here and now.
             Err(error) => {
                 let error = format!("the row cannot be read: {error}");
@@ -170,24 +222,25 @@ async fn claim(
     Ok(claimed)
 }
 
-/// The oldest rows of these queues. Queue by queue, since an index gives the order within one only.
-async fn find(connection: &mut SqliteConnection, queues: &[WorkQueue], limit: usize) -> Result<Vec<i64>, sqlx::Error> {
-    let mut oldest: Vec<i64> = Vec::new();
-    for queue in queues {
-        let found = sqlx::query_scalar(FIND).bind(queue.kind.as_str()).bind(queue.group.as_str());
-        let found = found.bind(rows::limit(limit));
-        let found: Vec<i64> = found.fetch_all(&mut *connection).await?;
-        oldest.extend(found);
-    }
+/// The oldest rows of these queues.
+async fn find(connection: &mut SqliteConnection, queues: &str, limit: usize) -> Result<Vec<i64>, sqlx::Error> {
+    let found = sqlx::query_scalar(FIND).bind(queues).bind(rows::limit(limit));
+    let mut oldest: Vec<i64> = found.fetch_all(&mut *connection).await?;
     oldest.sort_unstable();
     oldest.dedup();
     oldest.truncate(limit);
     Ok(oldest)
 }
 
-fn read(row: &SqliteRow) -> Result<WorkRecord, BoxError> {
+pub(super) async fn next_due(pool: &SqlitePool, queues: String) -> Result<Option<SystemTime>, sqlx::Error> {
+    let next: Option<i64> = sqlx::query_scalar(NEXT_DUE).bind(queues).fetch_one(pool).await?;
+    Ok(next.map(rows::time))
+}
+
+fn read(row: &SqliteRow) -> Result<(WorkRecord, Option<SystemTime>), BoxError> {
     let kind: &str = row.try_get("kind")?;
-    Ok(WorkRecord {
+    let deferred_since: Option<i64> = row.try_get("deferred_since")?;
+    let record = WorkRecord {
         id: rows::id_of(row, "id")?,
         kind: WorkKind::from_stored(kind).ok_or_else(|| format!("no kind of work is called `{kind}`"))?,
         handler: row.try_get("handler")?,
@@ -205,7 +258,8 @@ fn read(row: &SqliteRow) -> Result<WorkRecord, BoxError> {
         attempts: rows::number_of(row, "attempts")?,
         error: row.try_get("error")?,
         dead: false,
-    })
+    };
+    Ok((record, deferred_since.map(rows::time)))
 }
 
 type Statement = sqlx::query::Query<'static, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
@@ -227,6 +281,16 @@ pub(super) async fn retry(
     error: String,
 ) -> Result<bool, sqlx::Error> {
     end(writer, sqlx::query(RETRY).bind(rows::micros(due)).bind(error), claim).await
+}
+
+pub(super) async fn defer(
+    writer: &SqlitePool,
+    claim: Claim,
+    now: SystemTime,
+    due: SystemTime,
+    error: String,
+) -> Result<bool, sqlx::Error> {
+    end(writer, sqlx::query(DEFER).bind(rows::micros(now)).bind(rows::micros(due)).bind(error), claim).await
 }
 
 /// Buries work. Its lane is forgotten where the lane is to go on: a replay later comes outside of the order anyway.

@@ -58,13 +58,16 @@ CREATE TABLE cqrs_work (
     owner          TEXT,
     lease_until    INTEGER,
     attempts       INTEGER NOT NULL,
-    error          TEXT
+    error          TEXT,
+    -- Since when programs that cannot do it have put it off.
+    deferred_since INTEGER
 );
 
-CREATE INDEX cqrs_work_state ON cqrs_work (state, kind, consumer_group, seq);
+-- Every look at work is for queues: kind, group and handler.
+CREATE INDEX cqrs_work_state ON cqrs_work (state, kind, consumer_group, handler, seq);
 CREATE INDEX cqrs_work_lane ON cqrs_work (lane, seq) WHERE lane IS NOT NULL;
-CREATE INDEX cqrs_work_due ON cqrs_work (due_at) WHERE state = 'waiting';
-CREATE INDEX cqrs_work_lease ON cqrs_work (lease_until) WHERE state = 'claimed';
+CREATE INDEX cqrs_work_due ON cqrs_work (kind, consumer_group, handler, due_at) WHERE state = 'waiting';
+CREATE INDEX cqrs_work_lease ON cqrs_work (kind, consumer_group, handler, lease_until) WHERE state = 'claimed';
 -- Timers: by key, to move and to cancel them; by time, to list them.
 CREATE INDEX cqrs_work_timer_key ON cqrs_work (name, timer_key) WHERE kind = 'timer' AND timer_key IS NOT NULL;
 CREATE INDEX cqrs_work_timer_due ON cqrs_work (due_at, seq) WHERE kind = 'timer';

@@ -81,11 +81,13 @@ fn message(name: &str, key: Option<&str>) -> OutboxRecord {
     }
 }
 
+const HANDLER: &str = "mail::send";
+
 fn piece(kind: WorkKind, name: &str, lane: Option<&str>) -> WorkRecord {
     WorkRecord {
         id: Uuid::now_v7(),
         kind,
-        handler: "mail::send".to_owned(),
+        handler: HANDLER.to_owned(),
         group: String::new(),
         name: name.to_owned(),
         version: 3,
@@ -130,9 +132,20 @@ async fn claim_messages(store: &SqliteStore, seconds: u64) -> Vec<ClaimedOutbox>
     store.claim_outbox(request("a", seconds, 100)).await.unwrap()
 }
 
+/// The queue that pieces of a kind stand in.
+fn queue(kind: WorkKind) -> WorkQueue {
+    WorkQueue { kind, group: String::new(), handler: HANDLER.to_owned() }
+}
+
 /// Every queue that rows of these tests stand in.
 fn everything() -> Vec<WorkQueue> {
-    WorkKind::ALL.into_iter().map(WorkQueue::of).chain([WorkQueue::group("billing")]).collect()
+    WorkKind::ALL.into_iter().map(queue).chain([WorkQueue::consumed("billing", HANDLER)]).collect()
+}
+
+/// When something is due, whatever it is.
+async fn next_due(store: &SqliteStore) -> Option<SystemTime> {
+    let outbox = store.next_outbox_due().await.unwrap();
+    outbox.into_iter().chain(store.next_work_due(&everything()).await.unwrap()).min()
 }
 
 async fn claim_work(store: &SqliteStore, seconds: u64) -> Vec<ClaimedWork> {
