@@ -67,5 +67,6 @@ impl Driver for Foreign {
         discard(id: DeadLetterId) -> bool;
         counts() -> Counts;
         purge_inbox(before: SystemTime) -> u64;
+        free_stranded() -> u64;
     }
 }

@@ -131,6 +131,12 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// Claims stored work that is due, of the given queues, oldest first. Of one lane it gives only the oldest row, and
     /// none while that row is claimed, waiting or dead.
     ///
+    /// However many rows stand behind others of their lane, a claim must not look at them each time. A store may park them,
+    /// in the claim that finds them: whatever takes a row out of its lane (finish, bury with `skip_lane`, discard) makes the
+    /// next one ready in the same transaction. Where transactions run side by side, it parks only while it holds a lock on
+    /// the row in front, and skips what is behind one that is locked (`FOR UPDATE SKIP LOCKED`): that row may be on its way
+    /// out, and whoever takes it out does not see yet that somebody is being parked behind it.
+    ///
     /// # Errors
     /// Fails with what the database said.
     fn claim_work(
@@ -239,6 +245,13 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// Fails with what the database said.
     fn purge_inbox(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Makes work ready again that is parked though nothing stands before it: somebody has deleted rows by hand. Gives the
+    /// number of rows; 0 where the store parks nothing.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn free_stranded(&self) -> BoxFuture<'_, Result<u64, StoreError>>;
 
     /// Closes the store; nothing works after it.
     fn close(&self) -> BoxFuture<'_, ()>;

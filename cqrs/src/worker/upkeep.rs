@@ -27,6 +27,7 @@ pub(super) async fn run(app: App, store: Arc<dyn Driver>, stop: CancellationToke
         }
         if warn <= now {
             name_untaken(&app, &store).await;
+            free_stranded(&app, &store).await;
             warn = now + WARN;
         }
         tokio::select! {
@@ -42,6 +43,17 @@ async fn sweep_inbox(app: &App, store: &Arc<dyn Driver>) {
         Ok(0) => {}
         Ok(purged) => tracing::debug!(purged, "inbox marks past their window are gone"),
         Err(error) => tracing::warn!(%error, "the inbox could not be swept; it is tried again"),
+    }
+}
+
+async fn free_stranded(app: &App, store: &Arc<dyn Driver>) {
+    match store.free_stranded().await {
+        Ok(0) => {}
+        Ok(rows) => {
+            tracing::warn!(rows, "stored work waited behind rows that are gone, deleted by hand; it goes on");
+            app.wake_bell().notify_waiters();
+        }
+        Err(error) => tracing::warn!(%error, "parked work could not be looked at; it is tried again"),
     }
 }
 

@@ -244,6 +244,10 @@ impl store::driver::Driver for FakeStore {
         not_here()
     }
 
+    fn free_stranded(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        not_here()
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }

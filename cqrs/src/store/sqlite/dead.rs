@@ -3,11 +3,11 @@
 use std::time::SystemTime;
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqlitePool};
+use sqlx::{Row, SqliteConnection, SqlitePool};
 use uuid::Uuid;
 
-use super::rows;
-use crate::store::{DeadLetter, DeadLetterId, DeadSource};
+use super::{SqliteStore, rows, work};
+use crate::store::{DeadLetter, DeadLetterId, DeadSource, StoreError};
 
 const LIST_OUTBOX: &str = "
 SELECT seq, id, name, version, '' AS handler, '' AS consumer_group, topic, message_key, payload, headers, attempts,
@@ -29,7 +29,7 @@ WHERE seq = ? AND state = 'dead'";
 
 const DISCARD_OUTBOX: &str = "DELETE FROM cqrs_outbox WHERE seq = ? AND state = 'dead'";
 
-const DISCARD_WORK: &str = "DELETE FROM cqrs_work WHERE seq = ? AND state = 'dead'";
+const DISCARD_WORK: &str = "DELETE FROM cqrs_work WHERE seq = ? AND state = 'dead' RETURNING lane";
 
 /// Every statement of this file whose text is fixed, for the test that none of them scans a table.
 #[cfg(test)]
@@ -76,11 +76,26 @@ pub(super) async fn replay(writer: &SqlitePool, id: DeadLetterId, now: SystemTim
     Ok(end.rows_affected() == 1)
 }
 
-pub(super) async fn discard(writer: &SqlitePool, id: DeadLetterId) -> Result<bool, sqlx::Error> {
-    let statement = match id.source {
-        DeadSource::Outbox => DISCARD_OUTBOX,
-        DeadSource::Work => DISCARD_WORK,
-    };
-    let end = sqlx::query(statement).bind(id.seq).execute(writer).await?;
-    Ok(end.rows_affected() == 1)
+impl SqliteStore {
+    pub(super) async fn throw_away(&self, id: DeadLetterId) -> Result<bool, StoreError> {
+        let mut tx = self.write().await?;
+        let discarded = self.named(discard(&mut tx, id).await)?;
+        tx.commit().await?;
+        Ok(discarded)
+    }
+}
+
+async fn discard(connection: &mut SqliteConnection, id: DeadLetterId) -> Result<bool, sqlx::Error> {
+    match id.source {
+        DeadSource::Outbox => {
+            let end = sqlx::query(DISCARD_OUTBOX).bind(id.seq).execute(connection).await?;
+            Ok(end.rows_affected() == 1)
+        }
+        DeadSource::Work => {
+            let discarded = sqlx::query_scalar(DISCARD_WORK).bind(id.seq).fetch_optional(&mut *connection).await?;
+            let Some(lane) = discarded else { return Ok(false) };
+            work::free_next(connection, lane).await?;
+            Ok(true)
+        }
+    }
 }

@@ -147,7 +147,7 @@ impl Driver for SqliteStore {
 
     fn bury_work(&self, claim: Claim, error: &str, skip_lane: bool) -> BoxFuture<'_, Result<bool, StoreError>> {
         let error = error.to_owned();
-        Box::pin(async move { self.named(work::bury(&self.writer, claim, error, skip_lane).await) })
+        Box::pin(self.end_dead(claim, error, skip_lane))
     }
 
     fn defer_work(
@@ -197,7 +197,7 @@ impl Driver for SqliteStore {
     }
 
     fn discard(&self, id: DeadLetterId) -> BoxFuture<'_, Result<bool, StoreError>> {
-        Box::pin(async move { self.named(dead::discard(&self.writer, id).await) })
+        Box::pin(self.throw_away(id))
     }
 
     fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreError>> {
@@ -206,6 +206,10 @@ impl Driver for SqliteStore {
 
     fn purge_inbox(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(async move { self.named(inbox::purge(&self.writer, before).await) })
+    }
+
+    fn free_stranded(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(async move { self.named(work::free_stranded(&self.writer).await) })
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -13,13 +13,13 @@ const HAND_BACK: [&str; 2] = [
 /// What is done by now, or dead, does not count.
 const BY_QUEUE: &str = "
 SELECT kind, consumer_group, handler, COUNT(*) AS pieces FROM cqrs_work
-WHERE state IN ('ready', 'claimed', 'waiting')
+WHERE state IN ('ready', 'claimed', 'waiting', 'parked')
 GROUP BY kind, consumer_group, handler";
 
 const COUNTS: &str = "
 SELECT
     (SELECT COUNT(*) FROM cqrs_outbox WHERE state IN ('ready', 'claimed', 'waiting')) AS outbox,
-    (SELECT COUNT(*) FROM cqrs_work WHERE state IN ('ready', 'claimed', 'waiting')) AS work,
+    (SELECT COUNT(*) FROM cqrs_work WHERE state IN ('ready', 'claimed', 'waiting', 'parked')) AS work,
     (SELECT COUNT(*) FROM cqrs_work WHERE state IN ('ready', 'claimed', 'waiting') AND kind = 'timer') AS timers,
     (SELECT COUNT(*) FROM cqrs_inbox) AS inbox,
     (SELECT COUNT(*) FROM cqrs_outbox WHERE state = 'dead')

@@ -71,17 +71,6 @@ macro_rules! of_wanted {
     };
 }
 
-/// Ready rows of a wanted queue that may be taken: of a lane, its oldest row or none.
-macro_rules! free_of_wanted {
-    () => {
-        "mine.state = 'ready' AND mine.kind = json_extract(wanted.value, '$[0]')
-            AND mine.consumer_group = json_extract(wanted.value, '$[1]')
-            AND mine.handler = json_extract(wanted.value, '$[2]')
-            AND (mine.lane IS NULL OR NOT EXISTS (
-                SELECT 1 FROM cqrs_work AS earlier WHERE earlier.lane = mine.lane AND earlier.seq < mine.seq))"
-    };
-}
-
 /// Whether a claim would find something: asked without the write lock, so that an idle worker disturbs no writer.
 const ANYTHING: &str = concat!(
     "SELECT EXISTS (SELECT 1 FROM json_each(?3) AS wanted WHERE
@@ -91,22 +80,22 @@ const ANYTHING: &str = concat!(
         OR EXISTS (SELECT 1 FROM cqrs_work WHERE state = 'claimed' AND ",
     of_wanted!(),
     " AND lease_until <= ?2)
-        OR EXISTS (SELECT 1 FROM cqrs_work AS mine WHERE ",
-    free_of_wanted!(),
+        OR EXISTS (SELECT 1 FROM cqrs_work WHERE state = 'ready' AND ",
+    of_wanted!(),
     "))"
 );
 
-/// The soonest of: a ready row that may be taken, a row that waits. Any other ready row would keep whoever waits for it
-/// turning in circles.
-const NEXT_DUE: &str = concat!(
+/// The soonest of: a ready row, a row that waits. A ready row that stands behind another one of its lane is parked by the
+/// first claim that finds it, and nobody waits for it any more.
+pub(super) const NEXT_DUE: &str = concat!(
     "SELECT MIN(at) FROM (
         SELECT (SELECT MIN(due_at) FROM cqrs_work WHERE state = 'waiting' AND ",
     of_wanted!(),
     ") AS at
         FROM json_each(?1) AS wanted
         UNION ALL
-        SELECT (SELECT mine.due_at FROM cqrs_work AS mine WHERE ",
-    free_of_wanted!(),
+        SELECT (SELECT due_at FROM cqrs_work WHERE state = 'ready' AND ",
+    of_wanted!(),
     " LIMIT 1)
         FROM json_each(?1) AS wanted)"
 );
@@ -133,13 +122,32 @@ const TAKE_BACK: &str = concat!(
     " AND lease_until <= ?1)"
 );
 
-/// After waking and taking back, ready rows are all there is to take.
+/// After waking and taking back, ready rows are all there is to take; of a lane, its oldest row or none.
 const FIND: &str = concat!(
-    "SELECT found.seq FROM json_each(?1) AS wanted CROSS JOIN cqrs_work AS found
-    WHERE found.seq IN (SELECT mine.seq FROM cqrs_work AS mine WHERE ",
-    free_of_wanted!(),
-    " ORDER BY mine.seq LIMIT ?2)"
+    "SELECT found.seq, found.lane IS NOT NULL AND EXISTS (
+        SELECT 1 FROM cqrs_work AS earlier WHERE earlier.lane = found.lane AND earlier.seq < found.seq) AS behind
+    FROM json_each(?1) AS wanted CROSS JOIN cqrs_work AS found
+    WHERE found.seq IN (SELECT seq FROM cqrs_work WHERE state = 'ready' AND ",
+    of_wanted!(),
+    " ORDER BY seq LIMIT ?2)"
 );
+
+/// Sets rows aside that stand behind others of their lane: claims do not look at them again until they are freed.
+const PARK: &str =
+    "UPDATE cqrs_work SET state = 'parked' WHERE seq IN (SELECT value FROM json_each(?)) AND state = 'ready'";
+
+/// Frees the row that a lane begins with, now that an earlier one has gone. In the same transaction, always: in between
+/// nobody would ever look at it.
+const FREE_NEXT: &str = "
+UPDATE cqrs_work SET state = 'ready'
+WHERE seq = (SELECT MIN(seq) FROM cqrs_work WHERE lane = ?) AND state = 'parked'";
+
+/// Frees rows that nothing stands before. There are none, unless somebody has deleted rows by hand.
+const FREE_STRANDED: &str = "
+UPDATE cqrs_work SET state = 'ready'
+WHERE state = 'parked' AND NOT EXISTS (
+    SELECT 1 FROM cqrs_work AS earlier WHERE earlier.lane = cqrs_work.lane AND earlier.seq < cqrs_work.seq
+)";
 
 const CLAIM: &str = "
 UPDATE cqrs_work SET state = 'claimed', fence = fence + 1, owner = ?, lease_until = ?
@@ -161,18 +169,42 @@ WHERE seq = ? AND fence = ? AND state = 'claimed'";
 
 const BURY: &str = "
 UPDATE cqrs_work
-SET state = 'dead', owner = NULL, lease_until = NULL, attempts = attempts + 1, error = ?,
-    lane = CASE WHEN ? THEN NULL ELSE lane END
+SET state = 'dead', owner = NULL, lease_until = NULL, attempts = attempts + 1, error = ?
 WHERE seq = ? AND fence = ? AND state = 'claimed'";
 
-const FINISH: &str = "DELETE FROM cqrs_work WHERE seq = ? AND fence = ? AND state = 'claimed'";
+/// Takes buried work out of its lane. `RETURNING` gives what a row has become, so the lane is asked for before.
+const LEAVE_LANE: &str = "UPDATE cqrs_work SET lane = NULL WHERE seq = ?";
+
+const LANE: &str = "SELECT lane FROM cqrs_work WHERE seq = ?";
+
+const FINISH: &str = "DELETE FROM cqrs_work WHERE seq = ? AND fence = ? AND state = 'claimed' RETURNING lane";
 
 const LANE_IS_HELD: &str = "SELECT EXISTS (SELECT 1 FROM cqrs_work WHERE lane = ?)";
 
+/// How many ready rows of a queue one claim looks at, however many of them stand behind others of their lane. The rest is
+/// the next one's: writers wait meanwhile.
+const MOST_LOOKED_AT: usize = 1_000;
+
 /// Every statement of this file whose text is fixed, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] =
-    &[ANYTHING, WAKE, TAKE_BACK, FIND, CLAIM, RETRY, DEFER, BURY, FINISH, LANE_IS_HELD, NEXT_DUE];
+pub(super) const STATEMENTS: &[&str] = &[
+    ANYTHING,
+    WAKE,
+    TAKE_BACK,
+    FIND,
+    CLAIM,
+    RETRY,
+    DEFER,
+    BURY,
+    FINISH,
+    LANE_IS_HELD,
+    NEXT_DUE,
+    PARK,
+    FREE_NEXT,
+    FREE_STRANDED,
+    LEAVE_LANE,
+    LANE,
+];
 
 impl SqliteStore {
     pub(super) async fn take_work(&self, queues: String, request: Request) -> Result<Vec<ClaimedWork>, StoreError> {
@@ -181,60 +213,110 @@ impl SqliteStore {
         if request.limit == 0 || !self.named(anything)? {
             return Ok(Vec::new());
         }
+        loop {
+            let mut tx = self.write().await?;
+            let (claimed, all_parked) = self.named(claim(&mut tx, &queues, &request).await)?;
+            tx.commit().await?;
+            if !claimed.is_empty() || !all_parked {
+                return Ok(claimed);
+            }
+        }
+    }
+
+    /// Buries work. Its lane is forgotten where the lane is to go on: a replay later comes outside of the order anyway.
+    pub(super) async fn end_dead(&self, claim: Claim, error: String, skip_lane: bool) -> Result<bool, StoreError> {
         let mut tx = self.write().await?;
-        let claimed = self.named(claim(&mut tx, &queues, &request).await)?;
+        let buried = self.named(bury(&mut tx, claim, error, skip_lane).await)?;
         tx.commit().await?;
-        Ok(claimed)
+        Ok(buried)
     }
 }
 
-async fn claim(
+/// Claims what is free. Whether it looked at as much as one claim may, parked what it found, and left the rest.
+pub(super) async fn claim(
     connection: &mut SqliteConnection,
     queues: &str,
     request: &Request,
-) -> Result<Vec<ClaimedWork>, sqlx::Error> {
+) -> Result<(Vec<ClaimedWork>, bool), sqlx::Error> {
     sqlx::query(WAKE).bind(request.now).bind(queues).execute(&mut *connection).await?;
     sqlx::query(TAKE_BACK).bind(request.lease_now).bind(queues).execute(&mut *connection).await?;
-    let oldest = find(connection, queues, request.limit).await?;
-    if oldest.is_empty() {
-        return Ok(Vec::new());
+    let mut claimed = Vec::new();
+    let mut at_once = request.limit;
+    loop {
+        let (behind, mut free) = find(connection, queues, at_once).await?;
+        free.truncate(request.limit.saturating_sub(claimed.len()));
+        if !behind.is_empty() {
+            sqlx::query(PARK).bind(rows::list(&behind)).execute(&mut *connection).await?;
+        }
+        take(connection, &free, request, &mut claimed).await?;
+        // Only what was parked leaves room that other rows, further back, may have a claim to.
+        let done = behind.is_empty() || claimed.len() >= request.limit;
+        if done || at_once >= MOST_LOOKED_AT {
+            // `RETURNING` promises no order.
+            claimed.sort_unstable_by_key(|work| work.claim.seq);
+            return Ok((claimed, !done));
+        }
+        at_once = at_once.saturating_mul(8).min(MOST_LOOKED_AT);
+    }
+}
+
+/// Claims rows by their numbers.
+async fn take(
+    connection: &mut SqliteConnection,
+    numbers: &[i64],
+    request: &Request,
+    claimed: &mut Vec<ClaimedWork>,
+) -> Result<(), sqlx::Error> {
+    if numbers.is_empty() {
+        return Ok(());
     }
     let found = sqlx::query(CLAIM)
         .bind(request.owner.as_str())
         .bind(request.lease_until)
-        .bind(rows::list(&oldest))
+        .bind(rows::list(numbers))
         .fetch_all(&mut *connection)
         .await?;
-    let mut claimed = Vec::with_capacity(found.len());
     for row in found {
         let claim = rows::claim(&row)?;
         match read(&row) {
             Ok((record, deferred_since)) => claimed.push(ClaimedWork { claim, record, deferred_since }),
             // One bad row must not hold up the others: it becomes a dead letter here and now.
             Err(error) => {
-                let error = format!("the row cannot be read: {error}");
-                end(&mut *connection, sqlx::query(BURY).bind(error).bind(false), claim).await?;
+                bury(&mut *connection, claim, format!("the row cannot be read: {error}"), false).await?;
             }
         }
     }
-    // `RETURNING` promises no order.
-    claimed.sort_unstable_by_key(|work| work.claim.seq);
-    Ok(claimed)
+    Ok(())
 }
 
-/// The oldest rows of these queues.
-async fn find(connection: &mut SqliteConnection, queues: &str, limit: usize) -> Result<Vec<i64>, sqlx::Error> {
-    let found = sqlx::query_scalar(FIND).bind(queues).bind(rows::limit(limit));
-    let mut oldest: Vec<i64> = found.fetch_all(&mut *connection).await?;
-    oldest.sort_unstable();
-    oldest.dedup();
-    oldest.truncate(limit);
-    Ok(oldest)
+/// The oldest ready rows of these queues, so many of each: those behind others of their lane, and those that are free.
+async fn find(
+    connection: &mut SqliteConnection,
+    queues: &str,
+    at_once: usize,
+) -> Result<(Vec<i64>, Vec<i64>), sqlx::Error> {
+    let found = sqlx::query_as(FIND).bind(queues).bind(rows::limit(at_once));
+    let mut found: Vec<(i64, bool)> = found.fetch_all(&mut *connection).await?;
+    found.sort_unstable();
+    found.dedup();
+    let (behind, free): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, behind)| *behind);
+    let numbers = |rows: Vec<(i64, bool)>| rows.into_iter().map(|(seq, _)| seq).collect();
+    Ok((numbers(behind), numbers(free)))
 }
 
 pub(super) async fn next_due(pool: &SqlitePool, queues: String) -> Result<Option<SystemTime>, sqlx::Error> {
     let next: Option<i64> = sqlx::query_scalar(NEXT_DUE).bind(queues).fetch_one(pool).await?;
     Ok(next.map(rows::time))
+}
+
+/// Frees the next row of a lane, whose earlier one has just gone.
+pub(super) async fn free_next(connection: &mut SqliteConnection, lane: Option<String>) -> Result<(), sqlx::Error> {
+    let Some(lane) = lane else { return Ok(()) };
+    sqlx::query(FREE_NEXT).bind(lane).execute(connection).await.map(drop)
+}
+
+pub(super) async fn free_stranded(writer: &SqlitePool) -> Result<u64, sqlx::Error> {
+    Ok(sqlx::query(FREE_STRANDED).execute(writer).await?.rows_affected())
 }
 
 fn read(row: &SqliteRow) -> Result<(WorkRecord, Option<SystemTime>), BoxError> {
@@ -293,18 +375,26 @@ pub(super) async fn defer(
     end(writer, sqlx::query(DEFER).bind(rows::micros(now)).bind(rows::micros(due)).bind(error), claim).await
 }
 
-/// Buries work. Its lane is forgotten where the lane is to go on: a replay later comes outside of the order anyway.
-pub(super) async fn bury(
-    writer: &SqlitePool,
+async fn bury(
+    connection: &mut SqliteConnection,
     claim: Claim,
     error: String,
     skip_lane: bool,
 ) -> Result<bool, sqlx::Error> {
-    end(writer, sqlx::query(BURY).bind(error).bind(skip_lane), claim).await
+    let buried = end(&mut *connection, sqlx::query(BURY).bind(error), claim).await?;
+    if buried && skip_lane {
+        let lane = sqlx::query_scalar(LANE).bind(claim.seq).fetch_one(&mut *connection).await?;
+        sqlx::query(LEAVE_LANE).bind(claim.seq).execute(&mut *connection).await?;
+        free_next(connection, lane).await?;
+    }
+    Ok(buried)
 }
 
 pub(super) async fn finish(connection: &mut SqliteConnection, claim: Claim) -> Result<bool, sqlx::Error> {
-    end(connection, sqlx::query(FINISH), claim).await
+    let finished = sqlx::query_scalar(FINISH).bind(claim.seq).bind(claim.fence).fetch_optional(&mut *connection);
+    let Some(lane) = finished.await? else { return Ok(false) };
+    free_next(connection, lane).await?;
+    Ok(true)
 }
 
 /// Whether a lane has any work. Work that is ready counts: it is earlier than what is stored now.

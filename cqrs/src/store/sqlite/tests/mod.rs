@@ -3,6 +3,7 @@
 mod dead;
 mod opening;
 mod outbox;
+mod parked;
 mod plans;
 mod timers;
 mod unit;
