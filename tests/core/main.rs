@@ -12,6 +12,7 @@ mod inbox;
 mod inline_within;
 mod keys;
 mod leases;
+mod limits;
 mod meta;
 mod middleware;
 mod moved_clock;

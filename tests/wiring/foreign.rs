@@ -3,7 +3,7 @@
 use std::any::{Any, TypeId};
 use std::time::SystemTime;
 
-use cqrs::store::driver::{BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, Transaction};
+use cqrs::store::driver::{BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, Transaction, WorkShare};
 use cqrs::store::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, OutboxOutcome, StoreError, TimerRecord,
     WorkQueue,
@@ -51,7 +51,7 @@ impl Driver for Foreign {
         claim_outbox(request: ClaimRequest<'_>) -> Vec<ClaimedOutbox>;
         settle_outbox(outcomes: Vec<(Claim, OutboxOutcome)>) -> u64;
         renew_outbox(claims: Vec<Claim>, until: SystemTime) -> Vec<Claim>;
-        claim_work(kinds: &[WorkQueue], request: ClaimRequest<'_>) -> Vec<ClaimedWork>;
+        claim_work(shares: &[WorkShare<'_>], request: ClaimRequest<'_>) -> Vec<ClaimedWork>;
         renew_work(claims: Vec<Claim>, until: SystemTime) -> Vec<Claim>;
         retry_work(claim: Claim, due: SystemTime, error: &str) -> bool;
         bury_work(claim: Claim, error: &str, skip: bool) -> bool;

@@ -71,6 +71,15 @@ pub struct ClaimRequest<'a> {
     pub limit: usize,
 }
 
+/// A part of a claim of stored work: so many pieces of some queues together.
+#[derive(Debug, Clone)]
+pub struct WorkShare<'a> {
+    /// The queues.
+    pub queues: &'a [WorkQueue],
+    /// At most so many of them, however many others are claimed.
+    pub limit: usize,
+}
+
 /// A store, connected.
 pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// The store's name, as error texts say it: `sqlite`.
@@ -128,7 +137,8 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
         lease_until: SystemTime,
     ) -> BoxFuture<'_, Result<Vec<Claim>, StoreError>>;
 
-    /// Claims stored work that is due, of the given queues, oldest first. Of one lane it gives only the oldest row, and
+    /// Claims stored work that is due, of the queues of the given shares, oldest first: of each share up to its limit, and
+    /// up to the request's limit in all. Of one lane it gives only the oldest row, and
     /// none while that row is claimed, waiting or dead.
     ///
     /// However many rows stand behind others of their lane, a claim must not look at them each time. A store may park them,
@@ -141,7 +151,7 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// Fails with what the database said.
     fn claim_work(
         &self,
-        queues: &[WorkQueue],
+        shares: &[WorkShare<'_>],
         request: ClaimRequest<'_>,
     ) -> BoxFuture<'_, Result<Vec<ClaimedWork>, StoreError>>;
 

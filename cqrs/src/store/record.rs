@@ -134,6 +134,13 @@ pub struct WorkRecord {
     pub dead: bool,
 }
 
+impl WorkRecord {
+    /// The queue it stands in.
+    pub fn queue(&self) -> WorkQueue {
+        WorkQueue { kind: self.kind, group: self.group.clone(), handler: self.handler.clone() }
+    }
+}
+
 /// Something to be stored with a unit of work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

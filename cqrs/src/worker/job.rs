@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tracing::Instrument;
 
-use super::{Attempt, Commit, Ended, absent, attempt, in_time};
+use super::{Attempt, Commit, Ended, Turns, absent, attempt, in_time};
 use crate::app::App;
 use crate::consumer;
 use crate::dispatch::{Caught, DispatchError, Failure};
@@ -27,7 +27,7 @@ enum Trouble {
 }
 
 /// Does one piece of claimed work, whatever comes of it.
-pub(super) async fn run(app: &App, store: &Arc<dyn Driver>, work: ClaimedWork) {
+pub(super) async fn run(app: &App, store: &Arc<dyn Driver>, work: ClaimedWork, turns: Option<&Turns>) {
     let ClaimedWork { claim, record, deferred_since } = work;
     let (policy, _) = policy(app, &record);
     if record.attempts >= policy.max {
@@ -40,7 +40,7 @@ pub(super) async fn run(app: &App, store: &Arc<dyn Driver>, work: ClaimedWork) {
         return;
     }
     let span = tracing::debug_span!("work", kind = record.kind.as_str(), message = record.name, id = %record.id);
-    let outcome = held(app, store, claim, &record).instrument(span).await;
+    let outcome = held(app, store, claim, &record, turns).instrument(span).await;
     let settled = match outcome {
         Ok(Ended::Done | Ended::Duplicate | Ended::Behind) => {
             // The end of this work may free the next of its lane.
@@ -62,12 +62,25 @@ pub(super) async fn run(app: &App, store: &Arc<dyn Driver>, work: ClaimedWork) {
     }
 }
 
-/// Makes the attempt while renewing its claim; gives it up when the claim is lost.
-async fn held(app: &App, store: &Arc<dyn Driver>, claim: Claim, record: &WorkRecord) -> Result<Ended, Trouble> {
+/// Makes the attempt, when its turn has come, while renewing its claim; gives it up when the claim is lost.
+async fn held(
+    app: &App,
+    store: &Arc<dyn Driver>,
+    claim: Claim,
+    record: &WorkRecord,
+    turns: Option<&Turns>,
+) -> Result<Ended, Trouble> {
     let commit = Commit::default();
+    let in_turn = async {
+        let _turn = match turns {
+            Some(turns) => turns.wait().await,
+            None => None,
+        };
+        in_time(app, &commit, do_work(app, claim, record, &commit)).await
+    };
     tokio::select! {
         biased;
-        done = in_time(app, &commit, do_work(app, claim, record, &commit)) => match done {
+        done = in_turn => match done {
             Ok(done) => done,
             Err(error) => Err(Trouble::Failed(error)),
         },

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::broker::driver::{Consumer, Outgoing, Subscription};
 use crate::broker::{self, BrokerError, BrokerErrorKind};
-use crate::store::driver::{BoxFuture, ClaimRequest, Gift, HandleSpec, Transaction};
+use crate::store::driver::{BoxFuture, ClaimRequest, Gift, HandleSpec, Transaction, WorkShare};
 use crate::store::{
     self, Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, OutboxOutcome, OutboxRecord, StoreError,
     StoreErrorKind, TimerRecord, WorkQueue,
@@ -188,7 +188,11 @@ impl store::driver::Driver for FakeStore {
         Err(handle)
     }
 
-    fn claim_work(&self, _: &[WorkQueue], _: ClaimRequest<'_>) -> BoxFuture<'_, Result<Vec<ClaimedWork>, StoreError>> {
+    fn claim_work(
+        &self,
+        _: &[WorkShare<'_>],
+        _: ClaimRequest<'_>,
+    ) -> BoxFuture<'_, Result<Vec<ClaimedWork>, StoreError>> {
         not_here()
     }
 

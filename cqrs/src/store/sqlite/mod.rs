@@ -28,7 +28,7 @@ use sqlx::{SqlSafeStr, Sqlite, SqlitePool, Transaction};
 
 use self::fault::Place;
 use self::transaction::{SqliteTransaction, Undone};
-use super::driver::{self, BoxFuture, ClaimRequest, Driver, Gift, HandleSpec};
+use super::driver::{self, BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, WorkShare};
 use super::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, OutboxOutcome, StoreError, TimerRecord,
     WorkQueue,
@@ -129,11 +129,11 @@ impl Driver for SqliteStore {
 
     fn claim_work(
         &self,
-        queues: &[WorkQueue],
+        shares: &[WorkShare<'_>],
         request: ClaimRequest<'_>,
     ) -> BoxFuture<'_, Result<Vec<ClaimedWork>, StoreError>> {
-        let (queues, request) = (rows::queues(queues), Request::new(&request));
-        Box::pin(self.take_work(queues, request))
+        let (wanted, request) = (work::Wanted::new(shares), Request::new(&request));
+        Box::pin(self.take_work(wanted, request))
     }
 
     fn renew_work(&self, claims: Vec<Claim>, lease_until: SystemTime) -> BoxFuture<'_, Result<Vec<Claim>, StoreError>> {

@@ -69,8 +69,8 @@ pub(super) fn list(numbers: &[i64]) -> String {
 }
 
 /// Queues, for `json_each`: kind, group and handler of each.
-pub(super) fn queues(queues: &[WorkQueue]) -> String {
-    let queues = queues.iter().map(|queue| serde_json::json!([queue.kind.as_str(), queue.group, queue.handler]));
+pub(super) fn queues<'q>(queues: impl IntoIterator<Item = &'q WorkQueue>) -> String {
+    let queues = queues.into_iter().map(|queue| serde_json::json!([queue.kind.as_str(), queue.group, queue.handler]));
     serde_json::Value::Array(queues.collect()).to_string()
 }
 

@@ -7,6 +7,7 @@ use sqlx::{QueryBuilder, Row, SqliteConnection, SqlitePool};
 
 use super::{Request, SqliteStore, rows, timer};
 use crate::BoxError;
+use crate::store::driver::WorkShare;
 use crate::store::{Claim, ClaimedWork, StoreError, WorkKind, WorkRecord};
 
 const COLUMNS: usize = 17;
@@ -124,7 +125,7 @@ const TAKE_BACK: &str = concat!(
 
 /// After waking and taking back, ready rows are all there is to take; of a lane, its oldest row or none.
 const FIND: &str = concat!(
-    "SELECT found.seq, found.lane IS NOT NULL AND EXISTS (
+    "SELECT found.seq, wanted.key AS queue, found.lane IS NOT NULL AND EXISTS (
         SELECT 1 FROM cqrs_work AS earlier WHERE earlier.lane = found.lane AND earlier.seq < found.seq) AS behind
     FROM json_each(?1) AS wanted CROSS JOIN cqrs_work AS found
     WHERE found.seq IN (SELECT seq FROM cqrs_work WHERE state = 'ready' AND ",
@@ -207,15 +208,15 @@ pub(super) const STATEMENTS: &[&str] = &[
 ];
 
 impl SqliteStore {
-    pub(super) async fn take_work(&self, queues: String, request: Request) -> Result<Vec<ClaimedWork>, StoreError> {
-        let anything = sqlx::query_scalar(ANYTHING).bind(request.now).bind(request.lease_now).bind(queues.as_str());
+    pub(super) async fn take_work(&self, wanted: Wanted, request: Request) -> Result<Vec<ClaimedWork>, StoreError> {
+        let anything = sqlx::query_scalar(ANYTHING).bind(request.now).bind(request.lease_now).bind(&*wanted.queues);
         let anything = anything.fetch_one(&self.pool).await;
         if request.limit == 0 || !self.named(anything)? {
             return Ok(Vec::new());
         }
         loop {
             let mut tx = self.write().await?;
-            let (claimed, all_parked) = self.named(claim(&mut tx, &queues, &request).await)?;
+            let (claimed, all_parked) = self.named(claim(&mut tx, &wanted, &request).await)?;
             tx.commit().await?;
             if !claimed.is_empty() || !all_parked {
                 return Ok(claimed);
@@ -232,25 +233,60 @@ impl SqliteStore {
     }
 }
 
+/// The queues of a claim, for `json_each`, and how much of them there is room for.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    pub(super) queues: String,
+    /// Of each queue, its share.
+    shares: Vec<usize>,
+    /// Of each share, its limit.
+    limits: Vec<usize>,
+}
+
+impl Wanted {
+    pub(super) fn new(shares: &[WorkShare<'_>]) -> Self {
+        let share_of = |(at, share): (usize, &WorkShare<'_>)| vec![at; share.queues.len()];
+        Self {
+            queues: rows::queues(shares.iter().flat_map(|share| share.queues)),
+            shares: shares.iter().enumerate().flat_map(share_of).collect(),
+            limits: shares.iter().map(|share| share.limit).collect(),
+        }
+    }
+}
+
 /// Claims what is free. Whether it looked at as much as one claim may, parked what it found, and left the rest.
 pub(super) async fn claim(
     connection: &mut SqliteConnection,
-    queues: &str,
+    wanted: &Wanted,
     request: &Request,
 ) -> Result<(Vec<ClaimedWork>, bool), sqlx::Error> {
+    let queues = wanted.queues.as_str();
     sqlx::query(WAKE).bind(request.now).bind(queues).execute(&mut *connection).await?;
     sqlx::query(TAKE_BACK).bind(request.lease_now).bind(queues).execute(&mut *connection).await?;
     let mut claimed = Vec::new();
-    let mut at_once = request.limit;
+    let (mut limits, mut limit) = (wanted.limits.clone(), request.limit);
+    let mut at_once = limits.iter().copied().max().unwrap_or(0).min(limit);
     loop {
-        let (behind, mut free) = find(connection, queues, at_once).await?;
-        free.truncate(request.limit.saturating_sub(claimed.len()));
+        let (mut behind, mut free, mut hidden) = (Vec::new(), Vec::new(), Vec::new());
+        for (seq, queue, is_behind) in find(connection, queues, at_once).await? {
+            let Some(share) = usize::try_from(queue).ok().and_then(|queue| wanted.shares.get(queue)).copied() else {
+                continue;
+            };
+            if is_behind {
+                behind.push(seq);
+                hidden.push(share);
+            } else if limits[share] > 0 && limit > 0 {
+                free.push(seq);
+                limits[share] -= 1;
+                limit -= 1;
+            }
+        }
         if !behind.is_empty() {
             sqlx::query(PARK).bind(rows::list(&behind)).execute(&mut *connection).await?;
         }
         take(connection, &free, request, &mut claimed).await?;
-        // Only what was parked leaves room that other rows, further back, may have a claim to.
-        let done = behind.is_empty() || claimed.len() >= request.limit;
+        // Only what was parked can have hidden rows further back that there is room for.
+        let done = limit == 0 || hidden.iter().all(|share| limits[*share] == 0);
         if done || at_once >= MOST_LOOKED_AT {
             // `RETURNING` promises no order.
             claimed.sort_unstable_by_key(|work| work.claim.seq);
@@ -289,19 +325,17 @@ async fn take(
     Ok(())
 }
 
-/// The oldest ready rows of these queues, so many of each: those behind others of their lane, and those that are free.
+/// The oldest ready rows of these queues, so many of each: number, queue, and whether it stands behind others of its lane.
 async fn find(
     connection: &mut SqliteConnection,
     queues: &str,
     at_once: usize,
-) -> Result<(Vec<i64>, Vec<i64>), sqlx::Error> {
+) -> Result<Vec<(i64, i64, bool)>, sqlx::Error> {
     let found = sqlx::query_as(FIND).bind(queues).bind(rows::limit(at_once));
-    let mut found: Vec<(i64, bool)> = found.fetch_all(&mut *connection).await?;
+    let mut found: Vec<(i64, i64, bool)> = found.fetch_all(&mut *connection).await?;
     found.sort_unstable();
-    found.dedup();
-    let (behind, free): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, behind)| *behind);
-    let numbers = |rows: Vec<(i64, bool)>| rows.into_iter().map(|(seq, _)| seq).collect();
-    Ok((numbers(behind), numbers(free)))
+    found.dedup_by_key(|(seq, ..)| *seq);
+    Ok(found)
 }
 
 pub(super) async fn next_due(pool: &SqlitePool, queues: String) -> Result<Option<SystemTime>, sqlx::Error> {

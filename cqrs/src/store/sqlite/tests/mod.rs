@@ -17,7 +17,7 @@ use sqlx::{AssertSqlSafe, Sqlite, SqlitePool};
 use uuid::Uuid;
 
 use super::SqliteStore;
-use crate::store::driver::{ClaimRequest, Driver, Transaction};
+use crate::store::driver::{ClaimRequest, Driver, Transaction, WorkShare};
 use crate::store::{Claim, ClaimedOutbox, ClaimedWork, OutboxRecord, Record, Store, WorkKind, WorkQueue, WorkRecord};
 use crate::unit::Tx;
 
@@ -149,8 +149,17 @@ async fn next_due(store: &SqliteStore) -> Option<SystemTime> {
     outbox.into_iter().chain(store.next_work_due(&everything()).await.unwrap()).min()
 }
 
+/// Claims of some queues, with no other limit than the request's.
+async fn claim_of(
+    store: &SqliteStore,
+    queues: &[WorkQueue],
+    request: ClaimRequest<'_>,
+) -> Result<Vec<ClaimedWork>, crate::StoreError> {
+    store.claim_work(&[WorkShare { queues, limit: request.limit }], request).await
+}
+
 async fn claim_work(store: &SqliteStore, seconds: u64) -> Vec<ClaimedWork> {
-    store.claim_work(&everything(), request("a", seconds, 100)).await.unwrap()
+    claim_of(store, &everything(), request("a", seconds, 100)).await.unwrap()
 }
 
 fn message_names(claimed: &[ClaimedOutbox]) -> Vec<&str> {

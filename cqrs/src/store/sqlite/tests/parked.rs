@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::store::sqlite::{Request, rows, work};
+use crate::store::sqlite::{Request, work};
 
 async fn states(store: &SqliteStore) -> Vec<String> {
     sqlx::query_scalar("SELECT state FROM cqrs_work ORDER BY seq").fetch_all(&store.pool).await.unwrap()
@@ -21,7 +21,7 @@ async fn dead_with_behind(behind: usize) -> (Dir, SqliteStore) {
     let head = claim_work(&store, 1).await[0].claim;
     assert!(store.bury_work(head, "dead", false).await.unwrap());
     keep_work(&store, of_lane(std::iter::repeat_n("behind", behind))).await;
-    assert!(store.claim_work(&everything(), request("a", 2, 8)).await.unwrap().is_empty());
+    assert!(claim_of(&store, &everything(), request("a", 2, 8)).await.unwrap().is_empty());
     (dir, store)
 }
 
@@ -34,7 +34,9 @@ async fn steps_of_a_poll(store: &SqliteStore) -> u64 {
         taken.fetch_add(1, Ordering::SeqCst);
         true
     });
-    let queues = rows::queues(&everything());
+    let everything = everything();
+    let wanted = work::Wanted::new(&[WorkShare { queues: &everything, limit: 8 }]);
+    let queues = wanted.queues.clone();
     let asked = Request::new(&request("a", 3, 8));
     for _ in 0..2 {
         let anything: bool = sqlx::query_scalar(work::STATEMENTS[0])
@@ -45,7 +47,7 @@ async fn steps_of_a_poll(store: &SqliteStore) -> u64 {
             .await
             .unwrap();
         assert!(!anything);
-        let (claimed, more) = work::claim(&mut connection, &queues, &asked).await.unwrap();
+        let (claimed, more) = work::claim(&mut connection, &wanted, &asked).await.unwrap();
         assert!(claimed.is_empty() && !more);
         let due: Option<i64> =
             sqlx::query_scalar(work::NEXT_DUE).bind(queues.as_str()).fetch_one(&mut *connection).await.unwrap();
@@ -135,7 +137,7 @@ async fn many_rows_of_one_lane_do_not_hide_what_is_behind_them() {
     keep_work(&store, [piece(WorkKind::Durable, "b", Some("b")), piece(WorkKind::Durable, "c", None)]).await;
     let mut names = Vec::new();
     while names.len() < 3 {
-        let claimed = store.claim_work(&everything(), request("a", 1, 8)).await.unwrap();
+        let claimed = claim_of(&store, &everything(), request("a", 1, 8)).await.unwrap();
         assert!(!claimed.is_empty());
         names.extend(claimed.into_iter().map(|work| work.record.name));
     }
