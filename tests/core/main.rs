@@ -25,5 +25,6 @@ mod stop;
 mod streams;
 mod support;
 mod under_way;
+mod versions;
 mod whole_attempts;
 mod wired;

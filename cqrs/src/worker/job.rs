@@ -17,7 +17,7 @@ use crate::store::{Claim, ClaimedWork, StoreError, WorkKind, WorkRecord};
 use crate::unit::{Meta, MetaInit};
 
 /// How an attempt went wrong.
-enum Trouble {
+pub(crate) enum Trouble {
     /// It may go better next time.
     Failed(String),
     /// It never will.
@@ -112,8 +112,8 @@ pub(crate) async fn decode(spec: &MessageSpec, payload: &[u8]) -> Result<Erased,
 }
 
 async fn do_work(app: &App, claim: Claim, record: &WorkRecord, commit: &Commit) -> Result<Ended, Trouble> {
-    if record.kind == WorkKind::Consumed && record.handler.is_empty() {
-        return consumer::again(app, claim, record, commit).await.map_err(Trouble::Failed);
+    if record.kind == WorkKind::Consumed && !has_taker(app, record) {
+        return consumer::again(app, claim, record, commit).await;
     }
     let (handler, spec) = target(app, record)?;
     let message = decode(spec, &record.payload).await.map_err(Trouble::Hopeless)?;
@@ -122,6 +122,12 @@ async fn do_work(app: &App, claim: Claim, record: &WorkRecord, commit: &Commit) 
     attempt(app, Attempt { handler, message, meta, mark: None, lane: None, claim: Some(claim), commit })
         .await
         .map_err(|failure| Trouble::Failed(describe(&failure)))
+}
+
+/// Whether the handler that a consumed message was kept for takes its version.
+fn has_taker(app: &App, record: &WorkRecord) -> bool {
+    let spec = app.plan().handler_by_path(&record.handler).map(|handler| app.planned(handler).item.message);
+    spec.is_some_and(|spec| (spec.name, spec.version) == (record.name.as_str(), record.version))
 }
 
 /// The handler of stored work, and the type of its message.

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::attempt::{Attempt, Commit, Ended, attempt, in_time};
-pub(crate) use self::job::{STORE_PAUSE, decode, describe, meta_of};
+pub(crate) use self::job::{STORE_PAUSE, Trouble, decode, describe, meta_of};
 use self::queues::Share;
 #[cfg(feature = "testing")]
 pub(crate) use self::queues::here as queues_here;
