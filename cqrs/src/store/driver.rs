@@ -112,7 +112,7 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
 
     /// Claims outbox rows that are due, oldest first. Of one key (within its topic) it gives rows only in order: none
     /// while an earlier row of the key is claimed already, by whomever, or waits for a retry, or is dead. One claim may
-    /// hold several rows of a key, in order.
+    /// hold several rows of a key, in order. Rows behind a dead one of their key may be parked, as work is.
     ///
     /// # Errors
     /// Fails with what the database said.
@@ -256,7 +256,7 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// Fails with what the database said.
     fn purge_inbox(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>>;
 
-    /// Makes work ready again that is parked though nothing stands before it: somebody has deleted rows by hand. Gives the
+    /// Makes rows ready again, of work and of the outbox, that are parked though nothing stands before them: somebody has deleted rows by hand. Gives the
     /// number of rows; 0 where the store parks nothing.
     ///
     /// # Errors

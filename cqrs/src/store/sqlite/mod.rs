@@ -193,7 +193,7 @@ impl Driver for SqliteStore {
     }
 
     fn replay(&self, id: DeadLetterId, now: SystemTime) -> BoxFuture<'_, Result<bool, StoreError>> {
-        Box::pin(async move { self.named(dead::replay(&self.writer, id, now).await) })
+        Box::pin(self.bring_back(id, now))
     }
 
     fn discard(&self, id: DeadLetterId) -> BoxFuture<'_, Result<bool, StoreError>> {
@@ -209,7 +209,11 @@ impl Driver for SqliteStore {
     }
 
     fn free_stranded(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
-        Box::pin(async move { self.named(work::free_stranded(&self.writer).await) })
+        Box::pin(async move {
+            let events = self.named(outbox::free_stranded(&self.writer).await)?;
+            let pieces = self.named(work::free_stranded(&self.writer).await)?;
+            Ok(events + pieces)
+        })
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

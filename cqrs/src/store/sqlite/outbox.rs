@@ -40,22 +40,57 @@ fn with_headers(records: Vec<OutboxRecord>) -> Result<Vec<(OutboxRecord, String)
     records.into_iter().map(|record| rows::headers_text(&record.headers).map(|headers| (record, headers))).collect()
 }
 
-/// Whether a claim would find something: asked without the write lock, so that an idle relay disturbs no writer.
-const ANYTHING: &str = "
-SELECT EXISTS (SELECT 1 FROM cqrs_outbox WHERE state = 'waiting' AND due_at <= ?1)
+/// What stands before a ready row of its key: the state of the first row that is not ready itself.
+macro_rules! before_mine {
+    () => {
+        "(SELECT earlier.state FROM cqrs_outbox AS earlier
+          WHERE earlier.topic = mine.topic AND earlier.message_key = mine.message_key
+            AND earlier.seq < mine.seq AND earlier.state <> 'ready'
+          ORDER BY earlier.seq LIMIT 1)"
+    };
+}
+
+/// Whether a claim would find something, to take or to park: asked without the write lock, so that an idle relay disturbs
+/// no writer.
+const ANYTHING: &str = concat!(
+    "SELECT EXISTS (SELECT 1 FROM cqrs_outbox WHERE state = 'waiting' AND due_at <= ?1)
     OR EXISTS (SELECT 1 FROM cqrs_outbox WHERE state = 'claimed' AND lease_until <= ?2)
     OR EXISTS (
         SELECT 1 FROM cqrs_outbox AS mine
-        WHERE mine.state = 'ready' AND (mine.message_key IS NULL OR NOT EXISTS (
-            SELECT 1 FROM cqrs_outbox AS earlier
-            WHERE earlier.topic = mine.topic AND earlier.message_key = mine.message_key
-              AND earlier.seq < mine.seq AND earlier.state <> 'ready'
-        ))
-    )";
+        WHERE mine.state = 'ready' AND (mine.message_key IS NULL OR COALESCE(",
+    before_mine!(),
+    ", 'dead') = 'dead'))"
+);
+
+/// Sets aside what a claim passed by because its key is dead: only somebody who replays or discards the dead row lets it
+/// go on, and until then nobody need look at it. What stands behind a row that is being published or waits is left alone:
+/// it is about to go.
+const PARK: &str = concat!(
+    "UPDATE cqrs_outbox SET state = 'parked' WHERE seq IN (
+        SELECT mine.seq FROM cqrs_outbox AS mine
+        WHERE EXISTS (SELECT 1 FROM cqrs_outbox AS dead WHERE dead.state = 'dead')
+          AND mine.state = 'ready' AND mine.seq < ? AND mine.message_key IS NOT NULL AND ",
+    before_mine!(),
+    " = 'dead')"
+);
+
+/// Frees what was parked of a key, now that a dead row of it has gone; behind another one it is parked again.
+const FREE_KEY: &str = "
+UPDATE cqrs_outbox SET state = 'ready'
+WHERE topic = ? AND message_key = ? AND state <> 'ready' AND state = 'parked'";
+
+/// Frees rows that nothing stands before. There are none, unless somebody has deleted rows by hand.
+const FREE_STRANDED: &str = "
+UPDATE cqrs_outbox SET state = 'ready'
+WHERE state = 'parked' AND NOT EXISTS (
+    SELECT 1 FROM cqrs_outbox AS earlier
+    WHERE earlier.topic = cqrs_outbox.topic AND earlier.message_key = cqrs_outbox.message_key
+      AND earlier.seq < cqrs_outbox.seq AND earlier.state <> 'ready'
+)";
 
 /// The soonest of: a ready row that nothing stands in the way of, a row that waits. A ready row behind a dead one does not
 /// count: nobody could take it, and whoever waits for it would turn in circles.
-const NEXT_DUE: &str = "
+pub(super) const NEXT_DUE: &str = "
 SELECT MIN(at) FROM (
     SELECT MIN(due_at) AS at FROM cqrs_outbox WHERE state = 'waiting'
     UNION ALL SELECT * FROM (
@@ -126,7 +161,8 @@ WHERE seq = ? AND fence = ? AND state = 'claimed'";
 
 /// Every statement of this file whose text is fixed, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[ANYTHING, WAKE, TAKE_BACK, CLAIM, BURY, RETRY, HAND_BACK, NEXT_DUE];
+pub(super) const STATEMENTS: &[&str] =
+    &[ANYTHING, WAKE, TAKE_BACK, CLAIM, BURY, RETRY, HAND_BACK, NEXT_DUE, PARK, FREE_KEY, FREE_STRANDED];
 
 impl SqliteStore {
     pub(super) async fn take_outbox(&self, request: Request) -> Result<Vec<ClaimedOutbox>, StoreError> {
@@ -154,7 +190,10 @@ pub(super) async fn next_due(pool: &SqlitePool) -> Result<Option<SystemTime>, sq
     Ok(next.map(rows::time))
 }
 
-async fn claim(connection: &mut SqliteConnection, request: &Request) -> Result<Vec<ClaimedOutbox>, sqlx::Error> {
+pub(super) async fn claim(
+    connection: &mut SqliteConnection,
+    request: &Request,
+) -> Result<Vec<ClaimedOutbox>, sqlx::Error> {
     sqlx::query(WAKE).bind(request.now).execute(&mut *connection).await?;
     take_back(&mut *connection, request.lease_now).await?;
     let found = sqlx::query(CLAIM)
@@ -163,6 +202,14 @@ async fn claim(connection: &mut SqliteConnection, request: &Request) -> Result<V
         .bind(rows::limit(request.limit))
         .fetch_all(&mut *connection)
         .await?;
+    // Short of the limit, it has passed by whatever it left.
+    let mut numbers = found.iter().map(|row| row.try_get::<i64, _>("seq"));
+    let last = if found.len() < request.limit {
+        i64::MAX
+    } else {
+        numbers.try_fold(0, |last, seq| seq.map(|seq| last.max(seq)))?
+    };
+    sqlx::query(PARK).bind(last).execute(&mut *connection).await?;
     let mut claimed = Vec::with_capacity(found.len());
     let mut unreadable = Vec::new();
     for row in found {
@@ -183,6 +230,19 @@ async fn claim(connection: &mut SqliteConnection, request: &Request) -> Result<V
         return Ok(claimed);
     }
     hand_back_behind(connection, claimed, &unreadable).await
+}
+
+pub(super) async fn free_key(
+    connection: &mut SqliteConnection,
+    topic: String,
+    key: Option<String>,
+) -> Result<(), sqlx::Error> {
+    let Some(key) = key else { return Ok(()) };
+    sqlx::query(FREE_KEY).bind(topic).bind(key).execute(connection).await.map(drop)
+}
+
+pub(super) async fn free_stranded(writer: &SqlitePool) -> Result<u64, sqlx::Error> {
+    Ok(sqlx::query(FREE_STRANDED).execute(writer).await?.rows_affected())
 }
 
 async fn take_back(connection: &mut SqliteConnection, now: i64) -> Result<(), sqlx::Error> {

@@ -18,7 +18,7 @@ GROUP BY kind, consumer_group, handler";
 
 const COUNTS: &str = "
 SELECT
-    (SELECT COUNT(*) FROM cqrs_outbox WHERE state IN ('ready', 'claimed', 'waiting')) AS outbox,
+    (SELECT COUNT(*) FROM cqrs_outbox WHERE state IN ('ready', 'claimed', 'waiting', 'parked')) AS outbox,
     (SELECT COUNT(*) FROM cqrs_work WHERE state IN ('ready', 'claimed', 'waiting', 'parked')) AS work,
     (SELECT COUNT(*) FROM cqrs_work WHERE state IN ('ready', 'claimed', 'waiting') AND kind = 'timer') AS timers,
     (SELECT COUNT(*) FROM cqrs_inbox) AS inbox,

@@ -3,7 +3,8 @@
 -- state: 'ready'    may be claimed as soon as nothing earlier of its key or lane is in the way
 --        'claimed'  owned until lease_until, unless that is renewed
 --        'waiting'  becomes ready at due_at
---        'parked'   work that stands behind another piece of its lane; whoever ends that one makes it ready again
+--        'parked'   stands behind another row: work behind any of its lane, an event behind a dead one of its key; whoever
+--                   takes that one away makes it ready again
 --        'dead'     stays until somebody replays or discards it
 --
 -- AUTOINCREMENT never gives a number twice. Without it the number of a deleted last row would come back, and the claim

@@ -275,3 +275,35 @@ async fn the_count_of_lost_claims_does_not_depend_on_the_error_text() {
     assert_eq!(store.dead_letters(9).await.unwrap().len(), 1);
     assert_eq!(number(&store.pool, "SELECT COUNT(*) FROM cqrs_outbox WHERE state = 'dead' AND lost = 20").await, 1);
 }
+
+#[tokio::test]
+async fn what_is_behind_a_dead_row_is_parked_until_that_is_gone() {
+    let (_dir, store) = fresh().await;
+    let rows = [("a1", Some("a")), ("a2", Some("a")), ("b1", Some("b")), ("n", None), ("a3", Some("a"))];
+    keep_messages(&store, rows.map(|(name, key)| message(name, key))).await;
+    let first = store.claim_outbox(request("a", 1, 1)).await.unwrap();
+    assert_eq!(settle(&store, &first[0], dead()).await, 1);
+    assert_eq!(message_names(&store.claim_outbox(request("a", 1, 1)).await.unwrap()), ["b1"]);
+    let parked = "SELECT COUNT(*) FROM cqrs_outbox WHERE state = 'parked'";
+    assert_eq!(number(&store.pool, parked).await, 1, "no more than what the claim passed by");
+    assert_eq!(message_names(&claim_messages(&store, 1).await), ["n"]);
+    assert_eq!(number(&store.pool, parked).await, 2);
+    keep_messages(&store, [message("a4", Some("a"))]).await;
+    assert!(claim_messages(&store, 1).await.is_empty());
+    assert_eq!((number(&store.pool, parked).await, store.counts().await.unwrap().outbox), (3, 5));
+    let letter = store.dead_letters(9).await.unwrap()[0].id;
+    assert!(store.replay(letter, at(2)).await.unwrap());
+    let again = claim_messages(&store, 2).await;
+    assert_eq!(message_names(&again), ["a1", "a2", "a3", "a4"]);
+    // Dead in the middle, it parks what is behind it and nothing else.
+    assert_eq!(settle(&store, &again[0], OutboxOutcome::Published).await, 1);
+    assert_eq!(settle(&store, &again[1], dead()).await, 1);
+    for row in &again[2..] {
+        assert_eq!(settle(&store, row, OutboxOutcome::HandBack).await, 1);
+    }
+    assert!(claim_messages(&store, 3).await.is_empty());
+    assert_eq!(number(&store.pool, parked).await, 2);
+    assert_eq!(store.free_stranded().await.unwrap(), 0);
+    assert!(store.discard(store.dead_letters(9).await.unwrap()[0].id).await.unwrap());
+    assert_eq!(message_names(&claim_messages(&store, 3).await), ["a3", "a4"]);
+}

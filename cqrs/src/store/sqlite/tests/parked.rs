@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use sqlx::SqliteConnection;
+
 use super::*;
-use crate::store::sqlite::{Request, work};
+use crate::store::OutboxOutcome;
+use crate::store::sqlite::{Request, outbox, work};
 
 async fn states(store: &SqliteStore) -> Vec<String> {
     sqlx::query_scalar("SELECT state FROM cqrs_work ORDER BY seq").fetch_all(&store.pool).await.unwrap()
@@ -25,38 +28,39 @@ async fn dead_with_behind(behind: usize) -> (Dir, SqliteStore) {
     (dir, store)
 }
 
-/// How many steps the database's machine takes for one poll: every row that a statement visits is some of them.
-async fn steps_of_a_poll(store: &SqliteStore) -> u64 {
+/// How many steps the database's machine takes for something: every row that a statement visits is some of them.
+async fn counted(store: &SqliteStore, mut poll: impl AsyncFnMut(&mut SqliteConnection)) -> u64 {
     let mut connection = store.writer.acquire().await.unwrap();
-    let (steps, counted) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let steps = Arc::new(AtomicU64::new(0));
     let taken = Arc::clone(&steps);
     connection.lock_handle().await.unwrap().set_progress_handler(1, move || {
         taken.fetch_add(1, Ordering::SeqCst);
         true
     });
+    // Preparing a statement takes steps as well: what counts is the second round.
+    poll(&mut connection).await;
+    steps.store(0, Ordering::SeqCst);
+    poll(&mut connection).await;
+    connection.lock_handle().await.unwrap().remove_progress_handler();
+    steps.load(Ordering::SeqCst)
+}
+
+async fn steps_of_a_poll(store: &SqliteStore) -> u64 {
     let everything = everything();
     let wanted = work::Wanted::new(&[WorkShare { queues: &everything, limit: 8 }]);
-    let queues = wanted.queues.clone();
     let asked = Request::new(&request("a", 3, 8));
-    for _ in 0..2 {
-        let anything: bool = sqlx::query_scalar(work::STATEMENTS[0])
-            .bind(asked.now)
-            .bind(asked.lease_now)
-            .bind(queues.as_str())
-            .fetch_one(&mut *connection)
-            .await
-            .unwrap();
+    counted(store, async |connection| {
+        let queues = wanted.queues.as_str();
+        let anything = sqlx::query_scalar(work::STATEMENTS[0]).bind(asked.now).bind(asked.lease_now).bind(queues);
+        let anything: bool = anything.fetch_one(&mut *connection).await.unwrap();
         assert!(!anything);
-        let (claimed, more) = work::claim(&mut connection, &wanted, &asked).await.unwrap();
+        let (claimed, more) = work::claim(connection, &wanted, &asked).await.unwrap();
         assert!(claimed.is_empty() && !more);
         let due: Option<i64> =
-            sqlx::query_scalar(work::NEXT_DUE).bind(queues.as_str()).fetch_one(&mut *connection).await.unwrap();
+            sqlx::query_scalar(work::NEXT_DUE).bind(queues).fetch_one(&mut *connection).await.unwrap();
         assert_eq!(due, None);
-        // Preparing a statement takes steps as well: what counts is the second round.
-        counted.store(steps.swap(0, Ordering::SeqCst), Ordering::SeqCst);
-    }
-    connection.lock_handle().await.unwrap().remove_progress_handler();
-    counted.load(Ordering::SeqCst)
+    })
+    .await
 }
 
 #[tokio::test]
@@ -65,6 +69,33 @@ async fn ten_thousand_parked_rows_do_not_slow_a_poll() {
     let (_dir, many) = dead_with_behind(10_000).await;
     assert_eq!(number(&many.pool, "SELECT COUNT(*) FROM cqrs_work WHERE state = 'parked'").await, 10_000);
     let (few, many) = (steps_of_a_poll(&few).await, steps_of_a_poll(&many).await);
+    assert!(few > 0 && many <= few + few / 10, "{few} steps with 3 parked rows, {many} with 10,000");
+}
+
+/// The same for the outbox.
+async fn steps_of_a_look_at_the_outbox(behind: usize) -> u64 {
+    let (_dir, store) = fresh().await;
+    keep_messages(&store, [message("head", Some("k"))]).await;
+    let head = store.claim_outbox(request("a", 1, 1)).await.unwrap()[0].claim;
+    let dead = OutboxOutcome::Dead { error: "refused".to_owned() };
+    store.settle_outbox(vec![(head, dead)]).await.unwrap();
+    keep_messages(&store, (0..behind).map(|_| message("behind", Some("k")))).await;
+    assert!(store.claim_outbox(request("a", 2, 100)).await.unwrap().is_empty());
+    let asked = Request::new(&request("a", 3, 100));
+    counted(&store, async |connection| {
+        let anything = sqlx::query_scalar(outbox::STATEMENTS[0]).bind(asked.now).bind(asked.lease_now);
+        let anything: bool = anything.fetch_one(&mut *connection).await.unwrap();
+        assert!(!anything);
+        assert!(outbox::claim(connection, &asked).await.unwrap().is_empty());
+        let due: Option<i64> = sqlx::query_scalar(outbox::NEXT_DUE).fetch_one(&mut *connection).await.unwrap();
+        assert_eq!(due, None);
+    })
+    .await
+}
+
+#[tokio::test]
+async fn ten_thousand_events_behind_a_dead_one_do_not_slow_a_poll() {
+    let (few, many) = (steps_of_a_look_at_the_outbox(3).await, steps_of_a_look_at_the_outbox(10_000).await);
     assert!(few > 0 && many <= few + few / 10, "{few} steps with 3 parked rows, {many} with 10,000");
 }
 
