@@ -1,5 +1,6 @@
 //! The core: dispatch, events, units of work, stored work, on SQLite and the memory broker.
 
+mod absent;
 mod calls;
 mod commit;
 mod dead;
@@ -11,8 +12,10 @@ mod inbox;
 mod inline_within;
 mod keys;
 mod leases;
+mod limits;
 mod meta;
 mod middleware;
+mod moved_clock;
 mod nested;
 mod outbox;
 mod panics;
@@ -23,4 +26,6 @@ mod streams;
 mod support;
 mod tables;
 mod under_way;
+mod versions;
+mod whole_attempts;
 mod wired;

@@ -4,7 +4,7 @@ use std::any::{Any, TypeId};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use cqrs::store::driver::{BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, Transaction};
+use cqrs::store::driver::{BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, Transaction, WorkShare};
 use cqrs::store::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, OutboxOutcome, StoreError, TimerRecord,
     WorkQueue,
@@ -63,11 +63,14 @@ impl Driver for Foreign {
         claim_outbox(request: ClaimRequest<'_>) -> Vec<ClaimedOutbox>;
         settle_outbox(outcomes: Vec<(Claim, OutboxOutcome)>) -> u64;
         renew_outbox(claims: Vec<Claim>, until: SystemTime) -> Vec<Claim>;
-        claim_work(kinds: &[WorkQueue], request: ClaimRequest<'_>) -> Vec<ClaimedWork>;
+        claim_work(shares: &[WorkShare<'_>], request: ClaimRequest<'_>) -> Vec<ClaimedWork>;
         renew_work(claims: Vec<Claim>, until: SystemTime) -> Vec<Claim>;
         retry_work(claim: Claim, due: SystemTime, error: &str) -> bool;
         bury_work(claim: Claim, error: &str, skip: bool) -> bool;
-        next_due() -> Option<SystemTime>;
+        defer_work(claim: Claim, now: SystemTime, due: SystemTime, error: &str) -> bool;
+        next_outbox_due() -> Option<SystemTime>;
+        next_work_due(queues: &[WorkQueue]) -> Option<SystemTime>;
+        work_by_queue() -> Vec<(WorkQueue, u64)>;
         cancel_timer(name: &str, key: &str) -> bool;
         timers(limit: usize) -> Vec<TimerRecord>;
         dead_letters(limit: usize) -> Vec<DeadLetter>;
@@ -75,5 +78,6 @@ impl Driver for Foreign {
         discard(id: DeadLetterId) -> bool;
         counts() -> Counts;
         purge_inbox(before: SystemTime) -> u64;
+        free_stranded() -> u64;
     }
 }

@@ -131,7 +131,8 @@ impl App {
         let parts = &self.0.life.parts;
         let stop = self.0.stopping.clone();
         // Consumers first: the memory broker confirms what nobody subscribed to.
-        consumer::start(self, &parts.consumers, &stop).await?;
+        let turns = worker::Turns::of_groups(self);
+        consumer::start(self, &turns, &parts.consumers, &stop).await?;
         let options = self.options();
         if let (Some(store), Some(broker)) = (self.store(), self.broker())
             && options.runs("relay")
@@ -153,7 +154,7 @@ impl App {
             };
             parts.others.spawn(relay.run(stop.clone()));
         }
-        worker::start(self, &parts.others, &stop);
+        worker::start(self, &turns, &parts.others, &stop);
         Ok(())
     }
 

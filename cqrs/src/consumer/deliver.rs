@@ -13,7 +13,7 @@ use crate::dispatch::Caught;
 use crate::registry::{GroupOptions, OnDead, OnUnknown};
 use crate::retry::{Verdict, random};
 use crate::store::{Claim, InboxMark, Record, StoreError, WorkKind, WorkRecord};
-use crate::worker::{Attempt, Commit, Ended, STORE_PAUSE, attempt, decode, describe, in_time, meta_of};
+use crate::worker::{Attempt, Commit, Ended, STORE_PAUSE, Trouble, attempt, decode, describe, in_time, meta_of};
 
 /// Gives a message to the handlers of a group. `Return` only where the store could not even keep it.
 pub(super) async fn deliver(app: &App, group: &'static str, delivery: Delivery) -> Settlement {
@@ -33,17 +33,26 @@ pub(super) async fn deliver(app: &App, group: &'static str, delivery: Delivery) 
     Settlement::Return
 }
 
-/// Tries a message again that was kept whole: it could not be read, or no handler took it.
-pub(crate) async fn again(app: &App, claim: Claim, record: &WorkRecord, commit: &Commit) -> Result<Ended, String> {
-    let Some((group, _)) = app.plan().groups.get_key_value(record.group.as_str()) else {
-        return Err(format!("no group `{}` in this program", record.group));
+/// Tries a message again that was kept whole, because it could not be read or no handler took it, or for a handler that
+/// takes another version of it: it is offered to the group anew, by its version.
+pub(crate) async fn again(app: &App, claim: Claim, record: &WorkRecord, commit: &Commit) -> Result<Ended, Trouble> {
+    let Some((group, plan)) = app.plan().groups.get_key_value(record.group.as_str()) else {
+        return Err(Trouble::Absent(format!("no group `{}` in this program", record.group)));
     };
     let mut delivery = Delivery::new(record.topic.clone(), record.payload.clone());
     delivery.key.clone_from(&record.key);
     delivery.headers.clone_from(&record.headers);
-    let fail = |error: StoreError| error.to_string();
-    let store = app.store().ok_or_else(|| "no store".to_owned())?;
-    offer(app, group, &delivery).await.map_err(fail)?;
+    let fail = |error: StoreError| Trouble::Failed(error.to_string());
+    let store = app.store().ok_or_else(|| Trouble::Failed("no store".to_owned()))?;
+    if record.handler.is_empty() {
+        offer(app, group, &delivery).await.map_err(fail)?;
+    } else {
+        let received = received_of(record);
+        let takers = plan.takers(&received.name, &record.topic);
+        if !give(app, &takers, &delivery, &received).await.map_err(fail)? {
+            return Err(Trouble::Absent(format!("{} in this program", not_taken(&received))));
+        }
+    }
     let mut tx = store.begin().await.map_err(fail)?;
     if !tx.finish_work(claim).await.map_err(fail)? {
         return Ok(Ended::Lost);
@@ -51,6 +60,17 @@ pub(crate) async fn again(app: &App, claim: Claim, record: &WorkRecord, commit: 
     commit.begin();
     tx.commit().await.map_err(fail)?;
     Ok(Ended::Done)
+}
+
+/// A message that was kept for a handler, as it was read: what was kept is its payload.
+fn received_of(record: &WorkRecord) -> Received {
+    Received {
+        id: record.id,
+        name: record.name.clone(),
+        version: record.version,
+        time: record.created_at,
+        payload: record.payload.clone(),
+    }
 }
 
 async fn offer(app: &App, group: &'static str, delivery: &Delivery) -> Result<(), StoreError> {
@@ -76,18 +96,35 @@ async fn offer(app: &App, group: &'static str, delivery: &Delivery) -> Result<()
     if takers.is_empty() {
         return unknown(app, group, delivery, &received).await;
     }
-    let mut taken = false;
-    for (handler, options) in &takers {
-        if app.planned(*handler).item.message.version == received.version {
-            taken = true;
-            hand(app, *handler, options, delivery, &received).await?;
+    if !give(app, &takers, delivery, &received).await? {
+        // Each of them takes the name: for each it is a message of its key, which holds back the later ones.
+        for (handler, options) in &takers {
+            let record = work_record(app, *handler, options, delivery, &received);
+            bury(app, record, options, not_taken(&received)).await?;
         }
     }
-    if !taken {
-        let error = format!("no handler of the group takes `{}`, version {}", received.name, received.version);
-        bury_whole(app, group, delivery, Some(&received), &error).await?;
-    }
     Ok(())
+}
+
+/// Gives a message to those that take its version. Whether there is any.
+async fn give(
+    app: &App,
+    takers: &[(u32, GroupOptions)],
+    delivery: &Delivery,
+    received: &Received,
+) -> Result<bool, StoreError> {
+    let mut taken = false;
+    for (handler, options) in takers {
+        if app.planned(*handler).item.message.version == received.version {
+            taken = true;
+            hand(app, *handler, options, delivery, received).await?;
+        }
+    }
+    Ok(taken)
+}
+
+fn not_taken(received: &Received) -> String {
+    format!("no handler of the group takes `{}`, version {}", received.name, received.version)
 }
 
 async fn unknown(app: &App, group: &str, delivery: &Delivery, received: &Received) -> Result<(), StoreError> {

@@ -6,7 +6,7 @@
 mod deliver;
 pub(crate) mod wire;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -17,30 +17,34 @@ use crate::Error;
 use crate::app::App;
 use crate::broker::Delivery;
 use crate::broker::driver::{Consumer, Incoming, Receipt, Settlement, Subscription};
-use crate::worker::STORE_PAUSE;
+use crate::worker::{STORE_PAUSE, Turns};
 
 /// Subscribes every group that the app runs, and starts their loops.
-pub(crate) async fn start(app: &App, parts: &TaskTracker, stop: &CancellationToken) -> Result<(), Error> {
+pub(crate) async fn start(
+    app: &App,
+    turns: &BTreeMap<&'static str, Turns>,
+    parts: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<(), Error> {
     let Some(broker) = app.broker().cloned() else { return Ok(()) };
     for (name, group) in &app.plan().groups {
         if !app.options().runs(&format!("group:{name}")) {
             continue;
         }
-        let said = group.handlers.values().flatten().map(|(_, options)| *options);
-        let concurrency = app.options().group_concurrency(name, said);
+        let Some(turns) = turns.get(name).cloned() else { continue };
         let topics: BTreeSet<String> = group.topics.iter().cloned().collect();
         let subscription = Subscription {
             group: (*name).to_owned(),
             topics: topics.into_iter().collect(),
-            prefetch: concurrency.saturating_mul(2),
+            prefetch: turns.most.saturating_mul(2),
         };
         let consumer = broker.subscribe(subscription).await?;
-        parts.spawn(run(app.clone(), name, consumer, concurrency, stop.clone()));
+        parts.spawn(run(app.clone(), name, consumer, turns, stop.clone()));
     }
     Ok(())
 }
 
-/// The messages a group is busy with. Receipts stay out of the tasks: whatever becomes of a task, its message is settled,
+/// The messages a group is busy with, or that wait for their turn: stored ones take turns with them. Receipts stay out of the tasks: whatever becomes of a task, its message is settled,
 /// or its key would be stuck for ever.
 #[derive(Default)]
 struct Jobs {
@@ -49,10 +53,14 @@ struct Jobs {
 }
 
 impl Jobs {
-    fn start(&mut self, app: &App, group: &'static str, receipt: Receipt, delivery: Delivery) {
-        let (app, busy) = (app.clone(), app.tracker().token());
+    fn start(&mut self, app: &App, group: &'static str, turns: &Turns, receipt: Receipt, delivery: Delivery) {
+        let (app, turns, busy) = (app.clone(), turns.clone(), app.tracker().token());
         let job = self.running.spawn(async move {
-            let settlement = app.give_up().run_until_cancelled(deliver::deliver(&app, group, delivery)).await;
+            let in_turn = async {
+                let _turn = turns.wait().await;
+                deliver::deliver(&app, group, delivery).await
+            };
+            let settlement = app.give_up().run_until_cancelled(in_turn).await;
             drop(busy);
             settlement.unwrap_or(Settlement::Return)
         });
@@ -69,23 +77,17 @@ impl Jobs {
     }
 }
 
-async fn run(
-    app: App,
-    group: &'static str,
-    mut consumer: Box<dyn Consumer>,
-    concurrency: usize,
-    stop: CancellationToken,
-) {
+async fn run(app: App, group: &'static str, mut consumer: Box<dyn Consumer>, turns: Turns, stop: CancellationToken) {
     let mut jobs = Jobs::default();
     loop {
-        let room = concurrency.saturating_sub(jobs.running.len());
+        let room = turns.most.saturating_sub(jobs.running.len());
         tokio::select! {
             () = stop.cancelled() => break,
             Some(ended) = jobs.next() => settle(&mut *consumer, group, vec![ended]).await,
             received = consumer.receive(room), if room > 0 => match received {
                 Ok(incoming) => {
                     for Incoming { receipt, delivery } in incoming {
-                        jobs.start(&app, group, receipt, delivery);
+                        jobs.start(&app, group, &turns, receipt, delivery);
                     }
                 }
                 Err(error) => {

@@ -79,8 +79,7 @@ async fn borrow_tx<'a>(
     Ok(slot)
 }
 
-/// Calls the handler of an event or of a stored command, its middleware around it. The context comes back where the
-/// handler lived to return it.
+/// Calls the handler of an event, its middleware around it. The context comes back where the handler lived to return it.
 pub(crate) async fn call_event_handler<'a>(
     app: &App,
     handler: u32,
@@ -89,18 +88,46 @@ pub(crate) async fn call_event_handler<'a>(
     meta: &Arc<Meta>,
 ) -> Result<Cx<'a>, Failure> {
     let item = &app.planned(handler).item;
-    let kind = CallKind::of(item.message);
-    let chain = app.plan().middleware(kind);
     let cell = MessageCell::shared(message);
     let mut terminal = ErasedTerminal { item, handler, cell: &cell, cx: Some(cx) };
-    let span = tracing::debug_span!("handle", %kind, message = item.message.name, handler = item.name);
-    if chain.is_empty() {
-        terminal.call().instrument(span).await?;
+    if app.plan().middleware(CallKind::of(item.message)).is_empty() {
+        terminal.call().instrument(span_of(item)).await?;
     } else {
-        let outcome = chain.run(kind, item.message, meta, &cell, &mut terminal).instrument(span).await?;
-        outcome.into_result().map_err(|refusal| refused(item.message.name, refusal))?;
+        surround(app, handler, meta, &cell, &mut terminal).await?;
     }
     terminal.cx.take().ok_or(DispatchError::ShuttingDown)
+}
+
+/// Calls a handler with the message of a cell, without middleware: whoever calls is what the middleware is around.
+pub(crate) async fn call_with_cell<'a>(
+    app: &App,
+    handler: u32,
+    cell: &MessageCell,
+    cx: Cx<'a>,
+) -> Result<Cx<'a>, Failure> {
+    let mut terminal = ErasedTerminal { item: app.planned(handler).item, handler, cell, cx: Some(cx) };
+    terminal.call().await?;
+    terminal.cx.take().ok_or(DispatchError::ShuttingDown)
+}
+
+/// Runs what a handler is the heart of, the middleware of its kind around it.
+pub(crate) async fn surround(
+    app: &App,
+    handler: u32,
+    meta: &Arc<Meta>,
+    cell: &MessageCell,
+    terminal: &mut dyn Terminal,
+) -> Result<(), Failure> {
+    let item = &app.planned(handler).item;
+    let kind = CallKind::of(item.message);
+    let chain = app.plan().middleware(kind);
+    let outcome = chain.run(kind, item.message, meta, cell, terminal).instrument(span_of(item)).await?;
+    outcome.into_result().map_err(|refusal| refused(item.message.name, refusal))
+}
+
+fn span_of(item: &HandlerItem) -> tracing::Span {
+    let kind = CallKind::of(item.message);
+    tracing::debug_span!("handle", %kind, message = item.message.name, handler = item.name)
 }
 
 /// Calls a handler of an event that needs neither unit nor middleware.

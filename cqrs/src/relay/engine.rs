@@ -90,9 +90,9 @@ impl Engine {
             return;
         }
         let asked = self.pace.ask(Instant::now(), self.relay.settings.batch);
-        let now = self.relay.clock.now();
-        let lease_until = now + self.relay.settings.lease;
-        let request = ClaimRequest { owner: &self.owner, now, lease_until, limit: asked };
+        let (now, lease_now) = (self.relay.clock.now(), self.relay.clock.lease_now());
+        let lease_until = lease_now + self.relay.settings.lease;
+        let request = ClaimRequest { owner: &self.owner, now, lease_now, lease_until, limit: asked };
         match self.relay.store.claim_outbox(request).await {
             Err(error) => self.store_failed("claim outbox rows", &error),
             Ok(rows) => {
@@ -123,7 +123,7 @@ impl Engine {
         if !self.pace.is_idle() {
             return;
         }
-        if let Ok(Some(due)) = self.relay.store.next_due().await {
+        if let Ok(Some(due)) = self.relay.store.next_outbox_due().await {
             let pause = due.duration_since(self.relay.clock.now()).unwrap_or_default();
             if pause < self.relay.settings.poll_ceiling {
                 self.pace.due_in(Instant::now(), pause);
@@ -270,7 +270,7 @@ impl Engine {
         }
         let lease = self.relay.settings.lease;
         let asked = self.ledger.claims();
-        match self.relay.store.renew_outbox(asked.clone(), self.relay.clock.now() + lease).await {
+        match self.relay.store.renew_outbox(asked.clone(), self.relay.clock.lease_now() + lease).await {
             Err(error) => {
                 self.renew_at = Instant::now() + lease / 6;
                 tracing::warn!(error = judge::explain(&error), "claims of outbox rows cannot be renewed");

@@ -12,7 +12,7 @@ use crate::retry::RetryPolicy;
 /// How many rows a claim asks for while the broker has not been heard of since a failure.
 const PROBE: usize = 10;
 
-/// What the store says is due next may belong to the workers, who share its answer: trusted, but not more often than this.
+/// What the store says is due next may be another instance's to take: trusted, but not more often than this.
 const LEAST_PAUSE: Duration = Duration::from_millis(500);
 
 /// What is known of the broker since the last claim.

@@ -60,11 +60,23 @@ impl Gift {
 pub struct ClaimRequest<'a> {
     /// The instance that asks: unique per process start.
     pub owner: &'a str,
-    /// Now, by the app's clock.
+    /// Now, by the app's clock: what is due by then is claimed.
     pub now: SystemTime,
-    /// Until when the claim holds unless it is renewed.
+    /// Now, by the clock that leases run by: what ran out by then is taken back. The same time, but where tests move the
+    /// app's clock: what falls due by that is due, while whoever holds a lease still holds it.
+    pub lease_now: SystemTime,
+    /// Until when the claim holds unless it is renewed, by the clock of leases.
     pub lease_until: SystemTime,
     /// At most so many.
+    pub limit: usize,
+}
+
+/// A part of a claim of stored work: so many pieces of some queues together.
+#[derive(Debug, Clone)]
+pub struct WorkShare<'a> {
+    /// The queues.
+    pub queues: &'a [WorkQueue],
+    /// At most so many of them, however many others are claimed.
     pub limit: usize,
 }
 
@@ -100,7 +112,7 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
 
     /// Claims outbox rows that are due, oldest first. Of one key (within its topic) it gives rows only in order: none
     /// while an earlier row of the key is claimed already, by whomever, or waits for a retry, or is dead. One claim may
-    /// hold several rows of a key, in order.
+    /// hold several rows of a key, in order. Rows behind a dead one of their key may be parked, as work is.
     ///
     /// # Errors
     /// Fails with what the database said.
@@ -125,14 +137,21 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
         lease_until: SystemTime,
     ) -> BoxFuture<'_, Result<Vec<Claim>, StoreError>>;
 
-    /// Claims stored work that is due, of the given queues, oldest first. Of one lane it gives only the oldest row, and
+    /// Claims stored work that is due, of the queues of the given shares, oldest first: of each share up to its limit, and
+    /// up to the request's limit in all. Of one lane it gives only the oldest row, and
     /// none while that row is claimed, waiting or dead.
+    ///
+    /// However many rows stand behind others of their lane, a claim must not look at them each time. A store may park them,
+    /// in the claim that finds them: whatever takes a row out of its lane (finish, bury with `skip_lane`, discard) makes the
+    /// next one ready in the same transaction. Where transactions run side by side, it parks only while it holds a lock on
+    /// the row in front, and skips what is behind one that is locked (`FOR UPDATE SKIP LOCKED`): that row may be on its way
+    /// out, and whoever takes it out does not see yet that somebody is being parked behind it.
     ///
     /// # Errors
     /// Fails with what the database said.
     fn claim_work(
         &self,
-        queues: &[WorkQueue],
+        shares: &[WorkShare<'_>],
         request: ClaimRequest<'_>,
     ) -> BoxFuture<'_, Result<Vec<ClaimedWork>, StoreError>>;
 
@@ -156,17 +175,44 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// Fails with what the database said.
     fn bury_work(&self, claim: Claim, error: &str, skip_lane: bool) -> BoxFuture<'_, Result<bool, StoreError>>;
 
+    /// Puts off work that this program cannot do, while another one may: it waits until `due` as if it had not been
+    /// attempted. The first time is remembered, until it is done, tried or replayed: see [`ClaimedWork::deferred_since`].
+    /// `false` where the fence has moved on.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn defer_work(
+        &self,
+        claim: Claim,
+        now: SystemTime,
+        due: SystemTime,
+        error: &str,
+    ) -> BoxFuture<'_, Result<bool, StoreError>>;
+
     /// Hands back unfinished claims of an owner, outbox and work, as if they had not been attempted.
     ///
     /// # Errors
     /// Fails with what the database said.
     fn release(&self, owner: &str) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// When the next stored work or outbox row is due, if any waits; rows claimed by others count by their lease.
+    /// When the next outbox row is due, if any waits. What is claimed does not count, nor does a row that may not be taken
+    /// yet.
     ///
     /// # Errors
     /// Fails with what the database said.
-    fn next_due(&self) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>>;
+    fn next_outbox_due(&self) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>>;
+
+    /// The same for the stored work of the given queues.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn next_work_due(&self, queues: &[WorkQueue]) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>>;
+
+    /// How much stored work there is in each queue that has any, dead letters not among it.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn work_by_queue(&self) -> BoxFuture<'_, Result<Vec<(WorkQueue, u64)>, StoreError>>;
 
     /// Cancels a timer by command name and key. `false` where there is none.
     ///
@@ -209,6 +255,13 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// Fails with what the database said.
     fn purge_inbox(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Makes rows ready again, of work and of the outbox, that are parked though nothing stands before them: somebody has
+    /// deleted rows by hand. Gives the number of rows; 0 where the store parks nothing.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn free_stranded(&self) -> BoxFuture<'_, Result<u64, StoreError>>;
 
     /// Closes what the store opened; nothing works after it. What was lent to it, a pool of the user's, stays open.
     ///

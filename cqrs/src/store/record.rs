@@ -60,25 +60,38 @@ impl WorkKind {
     }
 }
 
-/// A queue of stored work: a kind, and of consumed messages one group's.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// A queue of stored work: what one handler takes. A program claims from the queues of the handlers it has, so that the
+/// work of a handler that only another version of it has waits for that one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct WorkQueue {
     /// What is in it.
     pub kind: WorkKind,
     /// The consumer group; empty but for consumed messages.
     pub group: String,
+    /// The handler, as in [`WorkRecord::handler`].
+    pub handler: String,
 }
 
 impl WorkQueue {
-    /// The work of a kind.
-    pub const fn of(kind: WorkKind) -> Self {
-        Self { kind, group: String::new() }
+    /// The commands that were sent.
+    pub const fn commands() -> Self {
+        Self { kind: WorkKind::Command, group: String::new(), handler: String::new() }
     }
 
-    /// The consumed messages of a group.
-    pub fn group(group: impl Into<String>) -> Self {
-        Self { kind: WorkKind::Consumed, group: group.into() }
+    /// The commands that were scheduled.
+    pub const fn timers() -> Self {
+        Self { kind: WorkKind::Timer, group: String::new(), handler: String::new() }
+    }
+
+    /// The events of a durable handler.
+    pub fn durable(handler: impl Into<String>) -> Self {
+        Self { kind: WorkKind::Durable, group: String::new(), handler: handler.into() }
+    }
+
+    /// The consumed messages of a handler of a group; without handler those that were kept whole.
+    pub fn consumed(group: impl Into<String>, handler: impl Into<String>) -> Self {
+        Self { kind: WorkKind::Consumed, group: group.into(), handler: handler.into() }
     }
 }
 
@@ -121,6 +134,13 @@ pub struct WorkRecord {
     pub dead: bool,
 }
 
+impl WorkRecord {
+    /// The queue it stands in.
+    pub fn queue(&self) -> WorkQueue {
+        WorkQueue { kind: self.kind, group: self.group.clone(), handler: self.handler.clone() }
+    }
+}
+
 /// Something to be stored with a unit of work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -158,6 +178,8 @@ pub struct ClaimedWork {
     pub claim: Claim,
     /// The work; `attempts` counts those made before.
     pub record: WorkRecord,
+    /// Since when programs that cannot do it have put it off, if any did.
+    pub deferred_since: Option<SystemTime>,
 }
 
 /// How publishing an outbox row ended.

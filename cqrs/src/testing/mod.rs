@@ -97,9 +97,10 @@ impl TestApp {
 
     async fn looks_busy(&self) -> bool {
         let Some(store) = self.app.store() else { return false };
-        let is_due = async || match store.next_due().await {
-            Ok(due) => due.is_some_and(|due| due <= self.app.clock().now()),
-            Err(_) => true,
+        let queues = crate::worker::queues_here(&self.app);
+        let is_due = async || match (store.next_outbox_due().await, store.next_work_due(&queues).await) {
+            (Ok(outbox), Ok(work)) => outbox.into_iter().chain(work).any(|due| due <= self.app.clock().now()),
+            _ => true,
         };
         let is_claimed = async || !store.counts().await.is_ok_and(|counts| counts.claimed == 0);
         is_due().await || is_claimed().await || is_due().await || !self.app.tracker().is_empty()

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::BoxError;
 use crate::app::App;
 use crate::dispatch::{
-    Caught, DispatchError, Failure, Opening, abandon, begin_tx, call_context, call_event_handler, conclude, open_unit,
-    undo,
+    Caught, DispatchError, Failure, Opening, abandon, begin_tx, call_context, call_with_cell, conclude, open_unit,
+    surround, undo,
 };
 use crate::message::Erased;
-use crate::store::driver::Transaction;
+use crate::middleware::{CallKind, MessageCell, Terminal};
+use crate::store::driver::{BoxFuture, Transaction};
 use crate::store::{Claim, InboxMark};
 use crate::unit::Meta;
 
@@ -73,22 +75,89 @@ pub(crate) enum Ended {
     Lost,
 }
 
-/// Makes an attempt: mark, effects, raised events and the end of the stored work commit together or not at all.
+/// Makes an attempt, the middleware of its kind around all of it, the commit included.
 ///
-/// A handler that takes `&mut Tx` runs in the transaction that holds the mark. One that does not may be slow, and keeps
-/// nobody from writing: what it has to know is asked before it, what it leaves is written after it.
+/// Whether there is anything to do is asked before: a message that was handled already, or that waits for its key, passes
+/// no middleware. A handler that takes `&mut Tx` asks again in its own transaction, which alone is sure.
 pub(crate) async fn attempt(app: &App, attempt: Attempt<'_>) -> Result<Ended, Failure> {
     let planned = app.planned(attempt.handler);
-    let what = planned.item.message.name;
-    let Attempt { handler, message, meta, mark, lane, claim, commit } = attempt;
-    if !planned.needs_tx && (mark.is_some() || lane.is_some()) {
-        let mut tx = begin_tx(app, what).await?;
-        let ended = look(&mut tx, mark.clone(), lane.as_deref()).await?;
+    let item = &planned.item;
+    let watched = !app.plan().middleware(CallKind::of(item.message)).is_empty();
+    if (watched || !planned.needs_tx) && (attempt.mark.is_some() || attempt.lane.is_some()) {
+        let mut tx = begin_tx(app, item.message.name).await?;
+        let ended = look(&mut tx, attempt.mark.clone(), attempt.lane.as_deref()).await?;
         tx.rollback().await?;
         if let Some(ended) = ended {
             return Ok(ended);
         }
     }
+    let Attempt { handler, message, meta, mark, lane, claim, commit } = attempt;
+    let cell = MessageCell::shared(message);
+    let unit = UnitOf { handler, meta: Arc::clone(&meta), mark, lane, claim, commit };
+    let mut whole = Whole { app, unit: Some(unit), cell: &cell, ended: None };
+    let passed = surround(app, handler, &meta, &cell, &mut whole).await;
+    match (whole.ended, passed) {
+        (Some(ended), passed) => {
+            if let Err(DispatchError::Rejected { .. } | DispatchError::Panicked { .. }) = passed
+                && ended == Ended::Done
+            {
+                // What has been committed stays, whatever a middleware makes of it.
+                tracing::warn!(message = item.message.name, "a middleware turned a call down after its commit");
+            }
+            Ok(ended)
+        }
+        (None, Err(failure)) => Err(failure),
+        (None, Ok(())) => Err(DispatchError::Rejected {
+            message: item.message.name,
+            source: "a middleware answered without running the call".into(),
+        }),
+    }
+}
+
+/// What an attempt's unit of work is made of, beside the message.
+struct UnitOf<'a> {
+    handler: u32,
+    meta: Arc<Meta>,
+    mark: Option<InboxMark>,
+    lane: Option<String>,
+    claim: Option<Claim>,
+    commit: &'a Commit,
+}
+
+/// The attempt, as the innermost middleware runs it.
+struct Whole<'t, 'a> {
+    app: &'t App,
+    unit: Option<UnitOf<'a>>,
+    cell: &'t MessageCell,
+    /// How it ended, where it did not fail.
+    ended: Option<Ended>,
+}
+
+impl Terminal for Whole<'_, '_> {
+    fn run(&mut self) -> BoxFuture<'_, Result<(), BoxError>> {
+        Box::pin(async move {
+            let Some(unit) = self.unit.take() else { return Ok(()) };
+            let (ended, after) = in_unit(self.app, unit, self.cell).await?;
+            self.ended = Some(ended);
+            after?;
+            match ended {
+                Ended::Done | Ended::Duplicate => Ok(()),
+                Ended::Behind => Err("an earlier message of its key has not been handled: it waits".into()),
+                Ended::Lost => Err("another instance has taken it over: nothing was committed".into()),
+            }
+        })
+    }
+}
+
+/// The attempt in its unit of work: mark, effects, raised events and the end of the stored work commit together or not at
+/// all. Gives how it ended, and what failed after the commit.
+///
+/// A handler that takes `&mut Tx` runs in the transaction that holds the mark. One that does not may be slow, and keeps
+/// nobody from writing: what it has to know is asked before it, what it leaves is written after it.
+async fn in_unit(app: &App, unit: UnitOf<'_>, cell: &MessageCell) -> Result<(Ended, Result<(), Failure>), Failure> {
+    let UnitOf { handler, meta, mark, lane, claim, commit } = unit;
+    let planned = app.planned(handler);
+    let what = planned.item.message.name;
     let opening = Opening { meta: Arc::clone(&meta), scope: None, within: None };
     let unit = open_unit(app, handler, opening).await?;
     let mut cx = call_context(app, unit);
@@ -97,9 +166,9 @@ pub(crate) async fn attempt(app: &App, attempt: Attempt<'_>) -> Result<Ended, Fa
         && let Some(ended) = look(tx, mark.clone(), lane.as_deref()).await?
     {
         abandon(cx).await;
-        return Ok(ended);
+        return Ok((ended, Ok(())));
     }
-    let cx = call_event_handler(app, handler, message, cx, &meta).await?;
+    let cx = call_with_cell(app, handler, cell, cx).await?;
     let mut conclusion = conclude(cx, Some(meta), what).await?;
     if !planned.needs_tx
         && let Some(mark) = mark
@@ -107,18 +176,21 @@ pub(crate) async fn attempt(app: &App, attempt: Attempt<'_>) -> Result<Ended, Fa
     {
         // Handled by somebody else in the meantime.
         undo(conclusion, app).await;
-        return Ok(ended);
+        return Ok((ended, Ok(())));
     }
     if let Some(claim) = claim
         && !conclusion.begun(app, what).await?.finish_work(claim).await?
     {
         undo(conclusion, app).await;
-        return Ok(Ended::Lost);
+        return Ok((Ended::Lost, Ok(())));
     }
     commit.begin();
     match conclusion.complete(app).await {
+        Ok(()) => Ok((Ended::Done, Ok(()))),
         // After the commit: reported where it happened, and no reason to do it again.
-        Ok(()) | Err(DispatchError::EventFailed { .. } | DispatchError::EventDepth { .. }) => Ok(Ended::Done),
+        Err(failure @ (DispatchError::EventFailed { .. } | DispatchError::EventDepth { .. })) => {
+            Ok((Ended::Done, Err(failure)))
+        }
         Err(failure) => Err(failure),
     }
 }

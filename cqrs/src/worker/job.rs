@@ -1,11 +1,11 @@
 //! What surrounds an attempt at stored work: decoding, lease, deadline, retry, dead letter.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tracing::Instrument;
 
-use super::{Attempt, Commit, Ended, attempt, in_time};
+use super::{Attempt, Commit, Ended, Turns, absent, attempt, in_time};
 use crate::app::App;
 use crate::consumer;
 use crate::dispatch::{Caught, DispatchError, Failure};
@@ -18,16 +18,18 @@ use crate::store::{Claim, ClaimedWork, StoreError, WorkKind, WorkRecord};
 use crate::unit::{Meta, MetaInit};
 
 /// How an attempt went wrong.
-enum Trouble {
+pub(crate) enum Trouble {
     /// It may go better next time.
     Failed(String),
     /// It never will.
     Hopeless(String),
+    /// This program has no handler for it; another version may.
+    Absent(String),
 }
 
 /// Does one piece of claimed work, whatever comes of it.
-pub(super) async fn run(app: &App, store: &Arc<dyn Driver>, work: ClaimedWork) {
-    let ClaimedWork { claim, record } = work;
+pub(super) async fn run(app: &App, store: &Arc<dyn Driver>, work: ClaimedWork, turns: Option<&Turns>) {
+    let ClaimedWork { claim, record, deferred_since } = work;
     let (policy, _) = policy(app, &record);
     if record.attempts >= policy.max {
         // Its attempts never came back to say how they failed: it brings down whoever tries it.
@@ -39,7 +41,7 @@ pub(super) async fn run(app: &App, store: &Arc<dyn Driver>, work: ClaimedWork) {
         return;
     }
     let span = tracing::debug_span!("work", kind = record.kind.as_str(), message = record.name, id = %record.id);
-    let outcome = held(app, store, claim, &record).instrument(span).await;
+    let outcome = held(app, store, claim, &record, turns).instrument(span).await;
     let settled = match outcome {
         Ok(Ended::Done | Ended::Duplicate | Ended::Behind) => {
             // The end of this work may free the next of its lane.
@@ -54,18 +56,32 @@ pub(super) async fn run(app: &App, store: &Arc<dyn Driver>, work: ClaimedWork) {
         }
         Err(Trouble::Hopeless(error)) => bury(app, store, claim, &record, &error).await,
         Err(Trouble::Failed(error)) => fail(app, store, claim, &record, &error).await,
+        Err(Trouble::Absent(error)) => put_off(app, store, claim, &record, deferred_since, &error).await,
     };
     if let Err(error) = settled {
         tracing::warn!(%error, id = %record.id, "failed work could not be put back; its claim runs out by itself");
     }
 }
 
-/// Makes the attempt while renewing its claim; gives it up when the claim is lost.
-async fn held(app: &App, store: &Arc<dyn Driver>, claim: Claim, record: &WorkRecord) -> Result<Ended, Trouble> {
+/// Makes the attempt, when its turn has come, while renewing its claim; gives it up when the claim is lost.
+async fn held(
+    app: &App,
+    store: &Arc<dyn Driver>,
+    claim: Claim,
+    record: &WorkRecord,
+    turns: Option<&Turns>,
+) -> Result<Ended, Trouble> {
     let commit = Commit::default();
+    let in_turn = async {
+        let _turn = match turns {
+            Some(turns) => turns.wait().await,
+            None => None,
+        };
+        in_time(app, &commit, do_work(app, claim, record, &commit)).await
+    };
     tokio::select! {
         biased;
-        done = in_time(app, &commit, do_work(app, claim, record, &commit)) => match done {
+        done = in_turn => match done {
             Ok(done) => done,
             Err(error) => Err(Trouble::Failed(error)),
         },
@@ -78,7 +94,7 @@ async fn keep(app: &App, store: &Arc<dyn Driver>, claim: Claim, commit: &Commit)
     let lease = app.options().lease;
     loop {
         tokio::time::sleep(lease / 3).await;
-        match store.renew_work(vec![claim], app.clock().now() + lease).await {
+        match store.renew_work(vec![claim], app.clock().lease_now() + lease).await {
             Ok(held) if held.is_empty() && commit.has_begun() => return std::future::pending().await,
             Ok(held) if held.is_empty() => return,
             Ok(_) => {}
@@ -97,8 +113,8 @@ pub(crate) async fn decode(spec: &MessageSpec, payload: &[u8]) -> Result<Erased,
 }
 
 async fn do_work(app: &App, claim: Claim, record: &WorkRecord, commit: &Commit) -> Result<Ended, Trouble> {
-    if record.kind == WorkKind::Consumed && record.handler.is_empty() {
-        return consumer::again(app, claim, record, commit).await.map_err(Trouble::Failed);
+    if record.kind == WorkKind::Consumed && !has_taker(app, record) {
+        return consumer::again(app, claim, record, commit).await;
     }
     let (handler, spec) = target(app, record)?;
     let message = decode(spec, &record.payload).await.map_err(Trouble::Hopeless)?;
@@ -109,11 +125,17 @@ async fn do_work(app: &App, claim: Claim, record: &WorkRecord, commit: &Commit) 
         .map_err(|failure| Trouble::Failed(describe(&failure)))
 }
 
+/// Whether the handler that a consumed message was kept for takes its version.
+fn has_taker(app: &App, record: &WorkRecord) -> bool {
+    let spec = app.plan().handler_by_path(&record.handler).map(|handler| app.planned(handler).item.message);
+    spec.is_some_and(|spec| (spec.name, spec.version) == (record.name.as_str(), record.version))
+}
+
 /// The handler of stored work, and the type of its message.
 fn target(app: &App, record: &WorkRecord) -> Result<(u32, &'static MessageSpec), Trouble> {
     let plan = app.plan();
     let missing =
-        |what: String| Trouble::Failed(format!("{what}; deploy a program that has it, or discard this message"));
+        |what: String| Trouble::Absent(format!("{what}; deploy a program that has it, or discard this message"));
     if matches!(record.kind, WorkKind::Command | WorkKind::Timer) {
         let spec = plan.stored_command(&record.name, record.version).ok_or_else(|| {
             missing(format!("no command `{}`, version {}, in this program", record.name, record.version))
@@ -128,7 +150,7 @@ fn target(app: &App, record: &WorkRecord) -> Result<(u32, &'static MessageSpec),
         .ok_or_else(|| missing(format!("no handler `{}` in this program", record.handler)))?;
     let spec = app.planned(handler).item.message;
     if (spec.name, spec.version) != (record.name.as_str(), record.version) {
-        return Err(Trouble::Hopeless(format!(
+        return Err(missing(format!(
             "`{}` takes `{}`, version {}; this is `{}`, version {}",
             record.handler, spec.name, spec.version, record.name, record.version
         )));
@@ -185,6 +207,25 @@ async fn fail(
             let attempt = record.attempts.saturating_add(1);
             tracing::warn!(message = record.name, handler = record.handler, id = %record.id, attempt, ?pause, error, "stored work failed; it is tried again");
             store.retry_work(claim, app.clock().now() + pause, error).await.map(drop)
+        }
+        Verdict::GiveUp => bury(app, store, claim, record, error).await,
+    }
+}
+
+/// Leaves work that this program cannot do to one that can. It counts as no attempt, and ends after a day.
+async fn put_off(
+    app: &App,
+    store: &Arc<dyn Driver>,
+    claim: Claim,
+    record: &WorkRecord,
+    since: Option<SystemTime>,
+    error: &str,
+) -> Result<(), StoreError> {
+    let ((policy, _), now) = (policy(app, record), app.clock().now());
+    match absent::verdict(since, now, &policy, random()) {
+        Verdict::Again(pause) => {
+            tracing::warn!(message = record.name, version = record.version, handler = record.handler, id = %record.id, ?pause, error, "stored work cannot be done by this program; it waits for another");
+            store.defer_work(claim, now, now + pause, error).await.map(drop)
         }
         Verdict::GiveUp => bury(app, store, claim, record, error).await,
     }

@@ -1,12 +1,17 @@
 //! Workers: they claim stored work that is due, and do it.
 //!
-//! `attempt` is one attempt in its unit of work, `job` what surrounds it: lease, deadline, retry. This file is the loop
-//! that claims.
+//! `queues` says what there is to claim, `turns` how much of a group is handled at once, `attempt` is one attempt in its unit of work, `job` what surrounds it: lease,
+//! deadline, retry; `absent` judges what only another version of this program can do, `upkeep` sweeps and warns. This file
+//! is the loop that claims.
 
+mod absent;
 mod attempt;
 mod job;
+mod queues;
+mod turns;
 mod upkeep;
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,33 +20,42 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::attempt::{Attempt, Commit, Ended, attempt, in_time};
-pub(crate) use self::job::{STORE_PAUSE, decode, describe, meta_of};
+pub(crate) use self::job::{STORE_PAUSE, Trouble, decode, describe, meta_of};
+use self::queues::Share;
+#[cfg(feature = "testing")]
+pub(crate) use self::queues::here as queues_here;
+pub(crate) use self::turns::Turns;
 use crate::app::App;
-use crate::store::driver::{ClaimRequest, Driver};
-use crate::store::{ClaimedWork, WorkKind, WorkQueue};
+use crate::store::driver::{ClaimRequest, Driver, WorkShare};
+use crate::store::{ClaimedWork, WorkQueue};
 
 /// The longest pause between two looks at the store with nothing to do: other processes' work shows up so late.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// Starts the workers that the app runs.
-pub(crate) fn start(app: &App, parts: &TaskTracker, stop: &CancellationToken) {
+pub(crate) fn start(app: &App, turns: &BTreeMap<&'static str, Turns>, parts: &TaskTracker, stop: &CancellationToken) {
     let Some(store) = app.store().cloned() else { return };
-    let options = app.options();
-    let mut queues = Vec::new();
-    if options.runs("work") {
-        queues.extend([WorkQueue::of(WorkKind::Durable), WorkQueue::of(WorkKind::Command)]);
-    }
-    if options.runs("timers") {
-        queues.push(WorkQueue::of(WorkKind::Timer));
-    }
-    let groups = app.plan().groups.keys().filter(|group| options.runs(&format!("group:{group}")));
-    let groups: Vec<WorkQueue> = groups.map(|group| WorkQueue::group(*group)).collect();
-    if !groups.is_empty() {
-        queues.extend(groups);
+    let shares: Vec<Desk> = queues::shares(app, turns).into_iter().map(Desk::new).collect();
+    if !shares.is_empty() {
         parts.spawn(upkeep::run(app.clone(), Arc::clone(&store), stop.clone()));
+        parts.spawn(run(app.clone(), store, shares, stop.clone()));
     }
-    if !queues.is_empty() {
-        parts.spawn(run(app.clone(), store, queues, stop.clone()));
+}
+
+/// Where the work of one share is done: it holds what is claimed and has not ended, up to the share's limit.
+struct Desk {
+    share: Share,
+    room: Arc<Semaphore>,
+}
+
+impl Desk {
+    fn new(share: Share) -> Self {
+        let room = Arc::new(Semaphore::new(share.limit));
+        Self { share, room }
+    }
+
+    fn free(&self) -> usize {
+        self.room.available_permits()
     }
 }
 
@@ -59,29 +73,34 @@ impl Drop for Place {
     }
 }
 
-async fn run(app: App, store: Arc<dyn Driver>, queues: Vec<WorkQueue>, stop: CancellationToken) {
-    let most = app.options().concurrency;
-    let permits = Arc::new(Semaphore::new(most));
+async fn run(app: App, store: Arc<dyn Driver>, desks: Vec<Desk>, stop: CancellationToken) {
+    let by_queue: HashMap<WorkQueue, usize> = desks
+        .iter()
+        .enumerate()
+        .flat_map(|(at, desk)| desk.share.queues.iter().map(move |queue| (queue.clone(), at)))
+        .collect();
     let jobs = TaskTracker::new();
     let done = Arc::new(Notify::new());
     while !stop.is_cancelled() {
         // Registered before the look at the store: a commit between the look and the wait is not missed.
         let bell = app.wake_bell().notified();
-        let free = permits.available_permits();
         // From the claim to the end of what follows the last commit: somebody is busy.
         let busy = app.tracker().token();
-        let claimed = if free == 0 { Vec::new() } else { claim(&app, &store, &queues, free).await };
+        let claimed = claim(&app, &store, &desks).await;
         if stop.is_cancelled() {
             // Claimed while the app was told to stop: handed back with everything else that is unfinished.
             break;
         }
         let more = !claimed.is_empty();
         for work in claimed {
-            let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { break };
+            // A store that gives what nobody asked for gets it back when the claim runs out.
+            let Some(desk) = by_queue.get(&work.record.queue()).map(|at| &desks[*at]) else { continue };
+            let Ok(permit) = Arc::clone(&desk.room).try_acquire_owned() else { continue };
             let (app, store, busy) = (app.clone(), Arc::clone(&store), busy.clone());
             let place = Place { permit: Some(permit), done: Arc::clone(&done) };
+            let turns = desk.share.turns.clone();
             jobs.spawn(async move {
-                app.give_up().run_until_cancelled(job::run(&app, &store, work)).await;
+                app.give_up().run_until_cancelled(job::run(&app, &store, work, turns.as_ref())).await;
                 drop((busy, place));
             });
         }
@@ -93,17 +112,26 @@ async fn run(app: App, store: Arc<dyn Driver>, queues: Vec<WorkQueue>, stop: Can
             () = stop.cancelled() => {}
             () = bell => {}
             () = done.notified() => {}
-            () = pause(&app, &store, free == 0) => {}
+            () = pause(&app, &store, &desks) => {}
         }
     }
     jobs.close();
     jobs.wait().await;
 }
 
-async fn claim(app: &App, store: &Arc<dyn Driver>, queues: &[WorkQueue], limit: usize) -> Vec<ClaimedWork> {
-    let now = app.clock().now();
-    let request = ClaimRequest { owner: app.owner(), now, lease_until: now + app.options().lease, limit };
-    match store.claim_work(queues, request).await {
+async fn claim(app: &App, store: &Arc<dyn Driver>, desks: &[Desk]) -> Vec<ClaimedWork> {
+    let shares: Vec<WorkShare<'_>> = desks
+        .iter()
+        .map(|desk| WorkShare { queues: &desk.share.queues, limit: desk.free() })
+        .filter(|share| share.limit > 0)
+        .collect();
+    if shares.is_empty() {
+        return Vec::new();
+    }
+    let (now, lease_now) = (app.clock().now(), app.clock().lease_now());
+    let lease_until = lease_now + app.options().lease;
+    let request = ClaimRequest { owner: app.owner(), now, lease_now, lease_until, limit: usize::MAX };
+    match store.claim_work(&shares, request).await {
         Ok(claimed) => claimed,
         Err(error) => {
             tracing::warn!(%error, "stored work could not be claimed; it is tried again");
@@ -112,18 +140,20 @@ async fn claim(app: &App, store: &Arc<dyn Driver>, queues: &[WorkQueue], limit: 
     }
 }
 
-/// Waits until something is due, or long enough to look again.
-async fn pause(app: &App, store: &Arc<dyn Driver>, full: bool) {
-    if full {
+/// Waits until something is due that there is room for, or long enough to look again.
+async fn pause(app: &App, store: &Arc<dyn Driver>, desks: &[Desk]) {
+    let with_room = desks.iter().filter(|desk| desk.free() > 0);
+    let queues: Vec<WorkQueue> = with_room.flat_map(|desk| desk.share.queues.iter().cloned()).collect();
+    if queues.is_empty() {
         return std::future::pending().await;
     }
     let latest = app.clock().now() + IDLE;
-    let due = match store.next_due().await {
+    let due = match store.next_work_due(&queues).await {
         Ok(Some(due)) => due.min(latest),
         // The store is out of reach: no tighter loop than with nothing to do.
         Ok(None) | Err(_) => latest,
     };
-    // Due already, yet not claimed: held by its lane or by somebody else. Look again soon, not at once.
+    // Due already, yet not claimed: somebody else was quicker, or will be. Look again soon, not at once.
     let soonest = app.clock().now() + IDLE / 5;
     app.clock().sleep_until(due.max(soonest)).await;
 }

@@ -1,28 +1,79 @@
-//! What has to be swept now and then: inbox marks past their window.
+//! What has to be seen to now and then: inbox marks past their window are swept, and work that nobody takes is named.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::queues;
 use crate::app::App;
+use crate::store::WorkQueue;
 use crate::store::driver::Driver;
 
-/// How often it is swept. Every instance sweeps: what one has deleted the next does not find.
-const EVERY: Duration = Duration::from_mins(10);
+/// How often the inbox is swept. Every instance sweeps: what one has deleted the next does not find.
+const SWEEP: Duration = Duration::from_mins(10);
+
+/// How often work that nobody takes is named.
+const WARN: Duration = Duration::from_hours(1);
 
 pub(super) async fn run(app: App, store: Arc<dyn Driver>, stop: CancellationToken) {
-    let window = app.options().inbox_window;
+    let (mut sweep, mut warn) = (app.clock().now(), app.clock().now());
     loop {
-        let Some(before) = app.clock().now().checked_sub(window) else { return };
-        match store.purge_inbox(before).await {
-            Ok(0) => {}
-            Ok(purged) => tracing::debug!(purged, "inbox marks past their window are gone"),
-            Err(error) => tracing::warn!(%error, "the inbox could not be swept; it is tried again"),
+        let now = app.clock().now();
+        if sweep <= now {
+            sweep_inbox(&app, &store).await;
+            sweep = now + SWEEP;
+        }
+        if warn <= now {
+            name_untaken(&app, &store).await;
+            free_stranded(&app, &store).await;
+            warn = now + WARN;
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(EVERY) => {}
+            () = app.clock().sleep_until(sweep.min(warn)) => {}
         }
     }
 }
+
+async fn sweep_inbox(app: &App, store: &Arc<dyn Driver>) {
+    let Some(before) = app.clock().now().checked_sub(app.options().inbox_window) else { return };
+    match store.purge_inbox(before).await {
+        Ok(0) => {}
+        Ok(purged) => tracing::debug!(purged, "inbox marks past their window are gone"),
+        Err(error) => tracing::warn!(%error, "the inbox could not be swept; it is tried again"),
+    }
+}
+
+async fn free_stranded(app: &App, store: &Arc<dyn Driver>) {
+    match store.free_stranded().await {
+        Ok(0) => {}
+        Ok(rows) => {
+            tracing::warn!(rows, "stored work waited behind rows that are gone, deleted by hand; it goes on");
+            app.wake_bell().notify_waiters();
+        }
+        Err(error) => tracing::warn!(%error, "parked work could not be looked at; it is tried again"),
+    }
+}
+
+/// Says which work waits for a handler or a group that this program lacks: nobody else would notice.
+async fn name_untaken(app: &App, store: &Arc<dyn Driver>) {
+    let counted = match store.work_by_queue().await {
+        Ok(counted) => counted,
+        Err(error) => return tracing::warn!(%error, "stored work could not be counted; it is tried again"),
+    };
+    let known: HashSet<WorkQueue> = queues::known(app.plan()).into_iter().map(|(_, queue)| queue).collect();
+    for (queue, rows) in counted.into_iter().filter(|(queue, _)| !known.contains(queue)) {
+        tracing::warn!(
+            rows,
+            kind = queue.kind.as_str(),
+            group = queue.group,
+            handler = queue.handler,
+            "stored work waits for a handler that this program does not have; deploy a program that has it"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::broker::driver::{Consumer, Outgoing, Subscription};
 use crate::broker::{self, BrokerError, BrokerErrorKind};
-use crate::store::driver::{BoxFuture, ClaimRequest, Gift, HandleSpec, Transaction};
+use crate::store::driver::{BoxFuture, ClaimRequest, Gift, HandleSpec, Transaction, WorkShare};
 use crate::store::{
     self, Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, OutboxOutcome, OutboxRecord, StoreError,
     StoreErrorKind, TimerRecord, WorkQueue,
@@ -74,7 +74,7 @@ impl FakeStore {
             let lane = row.record.key.clone().map(|key| (row.record.topic.clone(), key));
             let free = match &row.state {
                 State::Due(due) => *due <= request.now,
-                State::Claimed(_, until) => *until <= request.now,
+                State::Claimed(_, until) => *until <= request.lease_now,
                 State::Published => continue,
                 State::Dead => false,
             };
@@ -160,7 +160,7 @@ impl store::driver::Driver for FakeStore {
         not_here()
     }
 
-    fn next_due(&self) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>> {
+    fn next_outbox_due(&self) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>> {
         self.queries.fetch_add(1, SeqCst);
         done(*self.due_now.lock().unwrap())
     }
@@ -188,11 +188,27 @@ impl store::driver::Driver for FakeStore {
         Err(handle)
     }
 
-    fn claim_work(&self, _: &[WorkQueue], _: ClaimRequest<'_>) -> BoxFuture<'_, Result<Vec<ClaimedWork>, StoreError>> {
+    fn claim_work(
+        &self,
+        _: &[WorkShare<'_>],
+        _: ClaimRequest<'_>,
+    ) -> BoxFuture<'_, Result<Vec<ClaimedWork>, StoreError>> {
         not_here()
     }
 
     fn renew_work(&self, _: Vec<Claim>, _: SystemTime) -> BoxFuture<'_, Result<Vec<Claim>, StoreError>> {
+        not_here()
+    }
+
+    fn next_work_due(&self, _: &[WorkQueue]) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>> {
+        not_here()
+    }
+
+    fn work_by_queue(&self) -> BoxFuture<'_, Result<Vec<(WorkQueue, u64)>, StoreError>> {
+        not_here()
+    }
+
+    fn defer_work(&self, _: Claim, _: SystemTime, _: SystemTime, _: &str) -> BoxFuture<'_, Result<bool, StoreError>> {
         not_here()
     }
 
@@ -229,6 +245,10 @@ impl store::driver::Driver for FakeStore {
     }
 
     fn purge_inbox(&self, _: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {
+        not_here()
+    }
+
+    fn free_stranded(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
         not_here()
     }
 

@@ -3,11 +3,11 @@
 use std::time::SystemTime;
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqlitePool};
+use sqlx::{Row, SqliteConnection, SqlitePool};
 use uuid::Uuid;
 
-use super::rows;
-use crate::store::{DeadLetter, DeadLetterId, DeadSource};
+use super::{SqliteStore, outbox, rows, work};
+use crate::store::{DeadLetter, DeadLetterId, DeadSource, StoreError};
 
 const LIST_OUTBOX: &str = "
 SELECT seq, id, name, version, '' AS handler, '' AS consumer_group, topic, message_key, payload, headers, attempts,
@@ -20,14 +20,16 @@ SELECT seq, id, name, version, handler, consumer_group, topic, message_key, payl
 FROM cqrs_work WHERE state = 'dead' ORDER BY created_at, seq LIMIT ?";
 
 const REPLAY_OUTBOX: &str = "
-UPDATE cqrs_outbox SET state = 'ready', due_at = ?, attempts = 0, error = NULL WHERE seq = ? AND state = 'dead'";
+UPDATE cqrs_outbox SET state = 'ready', due_at = ?, attempts = 0, lost = 0, error = NULL
+WHERE seq = ? AND state = 'dead' RETURNING topic, message_key";
 
 const REPLAY_WORK: &str = "
-UPDATE cqrs_work SET state = 'ready', due_at = ?, attempts = 0, error = NULL WHERE seq = ? AND state = 'dead'";
+UPDATE cqrs_work SET state = 'ready', due_at = ?, attempts = 0, error = NULL, deferred_since = NULL
+WHERE seq = ? AND state = 'dead'";
 
-const DISCARD_OUTBOX: &str = "DELETE FROM cqrs_outbox WHERE seq = ? AND state = 'dead'";
+const DISCARD_OUTBOX: &str = "DELETE FROM cqrs_outbox WHERE seq = ? AND state = 'dead' RETURNING topic, message_key";
 
-const DISCARD_WORK: &str = "DELETE FROM cqrs_work WHERE seq = ? AND state = 'dead'";
+const DISCARD_WORK: &str = "DELETE FROM cqrs_work WHERE seq = ? AND state = 'dead' RETURNING lane";
 
 /// Every statement of this file whose text is fixed, for the test that none of them scans a table.
 #[cfg(test)]
@@ -65,20 +67,58 @@ fn read(row: &SqliteRow, source: DeadSource) -> Result<DeadLetter, sqlx::Error> 
     Ok(letter)
 }
 
-pub(super) async fn replay(writer: &SqlitePool, id: DeadLetterId, now: SystemTime) -> Result<bool, sqlx::Error> {
-    let statement = match id.source {
-        DeadSource::Outbox => REPLAY_OUTBOX,
-        DeadSource::Work => REPLAY_WORK,
-    };
-    let end = sqlx::query(statement).bind(rows::micros(now)).bind(id.seq).execute(writer).await?;
-    Ok(end.rows_affected() == 1)
+impl SqliteStore {
+    pub(super) async fn bring_back(&self, id: DeadLetterId, now: SystemTime) -> Result<bool, StoreError> {
+        let mut tx = self.write().await?;
+        let replayed = self.named(replay(&mut tx, id, now).await)?;
+        tx.commit().await?;
+        Ok(replayed)
+    }
+
+    pub(super) async fn throw_away(&self, id: DeadLetterId) -> Result<bool, StoreError> {
+        let mut tx = self.write().await?;
+        let discarded = self.named(discard(&mut tx, id).await)?;
+        tx.commit().await?;
+        Ok(discarded)
+    }
 }
 
-pub(super) async fn discard(writer: &SqlitePool, id: DeadLetterId) -> Result<bool, sqlx::Error> {
-    let statement = match id.source {
-        DeadSource::Outbox => DISCARD_OUTBOX,
-        DeadSource::Work => DISCARD_WORK,
-    };
-    let end = sqlx::query(statement).bind(id.seq).execute(writer).await?;
-    Ok(end.rows_affected() == 1)
+/// The topic and key of an outbox row.
+type Place = (String, Option<String>);
+
+async fn replay(connection: &mut SqliteConnection, id: DeadLetterId, now: SystemTime) -> Result<bool, sqlx::Error> {
+    let now = rows::micros(now);
+    match id.source {
+        DeadSource::Outbox => {
+            let replayed = sqlx::query_as(REPLAY_OUTBOX).bind(now).bind(id.seq).fetch_optional(&mut *connection);
+            leave_outbox(replayed.await?, connection).await
+        }
+        // It stays where it is in its lane: what is behind it waits on.
+        DeadSource::Work => {
+            let end = sqlx::query(REPLAY_WORK).bind(now).bind(id.seq).execute(connection).await?;
+            Ok(end.rows_affected() == 1)
+        }
+    }
+}
+
+async fn discard(connection: &mut SqliteConnection, id: DeadLetterId) -> Result<bool, sqlx::Error> {
+    match id.source {
+        DeadSource::Outbox => {
+            let discarded = sqlx::query_as(DISCARD_OUTBOX).bind(id.seq).fetch_optional(&mut *connection);
+            leave_outbox(discarded.await?, connection).await
+        }
+        DeadSource::Work => {
+            let discarded = sqlx::query_scalar(DISCARD_WORK).bind(id.seq).fetch_optional(&mut *connection).await?;
+            let Some(lane) = discarded else { return Ok(false) };
+            work::free_next(connection, lane).await?;
+            Ok(true)
+        }
+    }
+}
+
+/// Frees the key of a row that is dead no more, if there was one.
+async fn leave_outbox(row: Option<Place>, connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    let Some((topic, key)) = row else { return Ok(false) };
+    outbox::free_key(connection, topic, key).await?;
+    Ok(true)
 }

@@ -28,7 +28,7 @@ use sqlx::{SqlSafeStr, Sqlite, SqlitePool, Transaction};
 
 use self::fault::Place;
 use self::transaction::{SqliteTransaction, Undone};
-use super::driver::{self, BoxFuture, ClaimRequest, Driver, Gift, HandleSpec};
+use super::driver::{self, BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, WorkShare};
 use super::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, OutboxOutcome, StoreError, TimerRecord,
     WorkQueue,
@@ -129,11 +129,11 @@ impl Driver for SqliteStore {
 
     fn claim_work(
         &self,
-        queues: &[WorkQueue],
+        shares: &[WorkShare<'_>],
         request: ClaimRequest<'_>,
     ) -> BoxFuture<'_, Result<Vec<ClaimedWork>, StoreError>> {
-        let (queues, request) = (queues.to_vec(), Request::new(&request));
-        Box::pin(self.take_work(queues, request))
+        let (wanted, request) = (work::Wanted::new(shares), Request::new(&request));
+        Box::pin(self.take_work(wanted, request))
     }
 
     fn renew_work(&self, claims: Vec<Claim>, lease_until: SystemTime) -> BoxFuture<'_, Result<Vec<Claim>, StoreError>> {
@@ -147,7 +147,18 @@ impl Driver for SqliteStore {
 
     fn bury_work(&self, claim: Claim, error: &str, skip_lane: bool) -> BoxFuture<'_, Result<bool, StoreError>> {
         let error = error.to_owned();
-        Box::pin(async move { self.named(work::bury(&self.writer, claim, error, skip_lane).await) })
+        Box::pin(self.end_dead(claim, error, skip_lane))
+    }
+
+    fn defer_work(
+        &self,
+        claim: Claim,
+        now: SystemTime,
+        due: SystemTime,
+        error: &str,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let error = error.to_owned();
+        Box::pin(async move { self.named(work::defer(&self.writer, claim, now, due, error).await) })
     }
 
     fn release(&self, owner: &str) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -155,8 +166,17 @@ impl Driver for SqliteStore {
         Box::pin(self.hand_back(owner))
     }
 
-    fn next_due(&self) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>> {
-        Box::pin(async move { self.named(upkeep::next_due(&self.pool).await) })
+    fn next_outbox_due(&self) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>> {
+        Box::pin(async move { self.named(outbox::next_due(&self.pool).await) })
+    }
+
+    fn next_work_due(&self, queues: &[WorkQueue]) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>> {
+        let queues = rows::queues(queues);
+        Box::pin(async move { self.named(work::next_due(&self.pool, queues).await) })
+    }
+
+    fn work_by_queue(&self) -> BoxFuture<'_, Result<Vec<(WorkQueue, u64)>, StoreError>> {
+        Box::pin(async move { self.named(upkeep::by_queue(&self.pool).await) })
     }
 
     fn cancel_timer(&self, name: &str, key: &str) -> BoxFuture<'_, Result<bool, StoreError>> {
@@ -173,11 +193,11 @@ impl Driver for SqliteStore {
     }
 
     fn replay(&self, id: DeadLetterId, now: SystemTime) -> BoxFuture<'_, Result<bool, StoreError>> {
-        Box::pin(async move { self.named(dead::replay(&self.writer, id, now).await) })
+        Box::pin(self.bring_back(id, now))
     }
 
     fn discard(&self, id: DeadLetterId) -> BoxFuture<'_, Result<bool, StoreError>> {
-        Box::pin(async move { self.named(dead::discard(&self.writer, id).await) })
+        Box::pin(self.throw_away(id))
     }
 
     fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreError>> {
@@ -186,6 +206,14 @@ impl Driver for SqliteStore {
 
     fn purge_inbox(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(async move { self.named(inbox::purge(&self.writer, before).await) })
+    }
+
+    fn free_stranded(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(async move {
+            let events = self.named(outbox::free_stranded(&self.writer).await)?;
+            let pieces = self.named(work::free_stranded(&self.writer).await)?;
+            Ok(events + pieces)
+        })
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
@@ -204,6 +232,7 @@ impl Driver for SqliteStore {
 struct Request {
     owner: String,
     now: i64,
+    lease_now: i64,
     lease_until: i64,
     limit: usize,
 }
@@ -213,6 +242,7 @@ impl Request {
         Self {
             owner: request.owner.to_owned(),
             now: rows::micros(request.now),
+            lease_now: rows::micros(request.lease_now),
             lease_until: rows::micros(request.lease_until),
             limit: request.limit,
         }

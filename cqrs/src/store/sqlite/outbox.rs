@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, QueryBuilder, Row, SqlSafeStr, SqliteConnection};
+use sqlx::{AssertSqlSafe, QueryBuilder, Row, SqlSafeStr, SqliteConnection, SqlitePool};
 
 use super::{Request, SqliteStore, rows};
 use crate::BoxError;
@@ -46,18 +46,69 @@ pub(super) async fn insert(connection: &mut SqliteConnection, records: Vec<Outbo
     Ok(())
 }
 
-/// Whether a claim would find something: asked without the write lock, so that an idle relay disturbs no writer.
-const ANYTHING: &str = "
-SELECT EXISTS (SELECT 1 FROM cqrs_outbox WHERE state = 'waiting' AND due_at <= ?1)
-    OR EXISTS (SELECT 1 FROM cqrs_outbox WHERE state = 'claimed' AND lease_until <= ?1)
+/// What stands before a ready row of its key: the state of the first row that is not ready itself.
+macro_rules! before_mine {
+    () => {
+        "(SELECT earlier.state FROM cqrs_outbox AS earlier
+          WHERE earlier.topic = mine.topic AND earlier.message_key = mine.message_key
+            AND earlier.seq < mine.seq AND earlier.state <> 'ready'
+          ORDER BY earlier.seq LIMIT 1)"
+    };
+}
+
+/// Whether a claim would find something, to take or to park: asked without the write lock, so that an idle relay disturbs
+/// no writer.
+const ANYTHING: &str = concat!(
+    "SELECT EXISTS (SELECT 1 FROM cqrs_outbox WHERE state = 'waiting' AND due_at <= ?1)
+    OR EXISTS (SELECT 1 FROM cqrs_outbox WHERE state = 'claimed' AND lease_until <= ?2)
     OR EXISTS (
         SELECT 1 FROM cqrs_outbox AS mine
+        WHERE mine.state = 'ready' AND (mine.message_key IS NULL OR COALESCE(",
+    before_mine!(),
+    ", 'dead') = 'dead'))"
+);
+
+/// Sets aside what a claim passed by because its key is dead: only somebody who replays or discards the dead row lets it
+/// go on, and until then nobody need look at it. What stands behind a row that is being published or waits is left alone:
+/// it is about to go.
+const PARK: &str = concat!(
+    "UPDATE cqrs_outbox SET state = 'parked' WHERE seq IN (
+        SELECT mine.seq FROM cqrs_outbox AS mine
+        WHERE EXISTS (SELECT 1 FROM cqrs_outbox AS dead WHERE dead.state = 'dead')
+          AND mine.state = 'ready' AND mine.seq < ? AND mine.message_key IS NOT NULL AND ",
+    before_mine!(),
+    " = 'dead')"
+);
+
+/// Frees what was parked of a key, now that a dead row of it has gone; behind another one it is parked again.
+const FREE_KEY: &str = "
+UPDATE cqrs_outbox SET state = 'ready'
+WHERE topic = ? AND message_key = ? AND state <> 'ready' AND state = 'parked'";
+
+/// Frees rows that nothing stands before. There are none, unless somebody has deleted rows by hand.
+const FREE_STRANDED: &str = "
+UPDATE cqrs_outbox SET state = 'ready'
+WHERE state = 'parked' AND NOT EXISTS (
+    SELECT 1 FROM cqrs_outbox AS earlier
+    WHERE earlier.topic = cqrs_outbox.topic AND earlier.message_key = cqrs_outbox.message_key
+      AND earlier.seq < cqrs_outbox.seq AND earlier.state <> 'ready'
+)";
+
+/// The soonest of: a ready row that nothing stands in the way of, a row that waits. A ready row behind a dead one does not
+/// count: nobody could take it, and whoever waits for it would turn in circles.
+pub(super) const NEXT_DUE: &str = "
+SELECT MIN(at) FROM (
+    SELECT MIN(due_at) AS at FROM cqrs_outbox WHERE state = 'waiting'
+    UNION ALL SELECT * FROM (
+        SELECT mine.due_at FROM cqrs_outbox AS mine
         WHERE mine.state = 'ready' AND (mine.message_key IS NULL OR NOT EXISTS (
             SELECT 1 FROM cqrs_outbox AS earlier
             WHERE earlier.topic = mine.topic AND earlier.message_key = mine.message_key
               AND earlier.seq < mine.seq AND earlier.state <> 'ready'
         ))
-    )";
+        ORDER BY mine.seq LIMIT 1
+    )
+)";
 
 /// Wakes what waited until now.
 const WAKE: &str = "UPDATE cqrs_outbox SET state = 'ready' WHERE state = 'waiting' AND due_at <= ?";
@@ -69,24 +120,21 @@ const WAKE: &str = "UPDATE cqrs_outbox SET state = 'ready' WHERE state = 'waitin
 /// broker. It takes at least as many leases: with that of five seconds, more than a minute and a half.
 const MAX_LOST: u32 = 20;
 
-/// What is noted on a row whose claim ran out, followed by how often in a row. What else becomes of a row writes over it
-/// (the broker answered: it does not end the process), or leaves it as it is (it was handed back, untried).
-const LOST: &str = "the process that held it stopped, or stalled for longer than its lease; in a row: ";
+/// What is noted on a row whose claim ran out.
+const LOST: &str = "the process that held it stopped, or stalled for longer than its lease";
 
-/// And where that was too often.
-const LOST_FOR_GOOD: &str = "; publishing it may be what ends the process, so it is not tried again";
-
-/// Takes back what a process held that died or stalled. It counts as an attempt.
+/// Takes back what a process held that died or stalled. It counts as an attempt, and as a lost claim: those in a row, with
+/// nothing heard of the row in between. What else becomes of a row starts that count anew (the broker answered: it does
+/// not end the process), or leaves it as it is (it was handed back, untried).
 const TAKE_BACK: &str = "
 UPDATE cqrs_outbox
-SET owner = NULL, lease_until = NULL, attempts = attempts + 1,
-    state = CASE WHEN ?3 <= 1 + iif(substr(error, 1, length(?2)) = ?2, CAST(substr(error, 1 + length(?2)) AS INTEGER), 0)
-        THEN 'dead' ELSE 'ready' END,
-    error = ?2 || (1 + iif(substr(error, 1, length(?2)) = ?2, CAST(substr(error, 1 + length(?2)) AS INTEGER), 0))
+SET owner = NULL, lease_until = NULL, attempts = attempts + 1, lost = lost + 1,
+    state = CASE WHEN lost + 1 >= ?3 THEN 'dead' ELSE 'ready' END,
+    error = CASE WHEN lost + 1 >= ?3
+        THEN ?2 || ', ' || (lost + 1) || ' times in a row; publishing it may be what ends the process, so it is not tried again'
+        ELSE ?2 END
 WHERE state = 'claimed' AND lease_until <= ?1
 RETURNING seq, state";
-
-const EXPLAIN_LOST: &str = "UPDATE cqrs_outbox SET error = error || ? WHERE seq = ? AND state = 'dead'";
 
 /// After waking and taking back, ready rows are all there is to take. Ready rows of a key that are earlier do not stand
 /// in the way: they come first, so that a claim holds the beginning of what is left of its key, whatever the limit.
@@ -105,12 +153,12 @@ RETURNING seq, fence, attempts, id, name, version, topic, message_key, payload, 
 
 const BURY: &str = "
 UPDATE cqrs_outbox
-SET state = 'dead', owner = NULL, lease_until = NULL, attempts = attempts + 1, error = ?
+SET state = 'dead', owner = NULL, lease_until = NULL, attempts = attempts + 1, lost = 0, error = ?
 WHERE seq = ? AND fence = ? AND state = 'claimed'";
 
 const RETRY: &str = "
 UPDATE cqrs_outbox
-SET state = 'waiting', due_at = ?, owner = NULL, lease_until = NULL, attempts = attempts + 1, error = ?
+SET state = 'waiting', due_at = ?, owner = NULL, lease_until = NULL, attempts = attempts + 1, lost = 0, error = ?
 WHERE seq = ? AND fence = ? AND state = 'claimed'";
 
 const HAND_BACK: &str = "
@@ -119,11 +167,13 @@ WHERE seq = ? AND fence = ? AND state = 'claimed'";
 
 /// Every statement of this file whose text is fixed, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[ANYTHING, WAKE, TAKE_BACK, CLAIM, BURY, RETRY, HAND_BACK, EXPLAIN_LOST];
+pub(super) const STATEMENTS: &[&str] =
+    &[ANYTHING, WAKE, TAKE_BACK, CLAIM, BURY, RETRY, HAND_BACK, NEXT_DUE, PARK, FREE_KEY, FREE_STRANDED];
 
 impl SqliteStore {
     pub(super) async fn take_outbox(&self, request: Request) -> Result<Vec<ClaimedOutbox>, StoreError> {
-        let anything = sqlx::query_scalar(ANYTHING).bind(request.now).fetch_one(&self.pool).await;
+        let anything =
+            sqlx::query_scalar(ANYTHING).bind(request.now).bind(request.lease_now).fetch_one(&self.pool).await;
         if request.limit == 0 || !self.named(anything)? {
             return Ok(Vec::new());
         }
@@ -141,15 +191,31 @@ impl SqliteStore {
     }
 }
 
-async fn claim(connection: &mut SqliteConnection, request: &Request) -> Result<Vec<ClaimedOutbox>, sqlx::Error> {
+pub(super) async fn next_due(pool: &SqlitePool) -> Result<Option<SystemTime>, sqlx::Error> {
+    let next: Option<i64> = sqlx::query_scalar(NEXT_DUE).fetch_one(pool).await?;
+    Ok(next.map(rows::time))
+}
+
+pub(super) async fn claim(
+    connection: &mut SqliteConnection,
+    request: &Request,
+) -> Result<Vec<ClaimedOutbox>, sqlx::Error> {
     sqlx::query(WAKE).bind(request.now).execute(&mut *connection).await?;
-    take_back(&mut *connection, request.now).await?;
+    take_back(&mut *connection, request.lease_now).await?;
     let found = sqlx::query(CLAIM)
         .bind(request.owner.as_str())
         .bind(request.lease_until)
         .bind(rows::limit(request.limit))
         .fetch_all(&mut *connection)
         .await?;
+    // Short of the limit, it has passed by whatever it left.
+    let mut numbers = found.iter().map(|row| row.try_get::<i64, _>("seq"));
+    let last = if found.len() < request.limit {
+        i64::MAX
+    } else {
+        numbers.try_fold(0, |last, seq| seq.map(|seq| last.max(seq)))?
+    };
+    sqlx::query(PARK).bind(last).execute(&mut *connection).await?;
     let mut claimed = Vec::with_capacity(found.len());
     let mut unreadable = Vec::new();
     for row in found {
@@ -172,13 +238,25 @@ async fn claim(connection: &mut SqliteConnection, request: &Request) -> Result<V
     hand_back_behind(connection, claimed, &unreadable).await
 }
 
+pub(super) async fn free_key(
+    connection: &mut SqliteConnection,
+    topic: String,
+    key: Option<String>,
+) -> Result<(), sqlx::Error> {
+    let Some(key) = key else { return Ok(()) };
+    sqlx::query(FREE_KEY).bind(topic).bind(key).execute(connection).await.map(drop)
+}
+
+pub(super) async fn free_stranded(writer: &SqlitePool) -> Result<u64, sqlx::Error> {
+    Ok(sqlx::query(FREE_STRANDED).execute(writer).await?.rows_affected())
+}
+
 async fn take_back(connection: &mut SqliteConnection, now: i64) -> Result<(), sqlx::Error> {
     let lost = sqlx::query(TAKE_BACK).bind(now).bind(LOST).bind(MAX_LOST).fetch_all(&mut *connection).await?;
     for row in lost {
         if row.try_get::<&str, _>("state")? == "dead" {
             let seq: i64 = row.try_get("seq")?;
             tracing::error!(seq, "claims of an event ran out {MAX_LOST} times in a row: it is a dead letter");
-            sqlx::query(EXPLAIN_LOST).bind(LOST_FOR_GOOD).bind(seq).execute(&mut *connection).await?;
         }
     }
     Ok(())

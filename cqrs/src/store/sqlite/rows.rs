@@ -8,7 +8,7 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use crate::BoxError;
-use crate::store::{Claim, StoreError, StoreErrorKind};
+use crate::store::{Claim, StoreError, StoreErrorKind, WorkQueue};
 
 /// How many values one statement may bind: SQLite's own limit is 32,766.
 const MOST_VALUES: usize = 30_000;
@@ -71,6 +71,12 @@ pub(super) fn push_held(statement: &mut QueryBuilder<Sqlite>, claims: &[Claim]) 
 pub(super) fn list(numbers: &[i64]) -> String {
     let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
     format!("[{}]", numbers.join(","))
+}
+
+/// Queues, for `json_each`: kind, group and handler of each.
+pub(super) fn queues<'q>(queues: impl IntoIterator<Item = &'q WorkQueue>) -> String {
+    let queues = queues.into_iter().map(|queue| serde_json::json!([queue.kind.as_str(), queue.group, queue.handler]));
+    serde_json::Value::Array(queues.collect()).to_string()
 }
 
 /// Renews claims of a table's rows. Gives those that are still held.

@@ -1,47 +1,25 @@
-//! What concerns outbox and work together: handing back, the next due time, counts.
-
-use std::time::SystemTime;
+//! What concerns outbox and work together: handing back, counts.
 
 use sqlx::{Row, SqlitePool};
 
-use super::{SqliteStore, rows};
-use crate::store::{Counts, StoreError};
+use super::SqliteStore;
+use crate::store::{Counts, StoreError, WorkKind, WorkQueue};
 
 const HAND_BACK: [&str; 2] = [
     "UPDATE cqrs_outbox SET state = 'ready', owner = NULL, lease_until = NULL WHERE state = 'claimed' AND owner = ?",
     "UPDATE cqrs_work SET state = 'ready', owner = NULL, lease_until = NULL WHERE state = 'claimed' AND owner = ?",
 ];
 
-/// The soonest of: a ready row that nothing stands in the way of, a row that waits, a claim that runs out. A ready row
-/// behind a dead one does not count: nobody could take it, and whoever waits for it would turn in circles.
-const NEXT_DUE: &str = "
-SELECT MIN(at) FROM (
-    SELECT MIN(due_at) AS at FROM cqrs_outbox WHERE state = 'waiting'
-    UNION ALL SELECT MIN(lease_until) FROM cqrs_outbox WHERE state = 'claimed'
-    UNION ALL SELECT * FROM (
-        SELECT mine.due_at FROM cqrs_outbox AS mine
-        WHERE mine.state = 'ready' AND (mine.message_key IS NULL OR NOT EXISTS (
-            SELECT 1 FROM cqrs_outbox AS earlier
-            WHERE earlier.topic = mine.topic AND earlier.message_key = mine.message_key
-              AND earlier.seq < mine.seq AND earlier.state <> 'ready'
-        ))
-        ORDER BY mine.seq LIMIT 1
-    )
-    UNION ALL SELECT MIN(due_at) FROM cqrs_work WHERE state = 'waiting'
-    UNION ALL SELECT MIN(lease_until) FROM cqrs_work WHERE state = 'claimed'
-    UNION ALL SELECT * FROM (
-        SELECT mine.due_at FROM cqrs_work AS mine
-        WHERE mine.state = 'ready' AND (mine.lane IS NULL OR NOT EXISTS (
-            SELECT 1 FROM cqrs_work AS earlier WHERE earlier.lane = mine.lane AND earlier.seq < mine.seq
-        ))
-        LIMIT 1
-    )
-)";
+/// What is done by now, or dead, does not count.
+const BY_QUEUE: &str = "
+SELECT kind, consumer_group, handler, COUNT(*) AS pieces FROM cqrs_work
+WHERE state IN ('ready', 'claimed', 'waiting', 'parked')
+GROUP BY kind, consumer_group, handler";
 
 const COUNTS: &str = "
 SELECT
-    (SELECT COUNT(*) FROM cqrs_outbox WHERE state IN ('ready', 'claimed', 'waiting')) AS outbox,
-    (SELECT COUNT(*) FROM cqrs_work WHERE state IN ('ready', 'claimed', 'waiting')) AS work,
+    (SELECT COUNT(*) FROM cqrs_outbox WHERE state IN ('ready', 'claimed', 'waiting', 'parked')) AS outbox,
+    (SELECT COUNT(*) FROM cqrs_work WHERE state IN ('ready', 'claimed', 'waiting', 'parked')) AS work,
     (SELECT COUNT(*) FROM cqrs_work WHERE state IN ('ready', 'claimed', 'waiting') AND kind = 'timer') AS timers,
     (SELECT COUNT(*) FROM cqrs_inbox) AS inbox,
     (SELECT COUNT(*) FROM cqrs_outbox WHERE state = 'dead')
@@ -51,7 +29,7 @@ SELECT
 
 /// Every statement of this file whose text is fixed, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[HAND_BACK[0], HAND_BACK[1], NEXT_DUE, COUNTS];
+pub(super) const STATEMENTS: &[&str] = &[HAND_BACK[0], HAND_BACK[1], BY_QUEUE, COUNTS];
 
 impl SqliteStore {
     pub(super) async fn hand_back(&self, owner: String) -> Result<(), StoreError> {
@@ -63,9 +41,17 @@ impl SqliteStore {
     }
 }
 
-pub(super) async fn next_due(pool: &SqlitePool) -> Result<Option<SystemTime>, sqlx::Error> {
-    let next: Option<i64> = sqlx::query_scalar(NEXT_DUE).fetch_one(pool).await?;
-    Ok(next.map(rows::time))
+/// Work of a kind that only newer programs know is left out.
+pub(super) async fn by_queue(pool: &SqlitePool) -> Result<Vec<(WorkQueue, u64)>, sqlx::Error> {
+    let mut counted = Vec::new();
+    for row in sqlx::query(BY_QUEUE).fetch_all(pool).await? {
+        let (group, handler) = (row.try_get("consumer_group")?, row.try_get("handler")?);
+        if let Some(kind) = WorkKind::from_stored(row.try_get("kind")?) {
+            let pieces: i64 = row.try_get("pieces")?;
+            counted.push((WorkQueue { kind, group, handler }, u64::try_from(pieces).unwrap_or(0)));
+        }
+    }
+    Ok(counted)
 }
 
 pub(super) async fn counts(pool: &SqlitePool) -> Result<Counts, sqlx::Error> {

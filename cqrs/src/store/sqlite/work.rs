@@ -7,7 +7,8 @@ use sqlx::{QueryBuilder, Row, SqliteConnection, SqlitePool};
 
 use super::{Request, SqliteStore, rows, timer};
 use crate::BoxError;
-use crate::store::{Claim, ClaimedWork, StoreError, WorkKind, WorkQueue, WorkRecord};
+use crate::store::driver::WorkShare;
+use crate::store::{Claim, ClaimedWork, StoreError, WorkKind, WorkRecord};
 
 const COLUMNS: usize = 17;
 
@@ -63,130 +64,299 @@ fn with_headers(records: Vec<WorkRecord>) -> Result<Vec<(WorkRecord, String)>, S
     records.into_iter().map(|record| rows::headers_text(&record.headers).map(|headers| (record, headers))).collect()
 }
 
+/// The rows of one of the queues that were asked for, which `json_each` gives as `wanted`.
+macro_rules! of_wanted {
+    () => {
+        "kind = json_extract(wanted.value, '$[0]') AND consumer_group = json_extract(wanted.value, '$[1]') \
+         AND handler = json_extract(wanted.value, '$[2]')"
+    };
+}
+
 /// Whether a claim would find something: asked without the write lock, so that an idle worker disturbs no writer.
-const ANYTHING: &str = "
-SELECT EXISTS (SELECT 1 FROM cqrs_work WHERE state = 'waiting' AND due_at <= ?1)
-    OR EXISTS (SELECT 1 FROM cqrs_work WHERE state = 'claimed' AND lease_until <= ?1)
-    OR EXISTS (
-        SELECT 1 FROM cqrs_work AS mine
-        WHERE mine.state = 'ready' AND (mine.lane IS NULL OR NOT EXISTS (
-            SELECT 1 FROM cqrs_work AS earlier WHERE earlier.lane = mine.lane AND earlier.seq < mine.seq
-        ))
-    )";
+const ANYTHING: &str = concat!(
+    "SELECT EXISTS (SELECT 1 FROM json_each(?3) AS wanted WHERE
+        EXISTS (SELECT 1 FROM cqrs_work WHERE state = 'waiting' AND ",
+    of_wanted!(),
+    " AND due_at <= ?1)
+        OR EXISTS (SELECT 1 FROM cqrs_work WHERE state = 'claimed' AND ",
+    of_wanted!(),
+    " AND lease_until <= ?2)
+        OR EXISTS (SELECT 1 FROM cqrs_work WHERE state = 'ready' AND ",
+    of_wanted!(),
+    "))"
+);
+
+/// The soonest of: a ready row, a row that waits. A ready row that stands behind another one of its lane is parked by the
+/// first claim that finds it, and nobody waits for it any more.
+pub(super) const NEXT_DUE: &str = concat!(
+    "SELECT MIN(at) FROM (
+        SELECT (SELECT MIN(due_at) FROM cqrs_work WHERE state = 'waiting' AND ",
+    of_wanted!(),
+    ") AS at
+        FROM json_each(?1) AS wanted
+        UNION ALL
+        SELECT (SELECT due_at FROM cqrs_work WHERE state = 'ready' AND ",
+    of_wanted!(),
+    " LIMIT 1)
+        FROM json_each(?1) AS wanted)"
+);
 
 /// Wakes what waited until now.
-const WAKE: &str = "UPDATE cqrs_work SET state = 'ready' WHERE state = 'waiting' AND due_at <= ?";
+const WAKE: &str = concat!(
+    "UPDATE cqrs_work SET state = 'ready' WHERE seq IN (
+        SELECT seq FROM json_each(?2) AS wanted CROSS JOIN cqrs_work
+        WHERE state = 'waiting' AND ",
+    of_wanted!(),
+    " AND due_at <= ?1)"
+);
 
 /// Takes back what a process held that died or stalled. It counts as an attempt: otherwise a message that kills its
 /// process would be tried for ever.
-const TAKE_BACK: &str = "
-UPDATE cqrs_work
-SET state = 'ready', owner = NULL, lease_until = NULL, attempts = attempts + 1,
-    error = 'the process that held it stopped, or stalled for longer than its lease'
-WHERE state = 'claimed' AND lease_until <= ?";
+const TAKE_BACK: &str = concat!(
+    "UPDATE cqrs_work
+    SET state = 'ready', owner = NULL, lease_until = NULL, attempts = attempts + 1,
+        error = 'the process that held it stopped, or stalled for longer than its lease'
+    WHERE seq IN (
+        SELECT seq FROM json_each(?2) AS wanted CROSS JOIN cqrs_work
+        WHERE state = 'claimed' AND ",
+    of_wanted!(),
+    " AND lease_until <= ?1)"
+);
 
 /// After waking and taking back, ready rows are all there is to take; of a lane, its oldest row or none.
-const FIND: &str = "
-SELECT mine.seq FROM cqrs_work AS mine
-WHERE mine.state = 'ready' AND mine.kind = ? AND mine.consumer_group = ? AND (mine.lane IS NULL OR NOT EXISTS (
-    SELECT 1 FROM cqrs_work AS earlier WHERE earlier.lane = mine.lane AND earlier.seq < mine.seq
-))
-ORDER BY mine.seq LIMIT ?";
+const FIND: &str = concat!(
+    "SELECT found.seq, wanted.key AS queue, found.lane IS NOT NULL AND EXISTS (
+        SELECT 1 FROM cqrs_work AS earlier WHERE earlier.lane = found.lane AND earlier.seq < found.seq) AS behind
+    FROM json_each(?1) AS wanted CROSS JOIN cqrs_work AS found
+    WHERE found.seq IN (SELECT seq FROM cqrs_work WHERE state = 'ready' AND ",
+    of_wanted!(),
+    " ORDER BY seq LIMIT ?2)"
+);
+
+/// Sets rows aside that stand behind others of their lane: claims do not look at them again until they are freed.
+const PARK: &str =
+    "UPDATE cqrs_work SET state = 'parked' WHERE seq IN (SELECT value FROM json_each(?)) AND state = 'ready'";
+
+/// Frees the row that a lane begins with, now that an earlier one has gone. In the same transaction, always: in between
+/// nobody would ever look at it.
+const FREE_NEXT: &str = "
+UPDATE cqrs_work SET state = 'ready'
+WHERE seq = (SELECT MIN(seq) FROM cqrs_work WHERE lane = ?) AND state = 'parked'";
+
+/// Frees rows that nothing stands before. There are none, unless somebody has deleted rows by hand.
+const FREE_STRANDED: &str = "
+UPDATE cqrs_work SET state = 'ready'
+WHERE state = 'parked' AND NOT EXISTS (
+    SELECT 1 FROM cqrs_work AS earlier WHERE earlier.lane = cqrs_work.lane AND earlier.seq < cqrs_work.seq
+)";
 
 const CLAIM: &str = "
 UPDATE cqrs_work SET state = 'claimed', fence = fence + 1, owner = ?, lease_until = ?
 WHERE seq IN (SELECT value FROM json_each(?))
 RETURNING seq, fence, id, kind, handler, consumer_group, name, version, topic, message_key, lane, timer_key, payload,
-    headers, created_at, due_at, attempts, error";
+    headers, created_at, due_at, attempts, error, deferred_since";
 
 const RETRY: &str = "
 UPDATE cqrs_work
-SET state = 'waiting', due_at = ?, owner = NULL, lease_until = NULL, attempts = attempts + 1, error = ?
+SET state = 'waiting', due_at = ?, owner = NULL, lease_until = NULL, attempts = attempts + 1, error = ?,
+    deferred_since = NULL
+WHERE seq = ? AND fence = ? AND state = 'claimed'";
+
+const DEFER: &str = "
+UPDATE cqrs_work
+SET state = 'waiting', deferred_since = COALESCE(deferred_since, ?), due_at = ?, error = ?,
+    owner = NULL, lease_until = NULL
 WHERE seq = ? AND fence = ? AND state = 'claimed'";
 
 const BURY: &str = "
 UPDATE cqrs_work
-SET state = 'dead', owner = NULL, lease_until = NULL, attempts = attempts + 1, error = ?,
-    lane = CASE WHEN ? THEN NULL ELSE lane END
+SET state = 'dead', owner = NULL, lease_until = NULL, attempts = attempts + 1, error = ?
 WHERE seq = ? AND fence = ? AND state = 'claimed'";
 
-const FINISH: &str = "DELETE FROM cqrs_work WHERE seq = ? AND fence = ? AND state = 'claimed'";
+/// Takes buried work out of its lane. `RETURNING` gives what a row has become, so the lane is asked for before.
+const LEAVE_LANE: &str = "UPDATE cqrs_work SET lane = NULL WHERE seq = ?";
+
+const LANE: &str = "SELECT lane FROM cqrs_work WHERE seq = ?";
+
+const FINISH: &str = "DELETE FROM cqrs_work WHERE seq = ? AND fence = ? AND state = 'claimed' RETURNING lane";
 
 const LANE_IS_HELD: &str = "SELECT EXISTS (SELECT 1 FROM cqrs_work WHERE lane = ?)";
 
+/// How many ready rows of a queue one claim looks at, however many of them stand behind others of their lane. The rest is
+/// the next one's: writers wait meanwhile.
+const MOST_LOOKED_AT: usize = 1_000;
+
 /// Every statement of this file whose text is fixed, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[ANYTHING, WAKE, TAKE_BACK, FIND, CLAIM, RETRY, BURY, FINISH, LANE_IS_HELD];
+pub(super) const STATEMENTS: &[&str] = &[
+    ANYTHING,
+    WAKE,
+    TAKE_BACK,
+    FIND,
+    CLAIM,
+    RETRY,
+    DEFER,
+    BURY,
+    FINISH,
+    LANE_IS_HELD,
+    NEXT_DUE,
+    PARK,
+    FREE_NEXT,
+    FREE_STRANDED,
+    LEAVE_LANE,
+    LANE,
+];
 
 impl SqliteStore {
-    pub(super) async fn take_work(
-        &self,
-        queues: Vec<WorkQueue>,
-        request: Request,
-    ) -> Result<Vec<ClaimedWork>, StoreError> {
-        let anything = sqlx::query_scalar(ANYTHING).bind(request.now).fetch_one(&self.pool).await;
+    pub(super) async fn take_work(&self, wanted: Wanted, request: Request) -> Result<Vec<ClaimedWork>, StoreError> {
+        let anything = sqlx::query_scalar(ANYTHING).bind(request.now).bind(request.lease_now).bind(&*wanted.queues);
+        let anything = anything.fetch_one(&self.pool).await;
         if request.limit == 0 || !self.named(anything)? {
             return Ok(Vec::new());
         }
+        loop {
+            let mut tx = self.write().await?;
+            let (claimed, all_parked) = self.named(claim(&mut tx, &wanted, &request).await)?;
+            tx.commit().await?;
+            if !claimed.is_empty() || !all_parked {
+                return Ok(claimed);
+            }
+        }
+    }
+
+    /// Buries work. Its lane is forgotten where the lane is to go on: a replay later comes outside of the order anyway.
+    pub(super) async fn end_dead(&self, claim: Claim, error: String, skip_lane: bool) -> Result<bool, StoreError> {
         let mut tx = self.write().await?;
-        let claimed = self.named(claim(&mut tx, &queues, &request).await)?;
+        let buried = self.named(bury(&mut tx, claim, error, skip_lane).await)?;
         tx.commit().await?;
-        Ok(claimed)
+        Ok(buried)
     }
 }
 
-async fn claim(
+/// The queues of a claim, for `json_each`, and how much of them there is room for.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    pub(super) queues: String,
+    /// Of each queue, its share.
+    shares: Vec<usize>,
+    /// Of each share, its limit.
+    limits: Vec<usize>,
+}
+
+impl Wanted {
+    pub(super) fn new(shares: &[WorkShare<'_>]) -> Self {
+        let share_of = |(at, share): (usize, &WorkShare<'_>)| vec![at; share.queues.len()];
+        Self {
+            queues: rows::queues(shares.iter().flat_map(|share| share.queues)),
+            shares: shares.iter().enumerate().flat_map(share_of).collect(),
+            limits: shares.iter().map(|share| share.limit).collect(),
+        }
+    }
+}
+
+/// Claims what is free. Whether it looked at as much as one claim may, parked what it found, and left the rest.
+pub(super) async fn claim(
     connection: &mut SqliteConnection,
-    queues: &[WorkQueue],
+    wanted: &Wanted,
     request: &Request,
-) -> Result<Vec<ClaimedWork>, sqlx::Error> {
-    sqlx::query(WAKE).bind(request.now).execute(&mut *connection).await?;
-    sqlx::query(TAKE_BACK).bind(request.now).execute(&mut *connection).await?;
-    let oldest = find(connection, queues, request.limit).await?;
-    if oldest.is_empty() {
-        return Ok(Vec::new());
+) -> Result<(Vec<ClaimedWork>, bool), sqlx::Error> {
+    let queues = wanted.queues.as_str();
+    sqlx::query(WAKE).bind(request.now).bind(queues).execute(&mut *connection).await?;
+    sqlx::query(TAKE_BACK).bind(request.lease_now).bind(queues).execute(&mut *connection).await?;
+    let mut claimed = Vec::new();
+    let (mut limits, mut limit) = (wanted.limits.clone(), request.limit);
+    let mut at_once = limits.iter().copied().max().unwrap_or(0).min(limit);
+    loop {
+        let (mut behind, mut free, mut hidden) = (Vec::new(), Vec::new(), Vec::new());
+        for (seq, queue, is_behind) in find(connection, queues, at_once).await? {
+            let Some(share) = usize::try_from(queue).ok().and_then(|queue| wanted.shares.get(queue)).copied() else {
+                continue;
+            };
+            if is_behind {
+                behind.push(seq);
+                hidden.push(share);
+            } else if limits[share] > 0 && limit > 0 {
+                free.push(seq);
+                limits[share] -= 1;
+                limit -= 1;
+            }
+        }
+        if !behind.is_empty() {
+            sqlx::query(PARK).bind(rows::list(&behind)).execute(&mut *connection).await?;
+        }
+        take(connection, &free, request, &mut claimed).await?;
+        // Only what was parked can have hidden rows further back that there is room for.
+        let done = limit == 0 || hidden.iter().all(|share| limits[*share] == 0);
+        if done || at_once >= MOST_LOOKED_AT {
+            // `RETURNING` promises no order.
+            claimed.sort_unstable_by_key(|work| work.claim.seq);
+            return Ok((claimed, !done));
+        }
+        at_once = at_once.saturating_mul(8).min(MOST_LOOKED_AT);
+    }
+}
+
+/// Claims rows by their numbers.
+async fn take(
+    connection: &mut SqliteConnection,
+    numbers: &[i64],
+    request: &Request,
+    claimed: &mut Vec<ClaimedWork>,
+) -> Result<(), sqlx::Error> {
+    if numbers.is_empty() {
+        return Ok(());
     }
     let found = sqlx::query(CLAIM)
         .bind(request.owner.as_str())
         .bind(request.lease_until)
-        .bind(rows::list(&oldest))
+        .bind(rows::list(numbers))
         .fetch_all(&mut *connection)
         .await?;
-    let mut claimed = Vec::with_capacity(found.len());
     for row in found {
         let claim = rows::claim(&row)?;
         match read(&row) {
-            Ok(record) => claimed.push(ClaimedWork { claim, record }),
+            Ok((record, deferred_since)) => claimed.push(ClaimedWork { claim, record, deferred_since }),
             // One bad row must not hold up the others: it becomes a dead letter here and now.
             Err(error) => {
-                let error = format!("the row cannot be read: {error}");
-                end(&mut *connection, sqlx::query(BURY).bind(error).bind(false), claim).await?;
+                bury(&mut *connection, claim, format!("the row cannot be read: {error}"), false).await?;
             }
         }
     }
-    // `RETURNING` promises no order.
-    claimed.sort_unstable_by_key(|work| work.claim.seq);
-    Ok(claimed)
+    Ok(())
 }
 
-/// The oldest rows of these queues. Queue by queue, since an index gives the order within one only.
-async fn find(connection: &mut SqliteConnection, queues: &[WorkQueue], limit: usize) -> Result<Vec<i64>, sqlx::Error> {
-    let mut oldest: Vec<i64> = Vec::new();
-    for queue in queues {
-        let found = sqlx::query_scalar(FIND).bind(queue.kind.as_str()).bind(queue.group.as_str());
-        let found = found.bind(rows::limit(limit));
-        let found: Vec<i64> = found.fetch_all(&mut *connection).await?;
-        oldest.extend(found);
-    }
-    oldest.sort_unstable();
-    oldest.dedup();
-    oldest.truncate(limit);
-    Ok(oldest)
+/// The oldest ready rows of these queues, so many of each: number, queue, and whether it stands behind others of its lane.
+async fn find(
+    connection: &mut SqliteConnection,
+    queues: &str,
+    at_once: usize,
+) -> Result<Vec<(i64, i64, bool)>, sqlx::Error> {
+    let found = sqlx::query_as(FIND).bind(queues).bind(rows::limit(at_once));
+    let mut found: Vec<(i64, i64, bool)> = found.fetch_all(&mut *connection).await?;
+    found.sort_unstable();
+    found.dedup_by_key(|(seq, ..)| *seq);
+    Ok(found)
 }
 
-fn read(row: &SqliteRow) -> Result<WorkRecord, BoxError> {
+pub(super) async fn next_due(pool: &SqlitePool, queues: String) -> Result<Option<SystemTime>, sqlx::Error> {
+    let next: Option<i64> = sqlx::query_scalar(NEXT_DUE).bind(queues).fetch_one(pool).await?;
+    Ok(next.map(rows::time))
+}
+
+/// Frees the next row of a lane, whose earlier one has just gone.
+pub(super) async fn free_next(connection: &mut SqliteConnection, lane: Option<String>) -> Result<(), sqlx::Error> {
+    let Some(lane) = lane else { return Ok(()) };
+    sqlx::query(FREE_NEXT).bind(lane).execute(connection).await.map(drop)
+}
+
+pub(super) async fn free_stranded(writer: &SqlitePool) -> Result<u64, sqlx::Error> {
+    Ok(sqlx::query(FREE_STRANDED).execute(writer).await?.rows_affected())
+}
+
+fn read(row: &SqliteRow) -> Result<(WorkRecord, Option<SystemTime>), BoxError> {
     let kind: &str = row.try_get("kind")?;
-    Ok(WorkRecord {
+    let deferred_since: Option<i64> = row.try_get("deferred_since")?;
+    let record = WorkRecord {
         id: rows::id_of(row, "id")?,
         kind: WorkKind::from_stored(kind).ok_or_else(|| format!("no kind of work is called `{kind}`"))?,
         handler: row.try_get("handler")?,
@@ -204,7 +374,8 @@ fn read(row: &SqliteRow) -> Result<WorkRecord, BoxError> {
         attempts: rows::number_of(row, "attempts")?,
         error: row.try_get("error")?,
         dead: false,
-    })
+    };
+    Ok((record, deferred_since.map(rows::time)))
 }
 
 type Statement = sqlx::query::Query<'static, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
@@ -228,18 +399,36 @@ pub(super) async fn retry(
     end(writer, sqlx::query(RETRY).bind(rows::micros(due)).bind(error), claim).await
 }
 
-/// Buries work. Its lane is forgotten where the lane is to go on: a replay later comes outside of the order anyway.
-pub(super) async fn bury(
+pub(super) async fn defer(
     writer: &SqlitePool,
+    claim: Claim,
+    now: SystemTime,
+    due: SystemTime,
+    error: String,
+) -> Result<bool, sqlx::Error> {
+    end(writer, sqlx::query(DEFER).bind(rows::micros(now)).bind(rows::micros(due)).bind(error), claim).await
+}
+
+async fn bury(
+    connection: &mut SqliteConnection,
     claim: Claim,
     error: String,
     skip_lane: bool,
 ) -> Result<bool, sqlx::Error> {
-    end(writer, sqlx::query(BURY).bind(error).bind(skip_lane), claim).await
+    let buried = end(&mut *connection, sqlx::query(BURY).bind(error), claim).await?;
+    if buried && skip_lane {
+        let lane = sqlx::query_scalar(LANE).bind(claim.seq).fetch_one(&mut *connection).await?;
+        sqlx::query(LEAVE_LANE).bind(claim.seq).execute(&mut *connection).await?;
+        free_next(connection, lane).await?;
+    }
+    Ok(buried)
 }
 
 pub(super) async fn finish(connection: &mut SqliteConnection, claim: Claim) -> Result<bool, sqlx::Error> {
-    end(connection, sqlx::query(FINISH), claim).await
+    let finished = sqlx::query_scalar(FINISH).bind(claim.seq).bind(claim.fence).fetch_optional(&mut *connection);
+    let Some(lane) = finished.await? else { return Ok(false) };
+    free_next(connection, lane).await?;
+    Ok(true)
 }
 
 /// Whether a lane has any work. Work that is ready counts: it is earlier than what is stored now.

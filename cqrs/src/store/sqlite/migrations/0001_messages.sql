@@ -3,6 +3,8 @@
 -- state: 'ready'    may be claimed as soon as nothing earlier of its key or lane is in the way
 --        'claimed'  owned until lease_until, unless that is renewed
 --        'waiting'  becomes ready at due_at
+--        'parked'   stands behind another row: work behind any of its lane, an event behind a dead one of its key; whoever
+--                   takes that one away makes it ready again
 --        'dead'     stays until somebody replays or discards it
 --
 -- AUTOINCREMENT never gives a number twice. Without it the number of a deleted last row would come back, and the claim
@@ -24,6 +26,8 @@ CREATE TABLE cqrs_outbox (
     owner       TEXT,
     lease_until INTEGER,
     attempts    INTEGER NOT NULL DEFAULT 0,
+    -- How many claims in a row ran out, with nothing heard of the row in between.
+    lost        INTEGER NOT NULL DEFAULT 0,
     error       TEXT
 );
 
@@ -56,13 +60,16 @@ CREATE TABLE cqrs_work (
     owner          TEXT,
     lease_until    INTEGER,
     attempts       INTEGER NOT NULL,
-    error          TEXT
+    error          TEXT,
+    -- Since when programs that cannot do it have put it off.
+    deferred_since INTEGER
 );
 
-CREATE INDEX cqrs_work_state ON cqrs_work (state, kind, consumer_group, seq);
+-- Every look at work is for queues: kind, group and handler.
+CREATE INDEX cqrs_work_state ON cqrs_work (state, kind, consumer_group, handler, seq);
 CREATE INDEX cqrs_work_lane ON cqrs_work (lane, seq) WHERE lane IS NOT NULL;
-CREATE INDEX cqrs_work_due ON cqrs_work (due_at) WHERE state = 'waiting';
-CREATE INDEX cqrs_work_lease ON cqrs_work (lease_until) WHERE state = 'claimed';
+CREATE INDEX cqrs_work_due ON cqrs_work (kind, consumer_group, handler, due_at) WHERE state = 'waiting';
+CREATE INDEX cqrs_work_lease ON cqrs_work (kind, consumer_group, handler, lease_until) WHERE state = 'claimed';
 -- Timers: by key, to move and to cancel them; by time, to list them.
 CREATE INDEX cqrs_work_timer_key ON cqrs_work (name, timer_key) WHERE kind = 'timer' AND timer_key IS NOT NULL;
 CREATE INDEX cqrs_work_timer_due ON cqrs_work (due_at, seq) WHERE kind = 'timer';

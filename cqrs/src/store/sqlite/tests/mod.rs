@@ -3,6 +3,7 @@
 mod dead;
 mod opening;
 mod outbox;
+mod parked;
 mod plans;
 mod timers;
 mod unit;
@@ -16,7 +17,7 @@ use sqlx::{AssertSqlSafe, Sqlite, SqlitePool};
 use uuid::Uuid;
 
 use super::SqliteStore;
-use crate::store::driver::{ClaimRequest, Driver, Transaction};
+use crate::store::driver::{ClaimRequest, Driver, Transaction, WorkShare};
 use crate::store::{Claim, ClaimedOutbox, ClaimedWork, OutboxRecord, Record, Store, WorkKind, WorkQueue, WorkRecord};
 use crate::unit::Tx;
 
@@ -81,11 +82,13 @@ fn message(name: &str, key: Option<&str>) -> OutboxRecord {
     }
 }
 
+const HANDLER: &str = "mail::send";
+
 fn piece(kind: WorkKind, name: &str, lane: Option<&str>) -> WorkRecord {
     WorkRecord {
         id: Uuid::now_v7(),
         kind,
-        handler: "mail::send".to_owned(),
+        handler: HANDLER.to_owned(),
         group: String::new(),
         name: name.to_owned(),
         version: 3,
@@ -123,20 +126,40 @@ async fn keep_work(store: &SqliteStore, records: impl IntoIterator<Item = WorkRe
 
 /// A claim at some second, with a lease of five.
 fn request(owner: &str, seconds: u64, limit: usize) -> ClaimRequest<'_> {
-    ClaimRequest { owner, now: at(seconds), lease_until: at(seconds + 5), limit }
+    ClaimRequest { owner, now: at(seconds), lease_now: at(seconds), lease_until: at(seconds + 5), limit }
 }
 
 async fn claim_messages(store: &SqliteStore, seconds: u64) -> Vec<ClaimedOutbox> {
     store.claim_outbox(request("a", seconds, 100)).await.unwrap()
 }
 
+/// The queue that pieces of a kind stand in.
+fn queue(kind: WorkKind) -> WorkQueue {
+    WorkQueue { kind, group: String::new(), handler: HANDLER.to_owned() }
+}
+
 /// Every queue that rows of these tests stand in.
 fn everything() -> Vec<WorkQueue> {
-    WorkKind::ALL.into_iter().map(WorkQueue::of).chain([WorkQueue::group("billing")]).collect()
+    WorkKind::ALL.into_iter().map(queue).chain([WorkQueue::consumed("billing", HANDLER)]).collect()
+}
+
+/// When something is due, whatever it is.
+async fn next_due(store: &SqliteStore) -> Option<SystemTime> {
+    let outbox = store.next_outbox_due().await.unwrap();
+    outbox.into_iter().chain(store.next_work_due(&everything()).await.unwrap()).min()
+}
+
+/// Claims of some queues, with no other limit than the request's.
+async fn claim_of(
+    store: &SqliteStore,
+    queues: &[WorkQueue],
+    request: ClaimRequest<'_>,
+) -> Result<Vec<ClaimedWork>, crate::StoreError> {
+    store.claim_work(&[WorkShare { queues, limit: request.limit }], request).await
 }
 
 async fn claim_work(store: &SqliteStore, seconds: u64) -> Vec<ClaimedWork> {
-    store.claim_work(&everything(), request("a", seconds, 100)).await.unwrap()
+    claim_of(store, &everything(), request("a", seconds, 100)).await.unwrap()
 }
 
 fn message_names(claimed: &[ClaimedOutbox]) -> Vec<&str> {

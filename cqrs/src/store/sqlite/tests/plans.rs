@@ -14,7 +14,7 @@ async fn plan(store: &SqliteStore, sql: &str) -> Vec<String> {
 /// Whether a line of a plan reads a table of ours from end to end. An index may be: a partial one holds few rows, and
 /// counting is reading, the inbox's own order being an index too.
 fn scans(line: &str) -> bool {
-    let ours = ["cqrs_", "mine", "earlier"].iter().any(|name| line.starts_with(&format!("SCAN {name}")));
+    let ours = ["cqrs_", "mine", "earlier", "found"].iter().any(|name| line.starts_with(&format!("SCAN {name}")));
     ours && !line.contains("INDEX") && line != "SCAN cqrs_inbox"
 }
 

@@ -14,7 +14,7 @@ async fn the_same_name_and_key_moves_a_timer() {
     assert_eq!(names, expected);
     assert_eq!(timers[2].id, moved.id, "the later command is the one that runs");
     assert_eq!(store.counts().await.unwrap().timers, 3);
-    assert_eq!(store.next_due().await.unwrap(), Some(at(70)));
+    assert_eq!(next_due(&store).await, Some(at(70)));
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ async fn work_comes_back_as_it_was_stored() {
     };
     keep_work(&store, [stored.clone()]).await;
     assert!(claim_work(&store, 3).await.is_empty());
-    assert_eq!(store.next_due().await.unwrap(), Some(at(4)));
+    assert_eq!(next_due(&store).await, Some(at(4)));
     let claimed = claim_work(&store, 4).await;
     assert_eq!(claimed[0].record, stored);
     assert_eq!(claimed[0].claim.fence, 1);
@@ -28,9 +28,9 @@ async fn a_group_gets_its_own_messages_only() {
     let (_dir, store) = fresh().await;
     let consumed = |name, group: &str| WorkRecord { group: group.to_owned(), ..piece(WorkKind::Consumed, name, None) };
     keep_work(&store, [consumed("a1", "a"), consumed("b1", "b"), consumed("a2", "a")]).await;
-    let claimed = store.claim_work(&[WorkQueue::group("a")], request("a", 1, 9)).await.unwrap();
+    let claimed = claim_of(&store, &[WorkQueue::consumed("a", HANDLER)], request("a", 1, 9)).await.unwrap();
     assert_eq!(work_names(&claimed), ["a1", "a2"]);
-    let claimed = store.claim_work(&[WorkQueue::group("b")], request("a", 1, 9)).await.unwrap();
+    let claimed = claim_of(&store, &[WorkQueue::consumed("b", HANDLER)], request("a", 1, 9)).await.unwrap();
     assert_eq!(work_names(&claimed), ["b1"]);
 }
 
@@ -38,8 +38,8 @@ async fn a_group_gets_its_own_messages_only() {
 async fn kinds_that_were_not_asked_for_stay() {
     let (_dir, store) = fresh().await;
     keep_work(&store, WorkKind::ALL.map(|kind| piece(kind, kind.as_str(), None))).await;
-    let kinds = [WorkKind::Consumed, WorkKind::Durable].map(WorkQueue::of);
-    let claimed = store.claim_work(&kinds, request("a", 1, 9)).await.unwrap();
+    let kinds = [WorkKind::Consumed, WorkKind::Durable].map(queue);
+    let claimed = claim_of(&store, &kinds, request("a", 1, 9)).await.unwrap();
     assert_eq!(work_names(&claimed), ["durable", "consumed"]);
     assert_eq!(work_names(&claim_work(&store, 1).await), ["command", "timer"]);
 }
@@ -49,7 +49,7 @@ async fn the_limit_takes_the_oldest_of_all_kinds() {
     let (_dir, store) = fresh().await;
     let kinds = [WorkKind::Timer, WorkKind::Durable, WorkKind::Command, WorkKind::Durable];
     keep_work(&store, kinds.map(|kind| piece(kind, kind.as_str(), None))).await;
-    let claimed = store.claim_work(&everything(), request("a", 1, 3)).await.unwrap();
+    let claimed = claim_of(&store, &everything(), request("a", 1, 3)).await.unwrap();
     assert_eq!(work_names(&claimed), ["timer", "durable", "command"]);
 }
 
@@ -66,7 +66,7 @@ async fn a_lane_gives_one_at_a_time_in_order() {
     assert_eq!(work_names(&second), ["a2"]);
     assert!(store.retry_work(second[0].claim, at(30), "away").await.unwrap());
     assert!(claim_work(&store, 2).await.is_empty(), "`a3` waits for `a2`");
-    let third = store.claim_work(&[WorkQueue::of(WorkKind::Durable)], request("a", 30, 1)).await.unwrap();
+    let third = claim_of(&store, &[queue(WorkKind::Durable)], request("a", 30, 1)).await.unwrap();
     assert_eq!(work_names(&third), ["a2"]);
     assert_eq!(third[0].record.attempts, 1);
     assert_eq!(third[0].record.error.as_deref(), Some("away"));
@@ -78,7 +78,7 @@ async fn later_work_of_a_lane_does_not_pass_earlier_work_that_waits() {
     let first = WorkRecord { due_at: at(60), ..piece(WorkKind::Consumed, "a1", Some("a")) };
     keep_work(&store, [first, piece(WorkKind::Consumed, "a2", Some("a"))]).await;
     assert!(claim_work(&store, 1).await.is_empty());
-    assert_eq!(store.next_due().await.unwrap(), Some(at(60)), "not the row that may not be taken");
+    assert_eq!(next_due(&store).await, Some(at(60)), "not the row that may not be taken");
     assert_eq!(work_names(&claim_work(&store, 60).await), ["a1"]);
 }
 
@@ -114,7 +114,7 @@ async fn work_can_be_stored_dead() {
     };
     keep_work(&store, [dead, piece(WorkKind::Consumed, "a2", Some("a"))]).await;
     assert!(claim_work(&store, 1).await.is_empty());
-    assert_eq!(store.next_due().await.unwrap(), None);
+    assert_eq!(next_due(&store).await, None);
     let letters = store.dead_letters(9).await.unwrap();
     assert_eq!((letters.len(), letters[0].attempts, letters[0].error.as_str()), (1, 1, "cannot be decoded"));
     assert_eq!(store.counts().await.unwrap().work, 1);
@@ -125,7 +125,7 @@ async fn a_stalled_owner_ends_nothing() {
     let (_dir, store) = fresh().await;
     keep_work(&store, [piece(WorkKind::Durable, "a", None)]).await;
     let stale = claim_work(&store, 1).await[0].claim;
-    let current = store.claim_work(&everything(), request("b", 6, 9)).await.unwrap();
+    let current = claim_of(&store, &everything(), request("b", 6, 9)).await.unwrap();
     assert_eq!(current[0].record.attempts, 1, "a message that kills its process is not tried for ever");
     assert!(current[0].record.error.as_deref().unwrap().contains("lease"));
     assert!(!finish(&store, stale).await);
@@ -164,8 +164,8 @@ async fn a_number_never_comes_back() {
 async fn what_an_owner_hands_back_was_not_attempted() {
     let (_dir, store) = fresh().await;
     keep_work(&store, ["a", "b"].map(|name| piece(WorkKind::Durable, name, None))).await;
-    let stale = store.claim_work(&everything(), request("one", 1, 1)).await.unwrap();
-    store.claim_work(&everything(), request("two", 1, 1)).await.unwrap();
+    let stale = claim_of(&store, &everything(), request("one", 1, 1)).await.unwrap();
+    claim_of(&store, &everything(), request("two", 1, 1)).await.unwrap();
     store.release("one").await.unwrap();
     assert!(!finish(&store, stale[0].claim).await);
     let again = claim_work(&store, 1).await;
@@ -199,7 +199,7 @@ async fn work_that_cannot_be_read_does_not_hold_up_the_rest() {
 async fn thousands_are_stored_and_claimed_in_one_go() {
     let (_dir, store) = fresh().await;
     keep_work(&store, (0..5_000).map(|n| piece(WorkKind::Durable, &n.to_string(), Some(&n.to_string())))).await;
-    let claimed = store.claim_work(&everything(), request("a", 1, 9_999)).await.unwrap();
+    let claimed = claim_of(&store, &everything(), request("a", 1, 9_999)).await.unwrap();
     let expected: Vec<String> = (0..5_000).map(|n| n.to_string()).collect();
     assert_eq!(work_names(&claimed), expected);
     let claims: Vec<Claim> = claimed.iter().map(|work| work.claim).collect();
@@ -219,7 +219,7 @@ async fn two_stores_on_one_file_keep_the_order_of_every_lane() {
         let store = dir.open().await;
         tasks.push(tokio::spawn(async move {
             while store.counts().await.unwrap().work > 0 {
-                for work in store.claim_work(&everything(), request(name, 1, 3)).await.unwrap() {
+                for work in claim_of(&store, &everything(), request(name, 1, 3)).await.unwrap() {
                     let mut tx = store.begin().await.unwrap();
                     sqlx::query("INSERT INTO done (seq, lane) VALUES (?, ?)")
                         .bind(work.claim.seq)
@@ -239,4 +239,71 @@ async fn two_stores_on_one_file_keep_the_order_of_every_lane() {
     assert_eq!(number(&store.pool, "SELECT COUNT(DISTINCT seq) FROM done").await, 120);
     let swapped = "SELECT COUNT(*) FROM done a JOIN done b ON a.lane = b.lane AND a.n < b.n AND a.seq > b.seq";
     assert_eq!(number(&store.pool, swapped).await, 0);
+}
+
+#[tokio::test]
+async fn work_of_a_handler_that_was_not_asked_for_stays_and_is_nobodys_alarm() {
+    let (_dir, store) = fresh().await;
+    let newer = WorkRecord { handler: "mail::newer".to_owned(), ..piece(WorkKind::Durable, "newer", None) };
+    let billed = |handler: &str| WorkRecord {
+        handler: handler.to_owned(),
+        group: "billing".to_owned(),
+        ..piece(WorkKind::Consumed, "billed", None)
+    };
+    let waits = WorkRecord { due_at: at(3), ..newer.clone() };
+    keep_work(&store, [newer, billed("bill::newer"), waits]).await;
+    assert_eq!(next_due(&store).await, None);
+    assert!(claim_work(&store, 9).await.is_empty());
+    let theirs = [WorkQueue::durable("mail::newer")];
+    assert_eq!(store.next_work_due(&theirs).await.unwrap(), Some(at(0)));
+    let claimed = claim_of(&store, &theirs, request("b", 9, 9)).await.unwrap();
+    assert_eq!(work_names(&claimed), ["newer", "newer"]);
+    // Nor is what ran out in another's hands taken back here.
+    assert_eq!(next_due(&store).await, None);
+    assert!(claim_work(&store, 60).await.is_empty());
+    assert!(finish(&store, claimed[0].claim).await, "it was not taken back");
+    let counted = store.work_by_queue().await.unwrap();
+    let expected = [(WorkQueue::consumed("billing", "bill::newer"), 1), (WorkQueue::durable("mail::newer"), 1)];
+    assert_eq!(counted, expected);
+}
+
+#[tokio::test]
+async fn work_that_is_put_off_was_not_attempted_and_remembers_since_when() {
+    let (_dir, store) = fresh().await;
+    keep_work(&store, [piece(WorkKind::Durable, "a", None)]).await;
+    for round in [1, 10, 20] {
+        let claimed = claim_work(&store, round).await;
+        let since = (round > 1).then(|| at(1));
+        assert_eq!((claimed[0].record.attempts, claimed[0].deferred_since), (0, since));
+        assert!(store.defer_work(claimed[0].claim, at(round), at(round + 5), "not here").await.unwrap());
+        assert!(!store.defer_work(claimed[0].claim, at(round), at(round + 5), "not here").await.unwrap());
+        assert_eq!(next_due(&store).await, Some(at(round + 5)));
+    }
+    let claimed = claim_work(&store, 30).await;
+    assert_eq!(claimed[0].record.error.as_deref(), Some("not here"));
+    assert!(store.retry_work(claimed[0].claim, at(30), "tried").await.unwrap());
+    let claimed = claim_work(&store, 30).await;
+    assert_eq!(claimed[0].deferred_since, None, "somebody could do it");
+    assert!(store.defer_work(claimed[0].claim, at(31), at(31), "not here").await.unwrap());
+    let claimed = claim_work(&store, 31).await;
+    assert!(store.bury_work(claimed[0].claim, "given up", false).await.unwrap());
+    let letter = store.dead_letters(1).await.unwrap()[0].id;
+    assert!(store.replay(letter, at(40)).await.unwrap());
+    assert_eq!(claim_work(&store, 40).await[0].deferred_since, None);
+}
+
+#[tokio::test]
+async fn each_share_has_a_limit_of_its_own() {
+    let (_dir, store) = fresh().await;
+    let rows = (0..6).flat_map(|_| [WorkKind::Command, WorkKind::Durable, WorkKind::Timer]);
+    keep_work(&store, rows.map(|kind| piece(kind, kind.as_str(), None))).await;
+    let (commands, others) = ([queue(WorkKind::Command)], [queue(WorkKind::Durable), queue(WorkKind::Timer)]);
+    let shares =
+        |first, second| [WorkShare { queues: &commands, limit: first }, WorkShare { queues: &others, limit: second }];
+    let claimed = store.claim_work(&shares(1, 3), request("a", 1, 9)).await.unwrap();
+    assert_eq!(work_names(&claimed), ["command", "durable", "timer", "durable"]);
+    let claimed = store.claim_work(&shares(0, 2), request("a", 1, 9)).await.unwrap();
+    assert_eq!(work_names(&claimed), ["timer", "durable"]);
+    let claimed = store.claim_work(&shares(9, 9), request("a", 1, 3)).await.unwrap();
+    assert_eq!(work_names(&claimed), ["command", "command", "timer"], "the oldest, up to the limit of all");
 }

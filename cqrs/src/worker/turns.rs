@@ -1,0 +1,39 @@
+//! How many messages of a group are handled at once, whether they come from the broker or have been stored.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::app::App;
+
+/// The turns of one group: who handles a message of it waits for one, first come first served, so that neither what is
+/// new nor what is tried again starves.
+#[derive(Debug, Clone)]
+pub(crate) struct Turns {
+    /// How many there are.
+    pub(crate) most: usize,
+    free: Arc<Semaphore>,
+}
+
+impl Turns {
+    fn new(most: usize) -> Self {
+        Self { most, free: Arc::new(Semaphore::new(most)) }
+    }
+
+    /// The turns of every group of an app, by its name.
+    pub(crate) fn of_groups(app: &App) -> BTreeMap<&'static str, Self> {
+        let groups = app.plan().groups.iter();
+        groups
+            .map(|(name, group)| {
+                let said = group.handlers.values().flatten().map(|(_, options)| *options);
+                (*name, Self::new(app.options().group_concurrency(name, said)))
+            })
+            .collect()
+    }
+
+    /// Waits for a turn, which lasts until what is given is dropped.
+    pub(crate) async fn wait(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.free).acquire_owned().await.ok()
+    }
+}
