@@ -97,8 +97,9 @@ async fn app(file: &std::path::Path) -> App {
 
 #[tokio::test]
 async fn g11_work_of_a_handler_or_a_group_that_is_not_here_is_named_once_an_hour() {
-    let file = std::env::temp_dir().join(format!("cqrs-upkeep-{}.db", Uuid::now_v7()));
-    let app = app(&file).await;
+    let directory = std::env::temp_dir().join(format!("cqrs-upkeep-{}", Uuid::now_v7()));
+    std::fs::create_dir(&directory).unwrap();
+    let app = app(&directory.join("app.db")).await;
     let store = app.store().unwrap();
     let mut tx = store.begin().await.unwrap();
     let gone = [
@@ -131,5 +132,5 @@ async fn g11_work_of_a_handler_or_a_group_that_is_not_here_is_named_once_an_hour
     stop.cancel();
     upkeep.await.unwrap();
     drop(app);
-    let _ = std::fs::remove_file(file);
+    let _ = std::fs::remove_dir_all(directory);
 }
