@@ -265,3 +265,54 @@ async fn a_failing_message_provider_fails_the_call_as_a_dependency() {
     })
     .await;
 }
+
+/// Who sent the call, as its headers say.
+struct Who(String);
+
+#[provider(scope = "message")]
+fn who(meta: &Meta) -> Who {
+    Who(meta.header("user").unwrap_or("nobody").to_owned())
+}
+
+#[derive(Command)]
+#[command(error = BoxError)]
+struct Sign;
+
+#[derive(DomainEvent)]
+struct Signed;
+
+#[derive(Command)]
+#[command(error = BoxError)]
+struct SignAsking;
+
+#[command_handler]
+async fn sign(_cmd: Sign, events: &mut Events) {
+    events.raise(Signed);
+}
+
+#[command_handler]
+async fn sign_asking(_cmd: SignAsking, who: Inject<Who>, events: &mut Events, probe: Inject<Probe>) {
+    probe.note(format!("sign {}", who.0));
+    events.raise(Signed);
+}
+
+#[event_handler(inline)]
+async fn signed_inline(_e: &Signed, who: Inject<Who>, probe: Inject<Probe>) {
+    probe.note(format!("inline {}", who.0));
+}
+
+#[event_handler]
+async fn signed(_e: &Signed, who: Inject<Who>, probe: Inject<Probe>) {
+    probe.note(format!("plain {}", who.0));
+}
+
+#[tokio::test]
+async fn a_message_scoped_provider_sees_the_calls_headers_whoever_asks_first() {
+    bounded(async {
+        let app = Harness::idle().await;
+        app.send(SignAsking).header("user", "ada").await.unwrap();
+        app.send(Sign).header("user", "bob").await.unwrap();
+        assert_eq!(app.probe.log(), ["sign ada", "inline ada", "plain ada", "inline bob", "plain bob"]);
+    })
+    .await;
+}

@@ -233,7 +233,7 @@ async fn hand(
     let policy = app.options().retry(Some(options.group), options.retry);
     match policy.verdict(1, random()) {
         Verdict::Again(pause) => {
-            tracing::warn!(message = record.name, handler = record.handler, id = %record.id, ?pause, error, "a message failed; it is stored and tried again");
+            tracing::warn!(name = record.name, handler = record.handler, id = %record.id, ?pause, error, "a message failed; it is stored and tried again");
             record.attempts = 1;
             record.due_at = app.clock().now() + pause;
             record.error = Some(error);
@@ -244,7 +244,7 @@ async fn hand(
 }
 
 async fn bury(app: &App, mut record: WorkRecord, options: &GroupOptions, error: String) -> Result<(), StoreError> {
-    tracing::error!(message = record.name, handler = record.handler, id = %record.id, error, "a message is a dead letter");
+    tracing::error!(name = record.name, handler = record.handler, id = %record.id, error, "a message is a dead letter");
     record.attempts = 1;
     record.error = Some(error);
     record.dead = true;

@@ -141,8 +141,8 @@ async fn lend<'a>(
     let meta = node.meta(parent);
     let mut unit =
         unit.unwrap_or_else(|| Box::new(Unit { tx: TxSlot::empty(app.store().cloned()), ..Unit::default() }));
-    let scope = Arc::clone(unit.scope.get_or_insert_with(|| Arc::new(Scope::new())));
-    unit.slots = if planned.scoped { Some(scope.slots(app, planned, &meta).await?) } else { None };
+    let scope = Arc::clone(unit.scope.get_or_insert_with(|| Arc::new(Scope::new(Arc::clone(parent.meta())))));
+    unit.slots = if planned.scoped { Some(scope.slots(app, planned).await?) } else { None };
     unit.meta = meta;
     if planned.needs_tx && unit.tx.open.is_none() {
         unit.tx.open = Some(begin_tx(app, planned.item.message.name).await?);

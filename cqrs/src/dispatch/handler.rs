@@ -42,8 +42,8 @@ pub(crate) async fn open_unit<'a>(
     if !planned.needs_unit && opening.within.is_none() {
         return Ok(None);
     }
-    let scope = opening.scope.unwrap_or_else(|| Arc::new(Scope::new()));
-    let slots = if planned.scoped { Some(scope.slots(app, planned, &opening.meta).await?) } else { None };
+    let scope = opening.scope.unwrap_or_else(|| Arc::new(Scope::new(Arc::clone(&opening.meta))));
+    let slots = if planned.scoped { Some(scope.slots(app, planned).await?) } else { None };
     let name = planned.item.message.name;
     let tx = if let Some((tx, home)) = opening.within.and_then(Within::take) {
         borrow_tx(app, tx, home).await?
@@ -127,7 +127,7 @@ pub(crate) async fn surround(
 
 fn span_of(item: &HandlerItem) -> tracing::Span {
     let kind = CallKind::of(item.message);
-    tracing::debug_span!("handle", %kind, message = item.message.name, handler = item.name)
+    tracing::debug_span!("handle", %kind, name = item.message.name, handler = item.name)
 }
 
 /// Calls a handler of an event that needs neither unit nor middleware.
@@ -139,7 +139,7 @@ pub(crate) async fn call_bare_handler<'a>(
 ) -> Result<Cx<'a>, Failure> {
     let item = &app.planned(handler).item;
     let Thunk::Event(thunk) = item.thunk else { return Ok(cx) };
-    let span = tracing::debug_span!("handle", message = item.message.name, handler = item.name);
+    let span = tracing::debug_span!("handle", name = item.message.name, handler = item.name);
     match Caught(thunk(event, cx, handler)).instrument(span).await {
         Ok((Ok(()), cx)) => Ok(cx),
         Ok((Err(source), _)) => {

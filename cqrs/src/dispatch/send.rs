@@ -139,7 +139,7 @@ impl<'a, M: Handled> Sending<'a, M> {
     fn begin_full(&mut self, app: App, handler: u32, message: M) {
         let options = self.options.take().map_or_else(CallOptions::default, |options| *options);
         let name = app.planned(handler).item.name;
-        let span = tracing::debug_span!("call", kind = %CallKind::of(M::SPEC), message = M::SPEC.name, handler = name);
+        let span = tracing::debug_span!("call", kind = %CallKind::of(M::SPEC), name = M::SPEC.name, handler = name);
         self.state = State::Full(Box::pin(full::run(app, handler, message, options).instrument(span)));
     }
 

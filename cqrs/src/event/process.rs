@@ -22,7 +22,8 @@ pub(crate) async fn process(
     limit: usize,
 ) -> Result<(), Failure> {
     // Where the call itself asked for nothing message-scoped, the handlers after it share one value all the same.
-    let scope = scope.or_else(|| (!app.plan().scoped.is_empty()).then(|| Arc::new(Scope::new())));
+    let scope =
+        scope.or_else(|| (!app.plan().scoped.is_empty()).then(|| Arc::new(Scope::new(Arc::clone(parent.meta())))));
     let mut first_failure = None;
     while !level.is_empty() {
         if let Some(failure) = too_deep(app, &level) {

@@ -33,25 +33,28 @@ pub(crate) struct ScopedProvider {
 }
 
 /// The message-scoped dependencies made so far in one unit of work.
-#[derive(Default)]
-pub(crate) struct Scope(Mutex<Vec<Option<Resolved>>>);
+pub(crate) struct Scope {
+    /// The call's, whichever of its handlers asks first: what a provider reads from it is the same for all of them.
+    meta: Arc<Meta>,
+    made: Mutex<Vec<Option<Resolved>>>,
+}
 
 impl Scope {
-    pub(crate) fn new() -> Self {
-        Self::default()
+    pub(crate) fn new(meta: Arc<Meta>) -> Self {
+        Self { meta, made: Mutex::default() }
     }
 
     /// The dependencies of a handler, those made per unit of work included.
-    pub(crate) async fn slots(&self, app: &App, planned: &Planned, meta: &Meta) -> Result<Arc<[Resolved]>, Failure> {
+    pub(crate) async fn slots(&self, app: &App, planned: &Planned) -> Result<Arc<[Resolved]>, Failure> {
         let providers = &app.plan().scoped;
         // Held while a provider runs: whoever else needs the value waits for it instead of making a second one.
-        let mut made = self.0.lock().await;
+        let mut made = self.made.lock().await;
         made.resize(providers.len(), None);
         for slot in &planned.slots {
             let Slot::Scoped(number) = slot else { continue };
             for number in providers[*number].before.iter().chain([number]) {
                 if made[*number].is_none() {
-                    made[*number] = Some(make(&providers[*number], &made, meta).await?);
+                    made[*number] = Some(make(&providers[*number], &made, &self.meta).await?);
                 }
             }
         }

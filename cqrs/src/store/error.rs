@@ -123,13 +123,14 @@ fn kind_of(error: &dyn sqlx::error::DatabaseError) -> StoreErrorKind {
     if !matches!(error.kind(), ErrorKind::Other) {
         return StoreErrorKind::Constraint;
     }
-    // SQLite's primary result codes (the low byte of the extended code): 5 BUSY, 6 LOCKED, 8 READONLY, 14 CANTOPEN,
+    // SQLite's primary result codes (the low byte of the extended code): 5 BUSY, 6 LOCKED, 8 READONLY, 10 IOERR, 13 FULL,
+    // 14 CANTOPEN,
     // 19 CONSTRAINT (of a kind that sqlx does not tell apart: a trigger, a data type).
     // PostgreSQL and MySQL answer with five-character SQLSTATE codes, which never parse into these.
     match error.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff) {
         Some(5 | 6) => StoreErrorKind::Busy,
         Some(8) => StoreErrorKind::ReadOnly,
-        Some(14) => StoreErrorKind::Unavailable,
+        Some(10 | 13 | 14) => StoreErrorKind::Unavailable,
         Some(19) => StoreErrorKind::Constraint,
         _ => StoreErrorKind::Database,
     }

@@ -186,7 +186,7 @@ impl<T: Send + 'static> StreamCall<'_, T> {
         let Some(thunk) = self.entry.thunk::<M>() else {
             return Err(DispatchError::NoHandler { message: std::any::type_name::<M>() });
         };
-        let scope = Arc::new(Scope::new());
+        let scope = Arc::new(Scope::new(Arc::clone(&self.meta)));
         let opening = Opening { meta: Arc::clone(&self.meta), scope: Some(Arc::clone(&scope)), within: None };
         let unit = open_unit(app, handler, opening).await.map_err(Failure::widen)?;
         let mut unit = unit.unwrap_or_else(|| Box::new(self.bare_unit(&scope)));

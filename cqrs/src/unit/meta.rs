@@ -78,9 +78,8 @@ impl Meta {
     /// The id shared by everything that one call set off: its events, their follow-ups, what it stored and what becomes
     /// of that, and the calls its handler makes through `&App`.
     ///
-    /// A call starts one of its own where its caller is not seen: in a task that a handler spawned, and in a handler that
-    /// asks for none of `&Meta`, `&mut Tx`, `&mut Begin`, `&mut Items` and message-scoped dependencies. Give it this one
-    /// there: `app.send(..).correlation(id)`.
+    /// A call starts one of its own where its caller is not seen: in a task that a handler spawned, or through a clone of
+    /// the app in a handler that takes neither `&App` nor `&Meta`. Give it this one there: `app.send(..).correlation(id)`.
     pub fn correlation_id(&self) -> Uuid {
         match (self.correlation_id, &self.parent) {
             (Some(id), _) => id,
@@ -109,7 +108,10 @@ impl Meta {
         self.header("traceparent").or_else(|| self.parent.as_ref()?.trace_parent())
     }
 
-    /// One header.
+    /// One header of this call or message.
+    ///
+    /// Headers go no further than the call they were given to: the handlers of its events have those of the event. What
+    /// the whole call needs to know of them is a message-scoped dependency, made once from the call's own headers.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }

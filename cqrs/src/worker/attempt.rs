@@ -102,7 +102,7 @@ pub(crate) async fn attempt(app: &App, attempt: Attempt<'_>) -> Result<Ended, Fa
                 && ended == Ended::Done
             {
                 // What has been committed stays, whatever a middleware makes of it.
-                tracing::warn!(message = item.message.name, "a middleware turned a call down after its commit");
+                tracing::warn!(name = item.message.name, "a middleware turned a call down after its commit");
             }
             Ok(ended)
         }

@@ -40,7 +40,7 @@ pub(super) async fn run(app: &App, store: &Arc<dyn Driver>, work: ClaimedWork, t
         }
         return;
     }
-    let span = tracing::debug_span!("work", kind = record.kind.as_str(), message = record.name, id = %record.id);
+    let span = tracing::debug_span!("work", kind = record.kind.as_str(), name = record.name, id = %record.id);
     let outcome = held(app, store, claim, &record, turns).instrument(span).await;
     let settled = match outcome {
         Ok(Ended::Done | Ended::Duplicate | Ended::Behind) => {
@@ -51,7 +51,7 @@ pub(super) async fn run(app: &App, store: &Arc<dyn Driver>, work: ClaimedWork, t
             return;
         }
         Ok(Ended::Lost) => {
-            tracing::warn!(message = record.name, id = %record.id, "stored work was taken over by another instance");
+            tracing::warn!(name = record.name, id = %record.id, "stored work was taken over by another instance");
             return;
         }
         Err(Trouble::Hopeless(error)) => bury(app, store, claim, &record, &error).await,
@@ -205,7 +205,7 @@ async fn fail(
     match policy.verdict(record.attempts.saturating_add(1), random()) {
         Verdict::Again(pause) => {
             let attempt = record.attempts.saturating_add(1);
-            tracing::warn!(message = record.name, handler = record.handler, id = %record.id, attempt, ?pause, error, "stored work failed; it is tried again");
+            tracing::warn!(name = record.name, handler = record.handler, id = %record.id, attempt, ?pause, error, "stored work failed; it is tried again");
             store.retry_work(claim, app.clock().now() + pause, error).await.map(drop)
         }
         Verdict::GiveUp => bury(app, store, claim, record, error).await,
@@ -224,7 +224,7 @@ async fn put_off(
     let ((policy, _), now) = (policy(app, record), app.clock().now());
     match absent::verdict(since, now, &policy, random()) {
         Verdict::Again(pause) => {
-            tracing::warn!(message = record.name, version = record.version, handler = record.handler, id = %record.id, ?pause, error, "stored work cannot be done by this program; it waits for another");
+            tracing::warn!(name = record.name, version = record.version, handler = record.handler, id = %record.id, ?pause, error, "stored work cannot be done by this program; it waits for another");
             store.defer_work(claim, now, now + pause, error).await.map(drop)
         }
         Verdict::GiveUp => bury(app, store, claim, record, error).await,
@@ -239,7 +239,7 @@ async fn bury(
     error: &str,
 ) -> Result<(), StoreError> {
     let (_, on_dead) = policy(app, record);
-    tracing::error!(message = record.name, handler = record.handler, id = %record.id, error, "stored work is a dead letter");
+    tracing::error!(name = record.name, handler = record.handler, id = %record.id, error, "stored work is a dead letter");
     store.bury_work(claim, error, on_dead == OnDead::Skip).await?;
     app.wake_bell().notify_waiters();
     Ok(())

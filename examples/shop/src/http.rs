@@ -55,13 +55,14 @@ impl IntoResponse for HttpError {
 
 impl From<DispatchError<ShopError>> for HttpError {
     fn from(error: DispatchError<ShopError>) -> Self {
-        use DispatchError::Handler;
+        use DispatchError::{Handler, TooLarge};
         use ShopError::{Database, EmptyOrder, NoSuchOrder, UnknownSku, ZeroQuantity};
         let status = match &error {
             Handler(EmptyOrder | UnknownSku(_) | ZeroQuantity(_)) => StatusCode::UNPROCESSABLE_ENTITY,
             Handler(NoSuchOrder(_)) => StatusCode::NOT_FOUND,
             Handler(Database(_)) => StatusCode::INTERNAL_SERVER_ERROR,
             Handler(_) => StatusCode::CONFLICT,
+            TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             failure if failure.is_retryable() => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
