@@ -5,6 +5,8 @@
 //! the compiler reads and checks it once, and not again for each handler.
 
 use std::future::Future;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::BoxError;
@@ -105,7 +107,7 @@ where
     M: Handled,
     O: Answer<M::Response, M::Error, How>,
 {
-    Box::pin(async move {
+    boxed(Box::new_uninit(), async move {
         let output = H::call(message, cx.parts(handler)).await;
         (output.answer(), cx)
     })
@@ -118,7 +120,7 @@ where
     M: Handled,
     O: Answer<M::Response, M::Error, How>,
 {
-    Box::pin(async move {
+    boxed(Box::new_uninit(), async move {
         let output = H::call(&message, cx.parts(handler)).await;
         (output.answer(), cx)
     })
@@ -132,7 +134,7 @@ where
     E: Message,
     O: EventAnswer,
 {
-    Box::pin(async move {
+    boxed(Box::new_uninit(), async move {
         let event = event.downcast_ref::<E>();
         let event = event.expect("an event reached a handler of another type; please report this");
         let output = H::call(event, cx.parts(handler)).await;
@@ -148,11 +150,22 @@ where
     E: Message,
     O: EventAnswer,
 {
-    Box::pin(async move {
+    boxed(Box::new_uninit(), async move {
         let event = event.downcast::<E>().ok().and_then(Arc::into_inner);
         let event =
             event.expect("a consumed event is shared or of another type than its handler's; please report this");
         let output = H::call(event, cx.parts(handler)).await;
         (output.event_answer(), cx)
     })
+}
+
+/// Boxes a future into memory that was asked for before it was made: there is nothing to drop then if that fails, and so
+/// less to compile for each handler.
+#[inline]
+fn boxed<'a, F: Future + Send + 'a>(
+    memory: Box<MaybeUninit<F>>,
+    future: F,
+) -> Pin<Box<dyn Future<Output = F::Output> + Send + 'a>> {
+    let future: Box<F> = Box::write(memory, future);
+    Box::into_pin(future)
 }
