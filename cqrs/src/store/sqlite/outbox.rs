@@ -85,13 +85,13 @@ const FREE_KEY: &str = "
 UPDATE cqrs_outbox SET state = 'ready'
 WHERE topic = ? AND message_key = ? AND state <> 'ready' AND state = 'parked'";
 
-/// Frees rows that nothing stands before. There are none, unless somebody has deleted rows by hand.
+/// Frees rows that no dead one stands before. There are none, unless somebody has deleted rows by hand.
 const FREE_STRANDED: &str = "
 UPDATE cqrs_outbox SET state = 'ready'
 WHERE state = 'parked' AND NOT EXISTS (
     SELECT 1 FROM cqrs_outbox AS earlier
     WHERE earlier.topic = cqrs_outbox.topic AND earlier.message_key = cqrs_outbox.message_key
-      AND earlier.seq < cqrs_outbox.seq AND earlier.state <> 'ready'
+      AND earlier.seq < cqrs_outbox.seq AND earlier.state <> 'ready' AND earlier.state = 'dead'
 )";
 
 /// The soonest of: a ready row that nothing stands in the way of, a row that waits. A ready row behind a dead one does not
