@@ -135,7 +135,7 @@ const FIND: &str = concat!(
 
 /// Sets rows aside that stand behind others of their lane: claims do not look at them again until they are freed. The `+`
 /// keeps SQLite from finding them by their state, of which there may be very many, and not by their number.
-const PARK: &str =
+pub(super) const PARK: &str =
     "UPDATE cqrs_work SET state = 'parked' WHERE seq IN (SELECT value FROM json_each(?)) AND +state = 'ready'";
 
 /// Frees the row that a lane begins with, now that an earlier one has gone. In the same transaction, always: in between

@@ -307,3 +307,16 @@ async fn what_is_behind_a_dead_row_is_parked_until_that_is_gone() {
     assert!(store.discard(store.dead_letters(9).await.unwrap()[0].id).await.unwrap());
     assert_eq!(message_names(&claim_messages(&store, 3).await), ["a3", "a4"]);
 }
+
+#[tokio::test]
+async fn what_a_dead_row_held_is_freed_in_whole_when_the_row_was_deleted_by_hand() {
+    let (_dir, store) = fresh().await;
+    keep_messages(&store, ["a1", "a2", "a3", "a4"].map(|name| message(name, Some("a")))).await;
+    let first = store.claim_outbox(request("a", 1, 1)).await.unwrap();
+    assert_eq!(settle(&store, &first[0], dead()).await, 1);
+    assert!(claim_messages(&store, 1).await.is_empty());
+    assert_eq!(number(&store.pool, "SELECT COUNT(*) FROM cqrs_outbox WHERE state = 'parked'").await, 3);
+    sqlx::query("DELETE FROM cqrs_outbox WHERE state = 'dead'").execute(&store.pool).await.unwrap();
+    assert_eq!(store.free_stranded().await.unwrap(), 3);
+    assert_eq!(message_names(&claim_messages(&store, 2).await), ["a2", "a3", "a4"]);
+}

@@ -64,3 +64,21 @@ async fn claims_use_the_index_that_gives_their_order() {
         assert!(!plan.iter().any(|line| line.contains("TEMP B-TREE FOR ORDER BY")), "{sql}\n{plan:#?}");
     }
 }
+
+/// What looks for a time finds it by its time, and what names rows by their number: an index of states holds as many rows
+/// as wait.
+#[tokio::test]
+async fn statements_of_every_poll_use_the_narrowest_index() {
+    let (_dir, store) = fresh().await;
+    for (sql, index) in [
+        (outbox::STATEMENTS[0], "cqrs_outbox_due"),
+        (outbox::STATEMENTS[0], "cqrs_outbox_lease"),
+        (outbox::STATEMENTS[1], "cqrs_outbox_due"),
+        (outbox::STATEMENTS[2], "cqrs_outbox_lease"),
+        (outbox::NEXT_DUE, "cqrs_outbox_due"),
+        (work::PARK, "INTEGER PRIMARY KEY"),
+    ] {
+        let plan = plan(&store, sql).await;
+        assert!(plan.iter().any(|line| line.contains(index)), "{index}\n{sql}\n{plan:#?}");
+    }
+}
