@@ -25,7 +25,7 @@ impl Clock {
     }
 
     /// Moves the clock forward, for tests.
-    #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "only the test kit moves the clock"))]
+    #[cfg_attr(not(any(test, feature = "testing")), expect(dead_code, reason = "only the test kit moves the clock"))]
     pub(crate) fn advance(&self, by: Duration) {
         let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
         self.ahead_millis.fetch_add(millis, Ordering::AcqRel);

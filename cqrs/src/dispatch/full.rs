@@ -10,6 +10,7 @@ use crate::BoxError;
 use crate::app::App;
 use crate::message::Handled;
 use crate::middleware::{CallKind, MessageCell, Outcome, Refusal, Terminal};
+use crate::registry::CallThunk;
 use crate::store::driver::BoxFuture;
 use crate::unit::Meta;
 use crate::wiring::CallEntry;
@@ -49,12 +50,7 @@ async fn bounded<M: Handled>(
 
 /// Runs a handler that needs no unit of work of its own: a middleware brought the call here.
 async fn bare<M: Handled>(app: &App, handler: u32, message: M, meta: Arc<Meta>) -> Answer<M> {
-    let Some(entry) = app.plan().calls.get(&M::SPEC.type_id).copied() else {
-        return Err(DispatchError::NoHandler { message: std::any::type_name::<M>() });
-    };
-    let Some(thunk) = entry.thunk::<M>() else {
-        return Err(DispatchError::NoHandler { message: std::any::type_name::<M>() });
-    };
+    let thunk = thunk::<M>(app)?;
     match Caught((thunk.0)(message, context(app, None), handler)).await {
         Ok((result, cx)) if result.is_err() || cx.events.is_empty() => result.map_err(DispatchError::Handler),
         Ok((Ok(response), cx)) => {
@@ -63,8 +59,13 @@ async fn bare<M: Handled>(app: &App, handler: u32, message: M, meta: Arc<Meta>) 
             Ok(response)
         }
         Ok((Err(error), _)) => Err(DispatchError::Handler(error)),
-        Err(message) => Err(DispatchError::Panicked { handler: entry.name, message }),
+        Err(message) => Err(DispatchError::Panicked { handler: app.planned(handler).item.name, message }),
     }
+}
+
+fn thunk<M: Handled>(app: &App) -> Result<&'static CallThunk<M>, DispatchError<M::Error>> {
+    let thunk = app.plan().calls.get(&M::SPEC.type_id).and_then(CallEntry::thunk::<M>);
+    thunk.ok_or(DispatchError::NoHandler { message: std::any::type_name::<M>() })
 }
 
 async fn in_unit<M: Handled>(
@@ -96,9 +97,7 @@ async fn unit<'a, M: Handled>(
     within: Option<Within<'a>>,
 ) -> Result<(M::Response, Conclusion<'a>), DispatchError<M::Error>> {
     let planned = app.planned(handler);
-    let Some(thunk) = app.plan().calls.get(&M::SPEC.type_id).and_then(CallEntry::thunk::<M>) else {
-        return Err(DispatchError::NoHandler { message: std::any::type_name::<M>() });
-    };
+    let thunk = thunk::<M>(app)?;
     let opening = Opening { meta: Arc::clone(&meta), scope: None, within };
     let unit = open_unit(app, handler, opening).await.map_err(Failure::widen)?;
     let holds = unit.as_ref().is_some_and(|unit| unit.tx.open.is_some());

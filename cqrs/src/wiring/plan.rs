@@ -171,14 +171,13 @@ impl Plan {
         })
     }
 
-    /// The handler with a path, as stored work names it.
+    /// The durable or group handler with a path, as stored work names it.
     pub(crate) fn handler_by_path(&self, path: &str) -> Option<u32> {
         let handlers = self.names.handlers.get_or_init(|| {
-            let numbered = self.handlers.iter().map(|planned| planned.item).zip(0..);
-            let mut handlers = HashMap::with_capacity(self.handlers.len());
-            // One that is stored no longer still takes what was, but not from one of the same path that is.
-            let (stored, others): (Vec<_>, Vec<_>) = numbered.partition(|(item, _)| item.is_stored());
-            for (item, number) in stored.into_iter().chain(others) {
+            // Stored work is claimed for handlers that are stored: one of the same path that is not has no part in it.
+            let stored = self.handlers.iter().map(|planned| planned.item).zip(0..).filter(|(item, _)| item.is_stored());
+            let mut handlers = HashMap::new();
+            for (item, number) in stored {
                 handlers.entry(item.path_parts()).or_insert(number);
             }
             handlers

@@ -70,7 +70,7 @@ async fn name_untaken(app: &App, store: &Arc<dyn Driver>) {
             kind = queue.kind.as_str(),
             group = queue.group,
             handler = queue.handler,
-            "stored work waits for a handler that this program does not have; deploy a program that has it"
+            "stored work waits for a durable or group handler that this program does not have, or has as another kind; deploy a program that has it"
         );
     }
 }
