@@ -4,15 +4,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// Tells the time: every due date and lease of an app comes from its clock.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Clock {
+    begun: Instant,
     ahead_millis: AtomicU64,
     moved: Notify,
 }
 
+impl Default for Clock {
+    fn default() -> Self {
+        Self { begun: Instant::now(), ahead_millis: AtomicU64::default(), moved: Notify::default() }
+    }
+}
+
 impl Clock {
+    /// How long the clock has run. Unlike the time of day it never goes back: what waits within this process goes by it.
+    pub(crate) fn steady(&self) -> Duration {
+        self.begun.elapsed() + Duration::from_millis(self.ahead_millis.load(Ordering::Acquire))
+    }
+
     pub(crate) fn now(&self) -> SystemTime {
         SystemTime::now() + Duration::from_millis(self.ahead_millis.load(Ordering::Acquire))
     }

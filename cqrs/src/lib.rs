@@ -4,6 +4,7 @@
 //! all) → `app` and `dispatch` (calls) → `unit` (one call's transaction and events) → `store` and `broker`.
 
 mod app;
+mod breaker;
 pub mod broker;
 mod clock;
 mod consumer;
@@ -39,6 +40,7 @@ pub use self::macros::{
 };
 
 pub use self::app::{App, Builder, Health, OutsideUnit};
+pub use self::breaker::{BreakerPhase, BreakerState, Breakers};
 pub use self::broker::{Broker, Delivery};
 pub use self::dispatch::{DispatchError, DispatchErrorKind, Publish, Schedule, Sending, TimerId};
 pub use self::error::{BoxError, Error};

@@ -8,6 +8,7 @@ mod verify;
 
 pub use inventory;
 
+pub use crate::breaker::BreakerOptions;
 pub use crate::inject::{
     Provided, ProvidedArc, ProvidedResult, ProvidedResultArc, ProvidedValue, Resolved, Resolver, provided,
     provided_target,

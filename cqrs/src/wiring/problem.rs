@@ -34,6 +34,8 @@ pub enum ProblemKind {
     NameTaken,
     /// A handler that must be told apart from another by its path, and cannot.
     HandlerTwice,
+    /// A circuit breaker whose numbers make none, or are at odds.
+    Breaker,
     /// A setting, store URL or broker URL that is wrong.
     Setting,
 }

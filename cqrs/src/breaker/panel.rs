@@ -1,0 +1,196 @@
+//! The breakers of an app, and how a call asks one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::breakers::{Breakers, Source};
+use super::declared::{self, Declared};
+use super::machine::{Effect, Input, Ticket};
+use super::memory::MemoryBreaker;
+use super::policy::{BreakerOptions, BreakerPolicy};
+use super::state::BreakerState;
+use crate::clock::Clock;
+
+#[cfg(test)]
+mod tests;
+
+/// The breakers of an app. Made once, when the app starts; nothing is looked up while it runs.
+#[derive(Debug)]
+pub(crate) struct Panel {
+    breakers: BTreeMap<String, Arc<Breaker>>,
+}
+
+impl Panel {
+    /// Makes every breaker that somebody declares. Does no I/O.
+    pub(crate) fn new(breakers: &Breakers, clock: &Arc<Clock>, defaults: BreakerPolicy, declared: &[Declared]) -> Self {
+        let made = declared::by_key(declared).into_iter().map(|(name, handlers)| {
+            let policy = declared::policy(&handlers, defaults);
+            let breaker = Breaker {
+                name: name.to_owned(),
+                handlers: handlers.iter().map(|one| one.path.clone()).collect(),
+                policy,
+                clock: Arc::clone(clock),
+                place: match breakers.0 {
+                    Source::Memory => Place::Memory(MemoryBreaker::new(policy)),
+                },
+            };
+            (name.to_owned(), Arc::new(breaker))
+        });
+        Self { breakers: made.collect() }
+    }
+
+    /// The breaker of a handler that declared one: to be kept beside the handler.
+    pub(crate) fn of(&self, path: &str, options: BreakerOptions) -> Option<Arc<Breaker>> {
+        self.breakers.get(declared::key(path, options)).cloned()
+    }
+
+    /// How all of them stand, by name.
+    pub(crate) fn states(&self) -> Vec<BreakerState> {
+        self.breakers.values().map(|breaker| breaker.state()).collect()
+    }
+}
+
+/// One breaker of an app.
+#[derive(Debug)]
+pub(crate) struct Breaker {
+    name: String,
+    handlers: Vec<String>,
+    policy: BreakerPolicy,
+    clock: Arc<Clock>,
+    place: Place,
+}
+
+/// Where a breaker's state is.
+#[derive(Debug)]
+enum Place {
+    Memory(MemoryBreaker),
+}
+
+/// A call was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Open {
+    /// When a call may be let in again.
+    pub(crate) retry_after: Duration,
+}
+
+impl Breaker {
+    /// Asks to be let in, without waiting. `None`: somebody outside this process must be asked, by
+    /// [`admit`](Self::admit).
+    #[inline]
+    pub(crate) fn try_admit(&self) -> Option<Result<Permit<'_>, Open>> {
+        match &self.place {
+            Place::Memory(memory) => match memory.pass() {
+                Some(ticket) => Some(Ok(Permit { breaker: self, ticket })),
+                None => Some(self.ask_memory(memory)),
+            },
+        }
+    }
+
+    /// Asks to be let in.
+    #[inline]
+    #[expect(clippy::unused_async, reason = "a breaker that several processes share is asked over the network")]
+    pub(crate) async fn admit(&self) -> Result<Permit<'_>, Open> {
+        match self.try_admit() {
+            Some(answer) => answer,
+            None => Err(Open { retry_after: Duration::ZERO }),
+        }
+    }
+
+    /// How it stands.
+    pub(crate) fn state(&self) -> BreakerState {
+        let reading = match &self.place {
+            Place::Memory(memory) => memory.reading(self.clock.steady()),
+        };
+        BreakerState {
+            name: self.name.clone(),
+            handlers: self.handlers.clone(),
+            phase: reading.phase,
+            failures: reading.failures,
+            threshold: self.policy.failures,
+            trial_in: reading.trial_in,
+        }
+    }
+
+    #[cold]
+    fn ask_memory(&self, memory: &MemoryBreaker) -> Result<Permit<'_>, Open> {
+        match memory.apply(Input::Admit, self.clock.steady()) {
+            Effect::Admitted(ticket) => {
+                if ticket.is_trial() {
+                    tracing::info!(
+                        breaker = self.name,
+                        trial = ticket.trial,
+                        "circuit breaker half-open: one call is let in to see"
+                    );
+                }
+                Ok(Permit { breaker: self, ticket })
+            }
+            Effect::Refused(retry_after) => Err(Open { retry_after }),
+            Effect::None | Effect::Opened | Effect::Closed => Err(Open { retry_after: Duration::ZERO }),
+        }
+    }
+
+    fn report(&self, input: Input) {
+        let effect = match &self.place {
+            Place::Memory(memory) => memory.apply(input, self.clock.steady()),
+        };
+        match effect {
+            Effect::Opened => {
+                tracing::warn!(
+                    breaker = self.name, failures = self.policy.failures, open_for = ?self.policy.open_for,
+                    "circuit breaker open: its handlers are not called for a while"
+                );
+            }
+            Effect::Closed => tracing::info!(breaker = self.name, "circuit breaker closed: the trial succeeded"),
+            Effect::None | Effect::Admitted(_) | Effect::Refused(_) => {}
+        }
+    }
+}
+
+/// Held by a call that a breaker let in, until it says how it ended. Dropped, it says nothing: a trial's place is free
+/// for the next call.
+#[must_use = "a call that was let in says how it ended"]
+#[derive(Debug)]
+pub(crate) struct Permit<'b> {
+    breaker: &'b Breaker,
+    ticket: Ticket,
+}
+
+impl Permit<'_> {
+    /// Whether it is the one call that a half-open breaker lets in.
+    pub(crate) fn is_trial(&self) -> bool {
+        self.ticket.is_trial()
+    }
+
+    /// The call succeeded.
+    #[inline]
+    pub(crate) fn success(mut self) {
+        let Place::Memory(memory) = &self.breaker.place;
+        if memory.needs_no_success(self.ticket) {
+            return;
+        }
+        let ticket = self.spend();
+        self.breaker.report(Input::Success(ticket));
+    }
+
+    /// The call failed, in a way that counts.
+    pub(crate) fn failure(mut self) {
+        let ticket = self.spend();
+        self.breaker.report(Input::Failure(ticket));
+    }
+
+    /// Takes the ticket, so that nothing is left to give back.
+    fn spend(&mut self) -> Ticket {
+        std::mem::replace(&mut self.ticket, Ticket::closed(0))
+    }
+}
+
+impl Drop for Permit<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.ticket.is_trial() {
+            let ticket = self.spend();
+            self.breaker.report(Input::Release(ticket));
+        }
+    }
+}
