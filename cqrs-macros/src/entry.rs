@@ -40,6 +40,7 @@ pub(crate) fn attribute(place: Place, args: TokenStream, item: TokenStream) -> T
 fn registration(place: Place, args: TokenStream, function: &FnItem, sink: &Sink) -> Option<TokenStream> {
     let args = arguments(args);
     match place {
+        Place::Fallback => validate::fallback(args, function, sink).map(|fallback| expand::fallback(&fallback)),
         Place::Provider => validate::provider(args, function, sink).map(|provider| expand::provider(&provider)),
         Place::Middleware => {
             validate::middleware(args, function, sink).map(|middleware| expand::middleware(&middleware))

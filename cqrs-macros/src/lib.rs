@@ -59,6 +59,18 @@ pub fn event_handler(args: TokenStream, item: TokenStream) -> TokenStream {
     entry::attribute(Place::EventHandler, args.into(), item.into()).into()
 }
 
+/// Makes an async function a link of a chain.
+#[proc_macro_attribute]
+pub fn chain_link(args: TokenStream, item: TokenStream) -> TokenStream {
+    entry::attribute(Place::ChainLink, args.into(), item.into()).into()
+}
+
+/// Makes an async function a fallback.
+#[proc_macro_attribute]
+pub fn fallback(args: TokenStream, item: TokenStream) -> TokenStream {
+    entry::attribute(Place::Fallback, args.into(), item.into()).into()
+}
+
 /// Registers a function as the provider of a dependency.
 #[proc_macro_attribute]
 pub fn provider(args: TokenStream, item: TokenStream) -> TokenStream {

@@ -6,6 +6,7 @@
 mod app;
 mod breaker;
 pub mod broker;
+mod chain;
 mod clock;
 mod consumer;
 mod dispatch;
@@ -16,6 +17,7 @@ mod inject;
 mod macros;
 mod message;
 mod middleware;
+mod policy;
 pub mod prelude;
 mod registry;
 mod relay;
@@ -36,12 +38,14 @@ pub use serde;
 pub use sqlx;
 
 pub use self::macros::{
-    Command, DomainEvent, NotificationEvent, Query, command_handler, event_handler, middleware, provider, query_handler,
+    Command, DomainEvent, NotificationEvent, Query, chain_link, command_handler, event_handler, fallback, middleware,
+    provider, query_handler,
 };
 
 pub use self::app::{App, Builder, Health, OutsideUnit};
 pub use self::breaker::{BreakerPhase, BreakerState, Breakers};
 pub use self::broker::{Broker, Delivery};
+pub use self::chain::Link;
 pub use self::dispatch::{DispatchError, DispatchErrorKind, Publish, Schedule, Sending, TimerId};
 pub use self::error::{BoxError, Error};
 pub use self::event::{EventError, EventErrors, Events, Scheduled};
@@ -51,6 +55,7 @@ pub use self::message::{
     NotificationEvent, Query, SourceLocation, Stored, Streaming,
 };
 pub use self::middleware::{Call, CallKind, Next, Outcome};
+pub use self::policy::Cause;
 pub use self::settings::{Settings, SettingsError, SettingsErrorKind};
 pub use self::store::{Store, StoreError};
 pub use self::stream::{ItemStream, Items};

@@ -8,10 +8,14 @@ pub use cqrs_macros::DomainEvent;
 pub use cqrs_macros::NotificationEvent;
 #[doc = include_str!("docs/macros/query.md")]
 pub use cqrs_macros::Query;
+#[doc = include_str!("docs/macros/chain_link.md")]
+pub use cqrs_macros::chain_link;
 #[doc = include_str!("docs/macros/command_handler.md")]
 pub use cqrs_macros::command_handler;
 #[doc = include_str!("docs/macros/event_handler.md")]
 pub use cqrs_macros::event_handler;
+#[doc = include_str!("docs/macros/fallback.md")]
+pub use cqrs_macros::fallback;
 #[doc = include_str!("docs/macros/middleware.md")]
 pub use cqrs_macros::middleware;
 #[doc = include_str!("docs/macros/provider.md")]
@@ -44,6 +48,65 @@ macro_rules! bootstrap {
         )*
         $crate::Builder::linked(&[$(::core::stringify!($name)),*])
     }};
+}
+
+/// Puts links in their order: a chain is the handler of its command or query.
+///
+/// Each link is a function under [`#[chain_link]`](crate::chain_link), named by its path, of this crate or another. All
+/// links of a call share one unit of work; what a passing link wrote or raised stays; an error ends the chain. Running past
+/// the end is [`ChainExhausted`](crate::DispatchError::ChainExhausted). A link in no chain, or twice in one, is a wiring
+/// error.
+///
+/// See [`Link`](crate::Link) for an example. A chain needs two links at least:
+///
+/// ```compile_fail
+/// # use cqrs::prelude::*;
+/// # #[derive(Command)]
+/// # struct Pay;
+/// # #[chain_link]
+/// # async fn by_card(_cmd: Pay) -> Link<Pay> { Link::Answer(()) }
+/// cqrs::chain!(Pay => [by_card]);
+/// ```
+///
+/// and is for a message that answers once:
+///
+/// ```compile_fail,E0080
+/// # use cqrs::prelude::*;
+/// # #[derive(Command)]
+/// # #[command(item = u8)]
+/// # struct Import;
+/// # #[chain_link]
+/// # async fn from_file(cmd: Import) -> Link<Import> { Link::Pass(cmd) }
+/// # #[chain_link]
+/// # async fn from_web(_cmd: Import) -> Link<Import> { Link::Answer(()) }
+/// cqrs::chain!(Import => [from_file, from_web]);
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! chain {
+    ($message:ty => [] $(,)?) => {
+        ::core::compile_error!("a chain without a link handles nothing\n\nhelp: list its links in their order: `cqrs::chain!(Pay => [by_card, by_invoice]);`");
+    };
+    ($message:ty => [$link:ty $(,)?] $(,)?) => {
+        ::core::compile_error!("a chain of one link is a handler\n\nhelp: write `#[command_handler]` or `#[query_handler]` on the function instead of `#[chain_link]`, or list another link");
+    };
+    ($message:ty => [$($link:ty),+ $(,)?] $(,)?) => {
+        const _: () = {
+            const __HANDLER: &$crate::__private::HandlerItem = &$crate::__private::chain_handler::<$message>(
+                ::core::stringify!($message),
+                $crate::__private::SourceLocation {
+                    module: ::core::module_path!(),
+                    file: ::core::file!(),
+                    line: ::core::line!(),
+                },
+            );
+            const __ITEM: $crate::__private::ChainItem = $crate::__private::chain_item(
+                __HANDLER,
+                &[$($crate::__private::link_of::<$link, $message>()),+],
+            );
+            $crate::__private::inventory::submit! { __ITEM }
+        };
+    };
 }
 
 /// Checks the wiring without connecting: every problem at once, in a panic.

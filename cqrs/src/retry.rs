@@ -36,6 +36,10 @@ impl RetryPolicy {
     pub(crate) const STORED: Self =
         Self { max: 5, first: Duration::from_secs(1), factor: 2.0, ceiling: Duration::from_mins(5) };
 
+    /// The policy of attempts within a call, which somebody waits for.
+    pub(crate) const CALL: Self =
+        Self { max: 3, first: Duration::from_millis(100), factor: 2.0, ceiling: Duration::from_secs(5) };
+
     /// The same policy, with what an attribute or a setting says instead.
     pub(crate) fn overlaid(self, options: RetryOptions) -> Self {
         Self {

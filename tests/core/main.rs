@@ -29,3 +29,8 @@ mod under_way;
 mod versions;
 mod whole_attempts;
 mod wired;
+
+/// What the handlers of this binary need besides a probe.
+fn complete(builder: cqrs::Builder) -> cqrs::Builder {
+    builder.provide_arc::<dyn scope::Greeter>(std::sync::Arc::new(scope::Plain)).elsewhere::<wired::HandledElsewhere>()
+}

@@ -1,10 +1,11 @@
 //! What all modules share: one builder that everything linked here can be wired with, and a probe for each test.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::Future;
 use std::ops::Deref;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use cqrs::broker::MemoryBroker;
@@ -164,12 +165,11 @@ async fn schema(pool: Inject<SqlitePool>, probe: Inject<Probe>) -> Result<Schema
 
 /// The builder with everything that the modules of this binary need, and with every middleware.
 pub fn with_middleware(probe: &Arc<Probe>) -> Builder {
-    cqrs::bootstrap!()
+    let builder = cqrs::bootstrap!()
         .store(Store::url("sqlite://moved-by-the-test-kit.db"))
         .broker(Broker::url("memory:"))
-        .provide_arc::<Probe>(Arc::clone(probe))
-        .provide_arc::<dyn crate::scope::Greeter>(Arc::new(crate::scope::Plain))
-        .elsewhere::<crate::wired::HandledElsewhere>()
+        .provide_arc::<Probe>(Arc::clone(probe));
+    crate::complete(builder)
 }
 
 /// The same without middleware, as most tests want it.
@@ -265,33 +265,49 @@ pub async fn on_file(file: &Path, probe: &Arc<Probe>, change: impl FnOnce(Builde
     change(builder).await.unwrap()
 }
 
-/// What this thread logs, warnings and errors, for as long as it lives.
-pub struct Log {
-    text: Arc<Mutex<Vec<u8>>>,
-    _until_dropped: tracing::subscriber::DefaultGuard,
+thread_local! {
+    static LOG: RefCell<Option<Arc<Mutex<Vec<u8>>>>> = const { RefCell::new(None) };
 }
+
+/// What this thread logs, warnings and errors, for as long as it lives.
+///
+/// One subscriber serves all threads: with one for each test, a test that starts while another first comes to a place that
+/// logs may find that place switched off.
+pub struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
     pub fn start() -> Self {
+        static SUBSCRIBER: Once = Once::new();
+        SUBSCRIBER.call_once(|| {
+            let subscriber =
+                tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(|| LogWriter).finish();
+            tracing::subscriber::set_global_default(subscriber).unwrap();
+        });
         let text = Arc::new(Mutex::new(Vec::new()));
-        let writer = Arc::clone(&text);
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::WARN)
-            .with_writer(move || LogWriter(Arc::clone(&writer)))
-            .finish();
-        Self { text, _until_dropped: tracing::subscriber::set_default(subscriber) }
+        LOG.replace(Some(Arc::clone(&text)));
+        Self(text)
     }
 
     pub fn text(&self) -> String {
-        String::from_utf8(self.text.lock().unwrap().clone()).unwrap()
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 }
 
-struct LogWriter(Arc<Mutex<Vec<u8>>>);
+impl Drop for Log {
+    fn drop(&mut self) {
+        LOG.replace(None);
+    }
+}
+
+struct LogWriter;
 
 impl std::io::Write for LogWriter {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        LOG.with_borrow(|log| {
+            if let Some(log) = log {
+                log.lock().unwrap().extend_from_slice(bytes);
+            }
+        });
         Ok(bytes.len())
     }
 

@@ -209,6 +209,40 @@ mod transactions {
     async fn inline(_e: &Happened, _begin: &mut Begin<Sqlite>) {}
 }
 
+mod chains {
+    //! Links in no chain and twice in one, a chain beside a handler, and what links, fallbacks and breakers lack.
+    use super::*;
+
+    #[derive(Command)]
+    pub struct Pay;
+
+    #[chain_link]
+    async fn by_card(cmd: Pay) -> Link<Pay> {
+        Link::Pass(cmd)
+    }
+
+    #[chain_link(fallback = by_hand, breaker(failures = 2, name = "bank"))]
+    async fn by_invoice(cmd: &Pay, _missing: Inject<dependencies::Missing>) -> Link<Pay> {
+        let _ = cmd;
+        Link::Answer(())
+    }
+
+    #[fallback]
+    async fn by_hand(_cmd: &Pay, _tx: &mut Tx<Sqlite>, _absent: Inject<dyn dependencies::Absent>) -> Link<Pay> {
+        Link::Answer(())
+    }
+
+    #[chain_link]
+    async fn forgotten(cmd: Pay) -> Link<Pay> {
+        Link::Pass(cmd)
+    }
+
+    cqrs::chain!(Pay => [by_card, by_invoice, by_card]);
+
+    #[command_handler(breaker(failures = 3, name = "bank"))]
+    async fn pay(_cmd: &Pay) {}
+}
+
 fn app() -> Builder {
     cqrs::bootstrap!()
         .store(Store::driver(foreign::Foreign::default()))
@@ -269,6 +303,9 @@ fn g1_every_kind_that_handlers_can_cause_is_found() {
         ProblemKind::NotStored,
         ProblemKind::NameTaken,
         ProblemKind::HandlerTwice,
+        ProblemKind::LinkNotListed,
+        ProblemKind::LinkTwice,
+        ProblemKind::Breaker,
         ProblemKind::Setting,
     ] {
         assert!(found.contains(&kind), "{kind:?}: {found:?}");

@@ -100,15 +100,25 @@ pub(crate) fn needs_group(key: &Key) -> Text {
         .note("only a handler with a `group` consumes its event from a topic")
 }
 
-pub(crate) fn needs_retrying(inline: bool) -> Text {
-    let why = if inline {
-        "an inline handler is part of its command: its error fails the command"
-    } else {
-        "a plain handler runs once, after the commit"
-    };
-    Text::new("`retry` is for handlers that run again")
-        .help("write `#[event_handler(durable, retry(..))]`, or `group = \"..\"` for a notification event")
-        .note(why)
+// What surrounds a handler's attempts
+
+pub(crate) fn zero_duration(key: &str) -> Text {
+    Text::new(format!("`{key}` is no time at all")).help("write how long, such as \"250ms\", or leave the argument out")
+}
+
+pub(crate) fn on_judges_nothing() -> Text {
+    Text::new("`on` says which errors count, and nothing asks")
+        .help("add `fallback = ..`, `retry(..)` or `breaker(..)`, or leave `on` out")
+}
+
+pub(crate) fn on_without_an_error(name: &Ident) -> Text {
+    Text::new(format!("`on` judges errors, and `{name}` returns none"))
+        .help("return a `Result`, or leave `on` out: `timeout` and an open breaker need no error")
+}
+
+pub(crate) fn empty_on() -> Text {
+    Text::new("`on` is empty, so no error would count")
+        .help("leave `on` out, and every error counts; or list patterns: `on = [QuoteError::Unavailable(_)]`")
 }
 
 // Messages

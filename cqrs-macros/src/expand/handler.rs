@@ -5,48 +5,72 @@ use std::time::Duration;
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 
+use super::part::link;
+use super::policy::{Guarded, guarded};
 use super::registration::{name_and_location, registration};
 use super::thunk::{Thunk, thunk};
-use crate::model::{EventMode, Group, Handler, HandlerKind, OnDead, OnUnknown, Retry};
+use crate::model::{EventMode, Function, Group, Handler, HandlerKind, OnDead, OnUnknown, Retry};
 
 /// The registration of a handler.
 pub(crate) fn handler(handler: &Handler) -> TokenStream {
     let function = &handler.function;
-    let message = function.ty(&handler.message.ty);
+    let message = function.ty(&handler.message.ty).to_token_stream();
     let origin = name_and_location(function);
-    let params = function.params.iter().map(|ty| function.ty(ty));
-    // The checks of the whole list blame the function's name.
-    let needs = quote!(&[#(__cqrs::Asked::<#params>::NEED),*]);
-    let needs = quote_spanned!(function.name.span()=> __cqrs::needs::<#message>(#needs));
+    let needs = needs(function, &message, !matches!(handler.kind, HandlerKind::Link));
     let Thunk { by_ref, definition, output } = thunk(handler);
+    let make = constructor(handler, by_ref);
+    let guarded = handler.policy.as_ref().map(|policy| guarded(handler, policy, &output));
+    let (definitions, types, fallback) = match &guarded {
+        Some(Guarded { definitions, types, fallback }) => (Some(definitions), quote!(#types,), quote!(, #fallback)),
+        None => (None, TokenStream::new(), TokenStream::new()),
+    };
     let value = match &handler.kind {
         HandlerKind::Command | HandlerKind::Query => {
-            let make = constructor(&handler.kind, by_ref);
-            quote!(__cqrs::#make::<__Handler, #message, #output, _, _, _>(#origin, #needs))
+            let how = if guarded.is_some() { quote!(_) } else { quote!(_, _, _) };
+            quote!(__cqrs::#make::<__Handler, #types #message, #output, #how>(#origin, #needs #fallback))
         }
+        HandlerKind::Link => quote!(__cqrs::#make::<__Handler, #types #message, #output, _>(#origin, #needs #fallback)),
         HandlerKind::Event { mode, order } => {
-            let make = constructor(&handler.kind, by_ref);
             let mode = event_mode(mode);
-            quote!(__cqrs::#make::<__Handler, #message, #output>(#mode, #origin, #order, #needs))
+            let how = guarded.is_some().then(|| quote!(, _));
+            quote!(__cqrs::#make::<__Handler, #types #message, #output #how>(#mode, #origin, #order, #needs #fallback))
         }
     };
-    let fallback = (!function.params.is_empty()).then(|| {
+    let asked = (!function.params.is_empty()).then(|| {
         quote!(
             use __cqrs::AskedFallback as _;
         )
     });
-    registration(function, &quote!(#fallback #definition), &quote!(HandlerItem), &value)
+    let definitions = quote!(#asked #definition #definitions);
+    match handler.kind {
+        HandlerKind::Link => link(function, &message, &definitions, &value),
+        _ => registration(function, &definitions, &quote!(HandlerItem), &value),
+    }
+}
+
+/// What the parameters ask for. The checks of the whole list blame the function's name.
+pub(super) fn needs(function: &Function, message: &TokenStream, is_handler: bool) -> TokenStream {
+    let params = function.params.iter().map(|ty| function.ty(ty));
+    let needs = quote!(&[#(__cqrs::Asked::<#params>::NEED),*]);
+    let check = if is_handler { quote!(needs) } else { quote!(needs_of_part) };
+    quote_spanned!(function.name.span()=> __cqrs::#check::<#message>(#needs))
 }
 
 /// The function that makes the handler's item.
-fn constructor(kind: &HandlerKind, by_ref: bool) -> Ident {
-    let name = match kind {
+fn constructor(handler: &Handler, by_ref: bool) -> Ident {
+    let name = match &handler.kind {
         HandlerKind::Command => "command_handler",
         HandlerKind::Query => "query_handler",
+        HandlerKind::Link => "link_handler",
         HandlerKind::Event { mode: EventMode::Group(_), .. } => "group_handler",
-        HandlerKind::Event { .. } => return format_ident!("domain_event_handler"),
+        HandlerKind::Event { .. } => "domain_event_handler",
     };
-    if by_ref { format_ident!("{name}_ref") } else { format_ident!("{name}") }
+    match name {
+        _ if handler.policy.is_some() => format_ident!("guarded_{name}"),
+        "domain_event_handler" => format_ident!("{name}"),
+        _ if by_ref => format_ident!("{name}_ref"),
+        _ => format_ident!("{name}"),
+    }
 }
 
 /// The first argument of an event handler's constructor.
@@ -87,7 +111,7 @@ fn group(group: &Group) -> TokenStream {
     }
 }
 
-fn retry(retry: &Retry) -> TokenStream {
+pub(super) fn retry(retry: &Retry) -> TokenStream {
     if let Retry { max: None, first: None, factor: None, ceiling: None } = retry {
         return quote!(__cqrs::RetryOptions::NONE);
     }
@@ -96,12 +120,12 @@ fn retry(retry: &Retry) -> TokenStream {
     quote!(__cqrs::RetryOptions::new(#max, #first, #factor, #ceiling))
 }
 
-fn duration(duration: Duration) -> TokenStream {
+pub(super) fn duration(duration: Duration) -> TokenStream {
     // Validation keeps durations far below what would not fit.
     let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     quote!(::core::time::Duration::from_millis(#milliseconds))
 }
 
-fn option(value: Option<impl ToTokens>) -> TokenStream {
+pub(super) fn option(value: Option<impl ToTokens>) -> TokenStream {
     value.map_or_else(|| quote!(::core::option::Option::None), |value| quote!(::core::option::Option::Some(#value)))
 }

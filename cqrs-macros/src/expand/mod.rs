@@ -6,6 +6,8 @@
 
 mod handler;
 mod message;
+mod part;
+mod policy;
 mod registration;
 mod thunk;
 mod types;
@@ -13,4 +15,5 @@ mod wiring;
 
 pub(crate) use self::handler::handler;
 pub(crate) use self::message::message;
+pub(crate) use self::part::fallback;
 pub(crate) use self::wiring::{middleware, provider};

@@ -23,17 +23,14 @@ pub(super) struct Thunk {
 /// `impl Handle for __Handler { fn call(message, parts) -> impl Future { place_order(message, parameter(parts)) } }`.
 pub(super) fn thunk(handler: &Handler) -> Thunk {
     let function = &handler.function;
-    let by_ref = handler.message.by_ref || is_shared(&handler.kind);
+    let by_ref = handler.message.by_ref || is_shared(&handler.kind) || handler.policy.is_some();
     let message = function.ty(&handler.message.ty);
     let (handle, message_type) =
         if by_ref { (quote!(HandleRef), quote!(&'c Self::Message)) } else { (quote!(Handle), quote!(Self::Message)) };
     let (argument, parts) = (local("message"), local("parts"));
     let parts = if function.params.is_empty() { quote!(_) } else { quote!(mut #parts) };
     let (output, body) = output_and_body(handler, by_ref);
-    // A future that is not `Send` is the function's own: its name is blamed.
-    let future = quote_spanned!(function.name.span()=>
-        impl ::core::future::Future<Output = Self::Output> + ::core::marker::Send
-    );
+    let future = future(&function.name);
     let definition = quote! {
         struct __Handler;
         impl __cqrs::#handle for __Handler {
@@ -48,6 +45,11 @@ pub(super) fn thunk(handler: &Handler) -> Thunk {
     Thunk { by_ref, definition, output }
 }
 
+/// What a call gives. A future that is not `Send` is the function's own: its name is blamed.
+pub(super) fn future(name: &Ident) -> TokenStream {
+    quote_spanned!(name.span()=> impl ::core::future::Future<Output = Self::Output> + ::core::marker::Send)
+}
+
 /// Whether one value of the message is for several handlers.
 fn is_shared(kind: &HandlerKind) -> bool {
     matches!(kind, HandlerKind::Event { mode, .. } if !matches!(mode, EventMode::Group(_)))
@@ -56,15 +58,10 @@ fn is_shared(kind: &HandlerKind) -> bool {
 /// What the call returns, and the call. A return type with lifetimes means nothing outside of the function: it is turned
 /// into the message's result within the call.
 fn output_and_body(handler: &Handler, by_ref: bool) -> (TokenStream, TokenStream) {
-    let Function { name, params, output, .. } = &handler.function;
-    let first = first_argument(handler, by_ref);
-    let parts = local("parts");
+    let Function { name, output, .. } = &handler.function;
     let (role, message) = (role(&handler.kind), handler.function.ty(&handler.message.ty));
-    let params = params.iter().map(|ty| {
-        let ty = handler.function.ty(ty);
-        quote!(__cqrs::parameter::<#ty, __cqrs::role::#role<#message>>(&mut #parts))
-    });
-    let arguments = quote!(#first #(, #params)*);
+    let first = first_argument(handler, by_ref);
+    let arguments = arguments(&handler.function, &first, &quote!(__cqrs::role::#role<#message>));
     let returned = returned(&handler.function);
     if !output.as_ref().is_some_and(|ty| has_lifetimes(ty.to_token_stream())) {
         let call = called(name, &arguments);
@@ -80,6 +77,13 @@ fn output_and_body(handler: &Handler, by_ref: bool) -> (TokenStream, TokenStream
                 quote!(__cqrs::answer::<#message, #returned, _, _, _>),
             )
         }
+        HandlerKind::Link => {
+            let message = handler.function.ty(&handler.message.ty);
+            (
+                quote!(::core::result::Result<__cqrs::Link<#message>, <#message as __cqrs::Handled>::Error>),
+                quote!(__cqrs::link_answer::<#message, #returned, _>),
+            )
+        }
         HandlerKind::Event { .. } => {
             (quote!(::core::result::Result<(), __cqrs::BoxError>), quote!(__cqrs::event_answer::<#returned>))
         }
@@ -87,11 +91,22 @@ fn output_and_body(handler: &Handler, by_ref: bool) -> (TokenStream, TokenStream
     (output, quote!(async move { #answer(#future.await) }))
 }
 
+/// The arguments of the function's call: the first, and the parameters, each taken by its type.
+pub(super) fn arguments(function: &Function, first: &TokenStream, role: &TokenStream) -> TokenStream {
+    let parts = local("parts");
+    let params = function.params.iter().map(|ty| {
+        let ty = function.ty(ty);
+        quote!(__cqrs::parameter::<#ty, #role>(&mut #parts))
+    });
+    quote!(#first #(, #params)*)
+}
+
 /// What a handler of this kind may take is told by its role.
 fn role(kind: &HandlerKind) -> TokenStream {
     match kind {
         HandlerKind::Command => quote!(CommandHandler),
         HandlerKind::Query => quote!(QueryHandler),
+        HandlerKind::Link => quote!(LinkHandler),
         HandlerKind::Event { mode: EventMode::Plain, .. } => quote!(PlainEventHandler),
         HandlerKind::Event { mode: EventMode::Inline, .. } => quote!(InlineEventHandler),
         HandlerKind::Event { mode: EventMode::Durable(_), .. } => quote!(DurableEventHandler),
@@ -100,7 +115,7 @@ fn role(kind: &HandlerKind) -> TokenStream {
 }
 
 /// Calls the function; the whole call stands at its name's place.
-fn called(name: &Ident, arguments: &TokenStream) -> TokenStream {
+pub(super) fn called(name: &Ident, arguments: &TokenStream) -> TokenStream {
     let mut arguments = Group::new(Delimiter::Parenthesis, arguments.clone());
     arguments.set_span(name.span());
     quote_spanned!(name.span()=> #name #arguments)
@@ -116,10 +131,18 @@ fn first_argument(handler: &Handler, by_ref: bool) -> TokenStream {
     let message = local("message");
     if by_ref && !handler.message.by_ref {
         let ty = handler.function.ty(&handler.message.ty);
-        quote!(__cqrs::duplicated::<#ty>(#message))
+        let copied = if handler.policy.is_some() { quote!(given_again) } else { quote!(duplicated) };
+        quote!(__cqrs::#copied::<#ty>(#message))
     } else {
         message.into_token_stream()
     }
+}
+
+/// Whether a type borrows: its lifetimes mean nothing outside of the function.
+pub(super) fn borrows(ty: &syn::Type) -> bool {
+    let tokens = ty.to_token_stream();
+    let is_and = |token| matches!(token, proc_macro2::TokenTree::Punct(punct) if punct.as_char() == '&');
+    tokens.clone().into_iter().any(is_and) || has_lifetimes(tokens)
 }
 
 /// Whether a type names a lifetime other than `'static`.

@@ -11,6 +11,8 @@ pub(crate) struct Function {
     pub(crate) name: Ident,
     /// The function's `#[cfg(..)]`s: what is not compiled is not registered either.
     pub(crate) cfgs: Vec<Attribute>,
+    /// Its visibility, which the type of the same name has too.
+    pub(crate) vis: syn::Visibility,
     pub(crate) is_async: bool,
     /// The lifetimes the function declares; generated code cannot name them.
     pub(crate) lifetimes: Vec<Ident>,

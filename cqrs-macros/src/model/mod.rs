@@ -6,7 +6,9 @@ mod message;
 mod wiring;
 
 pub(crate) use self::function::{Function, MessageParam, UserType};
-pub(crate) use self::handler::{EventMode, Group, Handler, HandlerKind, OnDead, OnUnknown, Retry};
+pub(crate) use self::handler::{
+    Breaker, EventMode, Fallback, Group, Handler, HandlerKind, OnDead, OnUnknown, Policy, Retry,
+};
 pub(crate) use self::message::{Answer, Message, MessageKind};
 pub(crate) use self::wiring::{CallKind, Middleware, Provider, Scope};
 

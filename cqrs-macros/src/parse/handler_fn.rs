@@ -9,6 +9,7 @@ use syn::{Attribute, Signature, Token, Visibility};
 #[derive(Debug)]
 pub(crate) struct FnItem {
     pub(crate) attrs: Vec<Attribute>,
+    pub(crate) vis: Visibility,
     pub(crate) sig: Signature,
 }
 
@@ -24,14 +25,14 @@ pub(crate) enum NotAFunction {
 pub(crate) fn fn_item(item: TokenStream) -> Result<FnItem, NotAFunction> {
     let function = |input: ParseStream<'_>| {
         let attrs = input.call(Attribute::parse_outer)?;
-        input.parse::<Visibility>()?;
+        let vis = input.parse()?;
         if let Some(keyword) = other_keyword(input) {
             input.parse::<TokenStream>()?;
             return Ok(Err(NotAFunction::Other(keyword)));
         }
         let sig = input.parse()?;
         input.parse::<TokenStream>()?;
-        Ok(Ok(FnItem { attrs, sig }))
+        Ok(Ok(FnItem { attrs, vis, sig }))
     };
     function.parse2(item).unwrap_or_else(|error| Err(NotAFunction::Unparsable(error)))
 }

@@ -9,9 +9,12 @@ pub(crate) enum Place {
     CommandHandler,
     QueryHandler,
     EventHandler,
+    ChainLink,
+    Fallback,
     Provider,
     Middleware,
     Retry,
+    Breaker,
 }
 
 /// One accepted argument.
@@ -30,14 +33,18 @@ const fn key(word: &'static str, takes: &'static str, form: &'static str, places
 }
 
 use self::Place::{
-    CommandDerive, CommandHandler, EventDerive, EventHandler, Middleware, Provider, QueryDerive, QueryHandler, Retry,
+    Breaker, ChainLink, CommandDerive, CommandHandler, EventDerive, EventHandler, Fallback, Middleware, Provider,
+    QueryDerive, QueryHandler, Retry,
 };
+
+/// Functions whose attempts can be surrounded.
+const ATTEMPTED: &[Place] = &[CommandHandler, QueryHandler, EventHandler, ChainLink];
 
 const KEYS: &[Key] = &[
     key("response", "a type", "response = OrderId", &[CommandDerive, QueryDerive]),
     key("error", "a type", "error = PlaceOrderError", &[CommandDerive, QueryDerive]),
     key("item", "a type", "item = Row", &[CommandDerive, QueryDerive]),
-    key("name", "a string", "name = \"order_placed\"", &[CommandDerive, EventDerive]),
+    key("name", "a string", "name = \"order_placed\"", &[CommandDerive, EventDerive, Breaker]),
     key("topic", "a string", "topic = \"orders\"", &[EventDerive, EventHandler]),
     key("key", "the name or index of a field", "key = id", &[EventDerive]),
     key("version", "a whole number", "version = 2", &[CommandDerive, EventDerive]),
@@ -46,7 +53,11 @@ const KEYS: &[Key] = &[
     key("group", "a string", "group = \"billing\"", &[EventHandler]),
     key("order", "a whole number", "order = 10", &[EventHandler, Middleware]),
     key("concurrency", "a whole number", "concurrency = 8", &[EventHandler]),
-    key("retry", "a list of arguments", "retry(max = 8, first = \"1s\")", &[EventHandler]),
+    key("fallback", "the path of a function under `#[fallback]`", "fallback = cached_quote", ATTEMPTED),
+    key("on", "a list of patterns", "on = [QuoteError::Unavailable(_)]", ATTEMPTED),
+    key("timeout", "a duration in a string", "timeout = \"2s\"", ATTEMPTED),
+    key("retry", "a list of arguments", "retry(max = 8, first = \"1s\")", ATTEMPTED),
+    key("breaker", "a list of arguments", "breaker(failures = 5, open_for = \"30s\")", ATTEMPTED),
     key("on_dead", "a string", "on_dead = \"park\"", &[EventHandler]),
     key("unknown", "a string", "unknown = \"skip\"", &[EventHandler]),
     key("scope", "a string", "scope = \"message\"", &[Provider]),
@@ -55,11 +66,25 @@ const KEYS: &[Key] = &[
     key("first", "a duration in a string", "first = \"1s\"", &[Retry]),
     key("factor", "a number", "factor = 2.0", &[Retry]),
     key("ceiling", "a duration in a string", "ceiling = \"5m\"", &[Retry]),
+    key("failures", "a whole number", "failures = 5", &[Breaker]),
+    key("open_for", "a duration in a string", "open_for = \"30s\"", &[Breaker]),
+    key("window", "a duration in a string", "window = \"60s\"", &[Breaker]),
     key(
         "crate",
         "an absolute path",
         "crate = ::renamed",
-        &[CommandDerive, QueryDerive, EventDerive, CommandHandler, QueryHandler, EventHandler, Provider, Middleware],
+        &[
+            CommandDerive,
+            QueryDerive,
+            EventDerive,
+            CommandHandler,
+            QueryHandler,
+            EventHandler,
+            ChainLink,
+            Fallback,
+            Provider,
+            Middleware,
+        ],
     ),
 ];
 
@@ -73,16 +98,19 @@ impl Place {
             Self::CommandHandler => "command_handler",
             Self::QueryHandler => "query_handler",
             Self::EventHandler => "event_handler",
+            Self::ChainLink => "chain_link",
+            Self::Fallback => "fallback",
             Self::Provider => "provider",
             Self::Middleware => "middleware",
             Self::Retry => "retry",
+            Self::Breaker => "breaker",
         }
     }
 
     /// The attribute in full: `#[command(..)]`.
     pub(crate) fn form(self) -> String {
         match self {
-            Self::Retry => "retry(..)".to_owned(),
+            Self::Retry | Self::Breaker => format!("{}(..)", self.word()),
             _ => format!("#[{}(..)]", self.word()),
         }
     }
@@ -106,9 +134,12 @@ impl Place {
             Self::CommandHandler => "command handler",
             Self::QueryHandler => "query handler",
             Self::EventHandler => "event handler",
+            Self::ChainLink => "link",
+            Self::Fallback => "fallback",
             Self::Provider => "provider",
             Self::Middleware => "middleware",
             Self::Retry => "retry policy",
+            Self::Breaker => "circuit breaker",
         }
     }
 
@@ -117,6 +148,8 @@ impl Place {
         match self {
             Self::QueryHandler => "async fn get_order(q: GetOrder, ..) -> Result<OrderView, E>",
             Self::EventHandler => "async fn send_mail(e: &OrderPlaced, ..) -> Result<(), E>",
+            Self::ChainLink => "async fn by_card(cmd: Pay, ..) -> Result<Link<Pay>, E>",
+            Self::Fallback => "async fn cached_quote(q: &GetQuote, cause: Cause<E>, ..) -> Result<Quote, E>",
             Self::Provider => "fn price_list(settings: Inject<Settings>, ..) -> Result<Arc<dyn PriceList>, E>",
             Self::Middleware => "async fn audit(call: Call<'_>, next: Next<'_>, ..) -> Outcome",
             _ => "async fn place_order(cmd: PlaceOrder, ..) -> Result<OrderId, E>",

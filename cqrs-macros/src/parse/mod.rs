@@ -10,4 +10,4 @@ pub(crate) use self::args::{Arg, ArgValue, arguments};
 pub(crate) use self::handler_fn::{FnItem, NotAFunction, fn_item};
 pub(crate) use self::item::{MessageItem, helper_arguments, message_item};
 pub(crate) use self::keys::{Key, Place};
-pub(crate) use self::values::{Malformed, Value};
+pub(crate) use self::values::{Arm, Malformed, Value};

@@ -71,6 +71,32 @@ impl Value for Vec<Ident> {
     }
 }
 
+/// A pattern, with a guard or without, as in an arm of `match`.
+#[derive(Debug)]
+pub(crate) struct Arm {
+    pub(crate) pattern: syn::Pat,
+    pub(crate) guard: Option<syn::Expr>,
+}
+
+impl Parse for Arm {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let pattern = syn::Pat::parse_multi_with_leading_vert(input)?;
+        let guard = input.parse::<Option<Token![if]>>()?.map(|_| input.parse()).transpose()?;
+        Ok(Self { pattern, guard })
+    }
+}
+
+/// `[Error::A, Error::B(_)]`.
+impl Value for Vec<Arm> {
+    fn read(arg: &Arg) -> Result<Self, Malformed> {
+        given(arg, |input: ParseStream<'_>| {
+            let arms;
+            syn::bracketed!(arms in input);
+            Ok(Punctuated::<Arm, Token![,]>::parse_terminated(&arms)?.into_iter().collect())
+        })
+    }
+}
+
 /// `(..)`.
 impl Value for TokenStream {
     fn read(arg: &Arg) -> Result<Self, Malformed> {

@@ -93,7 +93,6 @@ fn a_malformed_argument_hides_no_other() {
             "`frist` is not an argument of `retry(..)`",
             "`max` is out of range",
             "`5 m` is not a duration",
-            "`retry` is for handlers that run again",
         ]
     );
 }

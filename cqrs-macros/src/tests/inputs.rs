@@ -52,6 +52,7 @@ pub(super) fn inputs() -> Vec<Input> {
     inputs.extend(handlers());
     inputs.extend(event_handlers());
     inputs.extend(wiring());
+    inputs.extend(guarded());
     inputs
 }
 
@@ -275,6 +276,81 @@ fn wiring() -> Vec<Input> {
             quote!(),
             quote! {
                 async fn trace<'a>(call: Call<'a>, next: Next<'a>) -> Outcome { next.run().await }
+            },
+        ),
+    ]
+}
+
+fn guarded() -> Vec<Input> {
+    vec![
+        attribute(
+            "query_handler_with_a_policy",
+            Place::QueryHandler,
+            quote!(
+                fallback = cache::quote,
+                on = [QuoteError::Unavailable(_), QuoteError::Refused(code) if *code > 4],
+                timeout = "2s",
+                retry(max = 2),
+                breaker(failures = 5, open_for = "30s", window = "1m", name = "prices")
+            ),
+            quote! {
+                async fn quote(q: &GetQuote, api: Inject<dyn PriceApi>) -> Result<Quote, QuoteError> {
+                    api.quote(q).await
+                }
+            },
+        ),
+        attribute(
+            "command_handler_with_a_timeout",
+            Place::CommandHandler,
+            quote!(timeout = "2s"),
+            quote! {
+                async fn wake(cmd: Wake) {}
+            },
+        ),
+        attribute(
+            "event_handler_with_a_breaker",
+            Place::EventHandler,
+            quote!(durable, retry(max = 3), breaker),
+            quote! {
+                async fn send_mail(e: &OrderPlaced) -> Result<(), MailError> {
+                    Ok(())
+                }
+            },
+        ),
+        attribute(
+            "fallback",
+            Place::Fallback,
+            quote!(),
+            quote! {
+                pub(crate) async fn cached(
+                    q: GetQuote,
+                    cause: Cause<QuoteError>,
+                    cache: Inject<Cache>,
+                    meta: &Meta,
+                ) -> Result<Quote, QuoteError> {
+                    Ok(Quote)
+                }
+            },
+        ),
+        attribute(
+            "chain_link",
+            Place::ChainLink,
+            quote!(),
+            quote! {
+                #[cfg(feature = "cards")]
+                pub async fn by_card(cmd: Pay, tx: &mut Tx<Sqlite>) -> Result<Link<Pay>, PayError> {
+                    Ok(Link::Pass(cmd))
+                }
+            },
+        ),
+        attribute(
+            "chain_link_with_a_policy",
+            Place::ChainLink,
+            quote!(fallback = by_hand, timeout = "1s"),
+            quote! {
+                async fn by_card(cmd: &Pay) -> Link<Pay> {
+                    Link::Answer(())
+                }
             },
         ),
     ]

@@ -5,9 +5,10 @@ use syn::Type;
 
 use super::args::Args;
 use super::event::event_kind;
+use super::policy::policy;
 use super::signature::{Asyncness, Checked, signature};
 use crate::diag::{Sink, catalogue};
-use crate::model::{Handler, HandlerKind, MessageParam};
+use crate::model::{Fallback, Handler, HandlerKind, MessageParam};
 use crate::parse::{Arg, FnItem, Place};
 
 /// Checks a handler; `None` means that an error was reported.
@@ -22,13 +23,25 @@ pub(crate) fn handler(
     let kind = match place {
         Place::EventHandler => event_kind(&args),
         Place::QueryHandler => HandlerKind::Query,
+        Place::ChainLink => HandlerKind::Link,
         _ => HandlerKind::Command,
     };
+    let policy = policy(&args, &kind, &item.sig);
     let checked = signature(place, item, Asyncness::Required, sink);
     let message = message_param(&checked, sink);
     checked.output(sink);
     let message = message?;
-    sink.is_clean().then(|| Handler { function: checked.function(1, krate), message, kind })
+    sink.is_clean().then(|| Handler { function: checked.function(1, krate), message, kind, policy })
+}
+
+/// Checks a fallback.
+pub(crate) fn fallback(args: Vec<Result<Arg, TokenStream>>, item: &FnItem, sink: &Sink) -> Option<Fallback> {
+    let krate = Args::new(Place::Fallback, args, sink).krate();
+    let checked = signature(Place::Fallback, item, Asyncness::Required, sink);
+    let message = message_param(&checked, sink);
+    checked.output(sink);
+    let message = message?;
+    sink.is_clean().then(|| Fallback { function: checked.function(1, krate), message })
 }
 
 /// The first parameter: `M` or `&M`, behind any pattern.

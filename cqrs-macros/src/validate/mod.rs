@@ -5,10 +5,11 @@ mod args;
 mod event;
 mod handler;
 mod message;
+mod policy;
 mod signature;
 mod values;
 mod wiring;
 
-pub(crate) use self::handler::handler;
+pub(crate) use self::handler::{fallback, handler};
 pub(crate) use self::message::message;
 pub(crate) use self::wiring::{middleware, provider};

@@ -21,7 +21,7 @@ pub(super) struct Checked<'f> {
     pub(super) place: Place,
     pub(super) sig: &'f Signature,
     pub(super) params: Vec<&'f PatType>,
-    attrs: &'f [Attribute],
+    item: &'f FnItem,
 }
 
 /// Checks all that does not depend on what the single parameters mean, up to the return type.
@@ -33,7 +33,7 @@ pub(super) fn signature<'f>(place: Place, item: &'f FnItem, asyncness: Asyncness
     }
     generics(place, sig, sink);
     let params = params(place, sig, sink);
-    Checked { place, sig, params, attrs: &item.attrs }
+    Checked { place, sig, params, item }
 }
 
 fn qualifiers(place: Place, sig: &Signature, asyncness: Asyncness, sink: &Sink) {
@@ -148,7 +148,8 @@ impl Checked<'_> {
         });
         Function {
             name: self.sig.ident.clone(),
-            cfgs: self.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).cloned().collect(),
+            cfgs: self.item.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).cloned().collect(),
+            vis: self.item.vis.clone(),
             is_async: self.sig.asyncness.is_some(),
             lifetimes: lifetimes.collect(),
             params: self.params.iter().skip(first).map(|param| (*param.ty).clone()).collect(),

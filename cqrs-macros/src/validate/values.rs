@@ -37,6 +37,16 @@ impl Args<'_> {
         }
     }
 
+    /// A duration in a string, longer than none.
+    pub(super) fn positive_duration(&self, word: &str) -> Option<Duration> {
+        let duration = self.duration(word)?;
+        if duration.is_zero() {
+            self.sink().at(self.value_tokens(word), catalogue::zero_duration(word));
+            return None;
+        }
+        Some(duration)
+    }
+
     /// One of a few words, in a string.
     pub(super) fn word<T: Copy>(&self, key: &str, accepted: &[(&'static str, T)]) -> Option<T> {
         let text: LitStr = self.value(key)?;

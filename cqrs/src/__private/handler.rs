@@ -38,7 +38,7 @@ where
     O: Answer<R, E, How>,
 {
     let thunk = &const { CallThunk::<M>(thunk::call::<H, M, O, How>) };
-    HandlerItem::call(HandlerKind::Command, name, location, needs, thunk)
+    HandlerItem::call(HandlerKind::Command, name, location, M::SPEC, needs, thunk)
 }
 
 /// The item of a command handler that takes `&M`.
@@ -53,7 +53,7 @@ where
     O: Answer<R, E, How>,
 {
     let thunk = &const { CallThunk::<M>(thunk::call_ref::<H, M, O, How>) };
-    HandlerItem::call(HandlerKind::Command, name, location, needs, thunk)
+    HandlerItem::call(HandlerKind::Command, name, location, M::SPEC, needs, thunk)
 }
 
 /// The item of a query handler that takes `M`.
@@ -68,7 +68,7 @@ where
     O: Answer<R, E, How>,
 {
     let thunk = &const { CallThunk::<M>(thunk::call::<H, M, O, How>) };
-    HandlerItem::call(HandlerKind::Query, name, location, needs, thunk)
+    HandlerItem::call(HandlerKind::Query, name, location, M::SPEC, needs, thunk)
 }
 
 /// The item of a query handler that takes `&M`.
@@ -83,7 +83,7 @@ where
     O: Answer<R, E, How>,
 {
     let thunk = &const { CallThunk::<M>(thunk::call_ref::<H, M, O, How>) };
-    HandlerItem::call(HandlerKind::Query, name, location, needs, thunk)
+    HandlerItem::call(HandlerKind::Query, name, location, M::SPEC, needs, thunk)
 }
 
 /// What a plain, `inline` or `durable` event handler is for.
@@ -192,6 +192,19 @@ pub const fn needs<M: Message>(needs: &'static [Need]) -> &'static [Need] {
         }
         assert!(items, "the handler of a streaming message takes `&mut Items<T>`, its way out");
     }
+    needs
+}
+
+/// Checks what the list of parameters of a fallback or a link alone can show.
+///
+/// # Panics
+/// At compile time, where a parameter that exists once per call is asked for twice.
+#[must_use]
+pub const fn needs_of_part<M: Message>(needs: &'static [Need]) -> &'static [Need] {
+    assert!(
+        needs_are_unique(needs),
+        "a function takes its transaction, its `Events`, its `Items` and its `Cause` once"
+    );
     needs
 }
 

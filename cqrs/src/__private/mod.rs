@@ -1,7 +1,9 @@
 //! Not public API: what generated code names. Everything here may change with every release.
 
 mod codec;
+mod guarded;
 mod handler;
+mod links;
 mod middleware;
 mod provider;
 mod verify;
@@ -19,17 +21,27 @@ pub use crate::message::{
 };
 pub use crate::middleware::{Call, Next, Outcome};
 pub use crate::registry::{
-    EventMode, GroupOptions, HandlerItem, HandlerKind, MessageItem, MiddlewareFuture, MiddlewareItem, MiddlewareKinds,
-    Need, OnDead, OnUnknown, ProviderFuture, ProviderItem, ProviderScope, RetryOptions,
+    ChainItem, EventMode, GroupOptions, HandlerItem, HandlerKind, LinkItem, MessageItem, MiddlewareFuture,
+    MiddlewareItem, MiddlewareKinds, Need, OnDead, OnUnknown, ProviderFuture, ProviderItem, ProviderScope,
+    RetryOptions,
 };
 pub use crate::unit::{Meta, Param, Parts, TakenBy, role};
 pub use crate::{BoxError, Inject};
 
 pub use self::codec::{Probe, ProbeFallback, key};
+pub use self::guarded::{
+    AnswersTo, Attempted, Backed, Backup, Counts, EveryError, Fails, Fallback, FitsCause, GivenAgain, HasPolicy, Lent,
+    NoFallback, Policy, StandsInFor, fallback, fallback_of, given_again, guarded_command_handler,
+    guarded_domain_event_handler, guarded_group_handler, guarded_query_handler,
+};
 pub use self::handler::{
     Answer, AnyCommand, AnyQuery, Asked, AskedFallback, EventAnswer, Fallible, Handle, HandleRef, Plain, answer,
     command_handler, command_handler_ref, domain_event_handler, duplicated, event_answer, future_must_be_send,
-    group_handler, group_handler_ref, needs, parameter, query_handler, query_handler_ref,
+    group_handler, group_handler_ref, needs, needs_of_part, parameter, query_handler, query_handler_ref,
+};
+pub use self::links::{
+    ChainLink, Chained, Link, LinkOf, chain_handler, chain_item, guarded_link_handler, link_answer, link_handler,
+    link_handler_ref, link_of, link_stands_in_for,
 };
 pub use self::middleware::{middleware_call, middleware_next, middleware_outcome};
 pub use self::provider::{ProviderParam, dependency};

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::{App, Inner, Options, Recorder, SHORTEST};
+use crate::breaker::Breakers;
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::event::{EventError, EventErrors};
@@ -35,6 +36,7 @@ pub struct Builder {
     draft: Draft,
     store: Option<Store>,
     broker: Option<Broker>,
+    breakers: Breakers,
     pub(crate) options: Options,
     pub(crate) recorder: Recorder,
     pub(crate) clock: Arc<Clock>,
@@ -54,6 +56,7 @@ impl Builder {
             draft,
             store: None,
             broker: None,
+            breakers: Breakers::default(),
             options: Options::default(),
             recorder: Recorder::default(),
             clock: Arc::default(),
@@ -69,6 +72,12 @@ impl Builder {
     /// The broker: connected when the builder is awaited.
     pub fn broker(mut self, broker: Broker) -> Self {
         self.broker = Some(broker);
+        self
+    }
+
+    /// Where the state of circuit breakers is kept: in the process unless said otherwise.
+    pub fn breakers(mut self, breakers: Breakers) -> Self {
+        self.breakers = breakers;
         self
     }
 
@@ -255,7 +264,10 @@ impl Builder {
         let shares_broker = self.broker.as_ref().is_some_and(Broker::is_driver);
         let broker = self.broker.map(Broker::connect).transpose()?;
         let gifts = store.as_ref().map(|store| store.gifts()).unwrap_or_default();
-        let plan = wired.resolve(gifts).await.map_err(|error| Error::Other(BoxError::from(error)))?;
+        let plan = wired
+            .resolve(gifts, &self.clock, &self.breakers)
+            .await
+            .map_err(|error| Error::Other(BoxError::from(error)))?;
         let life = super::life::Life::new(plan.handlers.len());
         Ok(App(Arc::new(Inner {
             plan,

@@ -1,6 +1,7 @@
 //! What one does with an app: send, query, stream, publish, schedule.
 
 use super::App;
+use crate::breaker::BreakerState;
 use crate::dispatch::{Publish, Schedule, Sending};
 use crate::message::{Command, Event, Query, Stored, Streaming};
 use crate::stream::ItemStream;
@@ -44,6 +45,11 @@ impl App {
     /// Streams the items of a streaming command or query: the stream pulls, dropping it drops the handler.
     pub fn stream<M: Streaming>(&self, message: M) -> ItemStream<M> {
         ItemStream::new(self.clone(), message)
+    }
+
+    /// How the circuit breakers stand, by name.
+    pub fn breakers(&self) -> Vec<BreakerState> {
+        self.plan().panel.states()
     }
 
     /// Publishes an event: a notification event becomes an outbox row in a unit of its own, a domain event runs its

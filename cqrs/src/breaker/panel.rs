@@ -16,7 +16,7 @@ use crate::clock::Clock;
 mod tests;
 
 /// The breakers of an app. Made once, when the app starts; nothing is looked up while it runs.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Panel {
     breakers: BTreeMap<String, Arc<Breaker>>,
 }

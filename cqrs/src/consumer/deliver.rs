@@ -223,23 +223,24 @@ async fn hand(
     let tried = async {
         let attempt =
             attempt(app, Attempt { handler, message, meta, mark: Some(mark), lane, claim: None, commit: &commit });
-        attempt.await.map_err(|failure| describe(&failure))
+        attempt.await.map_err(|failure| (describe(&failure), failure.is_in_vain()))
     };
-    let error = match in_time(app, &commit, tried).await {
+    let (error, in_vain) = match in_time(app, &commit, tried).await {
         Ok(Ok(Ended::Behind)) => return store(app, record).await,
         Ok(Ok(_)) => return Ok(()),
-        Ok(Err(error)) | Err(error) => error,
+        Ok(Err(failed)) => failed,
+        Err(error) => (error, false),
     };
     let policy = app.options().retry(Some(options.group), options.retry);
     match policy.verdict(1, random()) {
-        Verdict::Again(pause) => {
+        Verdict::Again(pause) if !in_vain => {
             tracing::warn!(name = record.name, handler = record.handler, id = %record.id, ?pause, error, "a message failed; it is stored and tried again");
             record.attempts = 1;
             record.due_at = app.clock().now() + pause;
             record.error = Some(error);
             store(app, record).await
         }
-        Verdict::GiveUp => bury(app, record, options, error).await,
+        _ => bury(app, record, options, error).await,
     }
 }
 

@@ -29,6 +29,12 @@ pub(crate) fn hold() {
     OWNS.set(true);
 }
 
+/// Notes that the transaction of the handler being polled is gone: another may begin.
+pub(crate) fn let_go() {
+    HOLDS.set(false);
+    OWNS.set(false);
+}
+
 /// Puts back what was so before, in a panic too.
 struct Restore(bool, bool);
 

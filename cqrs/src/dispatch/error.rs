@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::BoxError;
 use crate::message::MessageError;
+use crate::registry::HandlerItem;
 use crate::store::StoreError;
 
 /// The kinds of [`DispatchError`], without their contents.
@@ -164,6 +165,14 @@ pub enum DispatchError<E> {
     },
     /// The app is shutting down: the call was not begun.
     ShuttingDown,
+    /// The fallback was asked, and failed as well. What is asked of this error, [`kind`](Self::kind) and the like, is
+    /// answered by the fallback's; [`primary_cause`](Self::primary_cause) says why it was asked.
+    FallbackFailed {
+        /// What came of the handler before it.
+        primary: String,
+        /// What the fallback failed with.
+        source: Box<Self>,
+    },
     /// A message to be stored is larger than the limit; nothing was committed.
     TooLarge {
         /// The message's name.
@@ -174,6 +183,11 @@ pub enum DispatchError<E> {
         limit: usize,
     },
 }
+
+/// An error that the handler's `on` does not list.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct InVain(BoxError);
 
 /// A failure that is not the handler's own error.
 pub(crate) type Failure = DispatchError<Infallible>;
@@ -201,15 +215,17 @@ impl<E> DispatchError<E> {
             Self::EventFailed { .. } => Kind::EventFailed,
             Self::EventDepth { .. } => Kind::EventDepth,
             Self::AmbiguousName { .. } => Kind::AmbiguousName,
+            Self::FallbackFailed { source, .. } => source.kind(),
             Self::ShuttingDown => Kind::ShuttingDown,
             Self::TooLarge { .. } => Kind::TooLarge,
         }
     }
 
-    /// The handler's own error, if that is what it is.
+    /// The handler's own error, if that is what it is; of a failed fallback the fallback's.
     pub fn handler(&self) -> Option<&E> {
         match self {
             Self::Handler(error) => Some(error),
+            Self::FallbackFailed { source, .. } => source.handler(),
             _ => None,
         }
     }
@@ -218,6 +234,15 @@ impl<E> DispatchError<E> {
     pub fn into_handler(self) -> Option<E> {
         match self {
             Self::Handler(error) => Some(error),
+            Self::FallbackFailed { source, .. } => source.into_handler(),
+            _ => None,
+        }
+    }
+
+    /// What came of the handler whose fallback failed as well, in words; `None` where no fallback was asked.
+    pub fn primary_cause(&self) -> Option<&str> {
+        match self {
+            Self::FallbackFailed { primary, .. } => Some(primary),
             _ => None,
         }
     }
@@ -230,6 +255,7 @@ impl<E> DispatchError<E> {
             | Self::Panicked { handler, .. }
             | Self::UncommittedItem { handler }
             | Self::EventFailed { handler, .. } => Some(handler),
+            Self::FallbackFailed { source, .. } => source.name(),
             _ => None,
         }
     }
@@ -239,16 +265,43 @@ impl<E> DispatchError<E> {
         match self {
             Self::Timeout { .. } | Self::BreakerOpen { .. } | Self::InProgress { .. } | Self::ShuttingDown => true,
             Self::Store { source } => source.is_retryable(),
+            Self::FallbackFailed { source, .. } => source.is_retryable(),
             _ => false,
         }
     }
 }
 
 impl Failure {
+    /// What a call that nobody waits for failed with, its handler's own error in words.
+    pub(crate) fn of_call<E: MessageError>(error: DispatchError<E>, item: &HandlerItem) -> Self {
+        let own = |error: E| BoxError::from(error.to_string());
+        error.map(&|error| Self::EventFailed { event: item.message.name, handler: item.name, source: own(error) })
+    }
+
+    /// What an event handler failed with. `in_vain`: another attempt would fail in the same way.
+    pub(crate) fn of_event(error: DispatchError<BoxError>, item: &HandlerItem, in_vain: bool) -> Self {
+        error.map(&|source| {
+            let source = if in_vain { InVain(source).into() } else { source };
+            Self::EventFailed { event: item.message.name, handler: item.name, source }
+        })
+    }
+
+    /// Whether another attempt would fail in the same way: the handler says which errors to try again.
+    pub(crate) fn is_in_vain(&self) -> bool {
+        matches!(self, Self::EventFailed { source, .. } if source.is::<InVain>())
+    }
+
     /// The same failure for a message with the error `E`.
     pub(crate) fn widen<E>(self) -> DispatchError<E> {
+        self.map(&|never| match never {})
+    }
+}
+
+impl<E> DispatchError<E> {
+    /// The same failure, but for the handler's own error, of which `own` makes one.
+    fn map<F>(self, own: &dyn Fn(E) -> DispatchError<F>) -> DispatchError<F> {
         match self {
-            Self::Handler(never) => match never {},
+            Self::Handler(error) => own(error),
             Self::NoHandler { message } => DispatchError::NoHandler { message },
             Self::ChainExhausted { message } => DispatchError::ChainExhausted { message },
             Self::Timeout { handler, after } => DispatchError::Timeout { handler, after },
@@ -268,6 +321,9 @@ impl Failure {
             Self::EventFailed { event, handler, source } => DispatchError::EventFailed { event, handler, source },
             Self::EventDepth { limit, cycle } => DispatchError::EventDepth { limit, cycle },
             Self::AmbiguousName { name, types } => DispatchError::AmbiguousName { name, types },
+            Self::FallbackFailed { primary, source } => {
+                DispatchError::FallbackFailed { primary, source: Box::new(source.map(own)) }
+            }
             Self::ShuttingDown => DispatchError::ShuttingDown,
             Self::TooLarge { message, size, limit } => DispatchError::TooLarge { message, size, limit },
         }
@@ -325,6 +381,7 @@ impl<E: fmt::Display> fmt::Display for DispatchError<E> {
                 "`{name}` is the stored name of {}: read back, they could not be told apart\n  help: give one of them another: `#[command(name = \"..\")]` or `#[event(name = \"..\")]`",
                 types.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and of ")
             ),
+            Self::FallbackFailed { source, .. } => source.fmt(f),
             Self::ShuttingDown => f.write_str("the app is shutting down"),
             Self::TooLarge { message, size, limit } => write!(
                 f,
@@ -336,8 +393,12 @@ impl<E: fmt::Display> fmt::Display for DispatchError<E> {
 
 impl<E: fmt::Debug> fmt::Debug for DispatchError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Self::Handler(error) = self {
-            return f.debug_tuple("Handler").field(error).finish();
+        match self {
+            Self::Handler(error) => return f.debug_tuple("Handler").field(error).finish(),
+            Self::FallbackFailed { primary, source } => {
+                return f.debug_struct("FallbackFailed").field("primary", primary).field("source", source).finish();
+            }
+            _ => {}
         }
         write!(f, "{:?}", self.kind())?;
         f.write_str(" { ")?;
@@ -371,6 +432,7 @@ impl<E: fmt::Debug> fmt::Display for DisplayFailure<'_, E> {
             DispatchError::EventFailed { event, handler, .. } => write!(f, "{handler} of {event}"),
             DispatchError::EventDepth { limit, cycle } => write!(f, "{limit} levels: {cycle}"),
             DispatchError::AmbiguousName { name, types } => write!(f, "{name}: {types:?}"),
+            DispatchError::FallbackFailed { source, .. } => DisplayFailure(source).fmt(f),
             DispatchError::ShuttingDown => Ok(()),
             DispatchError::TooLarge { message, size, limit } => write!(f, "{message}: {size} of {limit} bytes"),
         }
@@ -386,6 +448,7 @@ impl<E> DispatchError<E> {
             Self::CommitUnknown { source } => Some(source),
             // The store's text is part of ours: its source comes next.
             Self::Store { source } => std::error::Error::source(source),
+            Self::FallbackFailed { source, .. } => source.failure_source(),
             _ => None,
         }
     }

@@ -5,15 +5,14 @@ use std::sync::Arc;
 use super::guard::{Caught, Guarded};
 use super::handler::{Opening, abandon, context, open_unit};
 use super::options::{CallOptions, Within};
+use super::thunk::AnyCall;
 use super::{Conclusion, DispatchError, Failure};
 use crate::BoxError;
 use crate::app::App;
 use crate::message::Handled;
 use crate::middleware::{CallKind, MessageCell, Outcome, Refusal, Terminal};
-use crate::registry::CallThunk;
 use crate::store::driver::BoxFuture;
-use crate::unit::Meta;
-use crate::wiring::CallEntry;
+use crate::unit::{Cx, Meta};
 
 type Answer<M> = Result<<M as Handled>::Response, DispatchError<<M as Handled>::Error>>;
 
@@ -50,22 +49,29 @@ async fn bounded<M: Handled>(
 
 /// Runs a handler that needs no unit of work of its own: a middleware brought the call here.
 async fn bare<M: Handled>(app: &App, handler: u32, message: M, meta: Arc<Meta>) -> Answer<M> {
-    let thunk = thunk::<M>(app)?;
-    match Caught((thunk.0)(message, context(app, None), handler)).await {
-        Ok((result, cx)) if result.is_err() || cx.events.is_empty() => result.map_err(DispatchError::Handler),
+    let call = call::<M>(app, message, context(app, None), handler)?;
+    match Caught(call).await {
+        Ok((result, cx)) if result.is_err() || cx.events.is_empty() => result,
         Ok((Ok(response), cx)) => {
             let settle = async { super::conclude(cx, Some(meta), M::SPEC.name).await?.complete(app).await };
             Box::pin(settle).await.map_err(Failure::widen)?;
             Ok(response)
         }
-        Ok((Err(error), _)) => Err(DispatchError::Handler(error)),
+        Ok((Err(error), _)) => Err(error),
         Err(message) => Err(DispatchError::Panicked { handler: app.planned(handler).item.name, message }),
     }
 }
 
-fn thunk<M: Handled>(app: &App) -> Result<&'static CallThunk<M>, DispatchError<M::Error>> {
-    let thunk = app.plan().calls.get(&M::SPEC.type_id).and_then(CallEntry::thunk::<M>);
-    thunk.ok_or(DispatchError::NoHandler { message: std::any::type_name::<M>() })
+/// Calls the handler of `M`.
+fn call<'a, M: Handled>(
+    app: &App,
+    message: M,
+    cx: Cx<'a>,
+    handler: u32,
+) -> Result<AnyCall<'a, M>, DispatchError<M::Error>> {
+    let missing = || DispatchError::NoHandler { message: std::any::type_name::<M>() };
+    let entry = app.plan().calls.get(&M::SPEC.type_id).ok_or_else(missing)?;
+    AnyCall::new(entry.thunk, message, cx, handler).map_err(|_| missing())
 }
 
 async fn in_unit<M: Handled>(
@@ -97,18 +103,18 @@ async fn unit<'a, M: Handled>(
     within: Option<Within<'a>>,
 ) -> Result<(M::Response, Conclusion<'a>), DispatchError<M::Error>> {
     let planned = app.planned(handler);
-    let thunk = thunk::<M>(app)?;
     let opening = Opening { meta: Arc::clone(&meta), scope: None, within };
     let unit = open_unit(app, handler, opening).await.map_err(Failure::widen)?;
     let holds = unit.as_ref().is_some_and(|unit| unit.tx.open.is_some());
-    match Guarded::new((thunk.0)(message, context(app, unit), handler), holds).await {
+    let call = call::<M>(app, message, context(app, unit), handler)?;
+    match Guarded::new(call, holds).await {
         Ok((Ok(response), cx)) => {
             let conclusion = super::conclude(cx, Some(meta), M::SPEC.name).await.map_err(Failure::widen)?;
             Ok((response, conclusion))
         }
         Ok((Err(error), cx)) => {
             abandon(cx).await;
-            Err(DispatchError::Handler(error))
+            Err(error)
         }
         Err(message) => Err(DispatchError::Panicked { handler: planned.item.name, message }),
     }

@@ -54,7 +54,7 @@ pub(crate) async fn open_unit<'a>(
         }
         slot
     };
-    Ok(Some(Box::new(Unit { tx, meta: opening.meta, slots, scope: Some(scope), items: None })))
+    Ok(Some(Box::new(Unit { tx, meta: opening.meta, slots, scope: Some(scope), ..Unit::default() })))
 }
 
 async fn borrow_tx<'a>(
@@ -177,6 +177,7 @@ impl ErasedTerminal<'_, '_> {
             (Thunk::Event(thunk), _) => thunk(message, cx, self.handler),
             (Thunk::Call(thunk), Some(run)) => run(thunk, message, cx, self.handler),
             (Thunk::Call(_), None) => return Err(rejected("the command cannot be stored".into())),
+            (Thunk::Link(_) | Thunk::Fallback, _) => return Err(rejected("it is no handler by itself".into())),
         };
         match Guarded::new(future, holds).await {
             Ok((Ok(()), cx)) => {
@@ -185,7 +186,11 @@ impl ErasedTerminal<'_, '_> {
             }
             Ok((Err(source), cx)) => {
                 abandon(cx).await;
-                Err(DispatchError::EventFailed { event: item.message.name, handler: item.name, source })
+                // A handler with a policy, and a command, fail with more than an error of their own.
+                Err(match source.downcast::<Failure>() {
+                    Ok(failure) => *failure,
+                    Err(source) => DispatchError::EventFailed { event: item.message.name, handler: item.name, source },
+                })
             }
             Err(message) => Err(DispatchError::Panicked { handler: item.name, message }),
         }

@@ -29,3 +29,4 @@ pub(crate) use self::handler::{
 };
 pub use self::publish::{Publish, Schedule, TimerId};
 pub use self::send::Sending;
+pub(crate) use self::thunk::AnyCall;

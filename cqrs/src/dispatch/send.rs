@@ -13,13 +13,13 @@ use tracing::level_filters::LevelFilter;
 use uuid::Uuid;
 
 use super::conclude::{Rest, plain_only};
-use super::guard::panic_text;
+use super::guard::{panic_text, poll_caught};
 use super::options::{CallOptions, Within};
 use super::{Detached, DispatchError, Failure, full};
 use crate::app::App;
 use crate::message::{Command, Handled};
 use crate::middleware::CallKind;
-use crate::registry::CallFuture;
+use crate::registry::{CallFuture, WholeFuture, WholeThunk};
 use crate::store::driver::BoxFuture;
 use crate::unit::{Cx, Tx};
 
@@ -43,6 +43,8 @@ enum State<'a, M: Handled> {
     Idle,
     /// The handler alone: no transaction, no middleware, no options.
     Slim(CallFuture<'a, M>, &'static str),
+    /// The same of a chain, or of a handler with a policy.
+    Whole(WholeFuture<'a, M>, &'static str),
     /// The handler has answered; what it raised is being settled.
     Settling(Option<M::Response>, Settling<'a>),
     /// Everything else.
@@ -115,8 +117,9 @@ impl<'a, M: Handled> Sending<'a, M> {
             return Poll::Ready(Err(DispatchError::NoHandler { message: std::any::type_name::<M>() }));
         };
         let (handler, name) = (entry.handler, entry.name);
-        match entry.thunk::<M>() {
-            Some(thunk) if entry.slim && self.options.is_none() && !is_traced() => {
+        let slim = entry.slim && self.options.is_none() && !is_traced();
+        match entry.plain::<M>() {
+            Some(thunk) if slim => {
                 // Polled where it stands: moved first, it would stall the processor on its own stores.
                 let mut future = (thunk.0)(message, Cx::new(app), handler);
                 match poll_handler::<M>(&mut future, cx) {
@@ -127,11 +130,25 @@ impl<'a, M: Handled> Sending<'a, M> {
                     polled => self.end_slim(polled, name, cx),
                 }
             }
+            None if slim => self.begin_whole(app, handler, message, cx),
             _ => {
                 self.begin_full(app, handler, message);
                 self.poll_rest(cx)
             }
         }
+    }
+
+    /// Out of line: most handlers have no policy.
+    #[inline(never)]
+    fn begin_whole(&mut self, app: App, handler: u32, message: M, cx: &mut Context<'_>) -> Poll<Answer<M>> {
+        let name = app.planned(handler).item.name;
+        let thunk =
+            app.plan().calls.get(&M::SPEC.type_id).and_then(|entry| entry.thunk.downcast_ref::<WholeThunk<M>>());
+        let Some(thunk) = thunk else {
+            return Poll::Ready(Err(DispatchError::NoHandler { message: std::any::type_name::<M>() }));
+        };
+        self.state = State::Whole((thunk.0)(message, Cx::new(app), handler), name);
+        self.poll_rest(cx)
     }
 
     /// Out of line: its future is large, and would be made room for on the stack of every call.
@@ -169,6 +186,15 @@ impl<'a, M: Handled> Sending<'a, M> {
                 }
                 self.state = State::Idle;
                 self.end_slim(polled, handler, cx)
+            }
+            State::Whole(future, handler) => {
+                let (polled, handler) = (ready!(poll_caught(future, cx)), *handler);
+                self.state = State::Idle;
+                match polled {
+                    Ok((Ok(response), unit)) => self.end_slim(Polled::Ready(Ok(response), unit), handler, cx),
+                    Ok((Err(error), _)) => Poll::Ready(Err(error)),
+                    Err(message) => Poll::Ready(Err(DispatchError::Panicked { handler, message })),
+                }
             }
             State::Settling(response, settling) => {
                 let settled = ready!(settling.poll(cx));

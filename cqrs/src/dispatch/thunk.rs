@@ -4,14 +4,18 @@
 //! An attribute generates no more than the function's call with its parameters. What is around it is written here, where
 //! the compiler reads and checks it once, and not again for each handler.
 
+use std::any::Any;
 use std::future::Future;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
+use super::{DispatchError, Failure};
 use crate::BoxError;
 use crate::message::{Erased, Handled, Message};
-use crate::registry::{CallFuture, EventFuture};
+use crate::policy::{Attempted, Backup, Counts, Kept, run};
+use crate::registry::{CallFuture, CallThunk, EventFuture, WholeFuture, WholeThunk};
 use crate::unit::{Cx, Parts};
 
 /// A handler that takes its message by value.
@@ -157,6 +161,77 @@ where
         let output = H::call(event, cx.parts(handler)).await;
         (output.event_answer(), cx)
     })
+}
+
+/// Calls a command or query handler with a policy.
+pub(crate) fn guarded_call<H, J, B, M, O, How>(message: M, mut cx: Cx<'_>, handler: u32) -> WholeFuture<'_, M>
+where
+    H: HandleRef<Message = M, Output = O>,
+    M: Handled,
+    O: Attempted<M::Response, M::Error, How>,
+    J: Counts<O::Own>,
+    B: Backup<M, O::Own, M::Response, M::Error>,
+{
+    Box::pin(async move {
+        let answer = run::<H, J, B, _, _, How>(&mut Kept::Own(Some(message)), &mut cx, handler, false).await;
+        (answer, cx)
+    })
+}
+
+/// Calls an event handler with a policy.
+pub(crate) fn guarded_event<H, J, B, E, O, How>(event: Erased, mut cx: Cx<'_>, handler: u32) -> EventFuture<'_>
+where
+    H: HandleRef<Message = E, Output = O>,
+    E: Message,
+    O: Attempted<(), BoxError, How>,
+    J: Counts<O::Own>,
+    B: Backup<E, O::Own, (), BoxError>,
+{
+    Box::pin(async move {
+        // The transaction is the raising call's, or holds the mark of the message.
+        let answer = run::<H, J, B, _, _, How>(&mut Kept::Shared(event), &mut cx, handler, true).await;
+        let item = cx.app.planned(handler).item;
+        let in_vain = item.is_stored() && cx.unit.as_ref().is_some_and(|unit| unit.in_vain);
+        (answer.map_err(|error| Failure::of_event(error, item, in_vain).into()), cx)
+    })
+}
+
+/// A command or query handler's call, with a policy or without.
+pub(crate) enum AnyCall<'a, M: Handled> {
+    Plain(CallFuture<'a, M>),
+    Whole(WholeFuture<'a, M>),
+}
+
+impl<'a, M: Handled> AnyCall<'a, M> {
+    /// Calls a handler by its thunk; gives the context back where that is for another message.
+    pub(crate) fn new(
+        thunk: &'static (dyn Any + Send + Sync),
+        message: M,
+        cx: Cx<'a>,
+        handler: u32,
+    ) -> Result<Self, Cx<'a>> {
+        if let Some(thunk) = thunk.downcast_ref::<CallThunk<M>>() {
+            Ok(Self::Plain((thunk.0)(message, cx, handler)))
+        } else if let Some(thunk) = thunk.downcast_ref::<WholeThunk<M>>() {
+            Ok(Self::Whole((thunk.0)(message, cx, handler)))
+        } else {
+            Err(cx)
+        }
+    }
+}
+
+impl<'a, M: Handled> Future for AnyCall<'a, M> {
+    type Output = (Result<M::Response, DispatchError<M::Error>>, Cx<'a>);
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Plain(call) => {
+                let (result, unit) = ready!(call.as_mut().poll(cx));
+                Poll::Ready((result.map_err(DispatchError::Handler), unit))
+            }
+            Self::Whole(call) => call.as_mut().poll(cx),
+        }
+    }
 }
 
 /// Boxes a future into memory that was asked for before it was made: there is nothing to drop then if that fails, and so

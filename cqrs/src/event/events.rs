@@ -130,6 +130,24 @@ impl Events {
         !matches!(self.list.as_deref(), Some(List::Shared(_))) && self.own().iter().all(holds)
     }
 
+    /// How much was raised, sent and scheduled so far.
+    pub(crate) fn len(&self) -> usize {
+        match self.list.as_deref() {
+            None => 0,
+            Some(List::Own(list)) => list.len(),
+            Some(List::Shared(list)) => lock(list).len(),
+        }
+    }
+
+    /// Forgets what came after the first `len`.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        match self.list.as_deref_mut() {
+            None => {}
+            Some(List::Own(list)) => list.truncate(len),
+            Some(List::Shared(list)) => lock(list).truncate(len),
+        }
+    }
+
     fn own(&self) -> &[Raised] {
         self.list.as_deref().map_or(&[], List::own)
     }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::BoxError;
+use crate::dispatch::{AnyCall, Failure};
 use crate::message::{Handled, Message};
-use crate::registry::{CallThunk, EventFuture};
+use crate::registry::EventFuture;
 use crate::unit::Cx;
 
 /// A message value whose type only its [`MessageSpec`](super::MessageSpec) still knows.
@@ -82,11 +82,6 @@ pub(crate) fn debug<T: Any + std::fmt::Debug>(value: &(dyn Any + Send + Sync)) -
     value.downcast_ref::<T>().map(|value| format!("{value:?}"))
 }
 
-/// A handler's error, which need not be a `std::error::Error`, in words.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct HandlerFailed(String);
-
 pub(crate) fn run<'a, M: Handled>(
     thunk: &'static (dyn Any + Send + Sync),
     message: Erased,
@@ -94,13 +89,18 @@ pub(crate) fn run<'a, M: Handled>(
     handler: u32,
 ) -> EventFuture<'a> {
     let message = message.downcast::<M>().ok().and_then(Arc::into_inner);
-    let (Some(thunk), Some(message)) = (thunk.downcast_ref::<CallThunk<M>>(), message) else {
-        let error: BoxError = CodecError::WrongType { message: std::any::type_name::<M>() }.into();
-        return Box::pin(async move { (Err(error), cx) });
+    let call = match message {
+        Some(message) => AnyCall::<M>::new(thunk, message, cx, handler),
+        None => Err(cx),
     };
-    let call = (thunk.0)(message, cx, handler);
     Box::pin(async move {
-        let (result, cx) = call.await;
-        (result.map(drop).map_err(|error| HandlerFailed(error.to_string()).into()), cx)
+        match call {
+            Ok(call) => {
+                let (result, cx) = call.await;
+                let item = cx.app.planned(handler).item;
+                (result.map(drop).map_err(|error| Failure::of_call(error, item).into()), cx)
+            }
+            Err(cx) => (Err(CodecError::WrongType { message: std::any::type_name::<M>() }.into()), cx),
+        }
     })
 }

@@ -7,15 +7,25 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use crate::BoxError;
+use crate::dispatch::DispatchError;
 use crate::inject::{Resolved, Resolver};
 use crate::message::{Erased, Handled, MessageSpec, SourceLocation};
 use crate::middleware::{Call, Next, Outcome};
+use crate::policy::Policy;
 use crate::registry::Need;
 use crate::unit::Cx;
 
 /// The future of a command or query handler: its result, and the call's context handed back.
 pub(crate) type CallFuture<'a, M> =
     Pin<Box<dyn Future<Output = (Result<<M as Handled>::Response, <M as Handled>::Error>, Cx<'a>)> + Send + 'a>>;
+/// The same of one that may fail with more than its handler's error: a chain, or a handler with a policy.
+pub(crate) type WholeFuture<'a, M> = Pin<
+    Box<
+        dyn Future<Output = (Result<<M as Handled>::Response, DispatchError<<M as Handled>::Error>>, Cx<'a>)>
+            + Send
+            + 'a,
+    >,
+>;
 /// The future of an event handler.
 pub(crate) type EventFuture<'a> = Pin<Box<dyn Future<Output = (Result<(), BoxError>, Cx<'a>)> + Send + 'a>>;
 /// The future of a provider.
@@ -25,6 +35,8 @@ pub type MiddlewareFuture<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a
 
 /// Calls a command or query handler, whose number in the app's plan comes with it.
 pub(crate) struct CallThunk<M: Handled>(pub(crate) for<'a> fn(M, Cx<'a>, u32) -> CallFuture<'a, M>);
+/// Calls a chain, or a command or query handler with a policy.
+pub(crate) struct WholeThunk<M: Handled>(pub(crate) for<'a> fn(M, Cx<'a>, u32) -> WholeFuture<'a, M>);
 /// Calls an event handler.
 pub(crate) type EventThunk = for<'a> fn(Erased, Cx<'a>, u32) -> EventFuture<'a>;
 /// Calls a provider.
@@ -122,15 +134,25 @@ pub enum HandlerKind {
     Query,
     /// `#[event_handler]`.
     Event(EventMode),
+    /// `chain!`.
+    Chain,
+    /// `#[chain_link]`.
+    Link,
+    /// `#[fallback]`.
+    Fallback,
 }
 
 /// The thunk of a handler, as erased as its kind allows.
 #[derive(Clone, Copy)]
 pub(crate) enum Thunk {
-    /// A `CallThunk<M>`.
+    /// A `CallThunk<M>` or a `WholeThunk<M>`.
     Call(&'static (dyn Any + Send + Sync)),
     /// An event's.
     Event(EventThunk),
+    /// A `LinkThunk<M>`.
+    Link(&'static (dyn Any + Send + Sync)),
+    /// A fallback's: whoever calls it knows its type.
+    Fallback,
 }
 
 /// A handler, as its attribute registered it.
@@ -143,18 +165,42 @@ pub struct HandlerItem {
     pub(crate) message: &'static MessageSpec,
     pub(crate) needs: &'static [Need],
     pub(crate) thunk: Thunk,
+    /// What its attribute says about its attempts.
+    pub(crate) policy: Option<&'static Policy>,
+    /// Its fallback.
+    pub(crate) fallback: Option<&'static HandlerItem>,
 }
 
 impl HandlerItem {
-    /// A command or query handler.
-    pub(crate) const fn call<M: Handled>(
+    /// The same with a policy and, if it names one, a fallback.
+    pub(crate) const fn guarded(mut self, policy: &'static Policy, fallback: Option<&'static Self>) -> Self {
+        self.policy = Some(policy);
+        self.fallback = fallback;
+        self
+    }
+
+    /// A chain, a link or a fallback of messages of one type.
+    pub(crate) const fn part(
         kind: HandlerKind,
         name: &'static str,
         location: SourceLocation,
+        message: &'static MessageSpec,
         needs: &'static [Need],
-        thunk: &'static CallThunk<M>,
+        thunk: Thunk,
     ) -> Self {
-        Self { kind, name, location, order: 0, message: M::SPEC, needs, thunk: Thunk::Call(thunk) }
+        Self { kind, name, location, order: 0, message, needs, thunk, policy: None, fallback: None }
+    }
+
+    /// A command or query handler.
+    pub(crate) const fn call(
+        kind: HandlerKind,
+        name: &'static str,
+        location: SourceLocation,
+        message: &'static MessageSpec,
+        needs: &'static [Need],
+        thunk: &'static (dyn Any + Send + Sync),
+    ) -> Self {
+        Self::part(kind, name, location, message, needs, Thunk::Call(thunk))
     }
 
     /// An event handler.
@@ -167,8 +213,8 @@ impl HandlerItem {
         needs: &'static [Need],
         thunk: EventThunk,
     ) -> Self {
-        let kind = HandlerKind::Event(mode);
-        Self { kind, name, location, order, message, needs, thunk: Thunk::Event(thunk) }
+        let item = Self::part(HandlerKind::Event(mode), name, location, message, needs, Thunk::Event(thunk));
+        Self { order, ..item }
     }
 
     /// The handler's path, as stored work names it: module and function name.
@@ -293,7 +339,34 @@ impl MessageItem {
     }
 }
 
+/// A link of a chain, as `#[chain_link]` registered it.
+#[derive(Debug, Clone, Copy)]
+pub struct LinkItem(pub(crate) &'static HandlerItem);
+
+impl LinkItem {
+    /// A link.
+    pub const fn new(item: &'static HandlerItem) -> Self {
+        Self(item)
+    }
+}
+
+/// A chain, as `chain!` registered it.
+#[derive(Debug, Clone, Copy)]
+pub struct ChainItem {
+    pub(crate) item: &'static HandlerItem,
+    /// The links, in the order in which they are asked.
+    pub(crate) links: &'static [&'static HandlerItem],
+}
+
+impl ChainItem {
+    pub(crate) const fn new(item: &'static HandlerItem, links: &'static [&'static HandlerItem]) -> Self {
+        Self { item, links }
+    }
+}
+
 inventory::collect!(HandlerItem);
+inventory::collect!(LinkItem);
+inventory::collect!(ChainItem);
 inventory::collect!(ProviderItem);
 inventory::collect!(MiddlewareItem);
 inventory::collect!(MessageItem);

@@ -5,10 +5,10 @@
 mod items;
 mod need;
 
-pub(crate) use self::items::{CallFuture, CallThunk, EventFuture, Thunk, by_order};
+pub(crate) use self::items::{CallFuture, CallThunk, EventFuture, Thunk, WholeFuture, WholeThunk, by_order};
 pub use self::items::{
-    EventMode, GroupOptions, HandlerItem, HandlerKind, MessageItem, MiddlewareFuture, MiddlewareItem, MiddlewareKinds,
-    OnDead, OnUnknown, ProviderFuture, ProviderItem, ProviderScope, RetryOptions,
+    ChainItem, EventMode, GroupOptions, HandlerItem, HandlerKind, LinkItem, MessageItem, MiddlewareFuture,
+    MiddlewareItem, MiddlewareKinds, OnDead, OnUnknown, ProviderFuture, ProviderItem, ProviderScope, RetryOptions,
 };
 pub use self::need::Need;
 pub(crate) use self::need::needs_are_unique;

@@ -34,6 +34,8 @@ pub enum Need {
     App,
     /// `&mut Items<T>`.
     Items,
+    /// `Cause<E>`.
+    Cause,
 }
 
 impl Need {
@@ -45,6 +47,7 @@ impl Need {
             Self::Meta => 3,
             Self::App => 4,
             Self::Items => 5,
+            Self::Cause => 6,
         }
     }
 }
@@ -52,12 +55,12 @@ impl Need {
 /// Whether no parameter that exists once per call is asked for twice (`&mut Tx` beside `&mut Begin` counts as twice).
 #[must_use]
 pub(crate) const fn needs_are_unique(needs: &[Need]) -> bool {
-    let mut seen = [false; 6];
+    let mut seen = [false; 7];
     let mut i = 0;
     while i < needs.len() {
         let slot = needs[i].slot() as usize;
         // `Inject`, `&Meta` and `&App` are shared: asking twice is odd, but harmless.
-        if slot == 1 || slot == 2 || slot == 5 {
+        if slot == 1 || slot == 2 || slot > 4 {
             if seen[slot] {
                 return false;
             }

@@ -3,11 +3,16 @@
 //! The reader pulls: the handler parks until somebody wants the next item. The handler's waker is kept, since it may
 //! wait inside `join!` or a `FuturesUnordered`, which polls only what was woken.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::policy::Progress;
+
 #[derive(Debug)]
-pub(crate) struct Channel<T>(Mutex<State<T>>);
+pub(crate) struct Channel<T> {
+    state: Mutex<State<T>>,
+    progress: Arc<Progress>,
+}
 
 #[derive(Debug)]
 struct State<T> {
@@ -18,11 +23,17 @@ struct State<T> {
 
 impl<T> Channel<T> {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(State { item: None, wanted: false, parked: Vec::new() }))
+        let state = Mutex::new(State { item: None, wanted: false, parked: Vec::new() });
+        Self { state, progress: Arc::default() }
+    }
+
+    /// How far the stream has come.
+    pub(crate) fn progress(&self) -> &Arc<Progress> {
+        &self.progress
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The reader wants an item.
@@ -67,7 +78,9 @@ impl<T> Channel<T> {
     /// The handler waits until the reader wants another item.
     pub(crate) fn poll_wanted(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();
-        if state.wanted && state.item.is_none() {
+        let wanted = state.wanted && state.item.is_none();
+        self.progress.park(!wanted);
+        if wanted {
             return Poll::Ready(());
         }
         park(&mut state, cx);

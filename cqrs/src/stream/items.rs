@@ -122,6 +122,7 @@ impl<T> Driver<T> {
         if deadlock::owns() {
             return self.fail(DispatchError::UncommittedItem { handler: self.handler }).await;
         }
+        self.channel.progress().deliver();
         let raised = self.take_raised();
         if !raised.is_empty()
             && let Err(failure) = self.settle(TxSlot::empty(self.app.store().cloned()), raised).await
@@ -138,6 +139,8 @@ impl<T> Driver<T> {
             tx.put_back(lent);
             foreign()
         })?;
+        // Committed from here on: nothing may begin the handler anew, though the item has not left yet.
+        self.channel.progress().deliver();
         let mut slot = TxSlot::empty(Some(Arc::clone(&store)));
         slot.open = Some(open);
         if let Err(failure) = deadlock::released(self.settle(slot, self.take_raised())).await {

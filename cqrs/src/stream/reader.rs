@@ -5,15 +5,18 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_core::Stream;
 use tokio_util::task::task_tracker::TaskTrackerToken;
+use uuid::Uuid;
 
 use super::channel::Channel;
 use super::items::{Driver, Items};
+use super::options::{StreamOptions, Timer};
 use crate::BoxError;
 use crate::app::{App, Running};
-use crate::dispatch::{DispatchError, Failure, Guarded, Opening, abandon, call_context, conclude, current, open_unit};
+use crate::dispatch::{AnyCall, DispatchError, Failure, Guarded, Opening, abandon, call_context, conclude, open_unit};
 use crate::event::{Events, Raised};
 use crate::inject::Scope;
 use crate::message::Streaming;
@@ -32,6 +35,7 @@ type End<M> = Result<(), DispatchError<<M as crate::message::Handled>::Error>>;
 /// [`DispatchError::ShuttingDown`].
 #[must_use = "a stream does nothing until it is read"]
 pub struct ItemStream<M: Streaming> {
+    options: StreamOptions,
     channel: Arc<Channel<M::Item>>,
     failure: Arc<Mutex<Option<Failure>>>,
     app: App,
@@ -57,7 +61,40 @@ impl<M: Streaming> Unpin for ItemStream<M> {}
 
 impl<M: Streaming> ItemStream<M> {
     pub(crate) fn new(app: App, message: M) -> Self {
-        Self { channel: Arc::new(Channel::new()), failure: Arc::default(), app, state: State::New(message), busy: None }
+        Self {
+            options: StreamOptions::default(),
+            channel: Arc::new(Channel::new()),
+            failure: Arc::default(),
+            app,
+            state: State::New(message),
+            busy: None,
+        }
+    }
+
+    /// Gives the stream at most so long in all, from the first look at it on, whoever takes the time; then it ends with
+    /// [`DispatchError::Timeout`]. What was delivered stays, what is open is rolled back.
+    pub fn timeout(mut self, after: Duration) -> Self {
+        self.options.total = Some(Timer::new(after));
+        self
+    }
+
+    /// Gives each item at most so long, from the wish for it on, the end of the stream included; then it ends with
+    /// [`DispatchError::Timeout`]. What was delivered stays, what is open is rolled back.
+    pub fn item_timeout(mut self, after: Duration) -> Self {
+        self.options.each = Some(Timer::new(after));
+        self
+    }
+
+    /// Sets a header, which the handler reads from `&Meta`.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.options.headers.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sets the correlation id, which everything that the stream sets off carries.
+    pub fn correlation(mut self, id: Uuid) -> Self {
+        self.options.correlation_id = Some(id);
+        self
     }
 
     /// The next item; `None` after the last.
@@ -68,7 +105,8 @@ impl<M: Streaming> ItemStream<M> {
     fn begin(&mut self) {
         self.state = match std::mem::replace(&mut self.state, State::Done) {
             State::New(message) => {
-                let run = run(self.app.clone(), message, Arc::clone(&self.channel), Arc::clone(&self.failure));
+                let meta = Arc::new(Meta::new(self.options.meta()));
+                let run = run(self.app.clone(), message, meta, Arc::clone(&self.channel), Arc::clone(&self.failure));
                 State::Running(Box::pin(run))
             }
             begun => begun,
@@ -86,9 +124,32 @@ impl<M: Streaming> ItemStream<M> {
             self.state = State::Done;
             return false;
         }
+        if let Some(timer) = &mut self.options.each {
+            timer.reset();
+        }
         let handler = self.app.plan().calls.get(&M::SPEC.type_id).map(|entry| entry.handler);
         self.busy = Some((self.app.calling(), handler.map(|handler| self.app.running(handler))));
         true
+    }
+
+    /// Goes on, unless the stream has had its time, or while an item still has some.
+    fn poll_in_time(&mut self, cx: &mut Context<'_>) -> Poll<Option<Item<M>>> {
+        if matches!(self.state, State::New(_) | State::Running(_))
+            && let Poll::Ready(after) = self.options.poll_total(cx)
+        {
+            return Poll::Ready(Some(Err(self.cut_off(after))));
+        }
+        if let ready @ Poll::Ready(_) = self.advance(cx) {
+            return ready;
+        }
+        self.options.poll_each(cx).map(|after| Some(Err(self.cut_off(after))))
+    }
+
+    /// Drops the handler, which rolls back what is open.
+    fn cut_off(&mut self, after: Duration) -> DispatchError<M::Error> {
+        self.state = State::Done;
+        let handler = self.app.plan().calls.get(&M::SPEC.type_id).map_or(M::SPEC.name, |entry| entry.name);
+        DispatchError::Timeout { handler, after }
     }
 
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Option<Item<M>>> {
@@ -128,7 +189,7 @@ impl<M: Streaming> Stream for ItemStream<M> {
         if !self.wake() {
             return Poll::Ready(Some(Err(DispatchError::ShuttingDown)));
         }
-        let polled = self.advance(cx);
+        let polled = self.poll_in_time(cx);
         if polled.is_ready() {
             // Parked, or at its end.
             self.busy = None;
@@ -146,13 +207,13 @@ impl<M: Streaming> fmt::Debug for ItemStream<M> {
 async fn run<M: Streaming>(
     app: App,
     message: M,
+    meta: Arc<Meta>,
     channel: Arc<Channel<M::Item>>,
     failure: Arc<Mutex<Option<Failure>>>,
 ) -> End<M> {
     let Some(entry) = app.plan().calls.get(&M::SPEC.type_id).copied() else {
         return Err(DispatchError::NoHandler { message: std::any::type_name::<M>() });
     };
-    let meta = Arc::new(Meta::new(current::caused_here()));
     let stream = StreamCall { app: &app, entry, meta: Arc::clone(&meta), channel, failure };
     let chain = app.plan().middleware(CallKind::Stream);
     if chain.is_empty() {
@@ -183,9 +244,6 @@ impl<T: Send + 'static> StreamCall<'_, T> {
     async fn run<M: Streaming<Item = T>>(&self, message: M) -> End<M> {
         let app = self.app;
         let handler = self.entry.handler;
-        let Some(thunk) = self.entry.thunk::<M>() else {
-            return Err(DispatchError::NoHandler { message: std::any::type_name::<M>() });
-        };
         let scope = Arc::new(Scope::new(Arc::clone(&self.meta)));
         let opening = Opening { meta: Arc::clone(&self.meta), scope: Some(Arc::clone(&scope)), within: None };
         let unit = open_unit(app, handler, opening).await.map_err(Failure::widen)?;
@@ -201,10 +259,14 @@ impl<T: Send + 'static> StreamCall<'_, T> {
             handler: self.entry.name,
             what: M::SPEC.name,
         })));
+        unit.progress = Some(Arc::clone(self.channel.progress()));
         let holds = unit.tx.open.is_some();
         let mut context = call_context(app, Some(unit));
         context.events = Events::shared(raised);
-        match Guarded::new((thunk.0)(message, context, handler), holds).await {
+        let Ok(call) = AnyCall::<M>::new(self.entry.thunk, message, context, handler) else {
+            return Err(DispatchError::NoHandler { message: std::any::type_name::<M>() });
+        };
+        match Guarded::new(call, holds).await {
             Ok((Ok(()), cx)) => {
                 // What was written and raised after the last item.
                 let conclusion =
@@ -213,7 +275,7 @@ impl<T: Send + 'static> StreamCall<'_, T> {
             }
             Ok((Err(error), cx)) => {
                 abandon(cx).await;
-                Err(DispatchError::Handler(error))
+                Err(error)
             }
             Err(message) => Err(DispatchError::Panicked { handler: self.entry.name, message }),
         }

@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::dispatch::current;
 use crate::event::Events;
 use crate::inject::{Inject, Resolved, Scope};
+use crate::policy::Progress;
 
 /// The context of one handler call.
 ///
@@ -40,6 +41,12 @@ pub(crate) struct Unit<'a> {
     pub(crate) slots: Option<Arc<[Resolved]>>,
     pub(crate) scope: Option<Arc<Scope>>,
     pub(crate) items: Option<Box<dyn Any + Send>>,
+    /// How far a stream has come.
+    pub(crate) progress: Option<Arc<Progress>>,
+    /// Why a fallback is called: its `Cause<E>`.
+    pub(crate) cause: Option<Box<dyn Any + Send>>,
+    /// Whether the handler has failed with an error that its `on` does not list: another attempt would be in vain.
+    pub(crate) in_vain: bool,
 }
 
 /// The parts of a context that parameters take.
@@ -57,6 +64,7 @@ pub(super) struct UnitParts<'c> {
     pub(super) tx: Option<&'c mut (dyn TxAccess + 'c)>,
     pub(super) meta: &'c Meta,
     pub(super) items: Option<&'c mut (dyn Any + Send)>,
+    pub(super) cause: Option<Box<dyn Any + Send>>,
 }
 
 impl fmt::Debug for Parts<'_> {
@@ -103,6 +111,11 @@ impl Unit<'_> {
         if let Some(slots) = &self.slots {
             parts.slots = slots;
         }
-        parts.unit = Some(UnitParts { tx: Some(&mut self.tx), meta: &self.meta, items: self.items.as_deref_mut() });
+        parts.unit = Some(UnitParts {
+            tx: Some(&mut self.tx),
+            meta: &self.meta,
+            items: self.items.as_deref_mut(),
+            cause: self.cause.take(),
+        });
     }
 }

@@ -17,5 +17,5 @@ pub(crate) use self::cx::{Cx, Unit};
 pub use self::meta::Meta;
 pub(crate) use self::meta::MetaInit;
 pub use self::param::{Param, TakenBy};
-pub(crate) use self::slot::{Home, TxSlot};
+pub(crate) use self::slot::{AttemptMark, Home, TxSlot};
 pub use self::tx::{Carried, Tx};

@@ -2,11 +2,12 @@
 
 use sqlx::Database;
 
-use super::role::{Raises, Sends, Writes, Yields};
+use super::role::{FallbackHandler, Raises, Sends, Writes, Yields};
 use super::{Begin, Meta, Parts, Tx};
 use crate::app::App;
 use crate::event::Events;
 use crate::inject::Inject;
+use crate::policy::Cause;
 use crate::registry::Need;
 use crate::stream::Items;
 
@@ -27,6 +28,8 @@ impl<'c, R: Writes, Db: Database> TakenBy<'c, R> for &'c mut Begin<Db> {}
 impl<'c, R> TakenBy<'c, R> for &'c Meta {}
 impl<'c, R: Sends> TakenBy<'c, R> for &'c App {}
 impl<'c, R: Yields<T>, T: Send + 'static> TakenBy<'c, R> for &'c mut Items<T> {}
+
+impl<M, E: Send + 'static> TakenBy<'_, FallbackHandler<M>> for Cause<E> {}
 
 /// A parameter of a handler.
 pub trait Param<'c>: Sized {
@@ -92,5 +95,14 @@ impl<'c, T: Send + 'static> Param<'c> for &'c mut Items<T> {
 
     fn take(parts: &mut Parts<'c>) -> Option<Self> {
         parts.unit.as_mut()?.items.take()?.downcast_mut()
+    }
+}
+
+impl<'c, E: Send + 'static> Param<'c> for Cause<E> {
+    const NEED: Need = Need::Cause;
+
+    fn take(parts: &mut Parts<'c>) -> Option<Self> {
+        let cause = parts.unit.as_mut()?.cause.take()?;
+        cause.downcast().ok().map(|cause| *cause)
     }
 }

@@ -23,6 +23,11 @@ roles! {
     DurableEventHandler,
     /// A `group` event handler of `M`.
     GroupEventHandler,
+    /// A link of a chain for `M`.
+    LinkHandler,
+    /// A fallback of a handler of `M`. What that handler may not take, its fallback may not either: that is asked where the
+    /// two are put together.
+    FallbackHandler,
 }
 
 /// A provider with one value per app.
@@ -88,3 +93,15 @@ impl<M> Sends for GroupEventHandler<M> {}
 
 impl<M: crate::message::Streaming<Item = T>, T> Yields<T> for CommandHandler<M> {}
 impl<M: crate::message::Streaming<Item = T>, T> Yields<T> for QueryHandler<M> {}
+
+impl<M> Raises for FallbackHandler<M> {}
+impl<M> Writes for FallbackHandler<M> {}
+impl<M> Sends for FallbackHandler<M> {}
+impl<M: crate::message::Streaming<Item = T>, T> Yields<T> for FallbackHandler<M> {}
+
+#[diagnostic::do_not_recommend]
+impl<M: crate::__private::AnyCommand> Raises for LinkHandler<M> {}
+#[diagnostic::do_not_recommend]
+impl<M: crate::__private::AnyCommand> Writes for LinkHandler<M> {}
+#[diagnostic::do_not_recommend]
+impl<M: crate::__private::AnyCommand> Sends for LinkHandler<M> {}

@@ -42,18 +42,28 @@ pub(crate) struct TxSlot<'a> {
     carried_before: usize,
     /// Whether the call's savepoint in a borrowed transaction has begun.
     in_savepoint: bool,
+    /// Whether an attempt at the call's handler, or at one it caused, has a savepoint of its own within it.
+    in_attempt: bool,
 }
 
 impl<'a> TxSlot<'a> {
     /// A slot without a transaction, which may still be begun.
     pub(crate) fn empty(store: Option<Arc<dyn Driver>>) -> Self {
-        Self { open: None, late: None, home: None, store, carried_before: 0, in_savepoint: false }
+        Self { open: None, late: None, home: None, store, carried_before: 0, in_savepoint: false, in_attempt: false }
     }
 
     /// A slot with a transaction that belongs to another call and goes back to it.
     pub(crate) fn borrowed(store: Arc<dyn Driver>, mut tx: Box<dyn Transaction>, home: &'a mut dyn Home) -> Self {
         let carried_before = tx.carried().map_or(0, |carried| carried.0.len());
-        Self { open: Some(tx), late: None, home: Some(home), store: Some(store), carried_before, in_savepoint: false }
+        Self {
+            open: Some(tx),
+            late: None,
+            home: Some(home),
+            store: Some(store),
+            carried_before,
+            in_savepoint: false,
+            in_attempt: false,
+        }
     }
 
     /// Begins the call's savepoint. Dropped in the middle, the transaction still goes home: the slot holds it, and a
@@ -107,6 +117,59 @@ impl<'a> TxSlot<'a> {
     }
 }
 
+/// How one attempt at a handler is undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AttemptMark {
+    /// Not at all: nothing runs after it in this unit.
+    Nothing,
+    /// With its transaction, which is its alone.
+    Whole,
+    /// By its savepoint. So much had been carried before.
+    Savepoint { carried: usize },
+}
+
+impl TxSlot<'_> {
+    /// Makes room for an attempt that can be undone by itself: a savepoint where the transaction holds more than its work.
+    pub(crate) async fn begin_attempt(&mut self, shared: bool) -> Result<AttemptMark, StoreError> {
+        let shared = shared || self.is_borrowed();
+        let Some(tx) = self.open.as_mut().filter(|_| shared) else { return Ok(AttemptMark::Whole) };
+        let carried = tx.carried().map_or(0, |carried| carried.0.len());
+        tx.savepoint().await?;
+        self.in_attempt = true;
+        Ok(AttemptMark::Savepoint { carried })
+    }
+
+    /// Keeps what an attempt did.
+    pub(crate) async fn keep_attempt(&mut self, mark: AttemptMark) -> Result<(), StoreError> {
+        if let (AttemptMark::Savepoint { .. }, Some(tx)) = (mark, self.open.as_mut()) {
+            tx.release_savepoint().await?;
+            self.in_attempt = false;
+        }
+        Ok(())
+    }
+
+    /// Takes back what an attempt did. Its own transaction ends with it; a statement that was given up halfway may keep
+    /// the database busy for longer than anybody `waits`.
+    pub(crate) async fn undo_attempt(&mut self, mark: AttemptMark, waits: bool) -> Result<(), StoreError> {
+        match mark {
+            AttemptMark::Nothing => Ok(()),
+            AttemptMark::Savepoint { carried } => {
+                let Some(tx) = self.open.as_mut() else { return Ok(()) };
+                tx.rollback_to_savepoint().await?;
+                if let Some(list) = tx.carried() {
+                    list.0.truncate(carried);
+                }
+                self.in_attempt = false;
+                Ok(())
+            }
+            AttemptMark::Whole => match self.open.take() {
+                Some(tx) if waits => tx.rollback().await,
+                _ => Ok(()),
+            },
+        }
+    }
+}
+
 impl TxAccess for TxSlot<'_> {
     fn handle(&mut self) -> Option<&mut (dyn Any + Send)> {
         self.open.as_mut()?.handle()
@@ -124,7 +187,13 @@ impl Drop for TxSlot<'_> {
         // A borrowed transaction outlives a call that is dropped in the middle: undo what the call did, hand it back.
         if self.home.is_some() {
             self.end_late();
-            let tx = self.open.as_mut().filter(|_| self.in_savepoint);
+            let mut tx = self.open.as_mut().filter(|_| self.in_savepoint);
+            if self.in_attempt
+                && let Some(tx) = tx.as_mut()
+            {
+                // Undone together with the call's own savepoint, whatever came of it.
+                let _ = tx.start_rollback_to_savepoint();
+            }
             if tx.is_none_or(|tx| tx.start_rollback_to_savepoint()) {
                 self.forget_carried();
             }

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::draft::Draft;
 use super::identity::{ByType, Types};
+use super::parts::check_links;
 use super::problem::{Problem, ProblemKind, WiringError};
 use super::sources::{Asker, Sources, Who};
+use crate::breaker::{self, Declared};
 use crate::message::{MessageKind, MessageSpec};
 use crate::registry::{EventMode, HandlerItem, HandlerKind, Need};
 
@@ -24,9 +26,11 @@ pub(crate) fn wire(mut draft: Draft) -> Result<Wired, WiringError> {
     sources.check(askers(&draft), &mut problems);
     sources.check_middlewares(&draft, &mut problems);
     check_calls(&draft, &mut problems);
-    for item in &draft.handlers {
+    for item in draft.handlers.iter().chain(&draft.parts) {
         check_handler(&draft, item, &mut problems);
     }
+    check_links(&draft, &mut problems);
+    problems.extend(breaker::problems(&breakers(&draft), breaker::BreakerPolicy::DEFAULT));
     check_paths(&draft, &mut problems);
     check_stored_events(&draft, &mut problems);
     if problems.is_empty() { Ok(Wired { draft, sources }) } else { Err(WiringError::new(problems)) }
@@ -40,12 +44,24 @@ pub(super) fn describe(item: &HandlerItem) -> String {
         HandlerKind::Event(EventMode::Inline) => "inline event handler",
         HandlerKind::Event(EventMode::Durable(_)) => "durable event handler",
         HandlerKind::Event(EventMode::Group(_)) => "consumed event handler",
+        HandlerKind::Chain => "chain for",
+        HandlerKind::Link => "link",
+        HandlerKind::Fallback => "fallback",
     };
     format!("{kind} `{}`", item.name)
 }
 
+/// The circuit breakers that handlers and links declare.
+pub(super) fn breakers(draft: &Draft) -> Vec<Declared> {
+    let declared = draft.handlers.iter().chain(&draft.parts).filter_map(|item| {
+        let options = item.policy?.breaker?;
+        Some(Declared { path: item.path(), what: describe(item), location: item.location, options })
+    });
+    declared.collect()
+}
+
 fn askers(draft: &Draft) -> impl Iterator<Item = Asker<'_>> {
-    let handlers = draft.handlers.iter().map(|item| Asker {
+    let handlers = draft.handlers.iter().chain(&draft.parts).map(|item| Asker {
         what: Who::Handler(item),
         location: item.location,
         needs: item.needs,

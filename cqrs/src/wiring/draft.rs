@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 
 use crate::inject::Resolved;
 use crate::message::{MessageSpec, SourceLocation};
-use crate::registry::{HandlerItem, MessageItem, MiddlewareItem, ProviderItem, by_order};
+use crate::registry::{ChainItem, HandlerItem, LinkItem, MessageItem, MiddlewareItem, ProviderItem, by_order};
 use crate::store::driver::HandleSpec;
 
 use super::Problem;
+use super::parts::parts;
 
 /// How the builder came by a dependency.
 #[derive(Debug, Clone)]
@@ -35,7 +36,13 @@ pub(crate) struct Supply {
 /// Everything discovered and built, in the one deterministic order.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
+    /// Handlers, and chains, which are handlers to everybody else.
     pub(crate) handlers: Vec<&'static HandlerItem>,
+    pub(crate) chains: Vec<ChainItem>,
+    /// Every link there is, listed in a chain or not.
+    pub(crate) links: Vec<&'static HandlerItem>,
+    /// The links and fallbacks that handlers and chains name.
+    pub(crate) parts: Vec<&'static HandlerItem>,
     pub(crate) providers: Vec<ProviderItem>,
     pub(crate) middlewares: Vec<MiddlewareItem>,
     /// In no order: there are many, and hardly ever something is said of one.
@@ -55,20 +62,26 @@ pub(crate) struct Draft {
 impl Draft {
     /// Everything that is linked into this program.
     pub(crate) fn linked() -> Self {
+        let mut chains: Vec<ChainItem> = inventory::iter::<ChainItem>.into_iter().copied().collect();
+        chains.sort_by_key(|chain| by_order(0, &chain.item.location, chain.item.name));
+        let links: Vec<&HandlerItem> = inventory::iter::<LinkItem>.into_iter().map(|link| link.0).collect();
         let mut handlers: Vec<&HandlerItem> = inventory::iter::<HandlerItem>.into_iter().collect();
+        handlers.extend(chains.iter().map(|chain| chain.item));
         handlers.sort_by_key(|item| by_order(item.order, &item.location, item.name));
         let mut providers: Vec<ProviderItem> = inventory::iter::<ProviderItem>.into_iter().copied().collect();
         providers.sort_by_key(|item| by_order(0, &item.location, item.name));
         let mut middlewares: Vec<MiddlewareItem> = inventory::iter::<MiddlewareItem>.into_iter().copied().collect();
         middlewares.sort_by_key(|item| by_order(item.order, &item.location, item.name));
         let messages = inventory::iter::<MessageItem>.into_iter().map(|item| item.0).collect();
-        Self { handlers, providers, middlewares, messages, ..Self::default() }
+        let parts = parts(&handlers, &chains);
+        Self { handlers, chains, links, parts, providers, middlewares, messages, ..Self::default() }
     }
 
     /// Whether a crate registered something.
     pub(crate) fn knows(&self, name: &str) -> bool {
         let is_of = |location: &SourceLocation| location.crate_name() == name;
         self.handlers.iter().any(|item| is_of(&item.location))
+            || self.links.iter().any(|item| is_of(&item.location))
             || self.providers.iter().any(|item| is_of(&item.location))
             || self.middlewares.iter().any(|item| is_of(&item.location))
             || self.messages.iter().any(|spec| is_of(&spec.location))

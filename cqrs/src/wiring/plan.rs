@@ -3,13 +3,15 @@
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::identity::ByType;
+use crate::breaker::Panel;
 use crate::event::{Node, Raised};
 use crate::inject::{Resolved, ScopedProvider, Slot};
 use crate::message::{Handled, MessageKind, MessageSpec};
 use crate::middleware::{CallKind, Chain};
+use crate::policy::PlannedPolicy;
 use crate::registry::{CallThunk, GroupOptions, HandlerItem, Thunk, by_order};
 
 /// A handler with its dependencies.
@@ -25,7 +27,12 @@ pub(crate) struct Planned {
     /// Whether the handler takes `&mut Tx`.
     pub(crate) needs_tx: bool,
     /// Whether the handler takes anything beyond dependencies and `Events`: calls through `&App` too ask for its `Meta`.
+    /// What its fallback or its links take counts.
     pub(crate) needs_unit: bool,
+    /// What surrounds its attempts.
+    pub(crate) policy: Option<Arc<PlannedPolicy>>,
+    /// The numbers of a chain's links, in their order.
+    pub(crate) links: Arc<[u32]>,
 }
 
 impl Planned {
@@ -43,8 +50,8 @@ pub(crate) struct CallEntry {
     pub(crate) slim: bool,
     /// The handler's function name.
     pub(crate) name: &'static str,
-    /// A `CallThunk<M>`.
-    thunk: &'static (dyn Any + Send + Sync),
+    /// A `CallThunk<M>` or a `WholeThunk<M>`.
+    pub(crate) thunk: &'static (dyn Any + Send + Sync),
 }
 
 impl CallEntry {
@@ -53,9 +60,9 @@ impl CallEntry {
         Some(Self { handler, slim: !planned.needs_unit && !has_middleware, name: planned.item.name, thunk })
     }
 
-    /// The handler's thunk, if it handles `M`.
+    /// The thunk of a handler of `M` without a policy.
     #[inline]
-    pub(crate) fn thunk<M: Handled>(&self) -> Option<&'static CallThunk<M>> {
+    pub(crate) fn plain<M: Handled>(&self) -> Option<&'static CallThunk<M>> {
         self.thunk.downcast_ref()
     }
 }
@@ -100,6 +107,8 @@ pub(crate) struct Plan {
     pub(crate) scoped: Vec<ScopedProvider>,
     pub(crate) middleware: [Chain; CallKind::ALL.len()],
     pub(crate) messages: Vec<&'static MessageSpec>,
+    /// The circuit breakers.
+    pub(crate) panel: Panel,
     pub(super) names: Names,
 }
 

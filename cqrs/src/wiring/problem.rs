@@ -36,6 +36,10 @@ pub enum ProblemKind {
     HandlerTwice,
     /// A circuit breaker whose numbers make none, or are at odds.
     Breaker,
+    /// A link that no chain lists.
+    LinkNotListed,
+    /// A link that is listed twice.
+    LinkTwice,
     /// A setting, store URL or broker URL that is wrong.
     Setting,
 }

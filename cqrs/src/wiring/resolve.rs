@@ -1,20 +1,26 @@
 //! From a checked draft to the plan: providers run, dependencies go into their slots.
 
 use std::any::TypeId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::check::Wired;
+use super::check::{Wired, breakers as declared};
+use super::draft::Draft;
 use super::identity::ByType;
+use super::parts::{Key, is_part, key};
 use super::plan::{CallEntry, EventPlan, GroupPlan, Plan, Planned};
 use super::sources::{Origin, Sources};
 use crate::BoxError;
+use crate::breaker::{BreakerPolicy, Breakers, Panel};
+use crate::clock::Clock;
 use crate::dispatch::Caught;
 use crate::inject::{Resolved, Resolver, ScopedProvider, Slot};
 use crate::middleware::{CallKind, Chain, Link};
+use crate::policy::PlannedPolicy;
 use crate::registry::{
     EventMode, GroupOptions, HandlerItem, HandlerKind, MiddlewareKinds, Need, ProviderItem, ProviderScope,
 };
+use crate::retry::RetryPolicy;
 use crate::store::driver::Gift;
 
 /// A provider failed while the app started.
@@ -69,7 +75,12 @@ fn is_scoped(slots: &[Slot]) -> bool {
 
 impl Wired {
     /// Runs the app-wide providers and makes the plan.
-    pub(crate) async fn resolve(self, gifts: Vec<Gift>) -> Result<Plan, ProviderFailed> {
+    pub(crate) async fn resolve(
+        self,
+        gifts: Vec<Gift>,
+        clock: &Arc<Clock>,
+        breakers: &Breakers,
+    ) -> Result<Plan, ProviderFailed> {
         let mut made = Made {
             gifts: gifts.into_iter().map(|gift| (gift.type_id, gift.value)).collect(),
             providers: vec![None; self.draft.providers.len()],
@@ -86,17 +97,21 @@ impl Wired {
                 }
             });
         }
-        Ok(self.plan(&made, scoped))
+        let panel = Panel::new(breakers, clock, BreakerPolicy::DEFAULT, &declared(&self.draft));
+        Ok(self.plan(&made, scoped, panel))
     }
 
-    fn plan(self, made: &Made, scoped: Vec<ScopedProvider>) -> Plan {
+    fn plan(self, made: &Made, scoped: Vec<ScopedProvider>, panel: Panel) -> Plan {
         let handlers = Vec::with_capacity(self.draft.handlers.len());
-        let mut plan = Plan { handlers, scoped, messages: self.draft.messages, ..Plan::default() };
+        let mut plan = Plan { handlers, scoped, ..Plan::default() };
         for item in &self.draft.handlers {
             let number = u32::try_from(plan.handlers.len()).unwrap_or(u32::MAX);
             index(&mut plan, item, number);
             plan.handlers.push(planned(item, made.slots(&self.sources, item.needs)));
         }
+        plan.handlers.extend(self.draft.parts.iter().map(|item| planned(item, made.slots(&self.sources, item.needs))));
+        connect(&mut plan.handlers, &self.draft, &panel);
+        plan.panel = panel;
         let mut chains: [Vec<Arc<Link>>; CallKind::ALL.len()] = Default::default();
         for item in &self.draft.middlewares {
             let slots = fixed(made.slots(&self.sources, item.needs));
@@ -107,6 +122,7 @@ impl Wired {
         }
         plan.middleware = chains.map(Chain::new);
         plan.calls = calls(&plan);
+        plan.messages = self.draft.messages;
         plan
     }
 }
@@ -127,13 +143,44 @@ fn planned(item: &'static HandlerItem, slots: Vec<Slot>) -> Planned {
     let needs_tx = asks(|need| matches!(need, Need::Tx { .. }));
     let beyond = asks(|need| !matches!(need, Need::Inject { .. } | Need::Events));
     let (slots, fixed) = if scoped { (slots.into(), Box::default()) } else { (Box::default(), fixed(slots)) };
-    Planned { item, slots, fixed, scoped, needs_tx, needs_unit: scoped || beyond }
+    // An event handler's policy is part of a unit of work anyway: only commands and queries have a slim way with one.
+    let guarded = item.policy.is_some() && matches!(item.kind, HandlerKind::Event(_));
+    let needs_unit = scoped || beyond || guarded;
+    Planned { item, slots, fixed, scoped, needs_tx, needs_unit, policy: None, links: Arc::default() }
+}
+
+/// Puts together what belongs together: handlers and their fallbacks, chains and their links.
+fn connect(handlers: &mut [Planned], draft: &Draft, panel: &Panel) {
+    let parts = handlers.iter().zip(0_u32..).filter(|(planned, _)| is_part(planned.item.kind));
+    let numbers: HashMap<Key, u32> = parts.map(|(planned, number)| (key(planned.item), number)).collect();
+    if numbers.is_empty() && draft.handlers.iter().all(|item| item.policy.is_none()) {
+        return;
+    }
+    let number_of = |item: &HandlerItem| numbers.get(&key(item)).copied();
+    for at in 0..handlers.len() {
+        let item = handlers[at].item;
+        let Some(policy) = item.policy else { continue };
+        let fallback = item.fallback.and_then(number_of);
+        let breaker = policy.breaker.and_then(|options| panel.of(&item.path(), options));
+        let retry = policy.retry.map(|retry| RetryPolicy::CALL.overlaid(retry));
+        handlers[at].policy = Some(Arc::new(PlannedPolicy { timeout: policy.timeout, retry, breaker, fallback }));
+        handlers[at].needs_unit |= fallback.is_some_and(|number| handlers[number as usize].needs_unit);
+    }
+    // After the fallbacks: what a link needs, its chain needs.
+    for chain in &draft.chains {
+        let links: Arc<[u32]> = chain.links.iter().filter_map(|link| number_of(link)).collect();
+        let needs_unit = links.iter().any(|link| handlers[*link as usize].needs_unit);
+        if let Some(planned) = handlers.iter_mut().find(|planned| std::ptr::eq(planned.item, chain.item)) {
+            planned.links = links;
+            planned.needs_unit |= needs_unit;
+        }
+    }
 }
 
 fn index(plan: &mut Plan, item: &'static HandlerItem, number: u32) {
     let type_id = item.message.type_id;
     match item.kind {
-        HandlerKind::Command | HandlerKind::Query => {}
+        HandlerKind::Command | HandlerKind::Query | HandlerKind::Chain | HandlerKind::Link | HandlerKind::Fallback => {}
         HandlerKind::Event(EventMode::Plain) => event(plan, type_id).plain.push(number),
         HandlerKind::Event(EventMode::Inline) => event(plan, type_id).inline.push(number),
         HandlerKind::Event(EventMode::Durable(_)) => event(plan, type_id).durable.push(number),

@@ -120,9 +120,12 @@ async fn do_work(app: &App, claim: Claim, record: &WorkRecord, commit: &Commit) 
     let message = decode(spec, &record.payload).await.map_err(Trouble::Hopeless)?;
     let meta = Arc::new(meta_of(record));
     // A consumed message was marked when it was stored: the claim is what it is done once by.
-    attempt(app, Attempt { handler, message, meta, mark: None, lane: None, claim: Some(claim), commit })
-        .await
-        .map_err(|failure| Trouble::Failed(describe(&failure)))
+    attempt(app, Attempt { handler, message, meta, mark: None, lane: None, claim: Some(claim), commit }).await.map_err(
+        |failure| {
+            let text = describe(&failure);
+            if failure.is_in_vain() { Trouble::Hopeless(text) } else { Trouble::Failed(text) }
+        },
+    )
 }
 
 /// Whether the handler that a consumed message was kept for takes its version.
@@ -178,6 +181,9 @@ pub(crate) fn meta_of(record: &WorkRecord) -> Meta {
 pub(crate) fn describe(failure: &Failure) -> String {
     match failure {
         DispatchError::EventFailed { source, .. } => chain(source.as_ref()),
+        DispatchError::FallbackFailed { primary, source } => {
+            format!("{}, as a fallback after: {primary}", describe(source))
+        }
         failure => chain(failure),
     }
 }

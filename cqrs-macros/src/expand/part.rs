@@ -1,0 +1,78 @@
+//! Functions that others name by a path: links and fallbacks. Beside the function stands an empty type of its name.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote};
+
+use super::handler::needs;
+use super::registration::{name_and_location, registration};
+use super::thunk::{arguments, called, local, returned};
+use crate::model::{Fallback, Function};
+
+/// The type of the function's name, by which a path to the function is a path to what was registered.
+pub(super) fn marker(function: &Function) -> TokenStream {
+    let Function { name, cfgs, vis, .. } = function;
+    quote! {
+        #(#cfgs)*
+        #[doc(hidden)]
+        #[allow(non_camel_case_types, dead_code, unreachable_pub, missing_debug_implementations, clippy::empty_enums)]
+        #vis enum #name {}
+    }
+}
+
+/// The registration of a link, whose item is `value`.
+pub(super) fn link(
+    function: &Function,
+    message: &TokenStream,
+    definitions: &TokenStream,
+    value: &TokenStream,
+) -> TokenStream {
+    let name = &function.name;
+    let definitions = quote! {
+        #definitions
+        impl __cqrs::ChainLink for #name {
+            type Message = #message;
+            const ITEM: &'static __cqrs::HandlerItem = &#value;
+        }
+    };
+    let item = quote!(__cqrs::LinkItem::new(<#name as __cqrs::ChainLink>::ITEM));
+    let registration = registration(function, &definitions, &quote!(LinkItem), &item);
+    let marker = marker(function);
+    quote!(#marker #registration)
+}
+
+/// What stands for a fallback.
+pub(crate) fn fallback(fallback: &Fallback) -> TokenStream {
+    let Fallback { function, message } = fallback;
+    let Function { name, cfgs, krate, .. } = function;
+    let (ty, by_value) = (function.ty(&message.ty).to_token_stream(), !message.by_ref);
+    let (origin, needs) = (name_and_location(function), needs(function, &ty, false));
+    let (lent, parts) = (local("message"), local("parts"));
+    let first = if message.by_ref { quote!(#lent.by_ref()) } else { quote!(#lent.by_value()) };
+    let call = called(name, &arguments(function, &first, &quote!(__cqrs::role::FallbackHandler<#ty>)));
+    let parts = if function.params.is_empty() { quote!(_) } else { quote!(mut #parts) };
+    let output = returned(function);
+    // A parameter behind a reference is told nothing of the cause.
+    let told = function.params.iter().filter(|ty| !super::thunk::borrows(ty));
+    let future = super::thunk::future(name);
+    let marker = marker(function);
+    quote! {
+        #marker
+        #(#cfgs)*
+        #[allow(deprecated)]
+        const _: () = {
+            use #krate::__private as __cqrs;
+            #[allow(unused_imports)]
+            use __cqrs::AskedFallback as _;
+            impl __cqrs::Fallback for #name {
+                type Message = #ty;
+                type Output = #output;
+                const BY_VALUE: bool = #by_value;
+                const ITEM: &'static __cqrs::HandlerItem = &__cqrs::fallback::<#ty>(#origin, #needs);
+                fn call<'c>(#lent: __cqrs::Lent<'c, Self::Message>, #parts: __cqrs::Parts<'c>) -> #future {
+                    #call
+                }
+            }
+            impl<__E> __cqrs::AnswersTo<__E> for #name where #(#told: __cqrs::FitsCause<__E>,)* {}
+        };
+    }
+}

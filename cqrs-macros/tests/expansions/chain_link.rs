@@ -1,0 +1,62 @@
+#[allow(clippy::needless_pass_by_value, clippy::unused_async)]
+#[cfg(feature = "cards")]
+pub async fn by_card(cmd: Pay, tx: &mut Tx<Sqlite>) -> Result<Link<Pay>, PayError> {
+    Ok(Link::Pass(cmd))
+}
+#[cfg(feature = "cards")]
+#[doc(hidden)]
+#[allow(
+    non_camel_case_types,
+    dead_code,
+    unreachable_pub,
+    missing_debug_implementations,
+    clippy::empty_enums
+)]
+pub enum by_card {}
+#[cfg(feature = "cards")]
+#[allow(deprecated)]
+const _: () = {
+    use ::cqrs::__private as __cqrs;
+    use __cqrs::AskedFallback as _;
+    struct __Handler;
+    impl __cqrs::Handle for __Handler {
+        type Message = Pay;
+        type Output = Result<Link<Pay>, PayError>;
+        #[inline]
+        fn call<'c>(
+            message: Self::Message,
+            mut parts: __cqrs::Parts<'c>,
+        ) -> impl ::core::future::Future<Output = Self::Output> + ::core::marker::Send {
+            by_card(
+                message,
+                __cqrs::parameter::<
+                    &mut Tx<Sqlite>,
+                    __cqrs::role::LinkHandler<Pay>,
+                >(&mut parts),
+            )
+        }
+    }
+    impl __cqrs::ChainLink for by_card {
+        type Message = Pay;
+        const ITEM: &'static __cqrs::HandlerItem = &__cqrs::link_handler::<
+            __Handler,
+            Pay,
+            Result<Link<Pay>, PayError>,
+            _,
+        >(
+            "by_card",
+            __cqrs::SourceLocation {
+                module: ::core::module_path!(),
+                file: ::core::file!(),
+                line: ::core::line!(),
+            },
+            __cqrs::needs_of_part::<Pay>(&[__cqrs::Asked::<&mut Tx<Sqlite>>::NEED]),
+        );
+    }
+    const __ITEM: __cqrs::LinkItem = __cqrs::LinkItem::new(
+        <by_card as __cqrs::ChainLink>::ITEM,
+    );
+    __cqrs::inventory::submit! {
+        __ITEM
+    }
+};

@@ -1,0 +1,47 @@
+#[allow(clippy::needless_pass_by_value, clippy::unused_async)]
+async fn wake(cmd: Wake) {}
+#[allow(deprecated)]
+const _: () = {
+    use ::cqrs::__private as __cqrs;
+    struct __Handler;
+    impl __cqrs::HandleRef for __Handler {
+        type Message = Wake;
+        type Output = ();
+        #[inline]
+        fn call<'c>(
+            message: &'c Self::Message,
+            _: __cqrs::Parts<'c>,
+        ) -> impl ::core::future::Future<Output = Self::Output> + ::core::marker::Send {
+            wake(__cqrs::given_again::<Wake>(message))
+        }
+    }
+    impl __cqrs::HasPolicy for __Handler {
+        const POLICY: __cqrs::Policy = __cqrs::Policy {
+            timeout: ::core::option::Option::Some(
+                ::core::time::Duration::from_millis(2000u64),
+            ),
+            retry: ::core::option::Option::None,
+            breaker: ::core::option::Option::None,
+        };
+    }
+    const __ITEM: __cqrs::HandlerItem = __cqrs::guarded_command_handler::<
+        __Handler,
+        __cqrs::EveryError,
+        __cqrs::NoFallback,
+        Wake,
+        (),
+        _,
+    >(
+        "wake",
+        __cqrs::SourceLocation {
+            module: ::core::module_path!(),
+            file: ::core::file!(),
+            line: ::core::line!(),
+        },
+        __cqrs::needs::<Wake>(&[]),
+        ::core::option::Option::None,
+    );
+    __cqrs::inventory::submit! {
+        __ITEM
+    }
+};

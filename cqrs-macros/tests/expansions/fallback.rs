@@ -1,0 +1,73 @@
+#[allow(clippy::needless_pass_by_value, clippy::unused_async)]
+pub(crate) async fn cached(
+    q: GetQuote,
+    cause: Cause<QuoteError>,
+    cache: Inject<Cache>,
+    meta: &Meta,
+) -> Result<Quote, QuoteError> {
+    Ok(Quote)
+}
+#[doc(hidden)]
+#[allow(
+    non_camel_case_types,
+    dead_code,
+    unreachable_pub,
+    missing_debug_implementations,
+    clippy::empty_enums
+)]
+pub(crate) enum cached {}
+#[allow(deprecated)]
+const _: () = {
+    use ::cqrs::__private as __cqrs;
+    #[allow(unused_imports)]
+    use __cqrs::AskedFallback as _;
+    impl __cqrs::Fallback for cached {
+        type Message = GetQuote;
+        type Output = Result<Quote, QuoteError>;
+        const BY_VALUE: bool = true;
+        const ITEM: &'static __cqrs::HandlerItem = &__cqrs::fallback::<
+            GetQuote,
+        >(
+            "cached",
+            __cqrs::SourceLocation {
+                module: ::core::module_path!(),
+                file: ::core::file!(),
+                line: ::core::line!(),
+            },
+            __cqrs::needs_of_part::<
+                GetQuote,
+            >(
+                &[
+                    __cqrs::Asked::<Cause<QuoteError>>::NEED,
+                    __cqrs::Asked::<Inject<Cache>>::NEED,
+                    __cqrs::Asked::<&Meta>::NEED,
+                ],
+            ),
+        );
+        fn call<'c>(
+            message: __cqrs::Lent<'c, Self::Message>,
+            mut parts: __cqrs::Parts<'c>,
+        ) -> impl ::core::future::Future<Output = Self::Output> + ::core::marker::Send {
+            cached(
+                message.by_value(),
+                __cqrs::parameter::<
+                    Cause<QuoteError>,
+                    __cqrs::role::FallbackHandler<GetQuote>,
+                >(&mut parts),
+                __cqrs::parameter::<
+                    Inject<Cache>,
+                    __cqrs::role::FallbackHandler<GetQuote>,
+                >(&mut parts),
+                __cqrs::parameter::<
+                    &Meta,
+                    __cqrs::role::FallbackHandler<GetQuote>,
+                >(&mut parts),
+            )
+        }
+    }
+    impl<__E> __cqrs::AnswersTo<__E> for cached
+    where
+        Cause<QuoteError>: __cqrs::FitsCause<__E>,
+        Inject<Cache>: __cqrs::FitsCause<__E>,
+    {}
+};

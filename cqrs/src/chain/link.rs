@@ -1,0 +1,118 @@
+//! One link: what it returns, and how its function is called.
+
+use std::fmt;
+
+use crate::dispatch::DispatchError;
+use crate::dispatch::thunk::{Answer, Handle, HandleRef};
+use crate::message::Handled;
+use crate::policy::{Attempted, Backup, Counts, Kept, run};
+use crate::registry::HandlerItem;
+use crate::store::driver::BoxFuture;
+use crate::unit::Cx;
+
+/// What a link of a chain returns: the answer, or the message for the next link.
+///
+/// ```standalone_crate
+/// use cqrs::prelude::*;
+///
+/// #[derive(Command)]
+/// #[command(response = &'static str)]
+/// struct Pay { cents: u32 }
+///
+/// #[chain_link]
+/// async fn small_change(cmd: Pay) -> Link<Pay> {
+///     if cmd.cents < 100 { Link::Answer("from the till") } else { Link::Pass(cmd) }
+/// }
+///
+/// #[chain_link]
+/// async fn by_card(_cmd: Pay) -> Link<Pay> {
+///     Link::Answer("by card")
+/// }
+///
+/// cqrs::chain!(Pay => [small_change, by_card]);
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), cqrs::Error> {
+/// let app = cqrs::bootstrap!().await?;
+/// assert_eq!(app.send(Pay { cents: 99 }).await?, "from the till");
+/// assert_eq!(app.send(Pay { cents: 100 }).await?, "by card");
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a link returns it: the answer, or the message for the next link"]
+pub enum Link<M: Handled> {
+    /// The chain's answer: no further link is asked.
+    Answer(M::Response),
+    /// The next link is asked. What this one wrote and raised stays.
+    Pass(M),
+}
+
+impl<M: Handled + fmt::Debug> fmt::Debug for Link<M>
+where
+    M::Response: fmt::Debug,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answer(answer) => f.debug_tuple("Answer").field(answer).finish(),
+            Self::Pass(message) => f.debug_tuple("Pass").field(message).finish(),
+        }
+    }
+}
+
+/// A function under `#[chain_link]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a link",
+    label = "not a link of a chain",
+    note = "a chain lists functions under `#[chain_link]`: `#[chain_link] async fn by_card(cmd: Pay, ..) -> Result<Link<Pay>, PayError>`"
+)]
+pub trait ChainLink: 'static {
+    /// The message it takes.
+    type Message: Handled;
+    /// What was registered.
+    const ITEM: &'static HandlerItem;
+}
+
+/// What a link has made of a message.
+pub(crate) type LinkResult<M> = Result<Link<M>, DispatchError<<M as Handled>::Error>>;
+
+/// Calls a link in the context of its chain.
+pub(crate) struct LinkThunk<M: Handled>(
+    pub(crate) for<'c, 'a> fn(M, &'c mut Cx<'a>, u32) -> BoxFuture<'c, LinkResult<M>>,
+);
+
+/// Calls a link that takes its message by value.
+pub(crate) fn link<'c, H, M, O, How>(message: M, cx: &'c mut Cx<'_>, handler: u32) -> BoxFuture<'c, LinkResult<M>>
+where
+    H: Handle<Message = M, Output = O>,
+    M: Handled,
+    O: Answer<Link<M>, M::Error, How>,
+{
+    Box::pin(async move { H::call(message, cx.parts(handler)).await.answer().map_err(DispatchError::Handler) })
+}
+
+/// Calls a link that takes its message by reference.
+pub(crate) fn link_ref<'c, H, M, O, How>(message: M, cx: &'c mut Cx<'_>, handler: u32) -> BoxFuture<'c, LinkResult<M>>
+where
+    H: HandleRef<Message = M, Output = O>,
+    M: Handled,
+    O: Answer<Link<M>, M::Error, How>,
+{
+    Box::pin(async move { H::call(&message, cx.parts(handler)).await.answer().map_err(DispatchError::Handler) })
+}
+
+/// Calls a link with a policy.
+pub(crate) fn guarded_link<'c, H, J, B, M, O, How>(
+    message: M,
+    cx: &'c mut Cx<'_>,
+    handler: u32,
+) -> BoxFuture<'c, LinkResult<M>>
+where
+    H: HandleRef<Message = M, Output = O>,
+    M: Handled,
+    O: Attempted<Link<M>, M::Error, How>,
+    J: Counts<O::Own>,
+    B: Backup<M, O::Own, Link<M>, M::Error>,
+{
+    // What the links before it wrote is in the same transaction.
+    Box::pin(async move { run::<H, J, B, _, _, How>(&mut Kept::Own(Some(message)), cx, handler, true).await })
+}

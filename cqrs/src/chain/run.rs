@@ -1,0 +1,43 @@
+//! A chain as one handler.
+
+use super::link::{Link, LinkThunk};
+use crate::dispatch::{Caught, DispatchError, Failure};
+use crate::message::Handled;
+use crate::policy::enter;
+use crate::registry::{Thunk, WholeFuture};
+use crate::unit::Cx;
+
+/// Asks the links of a chain in order, in one unit of work.
+pub(crate) fn chain<M: Handled>(message: M, mut cx: Cx<'_>, handler: u32) -> WholeFuture<'_, M> {
+    Box::pin(async move {
+        let answer = ask(message, &mut cx, handler).await;
+        (answer, cx)
+    })
+}
+
+async fn ask<M: Handled>(
+    mut message: M,
+    cx: &mut Cx<'_>,
+    handler: u32,
+) -> Result<M::Response, DispatchError<M::Error>> {
+    let links = cx.app.planned(handler).links.clone();
+    for link in &*links {
+        let planned = cx.app.planned(*link);
+        let item = planned.item;
+        if planned.needs_unit || cx.unit.is_some() {
+            enter(cx, *link).await.map_err(Failure::widen)?;
+        }
+        let Thunk::Link(thunk) = item.thunk else { continue };
+        let Some(thunk) = thunk.downcast_ref::<LinkThunk<M>>() else { continue };
+        message = match Caught((thunk.0)(message, cx, *link)).await {
+            Ok(Ok(Link::Answer(answer))) => return Ok(answer),
+            Ok(Ok(Link::Pass(message))) => message,
+            Ok(Err(error)) => return Err(error),
+            Err(message) => return Err(DispatchError::Panicked { handler: item.name, message }),
+        };
+        if let Some(unit) = cx.unit.as_mut() {
+            unit.tx.end_late();
+        }
+    }
+    Err(DispatchError::ChainExhausted { message: M::SPEC.type_name() })
+}

@@ -1,0 +1,138 @@
+//! The second handler: what it must be, and how it is called.
+
+use std::future::{Future, Ready};
+use std::marker::PhantomData;
+
+use crate::dispatch::thunk::Answer;
+use crate::message::Message;
+use crate::policy::Cause;
+use crate::registry::HandlerItem;
+use crate::unit::{Begin, Parts, Tx};
+use crate::{App, Events, Inject, Items, Meta};
+
+/// A function under `#[fallback]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a fallback",
+    label = "not a fallback",
+    note = "`fallback = ..` names a function under `#[fallback]`: `#[fallback] async fn cached(q: &GetQuote, cause: Cause<QuoteError>) -> ..`"
+)]
+pub trait Fallback: 'static {
+    /// The message it takes.
+    type Message: Message;
+    /// What the function returns.
+    type Output;
+    /// What was registered.
+    const ITEM: &'static HandlerItem;
+    /// Whether it takes the message by value.
+    const BY_VALUE: bool;
+
+    /// Calls the function.
+    fn call<'c>(message: Lent<'c, Self::Message>, parts: Parts<'c>) -> impl Future<Output = Self::Output> + Send;
+}
+
+/// A fallback for the handlers of `M`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is a fallback for another message",
+    label = "takes another message than this handler",
+    note = "the handler takes `{M}`: its fallback takes `{M}` or `&{M}` first"
+)]
+pub trait FallbackOf<M>: Fallback<Message = M> {}
+
+#[diagnostic::do_not_recommend]
+impl<F: Fallback<Message = M>, M> FallbackOf<M> for F {}
+
+/// A fallback that may be told of the error `E`: all its parameters are.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a fallback",
+    label = "not a fallback",
+    note = "`fallback = ..` names a function under `#[fallback]`: `#[fallback] async fn cached(q: &GetQuote, cause: Cause<QuoteError>) -> ..`"
+)]
+pub trait AnswersTo<E> {}
+
+/// A parameter of a fallback after a handler whose error is `E`.
+#[diagnostic::on_unimplemented(
+    message = "this fallback takes `{Self}`, and the handler before it fails with `{E}`",
+    label = "its `Cause` is about another error",
+    note = "the fallback's cause is about the error of the handler function: `cause: Cause<{E}>`"
+)]
+pub trait FitsCause<E> {}
+
+impl<E> FitsCause<E> for Cause<E> {}
+impl<E, T: ?Sized> FitsCause<E> for Inject<T> {}
+impl<E> FitsCause<E> for &mut Events {}
+impl<E, Db: sqlx::Database> FitsCause<E> for &mut Tx<Db> {}
+impl<E, Db: sqlx::Database> FitsCause<E> for &mut Begin<Db> {}
+impl<E> FitsCause<E> for &Meta {}
+impl<E> FitsCause<E> for &App {}
+impl<E, T> FitsCause<E> for &mut Items<T> {}
+
+/// A message lent to a fallback, which comes last: it may have the message where nobody else does.
+#[derive(Debug)]
+pub enum Lent<'c, M> {
+    /// The call's own.
+    Own(&'c mut Option<M>),
+    /// An event, which goes to several handlers.
+    Shared(&'c M),
+}
+
+impl<'c, M: Message> Lent<'c, M> {
+    /// The message, to look at.
+    ///
+    /// # Panics
+    /// Where the message was taken before: a fallback is called once.
+    #[expect(clippy::expect_used, reason = "a call has its message until its fallback, which comes last, takes it")]
+    pub fn by_ref(self) -> &'c M {
+        match self {
+            Self::Own(message) => message.as_ref().expect("a message was taken twice; please report this"),
+            Self::Shared(message) => message,
+        }
+    }
+
+    /// The message, to keep; of a shared one a clone.
+    ///
+    /// # Panics
+    /// Where the message was taken before, or is shared and not `Clone`: both were ruled out where the fallback was
+    /// registered.
+    #[expect(clippy::expect_used, reason = "that an event is `Clone` was asserted where its fallback was registered")]
+    pub fn by_value(self) -> M {
+        match self {
+            Self::Own(message) => message.take(),
+            Self::Shared(message) => {
+                let copy = M::SPEC.codec.duplicate.and_then(|duplicate| duplicate(message));
+                copy.and_then(|copy| copy.downcast().ok()).and_then(std::sync::Arc::into_inner)
+            }
+        }
+        .expect("a message was taken twice, or is shared and not `Clone`; please report this")
+    }
+}
+
+/// What comes after the attempts at a handler: a fallback, or nothing.
+pub trait Backup<M, Own, R, E>: 'static {
+    /// Calls it, if there is one.
+    fn call<'c>(message: Lent<'c, M>, parts: Parts<'c>) -> Option<impl Future<Output = Result<R, E>> + Send>;
+}
+
+/// No fallback.
+#[derive(Debug)]
+pub struct NoFallback;
+
+impl<M, Own, R: Send, E: Send> Backup<M, Own, R, E> for NoFallback {
+    fn call<'c>(_: Lent<'c, M>, _: Parts<'c>) -> Option<impl Future<Output = Result<R, E>> + Send> {
+        None::<Ready<Result<R, E>>>
+    }
+}
+
+/// The fallback `F`, whose answer is turned into the message's by `How`.
+#[derive(Debug)]
+pub struct Backed<F, How>(PhantomData<fn() -> (F, How)>);
+
+impl<F, How: 'static, M: Message, Own, R, E> Backup<M, Own, R, E> for Backed<F, How>
+where
+    F: FallbackOf<M> + AnswersTo<Own>,
+    F::Output: Answer<R, E, How>,
+{
+    fn call<'c>(message: Lent<'c, M>, parts: Parts<'c>) -> Option<impl Future<Output = Result<R, E>> + Send> {
+        let call = F::call(message, parts);
+        Some(async move { call.await.answer() })
+    }
+}

@@ -1,0 +1,16 @@
+//! Requests: chains, fallbacks, retries, breakers, deadlines, on SQLite and the memory broker.
+
+mod attempts;
+mod breakers;
+mod chains;
+mod event_fallbacks;
+mod fallbacks;
+mod stream_fallbacks;
+#[path = "../core/support.rs"]
+#[allow(dead_code, reason = "shared with the core's tests, which use all of it")]
+mod support;
+
+/// What the handlers of this binary need besides a probe.
+fn complete(builder: cqrs::Builder) -> cqrs::Builder {
+    builder
+}

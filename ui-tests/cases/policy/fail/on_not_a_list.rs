@@ -1,0 +1,13 @@
+// `on` without brackets.
+use cqrs::prelude::*;
+
+#[derive(Query)]
+#[query(response = u32, error = String)]
+struct GetQuote;
+
+#[query_handler(retry(max = 2), on = _)]
+async fn quote(_q: &GetQuote) -> Result<u32, String> {
+    Ok(1)
+}
+
+fn main() {}

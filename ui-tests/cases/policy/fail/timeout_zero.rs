@@ -1,0 +1,13 @@
+// A timeout of no time at all.
+use cqrs::prelude::*;
+
+#[derive(Query)]
+#[query(response = u32, error = String)]
+struct GetQuote;
+
+#[query_handler(timeout = "0s")]
+async fn quote(_q: &GetQuote) -> Result<u32, String> {
+    Ok(1)
+}
+
+fn main() {}
