@@ -25,7 +25,8 @@ async fn ask<M: Handled>(
         let planned = cx.app.planned(*link);
         let item = planned.item;
         if planned.needs_unit || cx.unit.is_some() {
-            enter(cx, *link).await.map_err(Failure::widen)?;
+            // Boxed, so that a chain without a unit of work does not carry what it takes to make one.
+            Box::pin(enter(cx, *link)).await.map_err(Failure::widen)?;
         }
         let Thunk::Link(thunk) = item.thunk else { continue };
         let Some(thunk) = thunk.downcast_ref::<LinkThunk<M>>() else { continue };

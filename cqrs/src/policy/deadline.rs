@@ -1,12 +1,12 @@
 //! The time one attempt may take.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep};
 
 /// How far a stream has come, as its handler's way out tells it.
 #[derive(Debug, Default)]
@@ -49,24 +49,27 @@ pub(crate) async fn within<F: Future>(
     progress: Option<&Progress>,
     attempt: F,
 ) -> Result<F::Output, Elapsed> {
-    let Some(after) = after else { return Ok(attempt.await) };
-    let Some(progress) = progress else { return tokio::time::timeout(after, attempt).await.map_err(|_| Elapsed) };
     let mut attempt = pin!(attempt);
-    let mut timer = pin!(sleep_until(Instant::now() + after));
-    let mut at = progress.item_under_way();
+    let Some(after) = after else { return Ok(attempt.await) };
+    // Made when the attempt first waits: most never do.
+    let mut timer: Option<Pin<Box<Sleep>>> = None;
+    let mut at = progress.and_then(Progress::item_under_way);
     poll_fn(|cx| {
         if let Poll::Ready(output) = attempt.as_mut().poll(cx) {
             return Poll::Ready(Ok(output));
         }
-        let now_at = progress.item_under_way();
-        if now_at != at {
-            at = now_at;
-            timer.as_mut().reset(Instant::now() + after);
+        let timer = timer.get_or_insert_with(|| Box::pin(sleep(after)));
+        if let Some(progress) = progress {
+            let now_at = progress.item_under_way();
+            if now_at != at {
+                at = now_at;
+                timer.as_mut().reset(Instant::now() + after);
+            }
+            if at.is_none() {
+                return Poll::Pending;
+            }
         }
-        match at {
-            Some(_) => timer.as_mut().poll(cx).map(|()| Err(Elapsed)),
-            None => Poll::Pending,
-        }
+        timer.as_mut().poll(cx).map(|()| Err(Elapsed))
     })
     .await
 }

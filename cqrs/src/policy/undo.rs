@@ -13,6 +13,12 @@ pub(super) struct Before {
 }
 
 impl Before {
+    /// Notes how things stand where there is no transaction, nor can be one.
+    #[inline]
+    pub(super) fn slim(cx: &Cx<'_>) -> Self {
+        Self { raised: cx.events.len(), tx: AttemptMark::Nothing }
+    }
+
     /// Notes how things stand, and begins what the attempt needs to be undone.
     ///
     /// `shared`: the transaction holds other handlers' work, so that the attempt gets a savepoint of its own. `goes_on`:
