@@ -207,6 +207,7 @@ impl Builder {
     /// What is judged: everything discovered, and what the store and the broker are known to give without connecting.
     fn drafted(&mut self) -> Draft {
         let mut draft = std::mem::take(&mut self.draft);
+        draft.breaker = self.options.breaker;
         if let Some(store) = &self.store {
             draft.has_store = true;
             match store.handle() {

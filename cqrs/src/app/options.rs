@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::breaker::BreakerPolicy;
 use crate::event::{EventError, EventErrors};
 use crate::registry::{GroupOptions, OnDead, OnUnknown, RetryOptions};
 use crate::relay::RelaySettings;
@@ -29,6 +30,8 @@ pub(crate) struct Options {
     pub(crate) deadline: Duration,
     pub(crate) inbox_window: Duration,
     pub(crate) retry: RetryPolicy,
+    /// What a breaker is where its handlers say nothing.
+    pub(crate) breaker: BreakerPolicy,
     pub(crate) concurrency: usize,
     pub(crate) relay: RelaySettings,
     /// Whether publishing is left to somebody else, who reads the outbox by himself.
@@ -61,6 +64,7 @@ impl Default for Options {
             deadline: Duration::from_mins(1),
             inbox_window: Duration::from_hours(7 * 24),
             retry: RetryPolicy::STORED,
+            breaker: BreakerPolicy::DEFAULT,
             concurrency: 8,
             relay: RelaySettings::default(),
             relay_off: false,

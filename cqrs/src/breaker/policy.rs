@@ -42,6 +42,12 @@ pub(crate) struct BreakerPolicy {
     pub(crate) window: Option<Duration>,
 }
 
+impl Default for BreakerPolicy {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
 impl BreakerPolicy {
     /// What nobody said otherwise.
     pub(crate) const DEFAULT: Self = Self { failures: 5, open_for: Duration::from_mins(1), window: None };

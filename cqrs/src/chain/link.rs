@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::dispatch::DispatchError;
-use crate::dispatch::thunk::{Answer, Handle, HandleRef};
+use crate::dispatch::thunk::{Answer, Handle, HandleRef, boxed};
 use crate::message::Handled;
 use crate::policy::{Attempted, Backup, Counts, Kept, run};
 use crate::registry::HandlerItem;
@@ -87,7 +87,9 @@ where
     M: Handled,
     O: Answer<Link<M>, M::Error, How>,
 {
-    Box::pin(async move { H::call(message, cx.parts(handler)).await.answer().map_err(DispatchError::Handler) })
+    boxed(Box::new_uninit(), async move {
+        H::call(message, cx.parts(handler)).await.answer().map_err(DispatchError::Handler)
+    })
 }
 
 /// Calls a link that takes its message by reference.
@@ -97,7 +99,9 @@ where
     M: Handled,
     O: Answer<Link<M>, M::Error, How>,
 {
-    Box::pin(async move { H::call(&message, cx.parts(handler)).await.answer().map_err(DispatchError::Handler) })
+    boxed(Box::new_uninit(), async move {
+        H::call(&message, cx.parts(handler)).await.answer().map_err(DispatchError::Handler)
+    })
 }
 
 /// Calls a link with a policy.
@@ -114,5 +118,7 @@ where
     B: Backup<M, O::Own, Link<M>, M::Error>,
 {
     // What the links before it wrote is in the same transaction.
-    Box::pin(async move { run::<H, J, B, _, _, How>(&mut Kept::Own(Some(message)), cx, handler, true).await })
+    boxed(Box::new_uninit(), async move {
+        run::<H, J, B, _, _, How>(&mut Kept::Own(Some(message)), cx, handler, true).await
+    })
 }

@@ -1,6 +1,7 @@
 //! A chain as one handler.
 
 use super::link::{Link, LinkThunk};
+use crate::dispatch::thunk::boxed;
 use crate::dispatch::{Caught, DispatchError, Failure};
 use crate::message::Handled;
 use crate::policy::enter;
@@ -9,7 +10,7 @@ use crate::unit::Cx;
 
 /// Asks the links of a chain in order, in one unit of work.
 pub(crate) fn chain<M: Handled>(message: M, mut cx: Cx<'_>, handler: u32) -> WholeFuture<'_, M> {
-    Box::pin(async move {
+    boxed(Box::new_uninit(), async move {
         let answer = ask(message, &mut cx, handler).await;
         (answer, cx)
     })

@@ -13,7 +13,7 @@ use tracing::level_filters::LevelFilter;
 use uuid::Uuid;
 
 use super::conclude::{Rest, plain_only};
-use super::guard::{panic_text, poll_caught};
+use super::guard::panic_text;
 use super::options::{CallOptions, Within};
 use super::{Detached, DispatchError, Failure, full};
 use crate::app::App;
@@ -147,7 +147,37 @@ impl<'a, M: Handled> Sending<'a, M> {
         let Some(thunk) = thunk else {
             return Poll::Ready(Err(DispatchError::NoHandler { message: std::any::type_name::<M>() }));
         };
-        self.state = State::Whole((thunk.0)(message, Cx::new(app), handler), name);
+        let mut future = (thunk.0)(message, Cx::new(app), handler);
+        match poll_whole::<M>(&mut future, cx) {
+            Polled::Pending => {
+                self.state = State::Whole(future, name);
+                Poll::Pending
+            }
+            polled => self.end_whole(polled, name, cx),
+        }
+    }
+
+    fn end_whole(
+        &mut self,
+        polled: Polled<'a, M, DispatchError<M::Error>>,
+        handler: &'static str,
+        cx: &mut Context<'_>,
+    ) -> Poll<Answer<M>> {
+        match polled {
+            Polled::Ready(Ok(response), unit) => self.settle(response, unit, cx),
+            Polled::Ready(Err(error), _) => Poll::Ready(Err(error)),
+            Polled::Panicked(message) => Poll::Ready(Err(DispatchError::Panicked { handler, message })),
+            Polled::Pending => Poll::Pending,
+        }
+    }
+
+    /// The handler has answered: what it raised comes next.
+    #[inline]
+    fn settle(&mut self, response: M::Response, unit: Cx<'a>, cx: &mut Context<'_>) -> Poll<Answer<M>> {
+        if unit.events.is_empty() {
+            return Poll::Ready(Ok(response));
+        }
+        self.state = State::Settling(Some(response), Settling::new(unit, M::SPEC.name));
         self.poll_rest(cx)
     }
 
@@ -161,15 +191,14 @@ impl<'a, M: Handled> Sending<'a, M> {
     }
 
     #[inline]
-    fn end_slim(&mut self, polled: Polled<'a, M>, handler: &'static str, cx: &mut Context<'_>) -> Poll<Answer<M>> {
+    fn end_slim(
+        &mut self,
+        polled: Polled<'a, M, M::Error>,
+        handler: &'static str,
+        cx: &mut Context<'_>,
+    ) -> Poll<Answer<M>> {
         match polled {
-            Polled::Ready(Ok(response), unit) => {
-                if unit.events.is_empty() {
-                    return Poll::Ready(Ok(response));
-                }
-                self.state = State::Settling(Some(response), Settling::new(unit, M::SPEC.name));
-                self.poll_rest(cx)
-            }
+            Polled::Ready(Ok(response), unit) => self.settle(response, unit, cx),
             Polled::Ready(Err(error), _) => Poll::Ready(Err(DispatchError::Handler(error))),
             Polled::Panicked(message) => Poll::Ready(Err(DispatchError::Panicked { handler, message })),
             Polled::Pending => Poll::Pending,
@@ -188,13 +217,13 @@ impl<'a, M: Handled> Sending<'a, M> {
                 self.end_slim(polled, handler, cx)
             }
             State::Whole(future, handler) => {
-                let (polled, handler) = (ready!(poll_caught(future, cx)), *handler);
-                self.state = State::Idle;
-                match polled {
-                    Ok((Ok(response), unit)) => self.end_slim(Polled::Ready(Ok(response), unit), handler, cx),
-                    Ok((Err(error), _)) => Poll::Ready(Err(error)),
-                    Err(message) => Poll::Ready(Err(DispatchError::Panicked { handler, message })),
+                let polled = poll_whole::<M>(future, cx);
+                let handler = *handler;
+                if matches!(polled, Polled::Pending) {
+                    return Poll::Pending;
                 }
+                self.state = State::Idle;
+                self.end_whole(polled, handler, cx)
             }
             State::Settling(response, settling) => {
                 let settled = ready!(settling.poll(cx));
@@ -213,21 +242,36 @@ impl<'a, M: Handled> Sending<'a, M> {
     }
 }
 
-/// What became of a slim handler.
-enum Polled<'a, M: Handled> {
+/// What became of a handler that needs no unit of work.
+enum Polled<'a, M: Handled, E> {
     Pending,
-    Ready(Result<M::Response, M::Error>, Cx<'a>),
+    Ready(Result<M::Response, E>, Cx<'a>),
     Panicked(String),
 }
 
-/// Polls a slim handler. Its answer is taken out of `catch_unwind` word by word, as it was written: copied as a whole, it
-/// would stall the processor on its own stores.
+/// Polls a slim handler.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "left to itself it stays a call, and its copies a tenth of a call's cost")]
-fn poll_handler<'a, M: Handled>(future: &mut CallFuture<'a, M>, cx: &mut Context<'_>) -> Polled<'a, M> {
+fn poll_handler<'a, M: Handled>(future: &mut CallFuture<'a, M>, cx: &mut Context<'_>) -> Polled<'a, M, M::Error> {
+    poll_apart(|| future.as_mut().poll(cx))
+}
+
+/// Polls a chain, or a slim handler with a policy.
+fn poll_whole<'a, M: Handled>(
+    future: &mut WholeFuture<'a, M>,
+    cx: &mut Context<'_>,
+) -> Polled<'a, M, DispatchError<M::Error>> {
+    poll_apart(|| future.as_mut().poll(cx))
+}
+
+/// Polls once. The answer is taken out of `catch_unwind` word by word, as it was written: copied as a whole, it would stall
+/// the processor on its own stores.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "left to itself it stays a call, and its copies a tenth of a call's cost")]
+fn poll_apart<'a, M: Handled, E>(poll: impl FnOnce() -> Poll<(Result<M::Response, E>, Cx<'a>)>) -> Polled<'a, M, E> {
     let (mut answer, mut events, mut unit, mut app) = (None, None, None, None);
     let caught = catch_unwind(AssertUnwindSafe(|| {
-        if let Poll::Ready((result, left)) = future.as_mut().poll(cx) {
+        if let Poll::Ready((result, left)) = poll() {
             answer = Some(result);
             events = Some(left.events);
             unit = left.unit;

@@ -172,7 +172,7 @@ where
     J: Counts<O::Own>,
     B: Backup<M, O::Own, M::Response, M::Error>,
 {
-    Box::pin(async move {
+    boxed(Box::new_uninit(), async move {
         let answer = run::<H, J, B, _, _, How>(&mut Kept::Own(Some(message)), &mut cx, handler, false).await;
         (answer, cx)
     })
@@ -237,7 +237,7 @@ impl<'a, M: Handled> Future for AnyCall<'a, M> {
 /// Boxes a future into memory that was asked for before it was made: there is nothing to drop then if that fails, and so
 /// less to compile for each handler.
 #[inline]
-fn boxed<'a, F: Future + Send + 'a>(
+pub(crate) fn boxed<'a, F: Future + Send + 'a>(
     memory: Box<MaybeUninit<F>>,
     future: F,
 ) -> Pin<Box<dyn Future<Output = F::Output> + Send + 'a>> {

@@ -7,6 +7,7 @@ use super::layer::Merged;
 use super::nearest::nearest;
 use super::value::{self, Expected};
 use super::{GroupWords, RelayWords, Settings};
+use crate::breaker::BreakerOptions;
 use crate::registry::RetryOptions;
 
 /// A key of a table, and how it is read into what is said.
@@ -55,6 +56,7 @@ pub(super) const SETTINGS: &[Key<Settings>] = &[
     one!(payload_limit: value::bytes),
     one!(inbox_window: value::some_time),
     table!(retry: RETRY),
+    table!(breaker: BREAKER),
     Key { name: "relay", read: relay },
     Key { name: "group", read: groups },
 ];
@@ -66,6 +68,10 @@ const RELAY: &[Key<RelayWords>] = &[
     one!(poll_ceiling: value::some_time),
     table!(retry: PAUSES),
 ];
+
+/// A name is what handlers give a breaker.
+const BREAKER: &[Key<BreakerOptions>] =
+    &[one!(failures: value::small_count), one!(open_for: value::some_time), one!(window: value::some_time)];
 
 const RETRY: &[Key<RetryOptions>] = &[
     one!(max: value::small_count),

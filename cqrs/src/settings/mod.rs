@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::breaker::BreakerOptions;
 use crate::registry::{OnDead, OnUnknown, RetryOptions};
 use crate::relay::RelaySettings;
 use crate::{Broker, Builder, Store};
@@ -43,6 +44,7 @@ const FILE: &str = "cqrs.toml";
 /// | `payload_limit` | the largest message, in bytes or as `"1MiB"` | 1MiB |
 /// | `inbox_window` | how long it is remembered what was handled | 7d |
 /// | `retry` | a table: `max`, `first`, `factor`, `ceiling` | 5, 1s, 2.0, 5m |
+/// | `breaker` | a table: `failures`, `open_for`, `window` | 5, 60s, failures in a row |
 /// | `relay` | `"off"`, or a table: `batch`, `in_flight`, `poll_first`, `poll_ceiling`, `retry` | 100, 8, 50ms, 1s |
 /// | `group.NAME` | a table: `concurrency`, `retry`, `on_dead` (`park`, `skip`), `unknown` (`skip`, `dead`) | the attribute's |
 ///
@@ -81,6 +83,7 @@ pub struct Settings {
     payload_limit: Option<usize>,
     inbox_window: Option<Duration>,
     retry: RetryOptions,
+    breaker: BreakerOptions,
     relay: RelayWords,
     groups: BTreeMap<String, GroupWords>,
 }
@@ -169,6 +172,7 @@ impl Settings {
         set(&mut options.payload_limit, self.payload_limit);
         set(&mut options.inbox_window, self.inbox_window);
         options.retry = options.retry.overlaid(self.retry);
+        options.breaker = options.breaker.overlaid(self.breaker);
         for (name, words) in self.groups {
             let group = options.groups.entry(name).or_default();
             group.concurrency = words.concurrency.or(group.concurrency);
@@ -213,6 +217,7 @@ impl fmt::Debug for Settings {
             .field("run", &self.run)
             .field("lease", &self.lease)
             .field("retry", &self.retry)
+            .field("breaker", &self.breaker)
             .field("relay", &self.relay)
             .field("groups", &self.groups)
             .finish_non_exhaustive()

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::{Settings, SettingsError, SettingsErrorKind, keys};
+use crate::breaker::BreakerOptions;
 use crate::registry::{OnDead, OnUnknown};
 
 fn with(file: &str, variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
@@ -31,6 +32,11 @@ first = "250ms"
 factor = 3
 ceiling = "1h"
 
+[breaker]
+failures = 3
+open_for = "10s"
+window = "1m"
+
 [relay]
 batch = 10
 in_flight = 2
@@ -58,6 +64,10 @@ fn every_key_is_read() {
     assert_eq!(settings.payload_limit, Some(2 << 20));
     assert_eq!(settings.inbox_window, Some(Duration::from_hours(24)));
     assert_eq!((settings.retry.max, settings.retry.factor), (Some(7), Some(3.0)));
+    assert_eq!(
+        settings.breaker,
+        BreakerOptions::new(Some(3), Some(Duration::from_secs(10)), Some(Duration::from_mins(1)), None)
+    );
     assert_eq!((settings.relay.batch, settings.relay.in_flight), (Some(10), Some(2)));
     assert_eq!(settings.relay.retry.ceiling, Some(Duration::from_secs(10)));
     let group = settings.groups["billing"];
@@ -144,6 +154,8 @@ fn values_that_no_key_can_take_are_refused() {
         "payload_limit = '1 parsec'",
         "payload_limit = '99999999999999999999GiB'",
         "retry = 5",
+        "breaker.failures = 0",
+        "breaker.open_for = '0s'",
         "retry.factor = 0.5",
         "retry.factor = inf",
         "retry.first = 1",

@@ -30,7 +30,7 @@ pub(crate) fn wire(mut draft: Draft) -> Result<Wired, WiringError> {
         check_handler(&draft, item, &mut problems);
     }
     check_links(&draft, &mut problems);
-    problems.extend(breaker::problems(&breakers(&draft), breaker::BreakerPolicy::DEFAULT));
+    problems.extend(breaker::problems(&breakers(&draft), draft.breaker));
     check_paths(&draft, &mut problems);
     check_stored_events(&draft, &mut problems);
     if problems.is_empty() { Ok(Wired { draft, sources }) } else { Err(WiringError::new(problems)) }

@@ -3,6 +3,7 @@
 use std::any::TypeId;
 use std::collections::BTreeSet;
 
+use crate::breaker::BreakerPolicy;
 use crate::inject::Resolved;
 use crate::message::{MessageSpec, SourceLocation};
 use crate::registry::{ChainItem, HandlerItem, LinkItem, MessageItem, MiddlewareItem, ProviderItem, by_order};
@@ -55,6 +56,8 @@ pub(crate) struct Draft {
     pub(crate) has_broker: bool,
     /// Whether what is expected counts as supplied.
     pub(crate) expected_counts: bool,
+    /// What a breaker is where its handlers say nothing.
+    pub(crate) breaker: BreakerPolicy,
     /// Problems found before: settings, URLs.
     pub(crate) problems: Vec<Problem>,
 }

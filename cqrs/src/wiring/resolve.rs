@@ -11,7 +11,7 @@ use super::parts::{Key, is_part, key};
 use super::plan::{CallEntry, EventPlan, GroupPlan, Plan, Planned};
 use super::sources::{Origin, Sources};
 use crate::BoxError;
-use crate::breaker::{BreakerPolicy, Breakers, Panel};
+use crate::breaker::{Breakers, Panel};
 use crate::clock::Clock;
 use crate::dispatch::Caught;
 use crate::inject::{Resolved, Resolver, ScopedProvider, Slot};
@@ -97,7 +97,7 @@ impl Wired {
                 }
             });
         }
-        let panel = Panel::new(breakers, clock, BreakerPolicy::DEFAULT, &declared(&self.draft));
+        let panel = Panel::new(breakers, clock, self.draft.breaker, &declared(&self.draft));
         Ok(self.plan(&made, scoped, panel))
     }
 
