@@ -414,3 +414,6 @@ impl Drop for HeldKey {
         drop(self.freeing());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -108,6 +108,7 @@ impl<T: Debug + Display + Send + Sync + 'static> MessageError for T {}
 )]
 pub trait Stored: Message + serde::Serialize + serde::de::DeserializeOwned {}
 
+#[diagnostic::do_not_recommend]
 impl<T: Message + serde::Serialize + serde::de::DeserializeOwned> Stored for T {}
 
 /// A response that can be stored and read back: `Serialize + DeserializeOwned`. An
@@ -121,4 +122,5 @@ impl<T: Message + serde::Serialize + serde::de::DeserializeOwned> Stored for T {
 )]
 pub trait StoredResponse: serde::Serialize + serde::de::DeserializeOwned {}
 
+#[diagnostic::do_not_recommend]
 impl<T: serde::Serialize + serde::de::DeserializeOwned> StoredResponse for T {}

@@ -152,6 +152,7 @@ fn values_that_no_key_can_take_are_refused() {
         "lease = '99ms'",
         "deadline = '0s'",
         "deadline = '99ms'",
+        "idempotency_retention = '0s'",
         "payload_limit = 0",
         "payload_limit = '1 parsec'",
         "payload_limit = '99999999999999999999GiB'",

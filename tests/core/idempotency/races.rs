@@ -177,3 +177,23 @@ async fn a_handler_that_runs_for_longer_than_the_lease_keeps_its_key() {
     })
     .await;
 }
+
+/// Whoever holds the transaction that the response will be stored in may hold it for longer than the lease: on SQLite it
+/// cannot be renewed meanwhile, and nobody can take the key either.
+#[tokio::test]
+async fn a_handler_that_holds_its_transaction_for_longer_than_the_lease_keeps_its_key() {
+    bounded(async {
+        let lease = Duration::from_millis(300);
+        let app = Harness::with(|builder| builder.run([""; 0]).lease(lease)).await;
+        app.probe.close("pay");
+        let slow = tokio::spawn(app.send(pay(100)).idempotency_key("k"));
+        app.probe.arrived("pay").await;
+        tokio::time::sleep(lease * 2).await;
+        let rival = tokio::spawn(app.send(pay(100)).idempotency_key("k"));
+        tokio::time::sleep(lease).await;
+        app.probe.open("pay");
+        assert_eq!(outcomes(vec![slow, rival]).await, (vec![1, 1], 0));
+        assert_eq!((app.rows().await.len(), keys(&app).await), (1, (0, 1)));
+    })
+    .await;
+}
