@@ -106,6 +106,41 @@ async fn g3_a_call_without_transaction_dropped_at_any_poll_is_done_or_its_key_is
     .await;
 }
 
+#[derive(Command, Serialize, Deserialize)]
+#[command(name = "idempotency.dangle", error = BoxError)]
+struct Dangle;
+
+/// What it writes is refused only when it is committed.
+#[command_handler]
+async fn on_dangle(_cmd: Dangle, tx: &mut Tx<Sqlite>, probe: Inject<Probe>) -> Result<(), BoxError> {
+    write(tx, "dangle").await?;
+    let parent = "CREATE TABLE IF NOT EXISTS parents (id INTEGER PRIMARY KEY)";
+    let child =
+        "CREATE TABLE IF NOT EXISTS children (parent INTEGER REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED)";
+    for statement in [parent, child] {
+        sqlx::query(statement).execute(&mut **tx).await?;
+    }
+    if probe.try_it("dangle").is_err() {
+        sqlx::query("INSERT INTO children VALUES (7)").execute(&mut **tx).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_commit_that_is_refused_frees_the_key_at_once() {
+    bounded(async {
+        let app = Harness::idle().await;
+        app.probe.fail("dangle", 1);
+        let error = app.send(Dangle).idempotency_key("k").await.unwrap_err();
+        assert_eq!(error.kind(), DispatchErrorKind::Store, "{error:?}");
+        assert_eq!((app.rows().await.len(), keys(&app).await), (0, (0, 0)));
+        app.send(Dangle).idempotency_key("k").await.unwrap();
+        app.send(Dangle).idempotency_key("k").await.unwrap();
+        assert_eq!((app.rows().await.len(), keys(&app).await), (1, (0, 1)));
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn what_fails_after_the_commit_leaves_the_call_done() {
     bounded(async {
