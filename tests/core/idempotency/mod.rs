@@ -3,6 +3,7 @@
 mod failures;
 mod nested;
 mod races;
+mod surrounded;
 
 use std::collections::HashMap;
 use std::time::Duration;
