@@ -66,11 +66,10 @@ where
 type Answer<M> = Result<<M as Handled>::Response, DispatchError<<M as Handled>::Error>>;
 
 /// How a call with a key went.
-enum Ended<'a, M: Handled> {
-    /// It had been done before: the stored response.
-    Before(M::Response),
-    /// It was done now; only the commit is missing.
-    Now(M::Response, Conclusion<'a>),
+struct Ended<'a, M: Handled> {
+    response: M::Response,
+    /// Only the commit is missing. Without it the call had been done before, and the response is the stored one.
+    conclusion: Option<Conclusion<'a>>,
 }
 
 /// Runs a call that has a key, for at most as long as the caller allows.
@@ -96,10 +95,11 @@ pub(super) async fn run<M: Handled>(
         }),
     };
     match ended {
-        Ok(Ended::Before(response)) => Ok(response),
-        Ok(Ended::Now(response, mut conclusion)) => {
-            conclusion.key = held;
-            conclusion.complete(app).await.map_err(Failure::widen)?;
+        Ok(Ended { response, conclusion }) => {
+            if let Some(mut conclusion) = conclusion {
+                conclusion.key = held;
+                conclusion.complete(app).await.map_err(Failure::widen)?;
+            }
             Ok(response)
         }
         Err(error) => {
@@ -257,7 +257,7 @@ impl<M: Handled> Keyed<M> {
             StoreError::new(StoreErrorKind::Configuration, what)
         })?;
         tracing::debug!(name, key, replayed = true, "a call is answered with the stored response");
-        Ok(Ended::Before(response))
+        Ok(Ended { response, conclusion: None })
     }
 
     /// Stores the response in the transaction of the call, which is begun here where the handler needed none.
@@ -274,7 +274,7 @@ impl<M: Handled> Keyed<M> {
             Err(failure) => Err(failure),
         };
         match stored {
-            Ok(()) => Ok(Ended::Now(response, conclusion)),
+            Ok(()) => Ok(Ended { response, conclusion: Some(conclusion) }),
             Err(failure) => {
                 undo(conclusion, app).await;
                 Err(failure)

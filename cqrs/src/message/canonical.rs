@@ -20,7 +20,7 @@ fn write(value: &RawValue, out: &mut Vec<u8>) -> serde_json::Result<()> {
     match text.as_bytes().first() {
         Some(b'{') => {
             let fields: BTreeMap<String, &RawValue> = serde_json::from_str(text)?;
-            write_all(b"{}", fields, out, |(name, value), out| {
+            write_all(*b"{}", fields, out, |(name, value), out| {
                 serde_json::to_writer(&mut *out, &name)?;
                 out.push(b':');
                 write(value, out)
@@ -28,7 +28,7 @@ fn write(value: &RawValue, out: &mut Vec<u8>) -> serde_json::Result<()> {
         }
         Some(b'[') => {
             let values: Vec<&RawValue> = serde_json::from_str(text)?;
-            write_all(b"[]", values, out, write)
+            write_all(*b"[]", values, out, write)
         }
         Some(b'"') => serde_json::to_writer(out, &serde_json::from_str::<String>(text)?),
         _ => {
@@ -40,7 +40,7 @@ fn write(value: &RawValue, out: &mut Vec<u8>) -> serde_json::Result<()> {
 
 /// Writes values with commas between them, and brackets around them.
 fn write_all<T>(
-    brackets: &[u8; 2],
+    brackets: [u8; 2],
     values: impl IntoIterator<Item = T>,
     out: &mut Vec<u8>,
     mut write: impl FnMut(T, &mut Vec<u8>) -> serde_json::Result<()>,
