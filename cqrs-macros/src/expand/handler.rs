@@ -26,13 +26,16 @@ pub(crate) fn handler(handler: &Handler) -> TokenStream {
     };
     let value = match &handler.kind {
         HandlerKind::Command | HandlerKind::Query => {
-            let how = if guarded.is_some() { quote!(_) } else { quote!(_, _, _) };
+            let how = if guarded.is_some() { quote!(_, _, _, _) } else { quote!(_, _, _) };
             quote!(__cqrs::#make::<__Handler, #types #message, #output, #how>(#origin, #needs #fallback))
         }
-        HandlerKind::Link => quote!(__cqrs::#make::<__Handler, #types #message, #output, _>(#origin, #needs #fallback)),
+        HandlerKind::Link => {
+            let how = if guarded.is_some() { quote!(_, _) } else { quote!(_) };
+            quote!(__cqrs::#make::<__Handler, #types #message, #output, #how>(#origin, #needs #fallback))
+        }
         HandlerKind::Event { mode, order } => {
             let mode = event_mode(mode);
-            let how = guarded.is_some().then(|| quote!(, _));
+            let how = guarded.is_some().then(|| quote!(, _, _));
             quote!(__cqrs::#make::<__Handler, #types #message, #output #how>(#mode, #origin, #order, #needs #fallback))
         }
     };

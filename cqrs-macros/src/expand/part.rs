@@ -29,12 +29,11 @@ pub(super) fn link(
     let name = &function.name;
     let definitions = quote! {
         #definitions
-        impl __cqrs::ChainLink for #name {
-            type Message = #message;
+        impl __cqrs::ChainLink<#message> for #name {
             const ITEM: &'static __cqrs::HandlerItem = &#value;
         }
     };
-    let item = quote!(__cqrs::LinkItem::new(<#name as __cqrs::ChainLink>::ITEM));
+    let item = quote!(__cqrs::LinkItem::new(<#name as __cqrs::ChainLink<#message>>::ITEM));
     let registration = registration(function, &definitions, &quote!(LinkItem), &item);
     let marker = marker(function);
     quote!(#marker #registration)
@@ -63,12 +62,11 @@ pub(crate) fn fallback(fallback: &Fallback) -> TokenStream {
             use #krate::__private as __cqrs;
             #[allow(unused_imports)]
             use __cqrs::AskedFallback as _;
-            impl __cqrs::Fallback for #name {
-                type Message = #ty;
+            impl __cqrs::Fallback<#ty> for #name {
                 type Output = #output;
                 const BY_VALUE: bool = #by_value;
                 const ITEM: &'static __cqrs::HandlerItem = &__cqrs::fallback::<#ty>(#origin, #needs);
-                fn call<'c>(#lent: __cqrs::Lent<'c, Self::Message>, #parts: __cqrs::Parts<'c>) -> #future {
+                fn call<'c>(#lent: __cqrs::Lent<'c, #ty>, #parts: __cqrs::Parts<'c>) -> #future {
                     #call
                 }
             }

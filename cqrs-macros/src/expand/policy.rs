@@ -40,11 +40,11 @@ pub(super) fn guarded(handler: &Handler, policy: &Policy, output: &TokenStream) 
     let (backup, fallback) = match fallback {
         None => (quote!(__cqrs::NoFallback), quote!(::core::option::Option::None)),
         Some(path) => {
-            let stands_in_for = stands_in_for(handler);
+            let (stands_in_for, message) = (stands_in_for(handler), handler.function.ty(&handler.message.ty));
             // Whatever does not fit is blamed on the path.
             (
                 quote_spanned!(path.span()=> __cqrs::Backed<#path, _>),
-                quote_spanned!(path.span()=> __cqrs::fallback_of::<#path>(#stands_in_for)),
+                quote_spanned!(path.span()=> __cqrs::fallback_of::<#path, #message>(#stands_in_for)),
             )
         }
     };

@@ -36,8 +36,7 @@ const _: () = {
             )
         }
     }
-    impl __cqrs::ChainLink for by_card {
-        type Message = Pay;
+    impl __cqrs::ChainLink<Pay> for by_card {
         const ITEM: &'static __cqrs::HandlerItem = &__cqrs::link_handler::<
             __Handler,
             Pay,
@@ -54,7 +53,7 @@ const _: () = {
         );
     }
     const __ITEM: __cqrs::LinkItem = __cqrs::LinkItem::new(
-        <by_card as __cqrs::ChainLink>::ITEM,
+        <by_card as __cqrs::ChainLink<Pay>>::ITEM,
     );
     __cqrs::inventory::submit! {
         __ITEM

@@ -35,14 +35,14 @@ const _: () = {
             breaker: ::core::option::Option::None,
         };
     }
-    impl __cqrs::ChainLink for by_card {
-        type Message = Pay;
+    impl __cqrs::ChainLink<Pay> for by_card {
         const ITEM: &'static __cqrs::HandlerItem = &__cqrs::guarded_link_handler::<
             __Handler,
             __cqrs::EveryError,
             __cqrs::Backed<by_hand, _>,
             Pay,
             Link<Pay>,
+            _,
             _,
         >(
             "by_card",
@@ -52,11 +52,11 @@ const _: () = {
                 line: ::core::line!(),
             },
             __cqrs::needs_of_part::<Pay>(&[]),
-            __cqrs::fallback_of::<by_hand>(__cqrs::link_stands_in_for::<Pay>()),
+            __cqrs::fallback_of::<by_hand, Pay>(__cqrs::link_stands_in_for::<Pay>()),
         );
     }
     const __ITEM: __cqrs::LinkItem = __cqrs::LinkItem::new(
-        <by_card as __cqrs::ChainLink>::ITEM,
+        <by_card as __cqrs::ChainLink<Pay>>::ITEM,
     );
     __cqrs::inventory::submit! {
         __ITEM

@@ -31,6 +31,9 @@ const _: () = {
         Wake,
         (),
         _,
+        _,
+        _,
+        _,
     >(
         "wake",
         __cqrs::SourceLocation {

@@ -31,6 +31,7 @@ const _: () = {
         OrderPlaced,
         Result<(), MailError>,
         _,
+        _,
     >(
         __cqrs::EventMode::Durable(
             __cqrs::RetryOptions::new(

@@ -21,8 +21,7 @@ const _: () = {
     use ::cqrs::__private as __cqrs;
     #[allow(unused_imports)]
     use __cqrs::AskedFallback as _;
-    impl __cqrs::Fallback for cached {
-        type Message = GetQuote;
+    impl __cqrs::Fallback<GetQuote> for cached {
         type Output = Result<Quote, QuoteError>;
         const BY_VALUE: bool = true;
         const ITEM: &'static __cqrs::HandlerItem = &__cqrs::fallback::<
@@ -45,7 +44,7 @@ const _: () = {
             ),
         );
         fn call<'c>(
-            message: __cqrs::Lent<'c, Self::Message>,
+            message: __cqrs::Lent<'c, GetQuote>,
             mut parts: __cqrs::Parts<'c>,
         ) -> impl ::core::future::Future<Output = Self::Output> + ::core::marker::Send {
             cached(

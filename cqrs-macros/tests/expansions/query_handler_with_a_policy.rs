@@ -74,6 +74,9 @@ const _: () = {
         GetQuote,
         Result<Quote, QuoteError>,
         _,
+        _,
+        _,
+        _,
     >(
         "quote",
         __cqrs::SourceLocation {
@@ -82,7 +85,7 @@ const _: () = {
             line: ::core::line!(),
         },
         __cqrs::needs::<GetQuote>(&[__cqrs::Asked::<Inject<dyn PriceApi>>::NEED]),
-        __cqrs::fallback_of::<cache::quote>(__cqrs::StandsInFor::Query),
+        __cqrs::fallback_of::<cache::quote, GetQuote>(__cqrs::StandsInFor::Query),
     );
     __cqrs::inventory::submit! {
         __ITEM

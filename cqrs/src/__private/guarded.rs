@@ -3,7 +3,7 @@
 use super::handler::{AnyCommand, AnyQuery, Consumed, HandledHere};
 use crate::BoxError;
 use crate::dispatch::thunk::{self, HandleRef};
-use crate::message::{Message, SourceLocation};
+use crate::message::{Handled, Message, SourceLocation};
 pub use crate::policy::{
     AnswersTo, Attempted, Backed, Backup, Counts, EveryError, Fails, Fallback, FitsCause, HasPolicy, Lent, NoFallback,
     Policy,
@@ -13,7 +13,7 @@ use crate::registry::{EventMode, GroupOptions, HandlerItem, HandlerKind, Need, T
 type FallbackItem = Option<&'static HandlerItem>;
 
 /// The item of a command handler with a policy.
-pub const fn guarded_command_handler<H, J, B, M, O, How>(
+pub const fn guarded_command_handler<H, J, B, M, O, How, R, E, Own>(
     name: &'static str,
     location: SourceLocation,
     needs: &'static [Need],
@@ -21,17 +21,18 @@ pub const fn guarded_command_handler<H, J, B, M, O, How>(
 ) -> HandlerItem
 where
     H: HandleRef<Message = M, Output = O> + HasPolicy,
-    M: AnyCommand,
-    O: Attempted<M::Response, M::Error, How>,
-    J: Counts<O::Own>,
-    B: Backup<M, O::Own, M::Response, M::Error>,
+    M: AnyCommand + Handled<Response = R, Error = E>,
+    O: Attempted<R, E, How, Own = Own>,
+    J: Counts<Own>,
+    B: Backup<M, Own, R, E>,
+    R: Send,
 {
     let thunk = &const { WholeThunk::<M>(thunk::guarded_call::<H, J, B, M, O, How>) };
     HandlerItem::call(HandlerKind::Command, name, location, M::SPEC, needs, thunk).guarded(&H::POLICY, fallback)
 }
 
 /// The item of a query handler with a policy.
-pub const fn guarded_query_handler<H, J, B, M, O, How>(
+pub const fn guarded_query_handler<H, J, B, M, O, How, R, E, Own>(
     name: &'static str,
     location: SourceLocation,
     needs: &'static [Need],
@@ -39,17 +40,18 @@ pub const fn guarded_query_handler<H, J, B, M, O, How>(
 ) -> HandlerItem
 where
     H: HandleRef<Message = M, Output = O> + HasPolicy,
-    M: AnyQuery,
-    O: Attempted<M::Response, M::Error, How>,
-    J: Counts<O::Own>,
-    B: Backup<M, O::Own, M::Response, M::Error>,
+    M: AnyQuery + Handled<Response = R, Error = E>,
+    O: Attempted<R, E, How, Own = Own>,
+    J: Counts<Own>,
+    B: Backup<M, Own, R, E>,
+    R: Send,
 {
     let thunk = &const { WholeThunk::<M>(thunk::guarded_call::<H, J, B, M, O, How>) };
     HandlerItem::call(HandlerKind::Query, name, location, M::SPEC, needs, thunk).guarded(&H::POLICY, fallback)
 }
 
 /// The item of a plain, `inline` or `durable` event handler with a policy.
-pub const fn guarded_domain_event_handler<H, J, B, E, O, How>(
+pub const fn guarded_domain_event_handler<H, J, B, E, O, How, Own>(
     mode: EventMode,
     name: &'static str,
     location: SourceLocation,
@@ -60,16 +62,16 @@ pub const fn guarded_domain_event_handler<H, J, B, E, O, How>(
 where
     H: HandleRef<Message = E, Output = O> + HasPolicy,
     E: HandledHere,
-    O: Attempted<(), BoxError, How>,
-    J: Counts<O::Own>,
-    B: Backup<E, O::Own, (), BoxError>,
+    O: Attempted<(), BoxError, How, Own = Own>,
+    J: Counts<Own>,
+    B: Backup<E, Own, (), BoxError>,
 {
     let thunk = thunk::guarded_event::<H, J, B, E, O, How>;
     HandlerItem::event(mode, name, location, order, E::SPEC, needs, thunk).guarded(&H::POLICY, fallback)
 }
 
 /// The item of a `group` event handler with a policy.
-pub const fn guarded_group_handler<H, J, B, E, O, How>(
+pub const fn guarded_group_handler<H, J, B, E, O, How, Own>(
     options: GroupOptions,
     name: &'static str,
     location: SourceLocation,
@@ -80,9 +82,9 @@ pub const fn guarded_group_handler<H, J, B, E, O, How>(
 where
     H: HandleRef<Message = E, Output = O> + HasPolicy,
     E: Consumed,
-    O: Attempted<(), BoxError, How>,
-    J: Counts<O::Own>,
-    B: Backup<E, O::Own, (), BoxError>,
+    O: Attempted<(), BoxError, How, Own = Own>,
+    J: Counts<Own>,
+    B: Backup<E, Own, (), BoxError>,
 {
     let (mode, thunk) = (EventMode::Group(options), thunk::guarded_event::<H, J, B, E, O, How>);
     HandlerItem::event(mode, name, location, order, E::SPEC, needs, thunk).guarded(&H::POLICY, fallback)
@@ -110,7 +112,7 @@ pub enum StandsInFor {
 ///
 /// # Panics
 /// At compile time, where the fallback takes what the handler itself may not take.
-pub const fn fallback_of<F: Fallback>(stands_in_for: StandsInFor) -> FallbackItem {
+pub const fn fallback_of<F: Fallback<M>, M: Message>(stands_in_for: StandsInFor) -> FallbackItem {
     let message = F::ITEM.message;
     let event = matches!(stands_in_for, StandsInFor::PlainEvent | StandsInFor::Event);
     assert!(

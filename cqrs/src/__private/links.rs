@@ -38,7 +38,7 @@ where
 }
 
 /// The item of a link with a policy.
-pub const fn guarded_link_handler<H, J, B, M, O, How>(
+pub const fn guarded_link_handler<H, J, B, M, O, How, Own>(
     name: &'static str,
     location: SourceLocation,
     needs: &'static [Need],
@@ -47,9 +47,9 @@ pub const fn guarded_link_handler<H, J, B, M, O, How>(
 where
     H: HandleRef<Message = M, Output = O> + HasPolicy,
     M: Handled,
-    O: Attempted<Link<M>, M::Error, How>,
-    J: Counts<O::Own>,
-    B: Backup<M, O::Own, Link<M>, M::Error>,
+    O: Attempted<Link<M>, M::Error, How, Own = Own>,
+    J: Counts<Own>,
+    B: Backup<M, Own, Link<M>, M::Error>,
 {
     let thunk = &const { LinkThunk::<M>(guarded_link::<H, J, B, M, O, How>) };
     HandlerItem::part(HandlerKind::Link, name, location, M::SPEC, needs, Thunk::Link(thunk))
@@ -85,20 +85,9 @@ pub trait Chained: Handled {}
 #[diagnostic::do_not_recommend]
 impl<M: Handled> Chained for M {}
 
-/// A link of the chains for `M`.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a link of a chain for `{M}`",
-    label = "not a link for `{M}`",
-    note = "the links of a chain are functions under `#[chain_link]` that take its message, `{M}`, first"
-)]
-pub trait LinkOf<M>: ChainLink {}
-
-#[diagnostic::do_not_recommend]
-impl<L: ChainLink<Message = M>, M> LinkOf<M> for L {}
-
 /// One link of a chain for `M`.
 #[must_use]
-pub const fn link_of<L: LinkOf<M>, M>() -> &'static HandlerItem {
+pub const fn link_of<L: ChainLink<M>, M: Handled>() -> &'static HandlerItem {
     L::ITEM
 }
 

@@ -40,7 +40,7 @@ pub use self::handler::{
     group_handler, group_handler_ref, needs, needs_of_part, parameter, query_handler, query_handler_ref,
 };
 pub use self::links::{
-    ChainLink, Chained, Link, LinkOf, chain_handler, chain_item, guarded_link_handler, link_answer, link_handler,
+    ChainLink, Chained, Link, chain_handler, chain_item, guarded_link_handler, link_answer, link_handler,
     link_handler_ref, link_of, link_stands_in_for,
 };
 pub use self::middleware::{middleware_call, middleware_next, middleware_outcome};

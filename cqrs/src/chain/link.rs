@@ -59,15 +59,15 @@ where
     }
 }
 
-/// A function under `#[chain_link]`.
+/// A function under `#[chain_link]`, for chains of `M`.
+///
+/// The message is a parameter and not an associated type, so that a public function may take a private message.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a link",
-    label = "not a link of a chain",
-    note = "a chain lists functions under `#[chain_link]`: `#[chain_link] async fn by_card(cmd: Pay, ..) -> Result<Link<Pay>, PayError>`"
+    message = "`{Self}` is not a link of a chain for `{M}`",
+    label = "not a link for `{M}`",
+    note = "the links of a chain are functions under `#[chain_link]` that take its message, `{M}`, first"
 )]
-pub trait ChainLink: 'static {
-    /// The message it takes.
-    type Message: Handled;
+pub trait ChainLink<M: Handled>: 'static {
     /// What was registered.
     const ITEM: &'static HandlerItem;
 }

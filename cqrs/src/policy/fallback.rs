@@ -10,15 +10,15 @@ use crate::registry::HandlerItem;
 use crate::unit::{Begin, Parts, Tx};
 use crate::{App, Events, Inject, Items, Meta};
 
-/// A function under `#[fallback]`.
+/// A function under `#[fallback]`, for handlers of `M`.
+///
+/// The message is a parameter and not an associated type, so that a public function may take a private message.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a fallback",
-    label = "not a fallback",
-    note = "`fallback = ..` names a function under `#[fallback]`: `#[fallback] async fn cached(q: &GetQuote, cause: Cause<QuoteError>) -> ..`"
+    message = "`{Self}` is not a fallback for `{M}`",
+    label = "no `#[fallback]` function that takes `{M}`",
+    note = "`fallback = ..` names a function under `#[fallback]` that takes the handler's message, `{M}` or `&{M}`, first"
 )]
-pub trait Fallback: 'static {
-    /// The message it takes.
-    type Message: Message;
+pub trait Fallback<M: Message>: 'static {
     /// What the function returns.
     type Output;
     /// What was registered.
@@ -27,19 +27,8 @@ pub trait Fallback: 'static {
     const BY_VALUE: bool;
 
     /// Calls the function.
-    fn call<'c>(message: Lent<'c, Self::Message>, parts: Parts<'c>) -> impl Future<Output = Self::Output> + Send;
+    fn call<'c>(message: Lent<'c, M>, parts: Parts<'c>) -> impl Future<Output = Self::Output> + Send;
 }
-
-/// A fallback for the handlers of `M`.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is a fallback for another message",
-    label = "takes another message than this handler",
-    note = "the handler takes `{M}`: its fallback takes `{M}` or `&{M}` first"
-)]
-pub trait FallbackOf<M>: Fallback<Message = M> {}
-
-#[diagnostic::do_not_recommend]
-impl<F: Fallback<Message = M>, M> FallbackOf<M> for F {}
 
 /// A fallback that may be told of the error `E`: all its parameters are.
 #[diagnostic::on_unimplemented(
@@ -128,7 +117,7 @@ pub struct Backed<F, How>(PhantomData<fn() -> (F, How)>);
 
 impl<F, How: 'static, M: Message, Own, R, E> Backup<M, Own, R, E> for Backed<F, How>
 where
-    F: FallbackOf<M> + AnswersTo<Own>,
+    F: Fallback<M> + AnswersTo<Own>,
     F::Output: Answer<R, E, How>,
 {
     fn call<'c>(message: Lent<'c, M>, parts: Parts<'c>) -> Option<impl Future<Output = Result<R, E>> + Send> {
