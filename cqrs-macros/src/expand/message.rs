@@ -172,6 +172,7 @@ fn kind_impls(message: &Message, generics: &Impl) -> TokenStream {
         &quote! {
             type Response = #response;
             type Error = #error;
+            __cqrs::web_of! { #error }
         },
     );
     let any = generics.of(&any, &nothing);

@@ -37,6 +37,11 @@ pub trait Handled: Message {
     type Response: Send + 'static;
     /// The handler's own error.
     type Error: MessageError;
+
+    /// What a client is told of the error, if that is a `Problem`. Written by the derives.
+    #[cfg(feature = "axum")]
+    #[doc(hidden)]
+    const PROBLEM: Option<crate::axum::known::AskFn<Self::Error>> = None;
 }
 
 /// A command: a message with exactly one handler, which may change state.
