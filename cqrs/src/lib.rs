@@ -69,7 +69,7 @@ pub use self::event::{EventError, EventErrors, Events, Scheduled};
 pub use self::inject::Inject;
 pub use self::message::{
     CodecError, Command, DomainEvent, Event, Handled, Message, MessageError, MessageKind, MessageSpec,
-    NotificationEvent, Query, SourceLocation, Stored, Streaming,
+    NotificationEvent, Query, SourceLocation, Stored, StoredResponse, Streaming,
 };
 pub use self::middleware::{Call, CallKind, Next, Outcome};
 pub use self::policy::Cause;

@@ -8,6 +8,7 @@ mod durable;
 mod events;
 mod files;
 mod handlers;
+mod idempotency;
 mod inbox;
 mod inline_within;
 mod keys;

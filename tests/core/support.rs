@@ -288,6 +288,16 @@ impl Log {
         Self(text)
     }
 
+    /// The same down to the smallest, until the guard is dropped.
+    pub fn of_everything() -> (Self, tracing::subscriber::DefaultGuard) {
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::DEBUG)
+            .with_ansi(false)
+            .with_writer(|| LogWriter)
+            .finish();
+        (Self::start(), tracing::subscriber::set_default(subscriber))
+    }
+
     pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }

@@ -10,37 +10,46 @@ use crate::support::{Harness, bounded, message, publish};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// One message that is handled and answered by an event, and one that its three handlers cannot read.
+/// One message that is handled and answered by an event, one that its three handlers cannot read, and a call with a key.
 async fn traffic(app: &Harness, broker: &MemoryBroker) {
     for payload in [serde_json::json!({"id": 1}), serde_json::json!({"id": "one"})] {
         let id = Uuid::now_v7();
         publish(broker, id, message("payments", "paid", id, &payload)).await;
     }
+    app.send(crate::idempotency::pay(1)).idempotency_key(Uuid::now_v7()).await.unwrap();
     app.settle().await;
 }
 
-/// Sweeps, and waits until it is done: a mark older than any other is gone.
+/// Sweeps, and waits until it is done: a mark and a key older than any other are gone.
 async fn sweep(app: &Harness) {
     let pool = app.probe.pool();
     sqlx::query("INSERT INTO cqrs_inbox VALUES ('old', 'old', x'00', 0)").execute(&pool).await.unwrap();
+    let key = "INSERT INTO cqrs_idempotent VALUES ('old', 'old', x'00', x'00', NULL, '1', 0)";
+    sqlx::query(key).execute(&pool).await.unwrap();
     app.advance(Duration::from_secs(11 * 60)).await;
-    let old = "SELECT COUNT(*) FROM cqrs_inbox WHERE consumer_group = 'old'";
+    let old = "SELECT (SELECT COUNT(*) FROM cqrs_inbox WHERE consumer_group = 'old')
+        + (SELECT COUNT(*) FROM cqrs_idempotent WHERE name = 'old')";
     while sqlx::query_scalar::<_, i64>(old).fetch_one(&pool).await.unwrap() > 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-/// The rows of all our tables: outbox, work and inbox, and the dead letters.
-async fn rows(app: &Harness) -> ([i64; 3], usize) {
+/// The rows of all our tables: outbox, work, inbox and idempotency keys, and the dead letters.
+async fn rows(app: &Harness) -> ([i64; 4], usize) {
     let pool = app.probe.pool();
     let tables = "SELECT name FROM sqlite_master WHERE name LIKE 'cqrs%' AND type = 'table' ORDER BY name";
     let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&pool).await.unwrap();
-    assert_eq!(tables, ["cqrs_inbox", "cqrs_outbox", "cqrs_work"], "a new table: what keeps it small?");
+    assert_eq!(
+        tables,
+        ["cqrs_idempotent", "cqrs_inbox", "cqrs_outbox", "cqrs_work"],
+        "a new table: what keeps it small?"
+    );
     let count = async |what: &'static str| sqlx::query_scalar(what).fetch_one(&pool).await.unwrap();
     let counts = [
         count("SELECT COUNT(*) FROM cqrs_outbox WHERE state <> 'dead'").await,
         count("SELECT COUNT(*) FROM cqrs_work WHERE state <> 'dead'").await,
         count("SELECT COUNT(*) FROM cqrs_inbox").await,
+        count("SELECT COUNT(*) FROM cqrs_idempotent").await,
     ];
     (counts, app.dead().await.len())
 }
@@ -52,30 +61,30 @@ async fn g13_what_is_done_with_leaves_its_tables_and_dead_letters_stay() {
         traffic(&app, &broker).await;
         // What was published has left at once; the marks are there, those of dead letters among them.
         assert_eq!(app.events::<crate::inbox::BookedV1>().len(), 1);
-        assert_eq!(rows(&app).await, ([0, 0, 6], 3));
+        assert_eq!(rows(&app).await, ([0, 0, 6, 1], 3));
 
         app.advance(6 * DAY).await;
         sweep(&app).await;
-        assert_eq!(rows(&app).await, ([0, 0, 6], 3), "within their window the marks stay");
+        assert_eq!(rows(&app).await, ([0, 0, 6, 0], 3), "within their window the marks stay");
 
         app.advance(DAY / 2).await;
         traffic(&app, &broker).await;
-        assert_eq!(rows(&app).await, ([0, 0, 12], 6));
+        assert_eq!(rows(&app).await, ([0, 0, 12, 1], 6));
         app.advance(DAY).await;
         sweep(&app).await;
-        assert_eq!(rows(&app).await, ([0, 0, 6], 6), "past their window they go, and no others");
+        assert_eq!(rows(&app).await, ([0, 0, 6, 0], 6), "past their window they go, and no others");
 
         app.advance(365 * DAY).await;
         sweep(&app).await;
         assert_eq!(
             rows(&app).await,
-            ([0, 0, 0], 6),
+            ([0, 0, 0, 0], 6),
             "an idle app keeps what nobody has decided about, and nothing else"
         );
         for dead in app.dead().await {
             assert!(app.discard(dead.id).await.unwrap());
         }
-        assert_eq!(rows(&app).await, ([0, 0, 0], 0));
+        assert_eq!(rows(&app).await, ([0, 0, 0, 0], 0));
     })
     .await;
 }

@@ -113,7 +113,11 @@ async fn what_would_have_to_be_stored_fails_before_anything_follows_from_it() {
         assert!(error.to_string().contains(".store(Store::url("), "{error}");
         assert_eq!(log.all(), ["inline"], "no plain handler runs for what did not happen");
     }
-    let (app, _) = app().await;
+    let (app, log) = app().await;
+    let error = app.send(Act { what: What::Raise }).idempotency_key("k").await.unwrap_err();
+    assert_eq!(error.kind(), DispatchErrorKind::NoStore);
+    assert!(error.to_string().starts_with("an idempotency key of `Act` needs a store"), "{error}");
+    assert!(log.all().is_empty());
     let no_store = |error: cqrs::Error| matches!(error, cqrs::Error::Dispatch { kind: DispatchErrorKind::NoStore, .. });
     assert!(no_store(app.publish(ActedV1).await.unwrap_err()));
     assert!(no_store(app.schedule(Act { what: What::Raise }).await.map(drop).unwrap_err()));

@@ -215,6 +215,9 @@ fn g1_a_lease_and_a_deadline_that_are_too_short_are_wrong_settings() {
     assert_eq!(kinds(&error), [ProblemKind::Setting; 2], "{error}");
     assert_says(&error.to_string(), &["`lease` is 99ms", "`deadline` is 99ms", "the shortest is 100ms"]);
     assert_says(&problems(builder(shortest, short)).to_string(), &["1 problem", "`deadline` is 99ms"]);
+    cqrs::verify!(sound().idempotency_retention(shortest));
+    let error = problems(sound().idempotency_retention(short));
+    assert_says(&error.to_string(), &["1 problem", "`idempotency_retention` is 99ms", "the shortest is 100ms"]);
 }
 
 #[test]

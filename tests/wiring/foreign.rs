@@ -4,10 +4,12 @@ use std::any::{Any, TypeId};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use cqrs::store::driver::{BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, Transaction, WorkShare};
+use cqrs::store::driver::{
+    BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, IdempotentRequest, Transaction, WorkShare,
+};
 use cqrs::store::{
-    Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, OutboxOutcome, StoreError, TimerRecord,
-    WorkQueue,
+    Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, IdempotentClaim, IdempotentOutcome,
+    OutboxOutcome, StoreError, TimerRecord, WorkQueue,
 };
 use tokio::sync::Notify;
 
@@ -78,6 +80,10 @@ impl Driver for Foreign {
         discard(id: DeadLetterId) -> bool;
         counts() -> Counts;
         purge_inbox(before: SystemTime) -> u64;
+        claim_idempotent(request: IdempotentRequest) -> IdempotentOutcome;
+        renew_idempotent(claim: IdempotentClaim, until: SystemTime) -> bool;
+        free_idempotent(claim: IdempotentClaim) -> bool;
+        purge_idempotent(done: SystemTime, lease: SystemTime) -> u64;
         free_stranded() -> u64;
     }
 }

@@ -160,6 +160,13 @@ impl Builder {
         self
     }
 
+    /// How long the response to a call with an [idempotency key](crate::Sending::idempotency_key) is kept: 24 h unless said
+    /// otherwise.
+    pub fn idempotency_retention(mut self, retention: Duration) -> Self {
+        self.options.idempotency_retention = retention;
+        self
+    }
+
     /// Which parts [`App::run`] runs: `relay`, `work`, `timers`, `group:billing`. All unless said otherwise;
     /// none of them with an empty list. A part that there is not is a wiring error.
     pub fn run<S: Into<String>>(mut self, parts: impl IntoIterator<Item = S>) -> Self {
@@ -288,7 +295,11 @@ impl Builder {
 }
 
 fn too_short(options: &Options) -> Vec<Problem> {
-    let said = [("lease", options.lease), ("deadline", options.deadline)];
+    let said = [
+        ("lease", options.lease),
+        ("deadline", options.deadline),
+        ("idempotency_retention", options.idempotency_retention),
+    ];
     said.into_iter()
         .filter(|(_, duration)| *duration < SHORTEST)
         .map(|(name, duration)| {

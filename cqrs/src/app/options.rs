@@ -29,6 +29,7 @@ pub(crate) struct Options {
     pub(crate) lease: Duration,
     pub(crate) deadline: Duration,
     pub(crate) inbox_window: Duration,
+    pub(crate) idempotency_retention: Duration,
     pub(crate) retry: RetryPolicy,
     /// What a breaker is where its handlers say nothing.
     pub(crate) breaker: BreakerPolicy,
@@ -63,6 +64,7 @@ impl Default for Options {
             lease: Duration::from_secs(5),
             deadline: Duration::from_mins(1),
             inbox_window: Duration::from_hours(7 * 24),
+            idempotency_retention: Duration::from_hours(24),
             retry: RetryPolicy::STORED,
             breaker: BreakerPolicy::DEFAULT,
             concurrency: 8,

@@ -7,19 +7,22 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::handler::{Opening, abandon, begin_tx, call_bare_handler, call_event_handler, open_unit};
+use super::idempotent::HeldKey;
 use super::{Detached, Failure, records_of};
 use crate::app::App;
 use crate::event::{Cause, Node, Nodes, Raised, process};
 use crate::inject::Scope;
 use crate::message::{Erased, MessageKind};
 use crate::middleware::CallKind;
-use crate::store::driver::Transaction;
+use crate::store::driver::{BoxFuture, Transaction};
 use crate::unit::{Cx, Meta, TxSlot, Unit};
 
 /// A unit of work that is ready to commit.
 pub(crate) struct Conclusion<'a> {
     tx: TxSlot<'a>,
     pub(crate) after: After,
+    /// The call's idempotency key: how the commit ends decides about it.
+    pub(super) key: Option<HeldKey>,
 }
 
 /// What happens after the commit.
@@ -53,7 +56,11 @@ pub(crate) async fn conclude<'a>(
     }
     if raised.is_empty() && !carries(unit.as_mut()) {
         let (tx, scope) = split(unit);
-        return Ok(Conclusion { tx, after: After { nodes: Vec::new(), cause: meta.into(), scope, stored: false } });
+        return Ok(Conclusion {
+            tx,
+            after: After { nodes: Vec::new(), cause: meta.into(), scope, stored: false },
+            key: None,
+        });
     }
     let cause = Cause::from(meta);
     let nodes = raised.into_iter().map(Node::root).collect();
@@ -75,7 +82,7 @@ pub(crate) async fn conclude<'a>(
     let stored = stored || !carried.is_empty();
     let mut all: Vec<Node> = nodes;
     all.extend(carried);
-    Ok(Conclusion { tx, after: After { nodes: all, cause, scope, stored } })
+    Ok(Conclusion { tx, after: After { nodes: all, cause, scope, stored }, key: None })
 }
 
 /// Whether calls made within this one left something to its owner.
@@ -177,7 +184,11 @@ impl Conclusion<'_> {
             return Ok(());
         }
         let rest = commit_and_after(app.clone(), tx, after, limit);
-        Detached::new(app.tracker().clone(), Box::pin(rest)).await
+        let rest: BoxFuture<'static, _> = match self.key {
+            None => Box::pin(rest),
+            Some(key) => Box::pin(key.through(rest)),
+        };
+        Detached::new(app.tracker().clone(), rest).await
     }
 
     async fn hand_over(mut self) -> Result<(), Failure> {

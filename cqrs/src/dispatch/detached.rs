@@ -40,7 +40,8 @@ impl<T: Send + 'static> Drop for Detached<T> {
         if let Some(future) = self.future.take()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            self.tracker.spawn_on(future, &runtime);
+            // What comes of it is dropped while it still counts: that may begin more.
+            self.tracker.spawn_on(async move { drop(future.await) }, &runtime);
         }
     }
 }

@@ -31,6 +31,8 @@ pub enum DispatchErrorKind {
     Dependency,
     /// The call would wait for the transaction its own caller holds.
     WouldDeadlock,
+    /// The idempotency key is none: empty, too long, or with control characters.
+    InvalidKey,
     /// The idempotency key was used with another payload.
     KeyReused,
     /// A call with the same idempotency key is running.
@@ -110,6 +112,11 @@ pub enum DispatchError<E> {
         /// The message's name.
         message: &'static str,
     },
+    /// The idempotency key is none: the call was not begun.
+    InvalidKey {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// The idempotency key was used with another payload.
     KeyReused {
         /// The key.
@@ -175,7 +182,7 @@ pub enum DispatchError<E> {
     },
     /// A message to be stored is larger than the limit; nothing was committed.
     TooLarge {
-        /// The message's name.
+        /// The message's name; the type of a response that an idempotency key was to store.
         message: &'static str,
         /// Its size in bytes.
         size: usize,
@@ -206,6 +213,7 @@ impl<E> DispatchError<E> {
             Self::Rejected { .. } => Kind::Rejected,
             Self::Dependency { .. } => Kind::Dependency,
             Self::WouldDeadlock { .. } => Kind::WouldDeadlock,
+            Self::InvalidKey { .. } => Kind::InvalidKey,
             Self::KeyReused { .. } => Kind::KeyReused,
             Self::InProgress { .. } => Kind::InProgress,
             Self::NoStore { .. } => Kind::NoStore,
@@ -312,6 +320,7 @@ impl<E> DispatchError<E> {
                 DispatchError::Dependency { dependency, provider, source }
             }
             Self::WouldDeadlock { message } => DispatchError::WouldDeadlock { message },
+            Self::InvalidKey { reason } => DispatchError::InvalidKey { reason },
             Self::KeyReused { key } => DispatchError::KeyReused { key },
             Self::InProgress { key } => DispatchError::InProgress { key },
             Self::NoStore { what } => DispatchError::NoStore { what },
@@ -359,6 +368,10 @@ impl<E: fmt::Display> fmt::Display for DispatchError<E> {
             Self::WouldDeadlock { message } => write!(
                 f,
                 "`{message}` needs a transaction of its own while the handler that sends it holds one: it would wait for its own caller\n  help: `app.send(..).within(tx)` runs it in the caller's transaction; `events.send(..)` runs it after the commit"
+            ),
+            Self::InvalidKey { reason } => write!(
+                f,
+                "the idempotency key {reason}\n  help: a key has 1 to 255 bytes and no control characters; a UUID is a good one"
             ),
             Self::KeyReused { key } => write!(f, "the idempotency key `{key}` was used with another payload"),
             Self::InProgress { key } => write!(f, "a call with the idempotency key `{key}` is running"),
@@ -425,6 +438,7 @@ impl<E: fmt::Debug> fmt::Display for DisplayFailure<'_, E> {
             | DispatchError::Rejected { message, .. }
             | DispatchError::WouldDeadlock { message } => f.write_str(message),
             DispatchError::Dependency { dependency, provider, .. } => write!(f, "{dependency} by {provider}"),
+            DispatchError::InvalidKey { reason } => f.write_str(reason),
             DispatchError::KeyReused { key } | DispatchError::InProgress { key } => f.write_str(key),
             DispatchError::NoStore { what } => f.write_str(what),
             DispatchError::Store { .. } => f.write_str("nothing was committed"),

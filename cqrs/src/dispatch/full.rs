@@ -4,30 +4,39 @@ use std::sync::Arc;
 
 use super::guard::{Caught, Guarded};
 use super::handler::{Opening, abandon, context, open_unit};
+use super::idempotent::Key;
 use super::options::{CallOptions, Within};
 use super::thunk::AnyCall;
-use super::{Conclusion, DispatchError, Failure};
+use super::{Conclusion, DispatchError, Failure, idempotent};
 use crate::BoxError;
 use crate::app::App;
 use crate::message::Handled;
 use crate::middleware::{CallKind, MessageCell, Outcome, Refusal, Terminal};
 use crate::store::driver::BoxFuture;
-use crate::unit::{Cx, Meta};
+use crate::unit::{Cx, Meta, Unit};
 
 type Answer<M> = Result<<M as Handled>::Response, DispatchError<<M as Handled>::Error>>;
 
 /// Runs a call, its middleware around it.
 pub(crate) async fn run<M: Handled>(app: App, handler: u32, message: M, options: CallOptions<'_>) -> Answer<M> {
-    let CallOptions { timeout, meta, within } = options;
+    let CallOptions { timeout, meta, within, key } = options;
     let meta = Arc::new(Meta::new(meta));
     let kind = CallKind::of(M::SPEC);
     let chain = app.plan().middleware(kind);
     if chain.is_empty() {
-        return bounded(&app, handler, message, meta, timeout, within).await;
+        return bounded(&app, handler, message, meta, timeout, within, key).await;
     }
     let cell = MessageCell::new(message);
-    let mut terminal =
-        CallTerminal::<M> { app: &app, handler, cell: &cell, meta: Arc::clone(&meta), timeout, within, answer: None };
+    let mut terminal = CallTerminal::<M> {
+        app: &app,
+        handler,
+        cell: &cell,
+        meta: Arc::clone(&meta),
+        timeout,
+        within,
+        key,
+        answer: None,
+    };
     let outcome = chain.run(kind, M::SPEC, &meta, &cell, &mut terminal).await.map_err(Failure::widen)?;
     terminal.finish(outcome)
 }
@@ -40,7 +49,11 @@ async fn bounded<M: Handled>(
     meta: Arc<Meta>,
     timeout: Option<std::time::Duration>,
     within: Option<Within<'_>>,
+    key: Option<Key>,
 ) -> Answer<M> {
+    if let Some(key) = key {
+        return Box::pin(idempotent::run(app, handler, message, meta, timeout, within, key)).await;
+    }
     if timeout.is_none() && within.is_none() && !app.planned(handler).needs_unit {
         return bare(app, handler, message, meta).await;
     }
@@ -102,9 +115,20 @@ async fn unit<'a, M: Handled>(
     meta: Arc<Meta>,
     within: Option<Within<'a>>,
 ) -> Result<(M::Response, Conclusion<'a>), DispatchError<M::Error>> {
-    let planned = app.planned(handler);
     let opening = Opening { meta: Arc::clone(&meta), scope: None, within };
     let unit = open_unit(app, handler, opening).await.map_err(Failure::widen)?;
+    handled(app, handler, message, meta, unit).await
+}
+
+/// Runs the handler in its unit of work, up to the point where only the commit is missing.
+pub(super) async fn handled<'a, M: Handled>(
+    app: &App,
+    handler: u32,
+    message: M,
+    meta: Arc<Meta>,
+    unit: Option<Box<Unit<'a>>>,
+) -> Result<(M::Response, Conclusion<'a>), DispatchError<M::Error>> {
+    let planned = app.planned(handler);
     let holds = unit.as_ref().is_some_and(|unit| unit.tx.open.is_some());
     let call = call::<M>(app, message, context(app, unit), handler)?;
     match Guarded::new(call, holds).await {
@@ -127,6 +151,7 @@ struct CallTerminal<'t, 'a, M: Handled> {
     meta: Arc<Meta>,
     timeout: Option<std::time::Duration>,
     within: Option<Within<'a>>,
+    key: Option<Key>,
     answer: Option<M::Response>,
 }
 
@@ -151,7 +176,8 @@ impl<M: Handled> Terminal for CallTerminal<'_, '_, M> {
             let answer = match self.cell.take::<M>() {
                 Ok(message) => {
                     let meta = Arc::clone(&self.meta);
-                    bounded(self.app, self.handler, message, meta, self.timeout, self.within.take()).await
+                    let (within, key) = (self.within.take(), self.key.take());
+                    bounded(self.app, self.handler, message, meta, self.timeout, within, key).await
                 }
                 Err(source) => Err(DispatchError::Rejected { message: M::SPEC.name, source }),
             };

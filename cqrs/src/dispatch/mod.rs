@@ -1,7 +1,7 @@
 //! Calls: a message goes in, its handler runs in a unit of work, the result comes out.
 //!
 //! `send` is the future the caller holds, `thunk` what a handler's function is made into, `full` the way of a call that needs more than its handler, `conclude` what
-//! follows a handler that succeeded, `detached` why a dropped caller loses nothing after the commit, `deadlock` how a
+//! follows a handler that succeeded, `idempotent` what surrounds a call with an idempotency key, `detached` why a dropped caller loses nothing after the commit, `deadlock` how a
 //! call notices that it would wait for its own caller, `current` which handler is being polled.
 
 mod conclude;
@@ -13,6 +13,7 @@ mod flush;
 mod full;
 mod guard;
 mod handler;
+mod idempotent;
 mod options;
 mod publish;
 mod send;
@@ -27,6 +28,7 @@ pub(crate) use self::guard::{Caught, Guarded, caught};
 pub(crate) use self::handler::{
     Opening, abandon, begin_tx, call_with_cell, context as call_context, open_unit, surround,
 };
+pub(crate) use self::idempotent::kept_since;
 pub use self::publish::{Publish, Schedule, TimerId};
 pub use self::send::Sending;
 pub(crate) use self::thunk::AnyCall;

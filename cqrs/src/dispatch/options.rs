@@ -4,6 +4,7 @@ use std::any::Any;
 use std::time::Duration;
 
 use super::current;
+use super::idempotent::Key;
 use crate::unit::{Home, MetaInit};
 
 /// What a caller said about one call; most say nothing.
@@ -11,12 +12,13 @@ pub(crate) struct CallOptions<'a> {
     pub(crate) timeout: Option<Duration>,
     pub(crate) meta: MetaInit,
     pub(crate) within: Option<Within<'a>>,
+    pub(crate) key: Option<Key>,
 }
 
 impl Default for CallOptions<'_> {
     /// What a caller says without a word: that the handler it is being polled in, if any, caused the call.
     fn default() -> Self {
-        Self { timeout: None, meta: current::caused_here(), within: None }
+        Self { timeout: None, meta: current::caused_here(), within: None, key: None }
     }
 }
 

@@ -14,10 +14,11 @@ use uuid::Uuid;
 
 use super::conclude::{Rest, plain_only};
 use super::guard::panic_text;
+use super::idempotent::Key;
 use super::options::{CallOptions, Within};
 use super::{Detached, DispatchError, Failure, full};
 use crate::app::App;
-use crate::message::{Command, Handled};
+use crate::message::{Command, Handled, Stored, StoredResponse};
 use crate::middleware::CallKind;
 use crate::registry::{CallFuture, WholeFuture, WholeThunk};
 use crate::store::driver::BoxFuture;
@@ -88,6 +89,65 @@ impl<'a, M: Handled> Sending<'a, M> {
 }
 
 impl<'a, C: Command> Sending<'a, C> {
+    /// Gives the call an idempotency key: however often it is made with the same key, it is done once, and answered with
+    /// the same response.
+    ///
+    /// The response is stored in the transaction of the call, and kept for `idempotency_retention` (24 h unless said
+    /// otherwise). A call that finds it is answered with it: middleware runs, the handler does not, and no event is raised
+    /// again. A failure is not stored: the next call with the key tries anew.
+    ///
+    /// | the key | answer |
+    /// |---|---|
+    /// | of a call that was done | its response |
+    /// | of a call that is running, in whichever process | [`InProgress`](DispatchError::InProgress), at once |
+    /// | of a call with another payload | [`KeyReused`](DispatchError::KeyReused) |
+    /// | empty, longer than 255 bytes, or with control characters | [`InvalidKey`](DispatchError::InvalidKey) |
+    ///
+    /// Keys are told apart by the command's stored name, payloads by their JSON, whatever the order of its fields. The key
+    /// of a call that died with its process is free when its `lease` (5 s) has run out. A call that stalled for longer than
+    /// that, so that another has taken its key, is rolled back and fails with `InProgress`.
+    ///
+    /// Before the handler runs, the key is claimed in a transaction of its own; a call from a handler that holds a
+    /// transaction is made [`within`](Self::within) that one, and so is its claim then: the key is taken when that
+    /// transaction commits, and until it ends, others with the key wait for it. Without `within` it is
+    /// [`WouldDeadlock`](DispatchError::WouldDeadlock).
+    ///
+    /// The app needs a store ([`NoStore`](DispatchError::NoStore)), the command a stored name of its own
+    /// ([`AmbiguousName`](DispatchError::AmbiguousName)); command and response are limited in size as everything stored is
+    /// ([`TooLarge`](DispatchError::TooLarge)).
+    ///
+    /// ```no_run,standalone_crate
+    /// use cqrs::prelude::*;
+    /// use cqrs::serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Command, Serialize, Deserialize)]
+    /// #[serde(crate = "cqrs::serde")]
+    /// #[command(response = u64)]
+    /// struct Pay { cents: u64 }
+    ///
+    /// #[command_handler]
+    /// async fn pay(cmd: Pay) -> u64 {
+    ///     cmd.cents
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), cqrs::Error> {
+    /// let app = cqrs::bootstrap!().store(Store::url("sqlite://shop.db")).await?;
+    /// let paid = app.send(Pay { cents: 995 }).idempotency_key("9f2c").await?;
+    /// let again = app.send(Pay { cents: 995 }).idempotency_key("9f2c").await?;   // the handler does not run
+    /// assert_eq!(paid, again);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self
+    where
+        C: Stored,
+        C::Response: StoredResponse,
+    {
+        self.options(|options| options.key = Some(Key::new::<C>(key.into())));
+        self
+    }
+
     /// Runs the command in the caller's transaction, on a savepoint: its failure undoes it alone, the plain handlers of
     /// its events run after the caller's commit.
     pub fn within<'b, Db: Database>(mut self, tx: &'b mut Tx<Db>) -> Sending<'b, C>
@@ -95,7 +155,9 @@ impl<'a, C: Command> Sending<'a, C> {
         'a: 'b,
     {
         let mut options: CallOptions<'b> = match self.options.take() {
-            Some(options) => CallOptions { timeout: options.timeout, meta: options.meta, within: None },
+            Some(options) => {
+                CallOptions { timeout: options.timeout, meta: options.meta, within: None, key: options.key }
+            }
             None => CallOptions::default(),
         };
         let lent = Box::new(tx.borrow_out());

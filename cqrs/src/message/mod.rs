@@ -3,6 +3,7 @@
 //! Nothing here runs anything. A message carries its [`MessageSpec`]: the constants the registry, the wiring pass and
 //! the stores need to know about a type.
 
+pub(crate) mod canonical;
 pub(crate) mod codec;
 mod spec;
 
@@ -112,4 +113,19 @@ impl<T: Debug + Display + Send + Sync + 'static> MessageError for T {}
 )]
 pub trait Stored: Message + serde::Serialize + serde::de::DeserializeOwned {}
 
+#[diagnostic::do_not_recommend]
 impl<T: Message + serde::Serialize + serde::de::DeserializeOwned> Stored for T {}
+
+/// A response that can be stored and read back: `Serialize + DeserializeOwned`. An
+/// [`idempotency_key`](crate::Sending::idempotency_key) stores it.
+///
+/// Implemented for every such type.
+#[diagnostic::on_unimplemented(
+    message = "the response `{Self}` cannot be stored",
+    label = "an idempotency key stores the response, which needs `Serialize` and `Deserialize`",
+    note = "consider annotating `{Self}` with `#[derive(Serialize, Deserialize)]`"
+)]
+pub trait StoredResponse: serde::Serialize + serde::de::DeserializeOwned {}
+
+#[diagnostic::do_not_recommend]
+impl<T: serde::Serialize + serde::de::DeserializeOwned> StoredResponse for T {}

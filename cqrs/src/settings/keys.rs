@@ -55,6 +55,7 @@ pub(super) const SETTINGS: &[Key<Settings>] = &[
     one!(deadline: value::long_enough),
     one!(payload_limit: value::bytes),
     one!(inbox_window: value::some_time),
+    one!(idempotency_retention: value::long_enough),
     table!(retry: RETRY),
     table!(breaker: BREAKER),
     Key { name: "relay", read: relay },

@@ -43,6 +43,7 @@ const FILE: &str = "cqrs.toml";
 /// | `deadline` | how long one attempt of stored work may take | 60s |
 /// | `payload_limit` | the largest message, in bytes or as `"1MiB"` | 1MiB |
 /// | `inbox_window` | how long it is remembered what was handled | 7d |
+/// | `idempotency_retention` | how long the response to a call with an idempotency key is kept | 24h |
 /// | `retry` | a table: `max`, `first`, `factor`, `ceiling` | 5, 1s, 2.0, 5m |
 /// | `breaker` | a table: `failures`, `open_for`, `window` | 5, 60s, failures in a row |
 /// | `relay` | `"off"`, or a table: `batch`, `in_flight`, `poll_first`, `poll_ceiling`, `retry` | 100, 8, 50ms, 1s |
@@ -82,6 +83,7 @@ pub struct Settings {
     deadline: Option<Duration>,
     payload_limit: Option<usize>,
     inbox_window: Option<Duration>,
+    idempotency_retention: Option<Duration>,
     retry: RetryOptions,
     breaker: BreakerOptions,
     relay: RelayWords,
@@ -171,6 +173,7 @@ impl Settings {
         set(&mut options.deadline, self.deadline);
         set(&mut options.payload_limit, self.payload_limit);
         set(&mut options.inbox_window, self.inbox_window);
+        set(&mut options.idempotency_retention, self.idempotency_retention);
         options.retry = options.retry.overlaid(self.retry);
         options.breaker = options.breaker.overlaid(self.breaker);
         for (name, words) in self.groups {

@@ -25,6 +25,7 @@ lease = "3s"
 deadline = "90s"
 payload_limit = "2MiB"
 inbox_window = "1d"
+idempotency_retention = "2d"
 
 [retry]
 max = 7
@@ -63,6 +64,7 @@ fn every_key_is_read() {
     assert_eq!(settings.deadline, Some(Duration::from_secs(90)));
     assert_eq!(settings.payload_limit, Some(2 << 20));
     assert_eq!(settings.inbox_window, Some(Duration::from_hours(24)));
+    assert_eq!(settings.idempotency_retention, Some(Duration::from_hours(48)));
     assert_eq!((settings.retry.max, settings.retry.factor), (Some(7), Some(3.0)));
     assert_eq!(
         settings.breaker,
@@ -150,6 +152,7 @@ fn values_that_no_key_can_take_are_refused() {
         "lease = '99ms'",
         "deadline = '0s'",
         "deadline = '99ms'",
+        "idempotency_retention = '0s'",
         "payload_limit = 0",
         "payload_limit = '1 parsec'",
         "payload_limit = '99999999999999999999GiB'",

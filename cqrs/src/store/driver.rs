@@ -2,7 +2,7 @@
 //!
 //! Two traits: [`Driver`], shared by the whole app, and [`Transaction`], one unit of work's. Everything that must commit
 //! together goes through the transaction: the user's rows (by the handle it lends to handlers), outbox rows, stored work,
-//! inbox marks, and the end of the stored work that is being done.
+//! inbox marks, the end of the stored work that is being done, and the response to a call with an idempotency key.
 //!
 //! Claims are fenced. A claim carries a [`fence`](super::Claim::fence) that grows with every new owner; whatever ends a
 //! piece of work checks it, so that an owner that stalled past its lease and wakes up cannot commit.
@@ -16,8 +16,8 @@ use std::pin::Pin;
 use std::time::SystemTime;
 
 use super::{
-    Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, InboxMark, OutboxOutcome, Record, StoreError,
-    TimerRecord, WorkQueue,
+    Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, IdempotentClaim, IdempotentOutcome, InboxMark,
+    OutboxOutcome, Record, StoreError, TimerRecord, WorkQueue,
 };
 use crate::inject::Resolved;
 
@@ -78,6 +78,21 @@ pub struct WorkShare<'a> {
     pub queues: &'a [WorkQueue],
     /// At most so many of them, however many others are claimed.
     pub limit: usize,
+}
+
+/// A wish to claim an idempotency key.
+#[derive(Debug, Clone)]
+pub struct IdempotentRequest {
+    /// The claim.
+    pub claim: IdempotentClaim,
+    /// A digest of the command: the same for the same payload.
+    pub payload: [u8; 32],
+    /// Now, by the clock that leases run by: the key of a call whose lease ran out by then is free.
+    pub lease_now: SystemTime,
+    /// Until when the claim holds unless it is renewed, by the clock of leases.
+    pub lease_until: SystemTime,
+    /// The key of a call that was done before then is free, whether its row has been deleted or not.
+    pub kept_since: SystemTime,
 }
 
 /// A store, connected.
@@ -256,6 +271,46 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// Fails with what the database said.
     fn purge_inbox(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>>;
 
+    /// Claims an idempotency key, committed by itself, unless it is taken: by a call that was done since `kept_since`, or by
+    /// one whose lease has not run out. Names and keys are told apart byte by byte, whatever the database's collation.
+    ///
+    /// Looks before it asks for a lock: a call that runs may hold its transaction for long, and the others are to be
+    /// answered meanwhile. Only a key that is claimed in a transaction that has not ended
+    /// ([`Transaction::claim_idempotent`]) cannot be seen: there it waits for that transaction's end.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn claim_idempotent(&self, request: IdempotentRequest) -> BoxFuture<'_, Result<IdempotentOutcome, StoreError>>;
+
+    /// Renews the claim of an idempotency key. `false` where it is gone: freed, deleted, another call's, or done.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn renew_idempotent(
+        &self,
+        claim: IdempotentClaim,
+        lease_until: SystemTime,
+    ) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Frees an idempotency key whose call failed: deletes the row where the claim still holds and the call is not done.
+    /// `false` where there is no such row. While a transaction under way has ended the call
+    /// ([`Transaction::finish_idempotent`]) it waits for that transaction's end, and then tells it from one rolled back.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn free_idempotent(&self, claim: IdempotentClaim) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Deletes idempotency keys of calls that were done before `done_before`, and of calls that never ended, whose lease
+    /// ran out before `lease_before`. Gives their number.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn purge_idempotent(
+        &self,
+        done_before: SystemTime,
+        lease_before: SystemTime,
+    ) -> BoxFuture<'_, Result<u64, StoreError>>;
+
     /// Makes rows ready again, of work and of the outbox, that are parked though nothing stands before them: somebody has
     /// deleted rows by hand. Gives the number of rows; 0 where the store parks nothing.
     ///
@@ -305,6 +360,25 @@ pub trait Transaction: Send + fmt::Debug + 'static {
     /// # Errors
     /// Fails with what the database said.
     fn finish_work(&mut self, claim: Claim) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Claims an idempotency key in this transaction, for a call made within it: undone with it, and seen by others from
+    /// its commit on. It says the same as [`Driver::claim_idempotent`].
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn claim_idempotent(&mut self, request: IdempotentRequest) -> BoxFuture<'_, Result<IdempotentOutcome, StoreError>>;
+
+    /// Ends a call with an idempotency key: stores its response if the claim still holds. `false` where it is gone: roll
+    /// back then.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn finish_idempotent(
+        &mut self,
+        claim: IdempotentClaim,
+        response: Vec<u8>,
+        now: SystemTime,
+    ) -> BoxFuture<'_, Result<bool, StoreError>>;
 
     /// Begins a savepoint.
     ///

@@ -218,6 +218,34 @@ pub struct InboxMark {
     pub at: SystemTime,
 }
 
+/// A claim of an idempotency key by one call.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct IdempotentClaim {
+    /// The command's stored name: within it keys are told apart.
+    pub name: String,
+    /// The key.
+    pub key: String,
+    /// The call's own mark, never used twice: whoever finds another in the row has lost the key.
+    pub token: Uuid,
+}
+
+/// What became of the wish to claim an idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IdempotentOutcome {
+    /// It is claimed: the call may run.
+    Claimed,
+    /// A call with the key and the same payload is running.
+    Running,
+    /// A call with the key and the same payload has been done.
+    Done {
+        /// Its response.
+        response: Vec<u8>,
+    },
+    /// The key is that of a call with another payload, running or done.
+    OtherPayload,
+}
+
 /// Where a dead letter lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -1,4 +1,5 @@
-//! What has to be seen to now and then: inbox marks past their window are swept, and work that nobody takes is named.
+//! What has to be seen to now and then: inbox marks past their window and idempotency keys past their retention are swept,
+//! and work that nobody takes is named.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,10 +9,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::queues;
 use crate::app::App;
+use crate::dispatch::kept_since;
 use crate::store::WorkQueue;
 use crate::store::driver::Driver;
 
-/// How often the inbox is swept. Every instance sweeps: what one has deleted the next does not find.
+/// How often inbox and idempotency keys are swept. Every instance sweeps: what one has deleted the next does not find.
 const SWEEP: Duration = Duration::from_mins(10);
 
 /// How often work that nobody takes is named.
@@ -23,6 +25,7 @@ pub(super) async fn run(app: App, store: Arc<dyn Driver>, stop: CancellationToke
         let now = app.clock().now();
         if sweep <= now {
             sweep_inbox(&app, &store).await;
+            sweep_idempotent(&app, &store).await;
             sweep = now + SWEEP;
         }
         if warn <= now {
@@ -43,6 +46,16 @@ async fn sweep_inbox(app: &App, store: &Arc<dyn Driver>) {
         Ok(0) => {}
         Ok(purged) => tracing::debug!(purged, "inbox marks past their window are gone"),
         Err(error) => tracing::warn!(%error, "the inbox could not be swept; it is tried again"),
+    }
+}
+
+/// What never ended goes by its lease, and so by the clock of leases; it is left as long as if it had been done.
+async fn sweep_idempotent(app: &App, store: &Arc<dyn Driver>) {
+    let (done, lease) = (kept_since(app, app.clock().now()), kept_since(app, app.clock().lease_now()));
+    match store.purge_idempotent(done, lease).await {
+        Ok(0) => {}
+        Ok(purged) => tracing::debug!(purged, "idempotency keys past their retention are gone"),
+        Err(error) => tracing::warn!(%error, "idempotency keys could not be swept; it is tried again"),
     }
 }
 

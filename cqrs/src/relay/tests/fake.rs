@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use crate::broker::driver::{Consumer, Outgoing, Subscription};
 use crate::broker::{self, BrokerError, BrokerErrorKind};
-use crate::store::driver::{BoxFuture, ClaimRequest, Gift, HandleSpec, Transaction, WorkShare};
+use crate::store::driver::{BoxFuture, ClaimRequest, Gift, HandleSpec, IdempotentRequest, Transaction, WorkShare};
 use crate::store::{
-    self, Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, OutboxOutcome, OutboxRecord, StoreError,
-    StoreErrorKind, TimerRecord, WorkQueue,
+    self, Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, IdempotentClaim, IdempotentOutcome,
+    OutboxOutcome, OutboxRecord, StoreError, StoreErrorKind, TimerRecord, WorkQueue,
 };
 
 #[derive(Debug, Clone, PartialEq)]
@@ -217,6 +217,22 @@ impl store::driver::Driver for FakeStore {
     }
 
     fn bury_work(&self, _: Claim, _: &str, _: bool) -> BoxFuture<'_, Result<bool, StoreError>> {
+        not_here()
+    }
+
+    fn claim_idempotent(&self, _: IdempotentRequest) -> BoxFuture<'_, Result<IdempotentOutcome, StoreError>> {
+        not_here()
+    }
+
+    fn renew_idempotent(&self, _: IdempotentClaim, _: SystemTime) -> BoxFuture<'_, Result<bool, StoreError>> {
+        not_here()
+    }
+
+    fn free_idempotent(&self, _: IdempotentClaim) -> BoxFuture<'_, Result<bool, StoreError>> {
+        not_here()
+    }
+
+    fn purge_idempotent(&self, _: SystemTime, _: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {
         not_here()
     }
 

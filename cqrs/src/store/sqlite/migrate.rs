@@ -11,7 +11,10 @@ use crate::store::{StoreError, StoreErrorKind};
 /// Our own: `_sqlx_migrations` is the user's, and two lists of migrations in one table contradict one another.
 const TABLE: &str = "_cqrs_migrations";
 
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "messages", include_str!("migrations/0001_messages.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "messages", include_str!("migrations/0001_messages.sql")),
+    (2, "idempotent", include_str!("migrations/0002_idempotent.sql")),
+];
 
 /// How often migrations ask for the write lock before they give up; each time they wait for the busy timeout. Another
 /// instance that starts at the same time may have long migrations of its own to run.

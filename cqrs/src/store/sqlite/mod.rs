@@ -1,12 +1,13 @@
 //! The store on SQLite.
 //!
 //! `connect` opens the file and `fault` names it in errors; `migrate` brings the schema up to date; `transaction` is
-//! the unit of work's; `outbox`, `work`, `timer`, `inbox`, `dead` and `upkeep` hold the statements of their tables, and
-//! `rows` what they share.
+//! the unit of work's; `outbox`, `work`, `timer`, `inbox`, `idempotent`, `dead` and `upkeep` hold the statements of their
+//! tables, and `rows` what they share.
 
 mod connect;
 mod dead;
 mod fault;
+mod idempotent;
 mod inbox;
 mod migrate;
 mod outbox;
@@ -28,10 +29,10 @@ use sqlx::{SqlSafeStr, Sqlite, SqlitePool, Transaction};
 
 use self::fault::Place;
 use self::transaction::{SqliteTransaction, Undone};
-use super::driver::{self, BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, WorkShare};
+use super::driver::{self, BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, IdempotentRequest, WorkShare};
 use super::{
-    Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, OutboxOutcome, StoreError, TimerRecord,
-    WorkQueue,
+    Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, IdempotentClaim, IdempotentOutcome,
+    OutboxOutcome, StoreError, TimerRecord, WorkQueue,
 };
 use crate::unit::Tx;
 
@@ -206,6 +207,30 @@ impl Driver for SqliteStore {
 
     fn purge_inbox(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(async move { self.named(inbox::purge(&self.writer, before).await) })
+    }
+
+    fn claim_idempotent(&self, request: IdempotentRequest) -> BoxFuture<'_, Result<IdempotentOutcome, StoreError>> {
+        Box::pin(self.claim_key(request))
+    }
+
+    fn renew_idempotent(
+        &self,
+        claim: IdempotentClaim,
+        lease_until: SystemTime,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(async move { self.named(idempotent::renew(&self.writer, claim, lease_until).await) })
+    }
+
+    fn free_idempotent(&self, claim: IdempotentClaim) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(async move { self.named(idempotent::free(&self.writer, claim).await) })
+    }
+
+    fn purge_idempotent(
+        &self,
+        done_before: SystemTime,
+        lease_before: SystemTime,
+    ) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(async move { self.named(idempotent::purge(&self.writer, done_before, lease_before).await) })
     }
 
     fn free_stranded(&self) -> BoxFuture<'_, Result<u64, StoreError>> {

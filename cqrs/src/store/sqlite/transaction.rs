@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 // Savepoints go through sqlx, so that it counts them along with those a handler makes. `sqlx` itself does not give out
 // the trait for that; `sqlx-core` is the part of it that does, and always of the same version.
@@ -10,9 +11,9 @@ use sqlx::sqlite::SqliteTransactionManager as Manager;
 use sqlx::{Sqlite, SqliteConnection};
 use sqlx_core::transaction::TransactionManager;
 
-use super::{inbox, outbox, work};
-use crate::store::driver::{BoxFuture, Transaction};
-use crate::store::{Claim, InboxMark, Record, StoreError, StoreErrorKind};
+use super::{idempotent, inbox, outbox, work};
+use crate::store::driver::{BoxFuture, IdempotentRequest, Transaction};
+use crate::store::{Claim, IdempotentClaim, IdempotentOutcome, InboxMark, Record, StoreError, StoreErrorKind};
 use crate::unit::{Carried, Tx};
 
 /// A transaction, and whether SQLite has ended it by itself.
@@ -114,6 +115,25 @@ impl Transaction for SqliteTransaction {
         Box::pin(async move {
             self.check().await?;
             Ok(work::finish(&mut self.tx, claim).await?)
+        })
+    }
+
+    fn claim_idempotent(&mut self, request: IdempotentRequest) -> BoxFuture<'_, Result<IdempotentOutcome, StoreError>> {
+        Box::pin(async move {
+            self.check().await?;
+            Ok(idempotent::claim(&mut self.tx, &request).await?)
+        })
+    }
+
+    fn finish_idempotent(
+        &mut self,
+        claim: IdempotentClaim,
+        response: Vec<u8>,
+        now: SystemTime,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(async move {
+            self.check().await?;
+            Ok(idempotent::finish(&mut self.tx, claim, response, now).await?)
         })
     }
 

@@ -1,6 +1,7 @@
 //! What the store promises, on real files.
 
 mod dead;
+mod idempotent;
 mod opening;
 mod outbox;
 mod parked;

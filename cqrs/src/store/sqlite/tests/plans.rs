@@ -3,7 +3,7 @@
 use sqlx::{QueryBuilder, Row};
 
 use super::*;
-use crate::store::sqlite::{dead, inbox, outbox, rows, timer, upkeep, work};
+use crate::store::sqlite::{dead, idempotent, inbox, outbox, rows, timer, upkeep, work};
 
 /// What SQLite would do, line by line.
 async fn plan(store: &SqliteStore, sql: &str) -> Vec<String> {
@@ -32,6 +32,7 @@ async fn no_statement_scans_a_table() {
         work::STATEMENTS,
         timer::STATEMENTS,
         inbox::STATEMENTS,
+        idempotent::STATEMENTS,
         dead::STATEMENTS,
         upkeep::STATEMENTS,
     ];
@@ -77,6 +78,8 @@ async fn statements_of_every_poll_use_the_narrowest_index() {
         (outbox::STATEMENTS[2], "cqrs_outbox_lease"),
         (outbox::NEXT_DUE, "cqrs_outbox_due"),
         (work::PARK, "INTEGER PRIMARY KEY"),
+        (idempotent::PURGE_DONE, "cqrs_idempotent_done"),
+        (idempotent::PURGE_LEFT, "cqrs_idempotent_lease"),
     ] {
         let plan = plan(&store, sql).await;
         assert!(plan.iter().any(|line| line.contains(index)), "{index}\n{sql}\n{plan:#?}");
