@@ -142,6 +142,11 @@ macro_rules! __web_of {
             use $crate::__private::ProblemFallback as _;
             $crate::__private::ProblemProbe::<$error>::ASK
         };
+        const KEYED: ::core::option::Option<$crate::__private::KeyedFn<Self>> = {
+            #[allow(unused_imports, reason = "where the command can be stored, the inherent constant is there")]
+            use $crate::__private::KeyFallback as _;
+            $crate::__private::KeyProbe::<Self>::KEYED
+        };
     };
 }
 

@@ -4,6 +4,7 @@
 mod answers;
 mod extract;
 mod hangup;
+mod idempotency;
 mod input;
 mod limits;
 mod problems;

@@ -12,6 +12,8 @@ pub use inventory;
 
 pub use crate::__web_of as web_of;
 #[cfg(feature = "axum")]
+pub use crate::axum::idempotency::{KeyFallback, KeyProbe, KeyedFn};
+#[cfg(feature = "axum")]
 pub use crate::axum::known::{AskFn, ProblemFallback, ProblemItem, ProblemProbe, derived};
 #[cfg(feature = "axum")]
 pub use crate::axum::{Problem, ProblemDetails};

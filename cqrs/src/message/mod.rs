@@ -43,6 +43,11 @@ pub trait Handled: Message {
     #[cfg(feature = "axum")]
     #[doc(hidden)]
     const PROBLEM: Option<crate::axum::known::AskFn<Self::Error>> = None;
+
+    /// Gives a call an idempotency key, if message and response can be stored. Written by the derives.
+    #[cfg(feature = "axum")]
+    #[doc(hidden)]
+    const KEYED: Option<crate::axum::idempotency::KeyedFn<Self>> = None;
 }
 
 /// A command: a message with exactly one handler, which may change state.

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::intake::{Intake, Taken};
-use super::{ProblemDetails, failure};
+use super::{ProblemDetails, failure, idempotency};
 use crate::message::Handled;
 use crate::store::driver::BoxFuture;
 use crate::{App, Command, Query, Sending};
@@ -182,11 +182,15 @@ where
     M::Response: Serialize,
 {
     async fn answer(&self, app: App, request: Request) -> Result<Response, ProblemDetails> {
+        let key = idempotency::key::<M>(request.headers())?;
         let Taken { message, headers } = self.intake.take::<M>(&app, request).await?;
         let mut sending =
             headers.into_iter().fold(Sending::new(app, message), |sending, (name, value)| sending.header(name, value));
         if let Some(after) = self.intake.timeout {
             sending = sending.timeout(after);
+        }
+        if let Some((keyed, key)) = key {
+            sending = keyed(sending, key);
         }
         let response = sending.await.map_err(|error| failure::told::<M>(&error))?;
         self.write(&response)

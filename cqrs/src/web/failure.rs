@@ -2,8 +2,8 @@
 
 use ::axum::http::StatusCode;
 
-use super::ProblemDetails;
 use super::known::{find, find_boxed};
+use super::{ProblemDetails, idempotency};
 use crate::error::chain;
 use crate::message::Handled;
 use crate::{DispatchError, DispatchErrorKind};
@@ -60,6 +60,7 @@ fn of_kind<E>(error: &DispatchError<E>) -> ProblemDetails {
             .detail("the store is busy or out of reach; nothing was stored")
             .retry_after(SOON),
         Kind::Rejected => ProblemDetails::new(StatusCode::FORBIDDEN).detail("the request was turned down"),
+        Kind::InvalidKey => idempotency::refused("it is empty, longer than 255 bytes, or has control characters"),
         Kind::KeyReused => ProblemDetails::new(StatusCode::UNPROCESSABLE_ENTITY)
             .detail("the idempotency key was used with another request"),
         Kind::InProgress => ProblemDetails::new(StatusCode::CONFLICT)

@@ -1,13 +1,14 @@
 #![doc = include_str!("../docs/web.md")]
 //
-// `endpoint` serves commands and queries, `sse` streams. `intake` reads a request with `parameters`, `body`, `trace` and
-// `last_event_id`; `failure` is the table of what a client is told of a failed call, `problem` its form, `known` how an error
+// `endpoint` serves commands and queries, `sse` streams. `intake` reads a request with `parameters`, `body`, `trace`,
+// `last_event_id` and `idempotency`; `failure` is the table of what a client is told of a failed call, `problem` its form, `known` how an error
 // is recognised.
 
 mod body;
 mod endpoint;
 mod extract;
 mod failure;
+pub(crate) mod idempotency;
 mod intake;
 pub(crate) mod known;
 mod last_event_id;

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 
 use super::intake::{Intake, Taken};
 use super::last_event_id::{self, LastEventId};
-use super::{ProblemDetails, failure};
+use super::{ProblemDetails, failure, idempotency};
 use crate::message::Streaming;
 use crate::store::driver::BoxFuture;
 use crate::{App, DispatchError, ItemStream};
@@ -171,6 +171,8 @@ where
             (LastEventId::Wrong, Some(_)) => return Err(last_event_id::refused()),
             (LastEventId::Item(last), Some(resume)) => Some((*last, resume)),
         };
+        // A stream cannot be answered again: a command that streams refuses the header.
+        idempotency::key::<M>(request.headers())?;
         let Taken { message, headers } = self.intake.take::<M>(&app, request).await?;
         let (last, message) = match resume {
             None => (0, Some(message)),

@@ -38,6 +38,7 @@ fn table() -> Vec<(Failure, u16, Option<&'static str>)> {
         (Failure::Rejected { message: SECRET, source: source() }, 403, None),
         (Failure::Dependency { dependency: SECRET, provider: SECRET, source: source() }, 500, None),
         (Failure::WouldDeadlock { message: SECRET }, 500, None),
+        (Failure::InvalidKey { reason: SECRET }, 400, None),
         (Failure::KeyReused { key: secret() }, 422, None),
         (Failure::InProgress { key: secret() }, 409, Some("1")),
         (Failure::NoStore { what: secret() }, 500, None),
