@@ -21,6 +21,17 @@ pub(crate) fn derive(kind: MessageKind, item: TokenStream) -> TokenStream {
     })
 }
 
+/// The derive of an error. Its impl is emitted beside its errors.
+pub(crate) fn problem(item: TokenStream) -> TokenStream {
+    run("Problem", TokenStream::new(), |sink| match message_item(item) {
+        Ok(item) => Some(expand::problem(&validate::problem(&item, sink))),
+        Err(error) => {
+            sink.syntax(error);
+            None
+        }
+    })
+}
+
 /// An attribute on a function. The function goes out first and unchanged, but for lints that would blame the user for
 /// the form we ask for: `async` without an `await`, `Inject<T>` by value. Then errors or the registration.
 pub(crate) fn attribute(place: Place, args: TokenStream, item: TokenStream) -> TokenStream {

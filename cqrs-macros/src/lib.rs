@@ -41,6 +41,12 @@ pub fn derive_notification_event(item: TokenStream) -> TokenStream {
     entry::derive(MessageKind::NotificationEvent, item.into()).into()
 }
 
+/// Says how a client is told of an error.
+#[proc_macro_derive(Problem, attributes(problem))]
+pub fn derive_problem(item: TokenStream) -> TokenStream {
+    entry::problem(item.into()).into()
+}
+
 /// Registers an async function as the handler of a command.
 #[proc_macro_attribute]
 pub fn command_handler(args: TokenStream, item: TokenStream) -> TokenStream {

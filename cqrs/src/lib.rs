@@ -2,9 +2,21 @@
 //!
 //! Data flows one way: `registry` (what the attributes left behind at link time) → `wiring` (one pass that checks it
 //! all) → `app` and `dispatch` (calls) → `unit` (one call's transaction and events) → `store` and `broker`.
+//!
+//! # Features
+//!
+//! | feature | brings | by default |
+//! |---|---|---|
+//! | `sqlite` | the SQLite store | yes |
+//! | `axum` | the module `axum`: handlers for axum, problem documents, server-sent events; `#[derive(Problem)]` | no |
+//! | `testing` | the test kit, the module `testing` | no |
 
 mod app;
 mod breaker;
+// The files are in `web/`; the module has the name of what it is for.
+#[cfg(feature = "axum")]
+#[path = "web/mod.rs"]
+pub mod axum;
 pub mod broker;
 mod chain;
 mod clock;
@@ -41,6 +53,11 @@ pub use self::macros::{
     Command, DomainEvent, NotificationEvent, Query, chain_link, command_handler, event_handler, fallback, middleware,
     provider, query_handler,
 };
+
+#[cfg(feature = "axum")]
+pub use self::axum::Problem;
+#[cfg(feature = "axum")]
+pub use self::macros::Problem;
 
 pub use self::app::{App, Builder, Health, OutsideUnit};
 pub use self::breaker::{BreakerPhase, BreakerState, Breakers};

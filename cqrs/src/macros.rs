@@ -6,6 +6,9 @@ pub use cqrs_macros::Command;
 pub use cqrs_macros::DomainEvent;
 #[doc = include_str!("docs/macros/notification_event.md")]
 pub use cqrs_macros::NotificationEvent;
+#[cfg(feature = "axum")]
+#[doc = include_str!("docs/macros/problem.md")]
+pub use cqrs_macros::Problem;
 #[doc = include_str!("docs/macros/query.md")]
 pub use cqrs_macros::Query;
 #[doc = include_str!("docs/macros/chain_link.md")]
@@ -126,4 +129,34 @@ macro_rules! verify {
     ($builder:expr $(,)?) => {
         $crate::__private::verify($builder)
     };
+}
+
+/// Not public API: what the derive of a message says for the web module, which is generic and cannot ask.
+#[cfg(feature = "axum")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __web_of {
+    ($error:ty) => {
+        const PROBLEM: ::core::option::Option<$crate::__private::AskFn<$error>> = {
+            #[allow(unused_imports, reason = "where the error is a problem, the inherent constant is there")]
+            use $crate::__private::ProblemFallback as _;
+            $crate::__private::ProblemProbe::<$error>::ASK
+        };
+    };
+    ($error:ty, keyed) => {
+        $crate::__private::web_of! { $error }
+        const KEYED: ::core::option::Option<$crate::__private::KeyedFn<Self>> = {
+            #[allow(unused_imports, reason = "where the command can be stored, the inherent constant is there")]
+            use $crate::__private::KeyFallback as _;
+            $crate::__private::KeyProbe::<Self>::KEYED
+        };
+    };
+}
+
+/// Not public API: there is nobody to say it to.
+#[cfg(not(feature = "axum"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __web_of {
+    ($error:ty $(, keyed)?) => {};
 }

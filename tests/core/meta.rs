@@ -227,3 +227,40 @@ async fn a_handler_that_takes_the_app_alone_hands_its_correlation_on_too() {
     })
     .await;
 }
+
+/// Tells what a caller said about the stream.
+#[derive(Query)]
+#[query(item = String)]
+struct Headers;
+
+#[query_handler]
+async fn headers(_q: Headers, items: &mut Items<String>, meta: &Meta) {
+    items.send(format!("{:?} {}", meta.headers(), meta.correlation_id())).await;
+}
+
+/// Streams within a handler, and says something about it.
+#[derive(Command)]
+#[command(response = Option<String>, error = BoxError)]
+struct Around(Uuid);
+
+#[command_handler]
+async fn around(cmd: Around, app: &App) -> Result<Option<String>, BoxError> {
+    let said = app.stream(Headers).header("k", "v").next().await.transpose()?;
+    let other = app.stream(Headers).correlation(cmd.0).next().await.transpose()?;
+    assert!(other.is_some_and(|other| other == format!("{{}} {}", cmd.0)));
+    Ok(said)
+}
+
+#[tokio::test]
+async fn a_stream_takes_headers_and_a_correlation() {
+    bounded(async {
+        let app = Harness::idle().await;
+        let (one, other) = (Uuid::now_v7(), Uuid::now_v7());
+        let mut items = app.stream(Headers).header("a", "1").header("b", "2").correlation(one).header("a", "3");
+        assert_eq!(items.next().await.unwrap().unwrap(), format!(r#"{{"a": "3", "b": "2"}} {one}"#));
+        // What is said does not take the place of what is known: the handler that streams is the cause.
+        let said = app.send(Around(other)).correlation(one).await.unwrap();
+        assert_eq!(said.unwrap(), format!(r#"{{"k": "v"}} {one}"#));
+    })
+    .await;
+}

@@ -168,6 +168,32 @@ pub(crate) fn key_of_enum(ident: &Ident) -> Text {
         .help("put the enum into a struct, beside the field that keeps the order")
 }
 
+// Problems
+
+pub(crate) fn union_problem() -> Text {
+    Text::new("a union cannot be a problem").help("use a struct or an enum")
+}
+
+pub(crate) fn no_problem(ident: &Ident) -> Text {
+    Text::new(format!("`{ident}` says nothing of how a client is told of it"))
+        .help("write `#[problem(status = 409)]` on the type, or on the variants that a client may know of")
+        .note("an error without it is a 500 without its text, with or without the derive")
+}
+
+pub(crate) fn problem_without_status() -> Text {
+    Text::new("this problem has no `status`")
+        .help("write `#[problem(status = 409, ..)]` here, or give the type a status for all its variants")
+}
+
+pub(crate) fn problem_of_field() -> Text {
+    Text::new("`#[problem(..)]` does not belong to a field").help("put it on the type or on the variant")
+}
+
+pub(crate) fn not_a_uri(found: &str) -> Text {
+    Text::new(format!("`{found}` is not a URI reference"))
+        .help("write an address or a path of visible ASCII characters: \"https://example.com/problems/sold-out\"")
+}
+
 // Functions
 
 pub(crate) fn not_a_function(place: Place, keyword: &str) -> Text {

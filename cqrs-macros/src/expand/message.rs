@@ -167,13 +167,27 @@ fn kind_impls(message: &Message, generics: &Impl) -> TokenStream {
         Answer::None => (unit, &None, nothing.clone()),
     };
     let error = error.as_ref().map_or(no_error, ToTokens::to_token_stream);
+    let keyed = may_take_a_key(message).then(|| quote!(, keyed));
     let handled = generics.of(
         &quote!(Handled),
         &quote! {
             type Response = #response;
             type Error = #error;
+            __cqrs::web_of! { #error #keyed }
         },
     );
     let any = generics.of(&any, &nothing);
     quote!(#handled #any #last)
+}
+
+/// Whether it is worth asking if calls of the message take an idempotency key. A response that borrows, such as
+/// `&'static str`, cannot be read back, and asking would be an error: what is selected by its bounds is selected whatever
+/// the lifetimes in them say.
+fn may_take_a_key(message: &Message) -> bool {
+    match &message.answer {
+        Answer::Once { response, .. } => {
+            message.kind == MessageKind::Command && !response.as_ref().is_some_and(super::thunk::borrows_at_all)
+        }
+        Answer::Stream { .. } | Answer::None => false,
+    }
 }

@@ -145,6 +145,18 @@ pub(super) fn borrows(ty: &syn::Type) -> bool {
     tokens.clone().into_iter().any(is_and) || has_lifetimes(tokens)
 }
 
+/// Whether a type borrows anything, for however long.
+pub(super) fn borrows_at_all(ty: &syn::Type) -> bool {
+    fn any(tokens: TokenStream) -> bool {
+        tokens.into_iter().any(|token| match token {
+            proc_macro2::TokenTree::Punct(punct) => matches!(punct.as_char(), '&' | '\''),
+            proc_macro2::TokenTree::Group(group) => any(group.stream()),
+            proc_macro2::TokenTree::Ident(_) | proc_macro2::TokenTree::Literal(_) => false,
+        })
+    }
+    any(ty.to_token_stream())
+}
+
 /// Whether a type names a lifetime other than `'static`.
 fn has_lifetimes(ty: TokenStream) -> bool {
     let mut quote = false;

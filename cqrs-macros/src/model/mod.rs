@@ -3,6 +3,7 @@
 mod function;
 mod handler;
 mod message;
+mod problem;
 mod wiring;
 
 pub(crate) use self::function::{Function, MessageParam, UserType};
@@ -10,6 +11,7 @@ pub(crate) use self::handler::{
     Breaker, EventMode, Fallback, Group, Handler, HandlerKind, OnDead, OnUnknown, Policy, Retry,
 };
 pub(crate) use self::message::{Answer, Message, MessageKind};
+pub(crate) use self::problem::{Case, Problem, Told};
 pub(crate) use self::wiring::{CallKind, Middleware, Provider, Scope};
 
 /// The path of the `cqrs` crate: `::cqrs`, or what `crate = ..` says.

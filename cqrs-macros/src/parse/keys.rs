@@ -6,6 +6,9 @@ pub(crate) enum Place {
     CommandDerive,
     QueryDerive,
     EventDerive,
+    ProblemDerive,
+    /// `#[problem(..)]` on a variant.
+    ProblemVariant,
     CommandHandler,
     QueryHandler,
     EventHandler,
@@ -33,8 +36,8 @@ const fn key(word: &'static str, takes: &'static str, form: &'static str, places
 }
 
 use self::Place::{
-    Breaker, ChainLink, CommandDerive, CommandHandler, EventDerive, EventHandler, Fallback, Middleware, Provider,
-    QueryDerive, QueryHandler, Retry,
+    Breaker, ChainLink, CommandDerive, CommandHandler, EventDerive, EventHandler, Fallback, Middleware, ProblemDerive,
+    ProblemVariant, Provider, QueryDerive, QueryHandler, Retry,
 };
 
 /// Functions whose attempts can be surrounded.
@@ -60,6 +63,9 @@ const KEYS: &[Key] = &[
     key("breaker", "a list of arguments", "breaker(failures = 5, open_for = \"30s\")", ATTEMPTED),
     key("on_dead", "a string", "on_dead = \"park\"", &[EventHandler]),
     key("unknown", "a string", "unknown = \"skip\"", &[EventHandler]),
+    key("status", "a whole number", "status = 409", &[ProblemDerive, ProblemVariant]),
+    key("title", "a string", "title = \"Sold out\"", &[ProblemDerive, ProblemVariant]),
+    key("type", "a string", "type = \"/problems/sold-out\"", &[ProblemDerive, ProblemVariant]),
     key("scope", "a string", "scope = \"message\"", &[Provider]),
     key("kinds", "a list of words", "kinds = [command, query]", &[Middleware]),
     key("max", "a whole number", "max = 8", &[Retry]),
@@ -77,6 +83,7 @@ const KEYS: &[Key] = &[
             CommandDerive,
             QueryDerive,
             EventDerive,
+            ProblemDerive,
             CommandHandler,
             QueryHandler,
             EventHandler,
@@ -95,6 +102,7 @@ impl Place {
             Self::CommandDerive => "command",
             Self::QueryDerive => "query",
             Self::EventDerive => "event",
+            Self::ProblemDerive | Self::ProblemVariant => "problem",
             Self::CommandHandler => "command_handler",
             Self::QueryHandler => "query_handler",
             Self::EventHandler => "event_handler",
@@ -131,6 +139,7 @@ impl Place {
             Self::CommandDerive => "command",
             Self::QueryDerive => "query",
             Self::EventDerive => "event",
+            Self::ProblemDerive | Self::ProblemVariant => "problem",
             Self::CommandHandler => "command handler",
             Self::QueryHandler => "query handler",
             Self::EventHandler => "event handler",

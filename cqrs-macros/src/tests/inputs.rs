@@ -15,6 +15,7 @@ pub(super) struct Input {
 
 enum Call {
     Derive(MessageKind, TokenStream),
+    Problem(TokenStream),
     Attribute(Place, TokenStream, TokenStream),
 }
 
@@ -22,6 +23,7 @@ impl Input {
     pub(super) fn expand(self) -> TokenStream {
         match self.call {
             Call::Derive(kind, item) => entry::derive(kind, item),
+            Call::Problem(item) => entry::problem(item),
             Call::Attribute(place, args, item) => entry::attribute(place, args, item),
         }
     }
@@ -33,6 +35,7 @@ impl Input {
                 let word = syn::Ident::new(kind.place().word(), proc_macro2::Span::call_site());
                 *item = quote!(#[#word(crate = ::renamed)] #item);
             }
+            Call::Problem(item) => *item = quote!(#[problem(crate = ::renamed)] #item),
             Call::Attribute(_, args, _) => *args = quote!(crate = ::renamed, #args),
         }
         self
@@ -43,12 +46,17 @@ fn derive(name: &'static str, kind: MessageKind, item: TokenStream) -> Input {
     Input { name, call: Call::Derive(kind, item) }
 }
 
+fn problem(name: &'static str, item: TokenStream) -> Input {
+    Input { name, call: Call::Problem(item) }
+}
+
 fn attribute(name: &'static str, place: Place, args: TokenStream, item: TokenStream) -> Input {
     Input { name, call: Call::Attribute(place, args, item) }
 }
 
 pub(super) fn inputs() -> Vec<Input> {
     let mut inputs = messages();
+    inputs.extend(problems());
     inputs.extend(handlers());
     inputs.extend(event_handlers());
     inputs.extend(wiring());
@@ -128,6 +136,40 @@ fn messages() -> Vec<Input> {
             quote! {
                 #[command(respnse = OrderId)]
                 pub struct PlaceOrder;
+            },
+        ),
+    ]
+}
+
+fn problems() -> Vec<Input> {
+    vec![
+        problem(
+            "problem",
+            quote! {
+                #[problem(status = 409, title = "Declined", type = "/problems/declined")]
+                pub struct Declined;
+            },
+        ),
+        problem(
+            "problem_of_some_variants",
+            quote! {
+                enum PayError {
+                    #[problem(status = 404)]
+                    NoSuchOrder(OrderId),
+                    #[problem(status = 409, title = "Declined")]
+                    Declined { by: String },
+                    Database,
+                }
+            },
+        ),
+        problem(
+            "problem_of_every_variant",
+            quote! {
+                #[problem(title = "Declined")]
+                enum PayError<T: Clone> where T: Debug {
+                    #[problem(status = 404)]
+                    NoSuchOrder(T),
+                }
             },
         ),
     ]

@@ -6,10 +6,12 @@ mod event;
 mod handler;
 mod message;
 mod policy;
+mod problem;
 mod signature;
 mod values;
 mod wiring;
 
 pub(crate) use self::handler::{fallback, handler};
 pub(crate) use self::message::message;
+pub(crate) use self::problem::problem;
 pub(crate) use self::wiring::{middleware, provider};

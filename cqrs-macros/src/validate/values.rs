@@ -21,6 +21,16 @@ impl Args<'_> {
         in_range
     }
 
+    /// A whole number between two.
+    pub(super) fn between(&self, word: &str, least: u16, most: u16) -> Option<u16> {
+        let value: i128 = self.value(word)?;
+        let in_range = u16::try_from(value).ok().filter(|value| (least..=most).contains(value));
+        if in_range.is_none() {
+            self.sink().at(self.value_tokens(word), catalogue::out_of_range(word, least.into(), most.into()));
+        }
+        in_range
+    }
+
     /// A duration in a string.
     pub(super) fn duration(&self, word: &str) -> Option<Duration> {
         let text: LitStr = self.value(word)?;

@@ -36,6 +36,9 @@ const _: () = {
     impl __cqrs::Handled for PlaceOrder {
         type Response = OrderId;
         type Error = PlaceOrderError;
+        __cqrs::web_of! {
+            PlaceOrderError, keyed
+        }
     }
     #[automatically_derived]
     impl __cqrs::AnyCommand for PlaceOrder {}

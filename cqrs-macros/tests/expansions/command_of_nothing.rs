@@ -36,6 +36,9 @@ const _: () = {
     impl __cqrs::Handled for Wake {
         type Response = ();
         type Error = __cqrs::BoxError;
+        __cqrs::web_of! {
+            __cqrs::BoxError, keyed
+        }
     }
     #[automatically_derived]
     impl __cqrs::AnyCommand for Wake {}

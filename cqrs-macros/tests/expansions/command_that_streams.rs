@@ -36,6 +36,9 @@ const _: () = {
     impl __cqrs::Handled for ImportOrders {
         type Response = ();
         type Error = ImportError;
+        __cqrs::web_of! {
+            ImportError
+        }
     }
     #[automatically_derived]
     impl __cqrs::AnyCommand for ImportOrders {}

@@ -39,6 +39,9 @@ const _: () = {
     impl __cqrs::Handled for PlaceOrder {
         type Response = ();
         type Error = __cqrs::BoxError;
+        __cqrs::web_of! {
+            __cqrs::BoxError, keyed
+        }
     }
     #[automatically_derived]
     impl __cqrs::AnyCommand for PlaceOrder {}

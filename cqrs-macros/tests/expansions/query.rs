@@ -36,6 +36,9 @@ const _: () = {
     impl __cqrs::Handled for GetOrder {
         type Response = Option<OrderView>;
         type Error = sqlx::Error;
+        __cqrs::web_of! {
+            sqlx::Error
+        }
     }
     #[automatically_derived]
     impl __cqrs::AnyQuery for GetOrder {}

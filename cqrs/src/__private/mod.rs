@@ -10,7 +10,15 @@ mod verify;
 
 pub use inventory;
 
+pub use crate::__web_of as web_of;
+#[cfg(feature = "axum")]
+pub use crate::axum::idempotency::{KeyFallback, KeyProbe, KeyedFn};
+#[cfg(feature = "axum")]
+pub use crate::axum::known::{AskFn, ProblemFallback, ProblemItem, ProblemProbe, derived};
+#[cfg(feature = "axum")]
+pub use crate::axum::{Problem, ProblemDetails};
 pub use crate::breaker::BreakerOptions;
+
 pub use crate::inject::{
     Provided, ProvidedArc, ProvidedResult, ProvidedResultArc, ProvidedValue, Resolved, Resolver, provided,
     provided_target,

@@ -38,6 +38,16 @@ pub trait Handled: Message {
     type Response: Send + 'static;
     /// The handler's own error.
     type Error: MessageError;
+
+    /// What a client is told of the error, if that is a `Problem`. Written by the derives.
+    #[cfg(feature = "axum")]
+    #[doc(hidden)]
+    const PROBLEM: Option<crate::axum::known::AskFn<Self::Error>> = None;
+
+    /// Gives a call an idempotency key, if message and response can be stored. Written by the derives.
+    #[cfg(feature = "axum")]
+    #[doc(hidden)]
+    const KEYED: Option<crate::axum::idempotency::KeyedFn<Self>> = None;
 }
 
 /// A command: a message with exactly one handler, which may change state.

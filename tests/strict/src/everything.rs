@@ -79,7 +79,8 @@ async fn close<'a>(_call: ::bus::Call<'a>, next: ::bus::Next<'a>) -> ::bus::Outc
 }
 
 /// The error of [`Order`].
-#[derive(::core::fmt::Debug)]
+#[derive(::core::fmt::Debug, ::bus::Problem)]
+#[problem(status = 409, title = "Refused", type = "/problems/refused", crate = ::bus)]
 pub struct Refused;
 
 impl ::core::fmt::Display for Refused {
@@ -93,6 +94,31 @@ impl ::core::convert::From<::bus::sqlx::Error> for Refused {
         Self
     }
 }
+
+/// An error that tells some of what it is.
+#[derive(::core::fmt::Debug, ::bus::Problem)]
+#[problem(type = "/problems/trouble", crate = ::bus)]
+pub enum Trouble {
+    /// A client is told.
+    #[problem(status = 410, title = "Gone")]
+    Gone(u64),
+    /// It is told of this too.
+    #[problem(status = 503)]
+    Busy {
+        /// For how long.
+        seconds: u64,
+    },
+    /// It is not told.
+    Inside,
+}
+
+impl ::core::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.write_str("trouble")
+    }
+}
+
+impl ::core::error::Error for Trouble {}
 
 /// A command with an answer and an error.
 #[derive(::core::fmt::Debug, ::core::clone::Clone, ::bus::Command)]

@@ -8,7 +8,7 @@ mod cards {
     use super::*;
 
     #[chain_link]
-    pub async fn by_card(cmd: Pay) -> Link<Pay> {
+    pub(super) async fn by_card(cmd: Pay) -> Link<Pay> {
         Link::Pass(cmd)
     }
 }

@@ -6,7 +6,7 @@ struct Paid;
 
 mod by_hand {
     #[cqrs::fallback]
-    pub async fn note(_e: &super::Paid, events: &mut cqrs::Events, _cause: cqrs::Cause<String>) {
+    pub(super) async fn note(_e: &super::Paid, events: &mut cqrs::Events, _cause: cqrs::Cause<String>) {
         let _ = events;
     }
 }

@@ -2,7 +2,7 @@
 use cqrs::prelude::*;
 
 #[derive(Debug)]
-pub struct Down(u8);
+struct Down(u8);
 impl std::fmt::Display for Down {
     fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         Ok(())

@@ -1,0 +1,97 @@
+//! What becomes of a call that failed: one table of statuses, and one place that logs what a client is not told.
+
+use ::axum::http::StatusCode;
+
+use super::known::{find, find_boxed};
+use super::{ProblemDetails, idempotency};
+use crate::error::chain;
+use crate::message::Handled;
+use crate::{DispatchError, DispatchErrorKind};
+
+/// When to try again what may succeed by itself, in seconds.
+const SOON: u64 = 1;
+
+/// What a client is told of a call that failed. What it is not told is logged under the name that the problem carries.
+pub(super) fn told<M: Handled>(error: &DispatchError<M::Error>) -> ProblemDetails {
+    let said = said::<M>(error);
+    let rejected = said.is_none() && error.kind() == DispatchErrorKind::Rejected;
+    let problem = said.unwrap_or_else(|| of_kind(error));
+    let status = problem.status();
+    if !status.is_server_error() && !rejected {
+        return problem;
+    }
+    let problem = problem.named();
+    let (name, text) = (M::SPEC.name, chain(error));
+    if status == StatusCode::INTERNAL_SERVER_ERROR {
+        tracing::error!(instance = problem.name(), name, details = ?error, "a request failed: {text}");
+    } else {
+        tracing::warn!(instance = problem.name(), %status, name, "a request was not served: {text}");
+    }
+    problem
+}
+
+/// What the user's own error says, whoever failed with it.
+fn said<M: Handled>(error: &DispatchError<M::Error>) -> Option<ProblemDetails> {
+    match error {
+        DispatchError::Handler(error) => match M::PROBLEM {
+            Some(ask) => ask(error),
+            None => find_boxed(error),
+        },
+        DispatchError::Rejected { source, .. }
+        | DispatchError::Dependency { source, .. }
+        | DispatchError::EventFailed { source, .. } => find(source.as_ref()),
+        DispatchError::FallbackFailed { source, .. } => said::<M>(source),
+        _ => None,
+    }
+}
+
+/// The table: what is told of everything else.
+fn of_kind<E>(error: &DispatchError<E>) -> ProblemDetails {
+    use DispatchErrorKind as Kind;
+    match error.kind() {
+        Kind::Timeout => ProblemDetails::new(StatusCode::GATEWAY_TIMEOUT).detail("it took too long, and was given up"),
+        Kind::BreakerOpen => ProblemDetails::new(StatusCode::SERVICE_UNAVAILABLE)
+            .detail("what this depends on has failed too often lately")
+            .retry_after(SOON),
+        Kind::ShuttingDown => ProblemDetails::new(StatusCode::SERVICE_UNAVAILABLE)
+            .detail("the service is shutting down")
+            .retry_after(SOON),
+        Kind::Store if error.is_retryable() => ProblemDetails::new(StatusCode::SERVICE_UNAVAILABLE)
+            .detail("the store is busy or out of reach; nothing was stored")
+            .retry_after(SOON),
+        Kind::Rejected => ProblemDetails::new(StatusCode::FORBIDDEN).detail("the request was turned down"),
+        Kind::InvalidKey => idempotency::refused("it is empty, longer than 255 bytes, or has control characters"),
+        Kind::KeyReused => ProblemDetails::new(StatusCode::UNPROCESSABLE_ENTITY)
+            .detail("the idempotency key was used with another request"),
+        Kind::InProgress => ProblemDetails::new(StatusCode::CONFLICT)
+            .detail("a request with this idempotency key is being served")
+            .retry_after(SOON),
+        Kind::TooLarge => {
+            ProblemDetails::new(StatusCode::PAYLOAD_TOO_LARGE).detail("what is to be stored of it is too large")
+        }
+        Kind::CommitUnknown => ProblemDetails::new(StatusCode::INTERNAL_SERVER_ERROR)
+            .detail("it is not known whether the request has taken effect"),
+        Kind::Handler
+        | Kind::NoHandler
+        | Kind::ChainExhausted
+        | Kind::Panicked
+        | Kind::Dependency
+        | Kind::WouldDeadlock
+        | Kind::NoStore
+        | Kind::Store
+        | Kind::UncommittedItem
+        | Kind::EventFailed
+        | Kind::EventDepth
+        | Kind::AmbiguousName => ProblemDetails::new(StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
+
+/// An answer that cannot be written as JSON.
+pub(super) fn unwritable<M: Handled>(error: &serde_json::Error) -> ProblemDetails {
+    let problem = ProblemDetails::new(StatusCode::INTERNAL_SERVER_ERROR).named();
+    tracing::error!(instance = problem.name(), name = M::SPEC.name, "an answer cannot be written as JSON: {error}");
+    problem
+}
+
+#[cfg(test)]
+mod tests;

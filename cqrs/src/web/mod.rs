@@ -1,0 +1,23 @@
+#![doc = include_str!("../docs/web.md")]
+//
+// `endpoint` serves commands and queries, `sse` streams. `intake` reads a request with `parameters`, `body`, `trace`,
+// `last_event_id` and `idempotency`; `failure` is the table of what a client is told of a failed call, `problem` its form, `known` how an error
+// is recognised.
+
+mod body;
+mod endpoint;
+mod extract;
+mod failure;
+pub(crate) mod idempotency;
+mod intake;
+pub(crate) mod known;
+mod last_event_id;
+mod parameters;
+mod problem;
+mod sse;
+mod trace;
+
+pub use self::endpoint::{Endpoint, command, query};
+#[doc(inline)]
+pub use self::problem::{Problem, ProblemDetails};
+pub use self::sse::{SseEndpoint, sse};
