@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::RedisBreaker;
 use super::options::RedisOptions;
-use super::script::{Answer, Step};
+use super::script::{Answer, Answered, Step};
 use super::worker::Worker;
 use crate::breaker::machine::Input;
 
@@ -61,7 +61,11 @@ pub(super) struct Job {
 
 impl Job {
     /// Takes the answer. Where a trial was granted to somebody who has gone meanwhile, its place is given back.
-    pub(super) fn answer(mut self, answer: Answer) {
+    pub(super) fn answer(mut self, answered: Answered) {
+        let answer = match answered {
+            Answered::Breaker(answer) => answer,
+            Answered::NotOurs(kind) => return self.breaker.not_ours(&kind),
+        };
         self.breaker.learn(answer);
         let Some(ticket) = answer.granted else { return };
         let unheard = self.reply.take().is_none_or(|reply| reply.send(answer).is_err());

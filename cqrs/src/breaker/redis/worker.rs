@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, ServerErrorKind};
+use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -91,13 +91,36 @@ impl Worker {
     }
 
     /// Says a batch. What was not answered when this fails is dropped.
-    async fn say(&mut self, batch: Vec<Job>) -> Result<(), Lost> {
+    async fn say(&mut self, mut batch: Vec<Job>) -> Result<(), Lost> {
+        let reused = self.connection.is_some();
+        match self.try_to_say(&mut batch).await {
+            // A connection that nobody used for a while may have been closed, which is no outage.
+            Err(Lost::Redis(error)) if reused && error.is_unrecoverable_error() => {
+                self.connection = None;
+                self.try_to_say(&mut batch).await
+            }
+            said => said,
+        }
+    }
+
+    /// Says a batch once, and leaves in it what was not answered.
+    async fn try_to_say(&mut self, batch: &mut Vec<Job>) -> Result<(), Lost> {
         let connection = self.connection().await?;
         let script = &self.script;
         // One connection answers in the order in which it is asked.
-        let said = join_all(batch.into_iter().map(|job| say_one(connection.clone(), script, job)));
-        let said = tokio::time::timeout(self.timeout, said).await.map_err(|_| Lost::Slow(self.timeout))?;
-        said.into_iter().collect()
+        let saying = join_all(batch.iter().map(|job| say_one(connection.clone(), script, job)));
+        let answers = tokio::time::timeout(self.timeout, saying).await.map_err(|_| Lost::Slow(self.timeout))?;
+        let mut result = Ok(());
+        for (job, answer) in std::mem::take(batch).into_iter().zip(answers) {
+            match answer {
+                Ok(answered) => job.answer(answered),
+                Err(lost) => {
+                    batch.push(job);
+                    result = Err(lost);
+                }
+            }
+        }
+        result
     }
 
     async fn connection(&mut self) -> Result<MultiplexedConnection, Lost> {
@@ -151,7 +174,7 @@ impl Worker {
         let mut connection = self.connection().await?;
         let mut probe = redis::cmd("EVAL");
         probe.arg(PROBE).arg(1).arg(&self.probe_key);
-        let answer = tokio::time::timeout(self.timeout, connection.send_packed_command(&probe)).await;
+        let answer = tokio::time::timeout(self.timeout, run(&mut connection, &probe)).await;
         answer.map_err(|_| Lost::Slow(self.timeout))??;
         Ok(())
     }
@@ -185,22 +208,22 @@ async fn wait(pause: Duration, jobs: &mut mpsc::Receiver<Job>) -> bool {
     }
 }
 
-async fn say_one(mut connection: MultiplexedConnection, script: &Breaking, job: Job) -> Result<(), Lost> {
+async fn say_one(mut connection: MultiplexedConnection, script: &Breaking, job: &Job) -> Result<Answered, Lost> {
     let breaker = &job.breaker;
     let by_name = script.by_name(breaker.key(), breaker.policy(), job.step);
-    let answer = match connection.send_packed_command(&by_name).await {
+    let answer = match run(&mut connection, &by_name).await {
         Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
             let by_text = script.by_text(breaker.key(), breaker.policy(), job.step);
-            connection.send_packed_command(&by_text).await?
+            run(&mut connection, &by_text).await?
         }
         answer => answer?,
     };
-    match read(answer.extract_error()?) {
-        Some(Answered::Breaker(answer)) => job.answer(answer),
-        Some(Answered::NotOurs(kind)) => breaker.not_ours(&kind),
-        None => return Err(Lost::Strange),
-    }
-    Ok(())
+    read(answer).ok_or(Lost::Strange)
+}
+
+/// Runs a command; what the server refuses is an error.
+async fn run(connection: &mut MultiplexedConnection, command: &Cmd) -> Result<Value, RedisError> {
+    connection.send_packed_command(command).await?.extract_error()
 }
 
 /// TLS needs somebody's cryptography: ours, where the program has not chosen.

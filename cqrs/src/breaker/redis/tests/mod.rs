@@ -100,7 +100,7 @@ async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
 }
 
 async fn bounded<T>(future: impl Future<Output = T>) -> Option<T> {
-    tokio::time::timeout(Duration::from_secs(60), future).await.ok()
+    tokio::time::timeout(Duration::from_secs(30), future).await.ok()
 }
 
 /// A Redis, and breakers in it.

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
 use super::{LONG, MILLI, Redis, breakers, client, fail, opens_for, run, until};
-use crate::breaker::Breakers;
+use crate::breaker::{Breakers, Permit};
 
 /// Where a process that this test starts finds what it shares.
 const URL: &str = "CQRS_TEST_BREAKER_URL";
@@ -22,7 +22,7 @@ async fn a_process_that_shares_a_breaker() {
     let calls = (0..50).map(|_| breaker.admit());
     // Kept until the end: a trial's place is not given back.
     let admitted = futures_util::future::join_all(calls).await;
-    let count = admitted.iter().filter(|admitted| admitted.as_ref().is_ok_and(|permit| permit.is_trial())).count();
+    let count = admitted.iter().filter(|admitted| admitted.as_ref().is_ok_and(Permit::is_trial)).count();
     let passed = admitted.iter().filter(|admitted| admitted.is_ok()).count();
     println!("\ntrials {count} of {passed}");
     let mut line = String::new();
