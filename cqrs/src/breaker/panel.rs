@@ -106,6 +106,10 @@ pub(crate) struct Open {
 
 impl Breaker {
     /// Asks to be let in, without waiting. `None`: Redis must be asked, by [`admit`](Self::admit).
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(clippy::unnecessary_wraps, reason = "only a breaker in Redis has to be asked")
+    )]
     #[inline]
     pub(crate) fn try_admit(&self) -> Option<Result<Permit<'_>, Open>> {
         match &self.place {

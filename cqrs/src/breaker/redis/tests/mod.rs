@@ -72,6 +72,16 @@ async fn succeed(breaker: &Breaker) {
     breaker.admit().await.expect("let in").success();
 }
 
+/// Opens the breaker so that a trial is due, and what asks next has all the time there is.
+async fn opened_for_a_moment(url: &str, breakers: &Breakers) {
+    let opener = client(breakers, opens_for(MILLI));
+    fail(&opener).await;
+    fail(&opener).await;
+    let phase = async || run::<Option<u32>>(url, &["HGET", &key(breakers), "phase"]).await;
+    until("it is open", async || (phase().await == Some(1)).then_some(())).await;
+    tokio::time::sleep(5 * MILLI).await;
+}
+
 /// Calls until the breaker refuses: what was told is on its way.
 async fn refused(breaker: &Breaker) -> Open {
     until("the breaker refuses", async || breaker.admit().await.err()).await

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
-use super::{LONG, MILLI, Redis, breakers, client, fail, opens_for, run, until};
+use super::{LONG, Redis, breakers, client, opened_for_a_moment, opens_for};
 use crate::breaker::{Breakers, Permit};
 
 /// Where a process that this test starts finds what it shares.
@@ -45,13 +45,7 @@ fn start(url: &str, prefix: &str) -> Child {
 async fn of_all_calls_of_four_processes_one_is_the_trial() {
     let redis = Redis::any();
     let prefix = format!("test-{}", uuid::Uuid::now_v7());
-    let opener = client(&breakers(redis.url()).prefix(&prefix), opens_for(MILLI));
-    fail(&opener).await;
-    fail(&opener).await;
-    let key = format!("{prefix}:breaker:bank");
-    let phase = async || run::<Option<u32>>(redis.url(), &["HGET", &key, "phase"]).await;
-    until("it is open", async || (phase().await == Some(1)).then_some(())).await;
-
+    opened_for_a_moment(redis.url(), &breakers(redis.url()).prefix(&prefix)).await;
     let mut processes: Vec<Child> = (0..4).map(|_| start(redis.url(), &prefix)).collect();
     let mut said: Vec<String> = Vec::new();
     for process in &mut processes {

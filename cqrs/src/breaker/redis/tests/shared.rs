@@ -8,8 +8,8 @@ use tracing::Level;
 
 use super::log::Log;
 use super::{
-    LONG, MILLI, Redis, breakers, client, fail, key, opens_for, redis_and_breakers, refused, run, stands, succeed,
-    until,
+    LONG, MILLI, Redis, breakers, client, fail, key, opened_for_a_moment, opens_for, redis_and_breakers, refused, run,
+    stands, succeed, until,
 };
 use crate::breaker::{BreakerOptions, BreakerPhase, Breakers, Permit};
 
@@ -67,7 +67,7 @@ async fn of_many_calls_of_two_processes_one_is_the_trial() {
     let redis = Redis::any();
     for round in 0..20 {
         let breakers = breakers(redis.url());
-        opened_for_a_moment(&redis, &breakers).await;
+        opened_for_a_moment(redis.url(), &breakers).await;
         // The trial has all the time there is.
         let clients = [client(&breakers, opens_for(LONG)), client(&breakers, opens_for(LONG))];
         let asking = (0..50).map(|number| {
@@ -84,16 +84,6 @@ async fn of_many_calls_of_two_processes_one_is_the_trial() {
             join_all(asking).await.into_iter().filter_map(|asked| asked.expect("no panic")).collect();
         assert_eq!(admitted, [true], "round {round}");
     }
-}
-
-/// Opens the breaker so that a trial is due.
-async fn opened_for_a_moment(redis: &Redis, breakers: &Breakers) {
-    let opener = client(breakers, opens_for(MILLI));
-    fail(&opener).await;
-    fail(&opener).await;
-    let phase = async || run::<Option<u32>>(redis.url(), &["HGET", &key(breakers), "phase"]).await;
-    until("it is open", async || (phase().await == Some(1)).then_some(())).await;
-    tokio::time::sleep(5 * MILLI).await;
 }
 
 #[tokio::test]
@@ -118,7 +108,7 @@ async fn a_trial_closes_it_for_all_or_opens_it_anew() {
 #[tokio::test]
 async fn a_dropped_trial_gives_its_place_back() {
     let (redis, breakers) = redis_and_breakers();
-    opened_for_a_moment(&redis, &breakers).await;
+    opened_for_a_moment(redis.url(), &breakers).await;
     let (here, there) = (client(&breakers, opens_for(LONG)), client(&breakers, opens_for(LONG)));
     let trial = here.admit().await.expect("due");
     assert!(trial.is_trial());

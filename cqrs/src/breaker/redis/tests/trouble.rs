@@ -8,7 +8,9 @@ use cqrs_tests::redis::RedisServer;
 use tracing::Level;
 
 use super::log::Log;
-use super::{LONG, MILLI, breakers, client, fail, opens_for, refused, run, stands, succeed, until};
+use super::{
+    LONG, MILLI, breakers, client, fail, opened_for_a_moment, opens_for, refused, run, stands, succeed, until,
+};
 use crate::breaker::{Breaker, BreakerPhase, Breakers, Permit};
 
 /// What is said when Redis is lost.
@@ -247,9 +249,7 @@ async fn a_trial_that_is_granted_to_a_call_that_has_gone_is_given_back() {
     let server = RedisServer::start();
     let proxy = Proxy::to(server.address());
     let breakers = breakers(&url(proxy.address()));
-    let opener = client(&breakers, opens_for(MILLI));
-    opens(&opener).await;
-    drop(opener);
+    opened_for_a_moment(&server.url(), &breakers).await;
     let breaker = client(&breakers, opens_for(LONG));
     proxy.delay(200 * MILLI);
     let gone = tokio::time::timeout(50 * MILLI, breaker.admit()).await;
