@@ -219,6 +219,7 @@ impl Builder {
             }
         }
         draft.problems.extend(too_short(&self.options));
+        draft.problems.extend(self.breakers.problems());
         if let Some(run) = self.options.run.as_deref() {
             draft.problems.extend(unknown_parts(run, &draft));
         }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 #[cfg(feature = "redis")]
 use super::redis::RedisOptions;
-use crate::wiring::{Problem, ProblemKind};
+use crate::wiring::Problem;
+#[cfg(feature = "redis")]
+use crate::wiring::ProblemKind;
 
 /// Where the state of an app's circuit breakers is kept: in the process, or in Redis for all its processes.
 ///

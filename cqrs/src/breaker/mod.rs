@@ -5,9 +5,6 @@
 //! `Panel` holds the breakers of an app, of either place; a call asks its `Breaker` to be let in, and reports by the
 //! `Permit` it is given. Whether an error counts is the caller's business.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "for the dispatch of handlers with a breaker"))]
-#![expect(unused_imports, reason = "for the dispatch of handlers with a breaker")]
-
 mod breakers;
 mod declared;
 mod machine;

@@ -210,6 +210,7 @@ pub(crate) struct Permit<'b> {
 
 impl Permit<'_> {
     /// Whether it is the one call that a half-open breaker lets in.
+    #[cfg(test)]
     pub(crate) fn is_trial(&self) -> bool {
         self.ticket.is_trial()
     }
