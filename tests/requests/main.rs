@@ -5,6 +5,7 @@ mod breakers;
 mod chains;
 mod event_fallbacks;
 mod fallbacks;
+mod layers;
 mod shared_breakers;
 mod stream_fallbacks;
 #[path = "../core/support.rs"]
