@@ -39,6 +39,8 @@ pub mod store;
 mod stream;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "tower")]
+pub mod tower;
 mod unit;
 mod wiring;
 mod worker;

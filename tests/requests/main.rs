@@ -5,6 +5,8 @@ mod breakers;
 mod chains;
 mod event_fallbacks;
 mod fallbacks;
+mod layers;
+mod shared_breakers;
 mod stream_fallbacks;
 #[path = "../core/support.rs"]
 #[allow(dead_code, reason = "shared with the core's tests, which use all of it")]

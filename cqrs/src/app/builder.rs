@@ -174,6 +174,13 @@ impl Builder {
         self
     }
 
+    /// Puts a `tower` layer among the middleware: see [`tower::around`](crate::tower::around).
+    #[cfg(feature = "tower")]
+    pub fn layer(mut self, layer: crate::tower::Layered) -> Self {
+        self.draft.layers.push(layer);
+        self
+    }
+
     /// Takes over what settings say; what was said before about the same things gives way.
     pub fn settings(mut self, settings: Settings) -> Self {
         settings.apply(&mut self);
@@ -226,6 +233,9 @@ impl Builder {
             }
         }
         draft.problems.extend(too_short(&self.options));
+        draft.problems.extend(self.breakers.problems());
+        #[cfg(feature = "tower")]
+        draft.problems.extend(draft.layers.iter().filter_map(crate::tower::Layered::problem).collect::<Vec<_>>());
         if let Some(run) = self.options.run.as_deref() {
             draft.problems.extend(unknown_parts(run, &draft));
         }

@@ -156,7 +156,7 @@ impl Machine {
             State::HalfOpen { trial: None } => now,
         };
         if now < until {
-            return Effect::Refused(until - now);
+            return Effect::Refused(until.saturating_sub(now));
         }
         self.trials += 1;
         self.state = State::HalfOpen { trial: Some(Trial { until: now.saturating_add(self.policy.open_for) }) };

@@ -5,14 +5,14 @@
 //! `Panel` holds the breakers of an app, of either place; a call asks its `Breaker` to be let in, and reports by the
 //! `Permit` it is given. Whether an error counts is the caller's business.
 
-#![cfg_attr(not(test), expect(dead_code, unused_imports, reason = "for the dispatch of handlers with a breaker"))]
-
 mod breakers;
 mod declared;
 mod machine;
 mod memory;
 mod panel;
 mod policy;
+#[cfg(feature = "redis")]
+mod redis;
 mod state;
 
 pub use self::breakers::Breakers;

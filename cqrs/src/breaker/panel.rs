@@ -9,8 +9,11 @@ use super::declared::{self, Declared};
 use super::machine::{Effect, Input, Ticket};
 use super::memory::MemoryBreaker;
 use super::policy::{BreakerOptions, BreakerPolicy};
+#[cfg(feature = "redis")]
+use super::redis::{Link, RedisBreaker};
 use super::state::BreakerState;
 use crate::clock::Clock;
+use crate::store::driver::BoxFuture;
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +27,7 @@ pub(crate) struct Panel {
 impl Panel {
     /// Makes every breaker that somebody declares. Does no I/O.
     pub(crate) fn new(breakers: &Breakers, clock: &Arc<Clock>, defaults: BreakerPolicy, declared: &[Declared]) -> Self {
+        let places = Places::of(breakers);
         let made = declared::by_key(declared).into_iter().map(|(name, handlers)| {
             let policy = declared::policy(&handlers, defaults);
             let breaker = Breaker {
@@ -31,9 +35,7 @@ impl Panel {
                 handlers: handlers.iter().map(|one| one.path.clone()).collect(),
                 policy,
                 clock: Arc::clone(clock),
-                place: match breakers.0 {
-                    Source::Memory => Place::Memory(MemoryBreaker::new(policy)),
-                },
+                place: places.make(name, policy),
             };
             (name.to_owned(), Arc::new(breaker))
         });
@@ -65,6 +67,34 @@ pub(crate) struct Breaker {
 #[derive(Debug)]
 enum Place {
     Memory(MemoryBreaker),
+    #[cfg(feature = "redis")]
+    Redis(Arc<RedisBreaker>),
+}
+
+/// Where the breakers of an app are made.
+enum Places {
+    Memory,
+    #[cfg(feature = "redis")]
+    Redis(Arc<Link>),
+}
+
+impl Places {
+    fn of(breakers: &Breakers) -> Self {
+        match &breakers.0 {
+            Source::Memory => Self::Memory,
+            #[cfg(feature = "redis")]
+            Source::Redis(options) => Self::Redis(Arc::new(Link::new(options.clone()))),
+        }
+    }
+
+    #[cfg_attr(not(feature = "redis"), expect(unused_variables, reason = "a breaker within the process needs no name"))]
+    fn make(&self, name: &str, policy: BreakerPolicy) -> Place {
+        match self {
+            Self::Memory => Place::Memory(MemoryBreaker::new(policy)),
+            #[cfg(feature = "redis")]
+            Self::Redis(link) => Place::Redis(RedisBreaker::new(name, policy, link)),
+        }
+    }
 }
 
 /// A call was refused.
@@ -75,8 +105,11 @@ pub(crate) struct Open {
 }
 
 impl Breaker {
-    /// Asks to be let in, without waiting. `None`: somebody outside this process must be asked, by
-    /// [`admit`](Self::admit).
+    /// Asks to be let in, without waiting. `None`: Redis must be asked, by [`admit`](Self::admit).
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(clippy::unnecessary_wraps, reason = "only a breaker in Redis has to be asked")
+    )]
     #[inline]
     pub(crate) fn try_admit(&self) -> Option<Result<Permit<'_>, Open>> {
         match &self.place {
@@ -84,16 +117,17 @@ impl Breaker {
                 Some(ticket) => Some(Ok(Permit { breaker: self, ticket })),
                 None => Some(self.ask_memory(memory)),
             },
+            #[cfg(feature = "redis")]
+            Place::Redis(redis) => redis.pass().map(|answer| self.answer(answer)),
         }
     }
 
     /// Asks to be let in.
     #[inline]
-    #[expect(clippy::unused_async, reason = "a breaker that several processes share is asked over the network")]
     pub(crate) async fn admit(&self) -> Result<Permit<'_>, Open> {
         match self.try_admit() {
             Some(answer) => answer,
-            None => Err(Open { retry_after: Duration::ZERO }),
+            None => self.ask().await,
         }
     }
 
@@ -101,6 +135,8 @@ impl Breaker {
     pub(crate) fn state(&self) -> BreakerState {
         let reading = match &self.place {
             Place::Memory(memory) => memory.reading(self.clock.steady()),
+            #[cfg(feature = "redis")]
+            Place::Redis(redis) => redis.reading(),
         };
         BreakerState {
             name: self.name.clone(),
@@ -112,35 +148,51 @@ impl Breaker {
         }
     }
 
+    fn answer(&self, answer: Result<Ticket, Duration>) -> Result<Permit<'_>, Open> {
+        match answer {
+            Ok(ticket) => Ok(Permit { breaker: self, ticket }),
+            Err(retry_after) => Err(Open { retry_after }),
+        }
+    }
+
+    /// Boxed: so that the future of a call that need not ask stays small.
+    #[cold]
+    fn ask(&self) -> BoxFuture<'_, Result<Permit<'_>, Open>> {
+        match &self.place {
+            Place::Memory(memory) => {
+                let answer = self.ask_memory(memory);
+                Box::pin(std::future::ready(answer))
+            }
+            #[cfg(feature = "redis")]
+            Place::Redis(redis) => Box::pin(async move { self.answer(redis.ask().await) }),
+        }
+    }
+
     #[cold]
     fn ask_memory(&self, memory: &MemoryBreaker) -> Result<Permit<'_>, Open> {
-        match memory.apply(Input::Admit, self.clock.steady()) {
-            Effect::Admitted(ticket) => {
-                if ticket.is_trial() {
-                    tracing::info!(
-                        breaker = self.name,
-                        trial = ticket.trial,
-                        "circuit breaker half-open: one call is let in to see"
-                    );
-                }
-                Ok(Permit { breaker: self, ticket })
-            }
-            Effect::Refused(retry_after) => Err(Open { retry_after }),
-            Effect::None | Effect::Opened | Effect::Closed => Err(Open { retry_after: Duration::ZERO }),
+        let answer = match memory.apply(Input::Admit, self.clock.steady()) {
+            Effect::Admitted(ticket) => Ok(ticket),
+            Effect::Refused(left) => Err(left),
+            Effect::None | Effect::Opened | Effect::Closed => Err(Duration::ZERO),
+        };
+        if answer.is_ok_and(Ticket::is_trial) {
+            tracing::info!(breaker = self.name, "circuit breaker half-open: one call is let in to see");
         }
+        self.answer(answer)
     }
 
     fn report(&self, input: Input) {
         let effect = match &self.place {
             Place::Memory(memory) => memory.apply(input, self.clock.steady()),
+            // It tells of what it learns: most of that happens in other processes.
+            #[cfg(feature = "redis")]
+            Place::Redis(redis) => return redis.report(input),
         };
         match effect {
-            Effect::Opened => {
-                tracing::warn!(
-                    breaker = self.name, failures = self.policy.failures, open_for = ?self.policy.open_for,
-                    "circuit breaker open: its handlers are not called for a while"
-                );
-            }
+            Effect::Opened => tracing::warn!(
+                breaker = self.name, failures = self.policy.failures, trial_in = ?self.policy.open_for,
+                "circuit breaker open: its handlers are not called for a while"
+            ),
             Effect::Closed => tracing::info!(breaker = self.name, "circuit breaker closed: the trial succeeded"),
             Effect::None | Effect::Admitted(_) | Effect::Refused(_) => {}
         }
@@ -158,15 +210,23 @@ pub(crate) struct Permit<'b> {
 
 impl Permit<'_> {
     /// Whether it is the one call that a half-open breaker lets in.
+    #[cfg(test)]
     pub(crate) fn is_trial(&self) -> bool {
         self.ticket.is_trial()
+    }
+
+    /// Whether nobody could be asked.
+    #[cfg(all(test, feature = "redis"))]
+    pub(super) fn is_blind(&self) -> bool {
+        super::redis::is_blind(self.ticket)
     }
 
     /// The call succeeded.
     #[inline]
     pub(crate) fn success(mut self) {
-        let Place::Memory(memory) = &self.breaker.place;
-        if memory.needs_no_success(self.ticket) {
+        if let Place::Memory(memory) = &self.breaker.place
+            && memory.needs_no_success(self.ticket)
+        {
             return;
         }
         let ticket = self.spend();

@@ -20,11 +20,24 @@ pub(crate) trait Terminal: Send {
     fn run(&mut self) -> BoxFuture<'_, Result<(), BoxError>>;
 }
 
-/// A middleware and its dependencies.
+/// One of the middlewares around a call.
 #[derive(Debug)]
-pub(crate) struct Link {
-    pub(crate) item: MiddlewareItem,
-    pub(crate) slots: Box<[Resolved]>,
+pub(crate) enum Link {
+    /// A function, and its dependencies.
+    Function { item: MiddlewareItem, slots: Box<[Resolved]> },
+    /// The service of a `tower` layer.
+    #[cfg(feature = "tower")]
+    Layer(crate::tower::Standing),
+}
+
+impl Link {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Function { item, .. } => item.name,
+            #[cfg(feature = "tower")]
+            Self::Layer(layer) => layer.name(),
+        }
+    }
 }
 
 /// The middlewares of one kind of call.
@@ -53,7 +66,7 @@ impl Chain {
         let next = Next { links: &self.0, left: &left, kind, spec, meta, cell, terminal };
         Caught(Box::pin(next.run())).await.map_err(|message| {
             let at = self.0.len().saturating_sub(left.load(Ordering::Relaxed));
-            let handler = self.0.get(at).map_or(spec.name, |link| link.item.name);
+            let handler = self.0.get(at).map_or(spec.name, |link| link.name());
             DispatchError::Panicked { handler, message }
         })
     }
@@ -66,12 +79,18 @@ pub struct Next<'a> {
     left: &'a AtomicUsize,
     kind: CallKind,
     spec: &'static MessageSpec,
-    meta: &'a Meta,
+    meta: &'a Arc<Meta>,
     cell: &'a MessageCell,
     terminal: &'a mut dyn Terminal,
 }
 
 impl Next<'_> {
+    /// What a layer is told of the call, and what stays here meanwhile.
+    #[cfg(feature = "tower")]
+    pub(crate) fn request(&self) -> (crate::tower::Request, crate::tower::Held) {
+        crate::tower::Request::new(self.kind, self.spec, self.meta)
+    }
+
     /// Runs the rest of the call.
     pub async fn run(self) -> Outcome {
         let begun = Instant::now();
@@ -80,8 +99,15 @@ impl Next<'_> {
         let outcome = match self.links.split_first() {
             Some((first, links)) => {
                 let call = Call::new(self.kind, self.spec, self.meta, self.cell);
-                let resolver = Resolver::new(&first.slots, Some(self.meta));
-                (first.item.thunk)(call, Next { links, ..self }, resolver).await
+                let next = Next { links, ..self };
+                match &**first {
+                    Link::Function { item, slots } => {
+                        let resolver = Resolver::new(slots, Some(next.meta));
+                        (item.thunk)(call, next, resolver).await
+                    }
+                    #[cfg(feature = "tower")]
+                    Link::Layer(layer) => Box::pin(layer.run(next)).await,
+                }
             }
             None => Outcome::of(self.terminal.run().await),
         };

@@ -46,6 +46,9 @@ pub(crate) struct Draft {
     pub(crate) parts: Vec<&'static HandlerItem>,
     pub(crate) providers: Vec<ProviderItem>,
     pub(crate) middlewares: Vec<MiddlewareItem>,
+    /// In the order in which the builder was given them.
+    #[cfg(feature = "tower")]
+    pub(crate) layers: Vec<crate::tower::Layered>,
     /// In no order: there are many, and hardly ever something is said of one.
     pub(crate) messages: Vec<&'static MessageSpec>,
     pub(crate) supplies: Vec<Supply>,

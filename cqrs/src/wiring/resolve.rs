@@ -101,7 +101,7 @@ impl Wired {
         Ok(self.plan(&made, scoped, panel))
     }
 
-    fn plan(self, made: &Made, scoped: Vec<ScopedProvider>, panel: Panel) -> Plan {
+    fn plan(mut self, made: &Made, scoped: Vec<ScopedProvider>, panel: Panel) -> Plan {
         let handlers = Vec::with_capacity(self.draft.handlers.len());
         let mut plan = Plan { handlers, scoped, ..Plan::default() };
         for item in &self.draft.handlers {
@@ -112,18 +112,31 @@ impl Wired {
         plan.handlers.extend(self.draft.parts.iter().map(|item| planned(item, made.slots(&self.sources, item.needs))));
         connect(&mut plan.handlers, &self.draft, &panel);
         plan.panel = panel;
-        let mut chains: [Vec<Arc<Link>>; CallKind::ALL.len()] = Default::default();
-        for item in &self.draft.middlewares {
-            let slots = fixed(made.slots(&self.sources, item.needs));
-            let link = Arc::new(Link { item: *item, slots });
-            for kind in CallKind::ALL.into_iter().filter(|kind| applies(item.kinds, *kind)) {
-                chains[kind as usize].push(Arc::clone(&link));
-            }
-        }
-        plan.middleware = chains.map(Chain::new);
+        plan.middleware = self.chains(made);
         plan.calls = calls(&plan);
         plan.messages = self.draft.messages;
         plan
+    }
+}
+
+impl Wired {
+    /// The middlewares of each kind of call, by order; layers outside of functions where it is the same.
+    fn chains(&mut self, made: &Made) -> [Chain; CallKind::ALL.len()] {
+        let mut links: Vec<(i32, MiddlewareKinds, Arc<Link>)> = Vec::new();
+        #[cfg(feature = "tower")]
+        links.extend(self.draft.layers.drain(..).map(|layer| {
+            let (order, kinds) = (layer.order, layer.kinds);
+            (order, kinds, Arc::new(Link::Layer(layer.stand())))
+        }));
+        links.extend(self.draft.middlewares.iter().map(|item| {
+            let slots = fixed(made.slots(&self.sources, item.needs));
+            (item.order, item.kinds, Arc::new(Link::Function { item: *item, slots }))
+        }));
+        links.sort_by_key(|(order, ..)| *order);
+        CallKind::ALL.map(|kind| {
+            let around = links.iter().filter(|(_, kinds, _)| applies(*kinds, kind));
+            Chain::new(around.map(|(.., link)| Arc::clone(link)).collect())
+        })
     }
 }
 

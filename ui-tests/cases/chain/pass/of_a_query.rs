@@ -2,7 +2,7 @@
 use cqrs::prelude::*;
 
 #[derive(Query, Clone)]
-#[query(response = u8)]
+#[query(response = u32)]
 struct Find;
 
 #[chain_link]
@@ -12,7 +12,7 @@ async fn in_memory(q: &Find) -> Link<Find> {
 
 #[chain_link]
 async fn on_disk(_q: Find, meta: &Meta) -> Link<Find> {
-    Link::Answer(meta.attempt() as u8)
+    Link::Answer(meta.attempt())
 }
 
 cqrs::chain!(Find => [in_memory, on_disk]);

@@ -56,7 +56,7 @@ impl Story {
         match self.refused_until() {
             None => Ok(false),
             Some(until) if now >= until => Ok(true),
-            Some(until) => Err(until - now),
+            Some(until) => Err(until.saturating_sub(now)),
         }
     }
 
@@ -71,7 +71,7 @@ impl Story {
         let counted = match self.policy.window {
             None => events.iter().rev().take_while(|event| matches!(event, Event::Failure(_))).count(),
             Some(window) => {
-                events.iter().filter(|event| matches!(event, Event::Failure(when) if now - *when < window)).count()
+                events.iter().filter(|event| matches!(event, Event::Failure(when) if now < *when + window)).count()
             }
         };
         counted >= self.policy.failures as usize

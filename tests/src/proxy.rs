@@ -1,0 +1,103 @@
+//! A way to a server that can be made slow, or cut.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+/// Passes bytes on to a server, each piece after a pause that a test sets.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    way: Arc<Way>,
+}
+
+#[derive(Debug)]
+struct Way {
+    server: SocketAddr,
+    delay_millis: AtomicU64,
+    closed: AtomicBool,
+    streams: Mutex<Vec<TcpStream>>,
+}
+
+impl Proxy {
+    /// Listens on a port of its own.
+    pub fn to(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let way = Arc::new(Way {
+            server,
+            delay_millis: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+            streams: Mutex::default(),
+        });
+        let accepting = Arc::clone(&way);
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                if accepting.closed.load(Ordering::Acquire) {
+                    return;
+                }
+                accepting.connect(client);
+            }
+        });
+        Self { address, way }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Lets every answer of the server wait this long from now on.
+    pub fn delay(&self, delay: Duration) {
+        let millis = u64::try_from(delay.as_millis()).expect("a delay of a test");
+        self.way.delay_millis.store(millis, Ordering::Release);
+    }
+
+    /// Cuts the connections there are; new ones may be made.
+    pub fn cut(&self) {
+        for stream in self.way.streams.lock().expect("no panic").drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.way.closed.store(true, Ordering::Release);
+        self.cut();
+        // Wakes the one who accepts.
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+impl Way {
+    /// A client whose server is not there is turned away.
+    fn connect(self: &Arc<Self>, client: TcpStream) {
+        let Ok(server) = TcpStream::connect(self.server) else { return };
+        let mut streams = self.streams.lock().expect("no panic");
+        let mut pass = |from: &TcpStream, to: &TcpStream, slow: bool| {
+            let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else { return };
+            streams.extend(from.try_clone());
+            let way = Arc::clone(self);
+            thread::spawn(move || way.pass(from, to, slow));
+        };
+        pass(&client, &server, false);
+        pass(&server, &client, true);
+    }
+
+    fn pass(&self, mut from: TcpStream, mut to: TcpStream, slow: bool) {
+        let mut piece = [0; 16 * 1024];
+        while let Ok(read @ 1..) = from.read(&mut piece) {
+            if slow {
+                thread::sleep(Duration::from_millis(self.delay_millis.load(Ordering::Acquire)));
+            }
+            if to.write_all(&piece[..read]).is_err() {
+                break;
+            }
+        }
+        let _ = from.shutdown(Shutdown::Both);
+        let _ = to.shutdown(Shutdown::Both);
+    }
+}
