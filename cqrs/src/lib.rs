@@ -9,6 +9,7 @@ pub mod broker;
 mod chain;
 mod clock;
 mod consumer;
+mod diagram;
 mod dispatch;
 mod docs;
 mod error;

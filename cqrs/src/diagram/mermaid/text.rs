@@ -1,0 +1,73 @@
+//! Any string as a label.
+//!
+//! Mermaid has no quoting that holds everywhere. What it has is entities, `#59;` for a semicolon, which its parsers leave
+//! alone and its drawing turns back. So a label keeps letters, digits and what is known to be harmless; everything else is
+//! an entity. That covers what the grammar reads (`;` `#` `:` `%%` `"` `{` `~` `<`), what is read before it (directives,
+//! and `style ..: #..;`, which loses its last semicolon), and what is read after it (Markdown, icons, HTML).
+
+use std::borrow::Cow;
+
+/// The longest label, in characters: drawings of longer ones cannot be read.
+const LONGEST: usize = 60;
+
+/// What some parser looks for within lines, at the end of a word. That word's last letter is an entity, so that none is found.
+fn is_looked_for(word: &str) -> bool {
+    word.eq_ignore_ascii_case("end") || word.ends_with("direction")
+}
+
+/// What a label shows of a string: one line without what cannot be seen, cut where it is too long.
+pub(super) fn shown(raw: &str) -> String {
+    let words: Vec<Cow<'_, str>> = raw
+        .split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|word| !word.is_empty())
+        .map(visible)
+        .collect();
+    let line = words.join(" ");
+    if line.is_empty() {
+        return "(no name)".to_owned();
+    }
+    if line.chars().count() <= LONGEST {
+        return line;
+    }
+    let start: String = line.chars().take(LONGEST - 1).collect();
+    format!("{}…", start.trim_end())
+}
+
+/// A string as a label.
+pub(super) fn label(raw: &str) -> String {
+    let shown = shown(raw);
+    let words: Vec<String> = shown.split(' ').map(escaped).collect();
+    words.join(" ")
+}
+
+/// Characters that would turn the text around them, or that no document may hold, shown as what they are: unfit.
+fn visible(word: &str) -> Cow<'_, str> {
+    let unfit = |c: char| {
+        matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+            || matches!(u32::from(c) & 0xFFFF, 0xFFFE | 0xFFFF)
+            || matches!(c, '\u{FDD0}'..='\u{FDEF}')
+    };
+    if word.contains(unfit) { word.replace(unfit, "\u{FFFD}").into() } else { word.into() }
+}
+
+fn escaped(word: &str) -> String {
+    let is_looked_for = is_looked_for(word);
+    let mut out = String::with_capacity(word.len());
+    let mut before = ' ';
+    let mut rest = word.chars().peekable();
+    while let Some(c) = rest.next() {
+        let harmless = match c {
+            // Within a word it is no Markdown.
+            '_' => before.is_alphanumeric() && rest.peek().is_some_and(|next| next.is_alphanumeric()),
+            ',' => true,
+            _ => c.is_alphanumeric(),
+        };
+        if harmless && !(is_looked_for && rest.peek().is_none()) {
+            out.push(c);
+        } else {
+            out.push_str(&format!("#{};", u32::from(c)));
+        }
+        before = c;
+    }
+    out
+}

@@ -1,0 +1,3 @@
+//! Diagrams
+#![allow(dead_code)]
+mod mermaid;
