@@ -9,7 +9,7 @@ pub mod broker;
 mod chain;
 mod clock;
 mod consumer;
-mod diagram;
+pub mod diagram;
 mod dispatch;
 mod docs;
 mod error;

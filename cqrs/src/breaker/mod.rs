@@ -5,7 +5,7 @@
 //! `Panel` holds the breakers of an app, of either place; a call asks its `Breaker` to be let in, and reports by the
 //! `Permit` it is given. Whether an error counts is the caller's business.
 
-#![cfg_attr(not(test), expect(dead_code, unused_imports, reason = "for the dispatch of handlers with a breaker"))]
+#![cfg_attr(not(test), expect(dead_code, reason = "for the dispatch of handlers with a breaker"))]
 
 mod breakers;
 mod declared;
@@ -16,7 +16,7 @@ mod policy;
 mod state;
 
 pub use self::breakers::Breakers;
-pub(crate) use self::declared::{Declared, problems};
+pub(crate) use self::declared::{Declared, key, policies, problems};
 pub(crate) use self::panel::{Breaker, Open, Panel, Permit};
 pub use self::policy::BreakerOptions;
 pub(crate) use self::policy::BreakerPolicy;

@@ -97,7 +97,7 @@ impl Wired {
                 }
             });
         }
-        let panel = Panel::new(breakers, clock, self.draft.breaker, &declared(&self.draft));
+        let panel = Panel::new(breakers, clock, self.draft.breaker, &declared(self.draft.items()));
         Ok(self.plan(&made, scoped, panel))
     }
 
@@ -123,6 +123,7 @@ impl Wired {
         plan.middleware = chains.map(Chain::new);
         plan.calls = calls(&plan);
         plan.messages = self.draft.messages;
+        plan.chains = self.draft.chains;
         plan
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::text::label;
+use super::text;
 
 /// A class of one diagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,10 +35,10 @@ impl ClassDiagram {
     pub(in crate::diagram) fn class<S: AsRef<str>>(&mut self, kind: &str, name: &str, members: &[S]) -> Class {
         self.classes += 1;
         let number = self.classes;
-        self.line(format_args!("    class c{number}[\"{}\"] {{", label(name)));
-        self.line(format_args!("        <<{}>>", label(kind)));
+        self.line(format_args!("    class c{number}[\"{}\"] {{", text::name(name)));
+        self.line(format_args!("        <<{}>>", text::line(kind)));
         for member in members {
-            self.line(format_args!("        {}", label(member.as_ref())));
+            self.line(format_args!("        {}", text::line(member.as_ref())));
         }
         self.line(format_args!("    }}"));
         Class(number)
@@ -50,7 +50,7 @@ impl ClassDiagram {
             Relation::LeadsTo => "-->",
             Relation::Needs => "..>",
         };
-        self.line(format_args!("    c{} {arrow} c{} : {}", from.0, to.0, label(text)));
+        self.line(format_args!("    c{} {arrow} c{} : {}", from.0, to.0, text::line(text)));
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {

@@ -10,5 +10,5 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-pub(super) use self::class::{ClassDiagram, Relation};
-pub(super) use self::sequence::{Arrow, Block, SequenceDiagram};
+pub(super) use self::class::{Class, ClassDiagram, Relation};
+pub(super) use self::sequence::{Arrow, Block, Participant, SequenceDiagram};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::text::label;
+use super::text;
 
 /// A participant of one diagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl SequenceDiagram {
     fn declare(&mut self, word: &str, name: &str) -> Participant {
         self.participants += 1;
         let number = self.participants;
-        self.line(format_args!("{word} p{number} as {}", label(name)));
+        self.line(format_args!("{word} p{number} as {}", text::name(name)));
         Participant(number)
     }
 
@@ -66,12 +66,12 @@ impl SequenceDiagram {
             Arrow::Reply => "-->>",
             Arrow::Failure => "--x",
         };
-        self.line(format_args!("p{}{arrow}p{}: {}", from.0, to.0, label(text)));
+        self.line(format_args!("p{}{arrow}p{}: {}", from.0, to.0, text::line(text)));
     }
 
     /// A note from one participant to another, which may be the same.
     pub(in crate::diagram) fn note<S: AsRef<str>>(&mut self, from: Participant, to: Participant, lines: &[S]) {
-        let lines: Vec<String> = lines.iter().map(|line| label(line.as_ref())).collect();
+        let lines: Vec<String> = lines.iter().map(|line| text::line(line.as_ref())).collect();
         let lines = lines.join("<br/>");
         if from == to {
             self.line(format_args!("Note over p{}: {lines}", from.0));
@@ -86,7 +86,7 @@ impl SequenceDiagram {
             Block::Opt => "opt",
             Block::Break => "break",
         };
-        self.line(format_args!("{word} {}", label(text)));
+        self.line(format_args!("{word} {}", text::line(text)));
         self.depth += 1;
         body(self);
         self.depth -= 1;

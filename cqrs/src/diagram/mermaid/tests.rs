@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::text::{label, shown};
+use super::text::{LINE, NAME, line, name, shown};
 use super::{Arrow, Block, ClassDiagram, Relation, SequenceDiagram};
 
 #[expect(unreachable_pub, reason = "shared with test programs of other crates")]
@@ -223,13 +223,14 @@ fn sequence(name: &str) -> (String, Value) {
         diagram.block(Block::Opt, name, |diagram| diagram.message(b, Arrow::Reply, a, name));
         diagram.block(Block::Break, name, |diagram| diagram.message(b, Arrow::Failure, b, name));
     });
-    let text = shown(name);
-    let event = |what: &str, from: &str, to: &str, text: &str| json!({"what": what, "from": from, "to": to, "text": text});
+    let (called, text) = (shown(name, NAME), shown(name, LINE));
+    let event =
+        |what: &str, from: &str, to: &str, text: &str| json!({"what": what, "from": from, "to": to, "text": text});
     let meant = json!({
         "type": "sequence",
         "participants": [
-            {"id": "p1", "label": text, "kind": "actor"},
-            {"id": "p2", "label": text, "kind": "participant"},
+            {"id": "p1", "label": called, "kind": "actor"},
+            {"id": "p2", "label": called, "kind": "participant"},
         ],
         "events": [
             event("SOLID", "p1", "p2", &text),
@@ -253,10 +254,10 @@ fn class(name: &str) -> (String, Value) {
     let mut diagram = ClassDiagram::new();
     let class = diagram.class(name, name, &[name]);
     diagram.relation(class, Relation::Needs, class, name);
-    let text = shown(name);
+    let (called, text) = (shown(name, NAME), shown(name, LINE));
     let meant = json!({
         "type": "classDiagram",
-        "classes": [{"id": "c1", "label": text, "stereotypes": [text], "members": [text]}],
+        "classes": [{"id": "c1", "label": called, "stereotypes": [text], "members": [text]}],
         "relations": [{"from": "c1", "to": "c1", "text": text}],
         "direction": "TB",
     });
@@ -309,12 +310,12 @@ fn every_relation_and_an_empty_class_are_read_as_they_are() {
 /// What a page around a diagram, or Markdown, would read in it, cannot be there.
 #[test]
 fn a_label_holds_letters_digits_and_entities_only() {
-    for name in names() {
-        let label = label(&name);
+    for raw in names() {
+        let label = line(&raw);
         let mut rest = label.as_str();
         while let Some(at) = rest.find(|c: char| !c.is_alphanumeric() && !matches!(c, ' ' | ',' | '_')) {
-            let (code, behind) = rest[at..].split_once(';').unwrap_or_else(|| panic!("{name:?} is {label}"));
-            assert!(code.strip_prefix('#').is_some_and(|code| code.parse::<u32>().is_ok()), "{name:?} is {label}");
+            let (code, behind) = rest[at..].split_once(';').unwrap_or_else(|| panic!("{raw:?} is {label}"));
+            assert!(code.strip_prefix('#').is_some_and(|code| code.parse::<u32>().is_ok()), "{raw:?} is {label}");
             rest = behind;
         }
     }
@@ -322,19 +323,22 @@ fn a_label_holds_letters_digits_and_entities_only() {
 
 #[test]
 fn labels_are_one_line_of_a_length_that_can_be_read() {
-    assert_eq!(shown("  two\n\twords \u{0} here "), "two words here");
-    assert_eq!(shown("\u{202e}evil"), "\u{FFFD}evil", "nobody turns the text around it");
-    assert_eq!(shown(&"x".repeat(60)), "x".repeat(60));
-    assert_eq!(shown(&"x".repeat(61)), format!("{}…", "x".repeat(59)));
-    assert_eq!(shown(&"語".repeat(61)).chars().count(), 60, "characters are counted, not bytes");
-    assert_eq!(shown(""), "(no name)");
+    assert_eq!(shown("  two\n\twords \u{0} here ", LINE), "two words here");
+    assert_eq!(shown("\u{202e}evil", LINE), "\u{FFFD}evil", "nobody turns the text around it");
+    assert_eq!(shown("ﬂ°quot¶ß", LINE), "\u{FFFD}°quot\u{FFFD}ß", "drawn, it would be a quotation mark");
+    assert_eq!(shown("", LINE), "(no name)");
+    for (longest, label) in [(NAME, name as fn(&str) -> String), (LINE, line)] {
+        assert_eq!(label(&"x".repeat(longest)), "x".repeat(longest));
+        assert_eq!(label(&"x".repeat(longest + 1)), format!("{}#8230;", "x".repeat(longest - 1)));
+        assert_eq!(shown(&"語".repeat(longest + 1), longest).chars().count(), longest, "characters, not bytes");
+    }
 }
 
 #[test]
 fn ordinary_names_stay_readable() {
-    assert_eq!(label("by_card"), "by_card");
-    assert_eq!(label("at most 3 attempts, größer"), "at most 3 attempts, größer");
-    assert_eq!(label("Vec<u8>"), "Vec#60;u8#62;");
-    assert_eq!(label("the end"), "the en#100;");
-    assert_eq!(label("__init__"), "#95;#95;init#95;#95;");
+    assert_eq!(line("by_card"), "by_card");
+    assert_eq!(line("at most 3 attempts, größer"), "at most 3 attempts, größer");
+    assert_eq!(line("Vec<u8>"), "Vec#60;u8#62;");
+    assert_eq!(line("the end"), "the en#100;");
+    assert_eq!(line("__init__"), "#95;#95;init#95;#95;");
 }

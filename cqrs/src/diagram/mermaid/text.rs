@@ -7,36 +7,45 @@
 
 use std::borrow::Cow;
 
-/// The longest label, in characters: drawings of longer ones cannot be read.
-const LONGEST: usize = 60;
+/// The longest name, in characters: what stands in a box of its own.
+pub(super) const NAME: usize = 60;
 
-/// What some parser looks for within lines, at the end of a word. That word's last letter is an entity, so that none is found.
+/// The longest line of any other text, in characters.
+pub(super) const LINE: usize = 120;
+
+/// Whether a word is, or ends with, what some parser looks for within lines. Its last letter is an entity then. (Today's
+/// parsers find no `end` in a label; Mermaid's documentation still warns of it.)
 fn is_looked_for(word: &str) -> bool {
     word.eq_ignore_ascii_case("end") || word.ends_with("direction")
 }
 
-/// What a label shows of a string: one line without what cannot be seen, cut where it is too long.
-pub(super) fn shown(raw: &str) -> String {
-    let words: Vec<Cow<'_, str>> = raw
-        .split(|c: char| c.is_whitespace() || c.is_control())
-        .filter(|word| !word.is_empty())
-        .map(visible)
-        .collect();
+/// What is shown of a string: one line without what cannot be seen, cut where it is too long.
+pub(super) fn shown(raw: &str, longest: usize) -> String {
+    let words: Vec<Cow<'_, str>> =
+        raw.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).map(visible).collect();
     let line = words.join(" ");
     if line.is_empty() {
         return "(no name)".to_owned();
     }
-    if line.chars().count() <= LONGEST {
+    if line.chars().count() <= longest {
         return line;
     }
-    let start: String = line.chars().take(LONGEST - 1).collect();
+    let start: String = line.chars().take(longest - 1).collect();
     format!("{}…", start.trim_end())
 }
 
-/// A string as a label.
-pub(super) fn label(raw: &str) -> String {
-    let shown = shown(raw);
-    let words: Vec<String> = shown.split(' ').map(escaped).collect();
+/// A string as what is called something: a participant, a class.
+pub(super) fn name(raw: &str) -> String {
+    escaped(&shown(raw, NAME))
+}
+
+/// A string as a line of any other text.
+pub(super) fn line(raw: &str) -> String {
+    escaped(&shown(raw, LINE))
+}
+
+fn escaped(shown: &str) -> String {
+    let words: Vec<String> = shown.split(' ').map(escaped_word).collect();
     words.join(" ")
 }
 
@@ -47,10 +56,15 @@ fn visible(word: &str) -> Cow<'_, str> {
             || matches!(u32::from(c) & 0xFFFF, 0xFFFE | 0xFFFF)
             || matches!(c, '\u{FDD0}'..='\u{FDEF}')
     };
-    if word.contains(unfit) { word.replace(unfit, "\u{FFFD}").into() } else { word.into() }
+    let word = if word.contains(unfit) { word.replace(unfit, "\u{FFFD}").into() } else { Cow::from(word) };
+    // How Mermaid itself marks an entity until all is drawn. Drawn as entities, these letters would be one again.
+    if word.contains("ﬂ°") || word.contains("¶ß") {
+        return word.replace("ﬂ°", "\u{FFFD}°").replace("¶ß", "\u{FFFD}ß").into();
+    }
+    word
 }
 
-fn escaped(word: &str) -> String {
+fn escaped_word(word: &str) -> String {
     let is_looked_for = is_looked_for(word);
     let mut out = String::with_capacity(word.len());
     let mut before = ' ';
