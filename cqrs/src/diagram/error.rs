@@ -52,14 +52,12 @@ impl DiagramError {
     pub(super) fn unknown(name: &str, known: impl Iterator<Item = &'static MessageSpec>) -> Self {
         let known: Vec<String> = known.map(|message| short(message.type_name())).collect();
         let kind = DiagramErrorKind::UnknownName;
-        let mut text = format!("no message is called `{name}`");
-        if let Some(meant) = nearest(name, known.iter().map(String::as_str)) {
-            text.push_str(&format!("; did you mean `{meant}`?"));
-        } else if known.is_empty() {
-            text.push_str(", and no chain is linked into this program");
-        } else {
-            text.push_str(&format!("; there are chains for {}", listed(known.iter().map(String::as_str))));
-        }
+        let rest = match nearest(name, known.iter().map(String::as_str)) {
+            Some(meant) => format!("; did you mean `{meant}`?"),
+            None if known.is_empty() => ", and no chain is linked into this program".to_owned(),
+            None => format!("; there are chains for {}", listed(known.iter().map(String::as_str))),
+        };
+        let text = format!("no message is called `{name}`{rest}");
         Self { kind, text }
     }
 

@@ -9,6 +9,11 @@ mod error;
 mod mermaid;
 mod words;
 
+/// Reads diagrams with the real Mermaid.
+#[cfg(test)]
+#[path = "../../../tests/mermaid/real.rs"]
+mod real;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

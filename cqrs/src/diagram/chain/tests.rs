@@ -5,14 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::breaker::BreakerOptions;
-use crate::diagram::ChainDiagram;
+use crate::diagram::{ChainDiagram, real};
 use crate::message::{Handled, Message, SourceLocation};
 use crate::policy::Policy;
 use crate::registry::{ChainHead, ChainItem, HandlerItem, HandlerKind, Need, RetryOptions, Thunk};
-
-#[expect(unreachable_pub, reason = "shared with test programs of other crates")]
-#[path = "../../../../tests/mermaid/real.rs"]
-mod real;
 
 #[derive(crate::Command)]
 #[command(crate = crate)]

@@ -4,10 +4,7 @@ use serde_json::{Value, json};
 
 use super::text::{LINE, NAME, line, name, shown};
 use super::{Arrow, Block, ClassDiagram, Relation, SequenceDiagram};
-
-#[expect(unreachable_pub, reason = "shared with test programs of other crates")]
-#[path = "../../../../tests/mermaid/real.rs"]
-mod real;
+use crate::diagram::real;
 
 /// What has broken some diagram of somebody, or might.
 const HOSTILE: &[&str] = &[

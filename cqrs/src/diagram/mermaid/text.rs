@@ -6,6 +6,7 @@
 //! and `style ..: #..;`, which loses its last semicolon), and what is read after it (Markdown, icons, HTML).
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// The longest name, in characters: what stands in a box of its own.
 pub(super) const NAME: usize = 60;
@@ -79,7 +80,8 @@ fn escaped_word(word: &str) -> String {
         if harmless && !(is_looked_for && rest.peek().is_none()) {
             out.push(c);
         } else {
-            out.push_str(&format!("#{};", u32::from(c)));
+            // Writing to a string does not fail.
+            let _ = write!(out, "#{};", u32::from(c));
         }
         before = c;
     }
