@@ -217,6 +217,15 @@ async fn a_builder_draws_what_its_app_draws() {
     .await;
 }
 
+/// What an attribute leaves out is drawn as the settings say it.
+#[test]
+fn breakers_are_drawn_with_the_numbers_of_the_settings() {
+    let settings = Settings::from_toml("[breaker]\nfailures = 9\nopen_for = \"3m\"\nwindow = \"7s\"").unwrap();
+    let text = cqrs::bootstrap!().settings(settings).diagram().chain::<Settle>().unwrap().class();
+    assert!(text.contains("breaker bank#59; #35;1 opens after 2 failures within 7s, for 30s"), "{text}");
+    assert!(text.contains("breaker opens after 1 failure within 1m, for 5s"), "its own numbers win: {text}");
+}
+
 /// Every chain of this program, whoever wrote it. The reference draws some that are not valid (its weakness 43).
 #[test]
 fn hole_43_every_chain_is_drawn_as_valid_mermaid() {

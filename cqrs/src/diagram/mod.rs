@@ -1,4 +1,4 @@
-//! Diagrams of an app, as [Mermaid](https://mermaid.js.org) texts, which GitHub, editors and the console draw.
+//! Diagrams of an app, as [Mermaid](https://mermaid.js.org) texts, which GitHub and editors draw.
 //!
 //! They are made from what is registered, so they are never out of date, and without I/O: a builder draws as well as a
 //! running app. Pure: a model of what is drawn (`chain`), and a writer of Mermaid (`mermaid`) whose labels hold any name

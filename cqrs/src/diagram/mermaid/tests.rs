@@ -304,6 +304,12 @@ fn every_relation_and_an_empty_class_are_read_as_they_are() {
     assert_eq!(read[1]["events"], json!([]));
 }
 
+#[test]
+#[should_panic(expected = "no valid Mermaid")]
+fn what_is_no_diagram_is_told() {
+    real::read(&["sequenceDiagram\n    p1->>: x\n".to_owned()]);
+}
+
 /// What a page around a diagram, or Markdown, would read in it, cannot be there.
 #[test]
 fn a_label_holds_letters_digits_and_entities_only() {
