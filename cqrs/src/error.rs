@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::broker::BrokerError;
+use crate::diagram::DiagramError;
 use crate::dispatch::{DispatchError, DispatchErrorKind};
 use crate::message::MessageError;
 use crate::settings::SettingsError;
@@ -100,6 +101,12 @@ impl From<StoreError> for Error {
 impl From<BrokerError> for Error {
     fn from(error: BrokerError) -> Self {
         Self::Broker(error)
+    }
+}
+
+impl From<DiagramError> for Error {
+    fn from(error: DiagramError) -> Self {
+        Self::Other(error.into())
     }
 }
 

@@ -21,6 +21,7 @@ pub mod broker;
 mod chain;
 mod clock;
 mod consumer;
+pub mod diagram;
 mod dispatch;
 mod docs;
 mod error;

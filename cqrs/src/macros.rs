@@ -60,7 +60,7 @@ macro_rules! bootstrap {
 /// the end is [`ChainExhausted`](crate::DispatchError::ChainExhausted). A link in no chain, or twice in one, is a wiring
 /// error.
 ///
-/// See [`Link`](crate::Link) for an example. A chain needs two links at least:
+/// See [`Link`](crate::Link) for an example, and [`Builder::diagram`](crate::Builder::diagram) for a picture. A chain needs two links at least:
 ///
 /// ```compile_fail
 /// # use cqrs::prelude::*;
@@ -95,7 +95,7 @@ macro_rules! chain {
     };
     ($message:ty => [$($link:ty),+ $(,)?] $(,)?) => {
         const _: () = {
-            const __HANDLER: &$crate::__private::HandlerItem = &$crate::__private::chain_handler::<$message>(
+            const __HEAD: &$crate::__private::ChainHead = &$crate::__private::chain_handler::<$message>(
                 ::core::stringify!($message),
                 $crate::__private::SourceLocation {
                     module: ::core::module_path!(),
@@ -104,7 +104,7 @@ macro_rules! chain {
                 },
             );
             const __ITEM: $crate::__private::ChainItem = $crate::__private::chain_item(
-                __HANDLER,
+                __HEAD,
                 &[$($crate::__private::link_of::<$link, $message>()),+],
             );
             $crate::__private::inventory::submit! { __ITEM }

@@ -3,6 +3,7 @@
 mod attempts;
 mod breakers;
 mod chains;
+mod diagrams;
 mod event_fallbacks;
 mod fallbacks;
 mod layers;
@@ -14,5 +15,5 @@ mod support;
 
 /// What the handlers of this binary need besides a probe.
 fn complete(builder: cqrs::Builder) -> cqrs::Builder {
-    builder
+    diagrams::complete(builder)
 }

@@ -5,7 +5,7 @@ pub use crate::chain::{ChainLink, Link};
 use crate::chain::{LinkThunk, chain, guarded_link, link, link_ref};
 use crate::dispatch::thunk::{Answer, Handle, HandleRef};
 use crate::message::{Handled, MessageKind, SourceLocation};
-use crate::registry::{ChainItem, HandlerItem, HandlerKind, Need, Thunk, WholeThunk};
+use crate::registry::{ChainHead, ChainItem, HandlerItem, HandlerKind, Need, Thunk, WholeThunk};
 
 /// The item of a link that takes `M`.
 pub const fn link_handler<H, M, O, How>(
@@ -96,14 +96,14 @@ pub const fn link_of<L: ChainLink<M>, M: Handled>() -> &'static HandlerItem {
 /// # Panics
 /// At compile time, where the message is a streaming one.
 #[must_use]
-pub const fn chain_handler<M: Chained>(name: &'static str, location: SourceLocation) -> HandlerItem {
+pub const fn chain_handler<M: Chained>(name: &'static str, location: SourceLocation) -> ChainHead {
     assert!(!M::SPEC.streaming, "a chain is for a message that answers once, not for a streaming one");
     let thunk = &const { WholeThunk::<M>(chain::<M>) };
-    HandlerItem::part(HandlerKind::Chain, name, location, M::SPEC, &[], Thunk::Call(thunk))
+    ChainHead::new::<M>(HandlerItem::part(HandlerKind::Chain, name, location, M::SPEC, &[], Thunk::Call(thunk)))
 }
 
 /// A chain.
 #[must_use]
-pub const fn chain_item(item: &'static HandlerItem, links: &'static [&'static HandlerItem]) -> ChainItem {
-    ChainItem::new(item, links)
+pub const fn chain_item(head: &'static ChainHead, links: &'static [&'static HandlerItem]) -> ChainItem {
+    ChainItem::new(head, links)
 }

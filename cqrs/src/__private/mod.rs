@@ -29,7 +29,7 @@ pub use crate::message::{
 };
 pub use crate::middleware::{Call, Next, Outcome};
 pub use crate::registry::{
-    ChainItem, EventMode, GroupOptions, HandlerItem, HandlerKind, LinkItem, MessageItem, MiddlewareFuture,
+    ChainHead, ChainItem, EventMode, GroupOptions, HandlerItem, HandlerKind, LinkItem, MessageItem, MiddlewareFuture,
     MiddlewareItem, MiddlewareKinds, Need, OnDead, OnUnknown, ProviderFuture, ProviderItem, ProviderScope,
     RetryOptions,
 };

@@ -218,6 +218,11 @@ impl Builder {
         self
     }
 
+    /// What is registered, before anybody judged it.
+    pub(crate) fn draft(&self) -> &Draft {
+        &self.draft
+    }
+
     /// What is judged: everything discovered, and what the store and the broker are known to give without connecting.
     fn drafted(&mut self) -> Draft {
         let mut draft = std::mem::take(&mut self.draft);

@@ -26,7 +26,7 @@ impl Declared {
 }
 
 /// What a handler's breaker is called.
-pub(super) fn key(path: &str, options: BreakerOptions) -> &str {
+pub(crate) fn key(path: &str, options: BreakerOptions) -> &str {
     options.name.unwrap_or(path)
 }
 
@@ -42,6 +42,11 @@ pub(super) fn by_key(declared: &[Declared]) -> BTreeMap<&str, Vec<&Declared>> {
 /// The policy of one breaker: what one handler leaves out, another may say.
 pub(super) fn policy(declared: &[&Declared], defaults: BreakerPolicy) -> BreakerPolicy {
     declared.iter().fold(defaults, |policy, one| policy.overlaid(one.options))
+}
+
+/// What each breaker is called, and its policy.
+pub(crate) fn policies(declared: &[Declared], defaults: BreakerPolicy) -> BTreeMap<String, BreakerPolicy> {
+    by_key(declared).into_iter().map(|(name, handlers)| (name.to_owned(), policy(&handlers, defaults))).collect()
 }
 
 /// What is wrong with the breakers of an app: numbers that make none, and handlers that name one breaker and say

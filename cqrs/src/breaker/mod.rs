@@ -16,7 +16,7 @@ mod redis;
 mod state;
 
 pub use self::breakers::Breakers;
-pub(crate) use self::declared::{Declared, problems};
+pub(crate) use self::declared::{Declared, key, policies, problems};
 pub(crate) use self::panel::{Breaker, Open, Panel, Permit};
 pub use self::policy::BreakerOptions;
 pub(crate) use self::policy::BreakerPolicy;

@@ -356,11 +356,29 @@ pub struct ChainItem {
     pub(crate) item: &'static HandlerItem,
     /// The links, in the order in which they are asked.
     pub(crate) links: &'static [&'static HandlerItem],
+    /// The path of the type it answers with.
+    pub(crate) response: fn() -> &'static str,
+    /// The path of the type it fails with.
+    pub(crate) error: fn() -> &'static str,
 }
 
 impl ChainItem {
-    pub(crate) const fn new(item: &'static HandlerItem, links: &'static [&'static HandlerItem]) -> Self {
-        Self { item, links }
+    pub(crate) const fn new(head: &'static ChainHead, links: &'static [&'static HandlerItem]) -> Self {
+        Self { item: &head.item, links, response: head.response, error: head.error }
+    }
+}
+
+/// What a chain is without its links: the handler of its message.
+#[derive(Debug, Clone, Copy)]
+pub struct ChainHead {
+    item: HandlerItem,
+    response: fn() -> &'static str,
+    error: fn() -> &'static str,
+}
+
+impl ChainHead {
+    pub(crate) const fn new<M: Handled>(item: HandlerItem) -> Self {
+        Self { item, response: std::any::type_name::<M::Response>, error: std::any::type_name::<M::Error> }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{Broker, Builder, Store};
 mod error;
 mod keys;
 mod layer;
-mod nearest;
+pub(crate) mod nearest;
 #[cfg(test)]
 mod tests;
 mod value;

@@ -1,7 +1,7 @@
 //! "did you mean": the nearest word by edit distance.
 
 /// The word at most two edits away, the nearest first.
-pub(super) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .map(|candidate| (distance(word, candidate), candidate))
         // A word must keep at least one of its letters, or every short word would resemble every other.

@@ -26,11 +26,11 @@ pub(crate) fn wire(mut draft: Draft) -> Result<Wired, WiringError> {
     sources.check(askers(&draft), &mut problems);
     sources.check_middlewares(&draft, &mut problems);
     check_calls(&draft, &mut problems);
-    for item in draft.handlers.iter().chain(&draft.parts) {
+    for item in draft.items() {
         check_handler(&draft, item, &mut problems);
     }
     check_links(&draft, &mut problems);
-    problems.extend(breaker::problems(&breakers(&draft), draft.breaker));
+    problems.extend(breaker::problems(&breakers(draft.items()), draft.breaker));
     check_paths(&draft, &mut problems);
     check_stored_events(&draft, &mut problems);
     if problems.is_empty() { Ok(Wired { draft, sources }) } else { Err(WiringError::new(problems)) }
@@ -51,9 +51,9 @@ pub(super) fn describe(item: &HandlerItem) -> String {
     format!("{kind} `{}`", item.name)
 }
 
-/// The circuit breakers that handlers and links declare.
-pub(super) fn breakers(draft: &Draft) -> Vec<Declared> {
-    let declared = draft.handlers.iter().chain(&draft.parts).filter_map(|item| {
+/// The circuit breakers that handlers, links and fallbacks declare.
+pub(crate) fn breakers<'i>(items: impl IntoIterator<Item = &'i &'static HandlerItem>) -> Vec<Declared> {
+    let declared = items.into_iter().filter_map(|item| {
         let options = item.policy?.breaker?;
         Some(Declared { path: item.path(), what: describe(item), location: item.location, options })
     });
@@ -61,11 +61,8 @@ pub(super) fn breakers(draft: &Draft) -> Vec<Declared> {
 }
 
 fn askers(draft: &Draft) -> impl Iterator<Item = Asker<'_>> {
-    let handlers = draft.handlers.iter().chain(&draft.parts).map(|item| Asker {
-        what: Who::Handler(item),
-        location: item.location,
-        needs: item.needs,
-    });
+    let handlers =
+        draft.items().map(|item| Asker { what: Who::Handler(item), location: item.location, needs: item.needs });
     let providers = draft.providers.iter().map(|item| Asker {
         what: Who::Provider(item.name),
         location: item.location,

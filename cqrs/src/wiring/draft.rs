@@ -83,6 +83,11 @@ impl Draft {
         Self { handlers, chains, links, parts, providers, middlewares, messages, ..Self::default() }
     }
 
+    /// Handlers, and the links and fallbacks that they name.
+    pub(crate) fn items(&self) -> impl Iterator<Item = &&'static HandlerItem> {
+        self.handlers.iter().chain(&self.parts)
+    }
+
     /// Whether a crate registered something.
     pub(crate) fn knows(&self, name: &str) -> bool {
         let is_of = |location: &SourceLocation| location.crate_name() == name;

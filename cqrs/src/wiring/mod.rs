@@ -12,7 +12,7 @@ mod problem;
 mod resolve;
 mod sources;
 
-pub(crate) use self::check::wire;
+pub(crate) use self::check::{breakers, wire};
 pub(crate) use self::draft::{Draft, Supply, SupplyKind};
 pub(crate) use self::plan::{CallEntry, Plan, Planned};
 pub use self::problem::{Place, Problem, ProblemKind, WiringError};

@@ -12,7 +12,7 @@ use crate::inject::{Resolved, ScopedProvider, Slot};
 use crate::message::{Handled, MessageKind, MessageSpec};
 use crate::middleware::{CallKind, Chain};
 use crate::policy::PlannedPolicy;
-use crate::registry::{CallThunk, GroupOptions, HandlerItem, Thunk, by_order};
+use crate::registry::{CallThunk, ChainItem, GroupOptions, HandlerItem, Thunk, by_order};
 
 /// A handler with its dependencies.
 #[derive(Debug)]
@@ -107,6 +107,8 @@ pub(crate) struct Plan {
     pub(crate) scoped: Vec<ScopedProvider>,
     pub(crate) middleware: [Chain; CallKind::ALL.len()],
     pub(crate) messages: Vec<&'static MessageSpec>,
+    /// The chains, each of which is a handler too: kept to be drawn.
+    pub(crate) chains: Vec<ChainItem>,
     /// The circuit breakers.
     pub(crate) panel: Panel,
     pub(super) names: Names,

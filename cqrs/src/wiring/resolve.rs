@@ -97,7 +97,7 @@ impl Wired {
                 }
             });
         }
-        let panel = Panel::new(breakers, clock, self.draft.breaker, &declared(&self.draft));
+        let panel = Panel::new(breakers, clock, self.draft.breaker, &declared(self.draft.items()));
         Ok(self.plan(&made, scoped, panel))
     }
 
@@ -115,6 +115,7 @@ impl Wired {
         plan.middleware = self.chains(made);
         plan.calls = calls(&plan);
         plan.messages = self.draft.messages;
+        plan.chains = self.draft.chains;
         plan
     }
 }
