@@ -282,6 +282,49 @@ async fn timers_are_due_when_they_say_and_move_and_are_cancelled_by_key() {
     .await;
 }
 
+#[derive(Command, Serialize, Deserialize)]
+#[command(name = "durable.ring")]
+struct Ring;
+
+#[command_handler]
+async fn ring(_cmd: Ring, meta: &Meta, probe: Inject<Probe>) {
+    probe.note(format!("ring {}", meta.id()));
+}
+
+#[derive(Command)]
+struct RingLater;
+
+#[command_handler]
+async fn ring_later(_cmd: RingLater, events: &mut Events) {
+    events.schedule(Ring).after(3 * HOUR).key("bell");
+}
+
+#[tokio::test]
+async fn a_timer_that_is_moved_is_the_same_timer() {
+    bounded(async {
+        let app = Harness::start().await;
+        let id = app.schedule(Ring).after(HOUR).key("bell").await.unwrap();
+        let other = app.schedule(Ring).after(HOUR).key("gong").await.unwrap();
+        let keyless = app.schedule(Ring).after(HOUR).await.unwrap();
+        assert_eq!(app.schedule(Ring).after(2 * HOUR).key("bell").await.unwrap(), id);
+        // Moved by a handler, it is listed by the same id, too, and done under it.
+        app.send(RingLater).await.unwrap();
+        let mut listed: Vec<_> = app.timers(10).await.unwrap().into_iter().map(|timer| timer.id).collect();
+        assert_eq!(listed.pop(), Some(id.uuid()), "it is the last to be due");
+        listed.sort();
+        assert_eq!(listed, [other.uuid(), keyless.uuid()]);
+        app.advance(3 * HOUR).await;
+        app.settle().await;
+        assert_eq!(app.probe.count(&format!("ring {id}")), 1);
+        assert_eq!(app.probe.log().len(), 3);
+        // It was done: the next one is another.
+        assert_ne!(app.schedule(Ring).after(HOUR).key("bell").await.unwrap(), id);
+        assert!(app.cancel_timer::<Ring>("bell").await.unwrap());
+        assert!(app.timers(10).await.unwrap().is_empty());
+    })
+    .await;
+}
+
 /// Stored, changed by its handle: the unit decides.
 #[derive(Command)]
 #[command(error = Refused)]

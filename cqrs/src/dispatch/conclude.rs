@@ -6,6 +6,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::handler::{Opening, abandon, begin_tx, call_bare_handler, call_event_handler, open_unit};
 use super::{Detached, Failure, records_of};
 use crate::app::App;
@@ -20,6 +22,8 @@ use crate::unit::{Cx, Meta, TxSlot, Unit};
 pub(crate) struct Conclusion<'a> {
     tx: TxSlot<'a>,
     pub(crate) after: After,
+    /// The ids under which what was raised is stored.
+    pub(crate) ids: Vec<Uuid>,
 }
 
 /// What happens after the commit.
@@ -53,7 +57,8 @@ pub(crate) async fn conclude<'a>(
     }
     if raised.is_empty() && !carries(unit.as_mut()) {
         let (tx, scope) = split(unit);
-        return Ok(Conclusion { tx, after: After { nodes: Vec::new(), cause: meta.into(), scope, stored: false } });
+        let after = After { nodes: Vec::new(), cause: meta.into(), scope, stored: false };
+        return Ok(Conclusion { tx, after, ids: Vec::new() });
     }
     let cause = Cause::from(meta);
     let nodes = raised.into_iter().map(Node::root).collect();
@@ -63,19 +68,20 @@ pub(crate) async fn conclude<'a>(
     let (mut tx, scope) = split(unit);
     let records = records_of(&app, &nodes, &cause)?;
     let stored = !records.is_empty();
+    let mut ids = Vec::new();
     if stored {
         if tx.open.is_none() {
             tx.open = Some(begin_tx(&app, what).await?);
         }
         if let Some(open) = tx.open.as_mut() {
-            open.store(records).await?;
+            ids = open.store(records).await?;
         }
     }
     // What calls made within this one stored is committed with it.
     let stored = stored || !carried.is_empty();
     let mut all: Vec<Node> = nodes;
     all.extend(carried);
-    Ok(Conclusion { tx, after: After { nodes: all, cause, scope, stored } })
+    Ok(Conclusion { tx, after: After { nodes: all, cause, scope, stored }, ids })
 }
 
 /// Whether calls made within this one left something to its owner.

@@ -15,6 +15,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::SystemTime;
 
+use uuid::Uuid;
+
 use super::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, InboxMark, OutboxOutcome, Record, StoreError,
     TimerRecord, WorkQueue,
@@ -282,11 +284,12 @@ pub trait Transaction: Send + fmt::Debug + 'static {
     #[doc(hidden)]
     fn carried(&mut self) -> Option<&mut Carried>;
 
-    /// Stores outbox rows and work, all in one go.
+    /// Stores outbox rows and work, all in one go. Gives the id under which each is stored: its own, but for a timer that
+    /// takes the place of another, which keeps that one's.
     ///
     /// # Errors
     /// Fails with what the database said.
-    fn store(&mut self, records: Vec<Record>) -> BoxFuture<'_, Result<(), StoreError>>;
+    fn store(&mut self, records: Vec<Record>) -> BoxFuture<'_, Result<Vec<Uuid>, StoreError>>;
 
     /// Marks messages as handled, all in one go. Gives for each whether it is the first time.
     ///

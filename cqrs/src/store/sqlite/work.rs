@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, SqliteConnection, SqlitePool};
+use uuid::Uuid;
 
 use super::{Request, SqliteStore, rows, timer};
 use crate::BoxError;
@@ -13,9 +14,12 @@ use crate::store::{Claim, ClaimedWork, StoreError, WorkKind, WorkRecord};
 const COLUMNS: usize = 17;
 
 /// Stores work, numbered in the order given. A timer takes the place of one with the same name and key that is not
-/// claimed.
-pub(super) async fn insert(connection: &mut SqliteConnection, records: Vec<WorkRecord>) -> Result<(), StoreError> {
-    let records = timer::replace(connection, records).await?;
+/// claimed. Gives the timers that did, each by the id it came with and the id it has.
+pub(super) async fn insert(
+    connection: &mut SqliteConnection,
+    records: Vec<WorkRecord>,
+) -> Result<Vec<(Uuid, Uuid)>, StoreError> {
+    let (records, moved) = timer::replace(connection, records).await?;
     for records in rows::chunks(records, rows::rows_per_statement(COLUMNS)) {
         let count = records.len();
         let records = with_headers(records)?;
@@ -45,7 +49,7 @@ pub(super) async fn insert(connection: &mut SqliteConnection, records: Vec<WorkR
         });
         rows::run(connection, statement, count).await?;
     }
-    Ok(())
+    Ok(moved)
 }
 
 /// The state work begins in. Waiting work is woken when it is due, so waiting is never wrong; what is due as soon as it

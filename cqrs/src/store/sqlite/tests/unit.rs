@@ -274,6 +274,87 @@ async fn a_savepoint_dropped_midway_within_ours_does_not_commit_the_unit_early()
     }
 }
 
+/// Asks for the release of the innermost savepoint, and does not wait for the answer. Whether it had to.
+async fn release_midway(tx: &mut Box<dyn Transaction>) -> bool {
+    let mut releasing = tx.release_savepoint();
+    // It asks first how deep it is: two polls at the least.
+    for _ in 0..3 {
+        let poll = std::future::poll_fn(|context| std::task::Poll::Ready(releasing.as_mut().poll(context))).await;
+        if poll.is_ready() {
+            return false;
+        }
+        tokio::task::yield_now().await;
+    }
+    true
+}
+
+#[tokio::test]
+async fn a_savepoint_around_one_whose_release_was_not_waited_for_is_undone_with_it() {
+    let (_dir, store) = with_table().await;
+    let mut midway = 0;
+    for _ in 0..40 {
+        let mut tx = store.begin().await.unwrap();
+        run(&mut tx, "INSERT INTO orders VALUES (1)").await.unwrap();
+        for insert in ["INSERT INTO orders VALUES (2)", "INSERT INTO orders VALUES (3)"] {
+            tx.savepoint().await.unwrap();
+            run(&mut tx, insert).await.unwrap();
+        }
+        if release_midway(&mut tx).await {
+            // As two calls do that are dropped together, the inner one first.
+            if !tx.start_rollback_to_savepoint() {
+                midway += 1;
+            }
+        }
+        assert!(tx.start_rollback_to_savepoint());
+        run(&mut tx, "INSERT INTO orders VALUES (4)").await.unwrap();
+        assert_eq!(tx.store(vec![Record::Outbox(message("placed", None))]).await.unwrap().len(), 1);
+        tx.commit().await.unwrap();
+        assert_eq!(number(&store.pool, "SELECT SUM(id) FROM orders").await, 5);
+        sqlx::query("DELETE FROM orders").execute(&store.pool).await.unwrap();
+    }
+    assert!(midway > 0);
+}
+
+/// Another process can write at once, with nobody taking the connection up again.
+async fn assert_free(dir: &Dir, when: &str) {
+    let settings = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.file()).busy_timeout(Duration::from_secs(10));
+    let mut other = sqlx::ConnectOptions::connect(&settings).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap_or_else(|error| panic!("{when}: {error}"));
+    other.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_dropped_or_rolled_back_in_savepoints_lets_others_write() {
+    for lent in [false, true] {
+        let (dir, mut store) = with_table().await;
+        if lent {
+            let settings = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.file());
+            let pool = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).connect_lazy_with(settings);
+            store = SqliteStore::connect(Store::pool(pool)).await.unwrap();
+        }
+        for round in 0..20 {
+            for end in ["dropped", "rolled back", "committed"] {
+                let mut tx = store.begin().await.unwrap();
+                run(&mut tx, "INSERT INTO orders DEFAULT VALUES").await.unwrap();
+                tx.savepoint().await.unwrap();
+                match round % 3 {
+                    0 => drop(release_midway(&mut tx).await),
+                    1 => tx.savepoint().await.unwrap(),
+                    _ => std::mem::forget((**handle(&mut tx)).begin().await.unwrap()),
+                }
+                match end {
+                    "dropped" => drop(tx),
+                    "rolled back" => tx.rollback().await.unwrap(),
+                    _ => drop(tx.commit().await),
+                }
+                assert_free(&dir, &format!("{end}, round {round}, lent: {lent}")).await;
+            }
+        }
+        let committed = orders(&store).await;
+        assert!(committed <= 7, "{committed} of 7 whose savepoint was released");
+    }
+}
+
 #[tokio::test]
 async fn a_savepoint_that_was_dropped_or_leaked() {
     let (_dir, store) = with_table().await;
