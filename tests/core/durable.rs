@@ -283,6 +283,36 @@ async fn timers_are_due_when_they_say_and_move_and_are_cancelled_by_key() {
 }
 
 #[derive(Command, Serialize, Deserialize)]
+#[command(name = "durable.punctual")]
+struct Punctual {
+    due: SystemTime,
+}
+
+#[command_handler]
+async fn punctual(cmd: Punctual, probe: Inject<Probe>) {
+    probe.note(cmd.due.elapsed().unwrap().as_millis().to_string());
+}
+
+/// What the same process stored is done when it is due, however soon that is, and not some time after: a machine that is
+/// busy with other things may make some of them late, not all of them.
+#[tokio::test]
+async fn timers_that_are_due_soon_are_done_in_time() {
+    bounded(async {
+        let app = Harness::start().await;
+        for round in 1..=10 {
+            let due = SystemTime::now() + Duration::from_millis(60);
+            app.schedule(Punctual { due }).at(due).await.unwrap();
+            while app.probe.log().len() < round {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        let late: Vec<u32> = app.probe.log().iter().map(|millis| millis.parse().unwrap()).collect();
+        assert!(late.iter().any(|millis| *millis < 50), "all of them are late, by so many milliseconds: {late:?}");
+    })
+    .await;
+}
+
+#[derive(Command, Serialize, Deserialize)]
 #[command(name = "durable.ring")]
 struct Ring;
 

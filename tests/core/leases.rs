@@ -1,4 +1,4 @@
-//! G12: a stalled owner that wakes up cannot commit.
+//! G12: a stalled owner that wakes up cannot commit, and what a dead one held goes on elsewhere.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use cqrs::BoxError;
 use cqrs::prelude::*;
-use cqrs::sqlx::Sqlite;
+use cqrs::sqlx::{self, Sqlite};
 use serde::{Deserialize, Serialize};
 
-use crate::support::{Probe, Running, bounded, directory, on_file, write};
+use crate::support::{Probe, Refused, Running, bounded, directory, on_file, write};
 
 /// Stops a whole runtime, as a long pause of the process does: nothing renews its leases meanwhile.
 #[derive(Default)]
@@ -76,6 +76,66 @@ async fn g12_what_a_stalled_owner_held_is_taken_up_and_it_cannot_commit_any_more
         let counts = app.counts().await.unwrap();
         assert_eq!((probe.rows().await, counts.work, counts.dead), (vec!["leased".to_owned()], 0, 0));
         app.shutdown().await;
+    })
+    .await;
+}
+
+#[derive(NotificationEvent, Serialize, Deserialize)]
+#[event(name = "leases.sent", topic = "leases")]
+struct Sent {
+    id: u32,
+}
+
+#[event_handler(group = "leases", concurrency = 1, retry(max = 2, first = "100ms"))]
+async fn sent(e: Sent, meta: &Meta, probe: Inject<Probe>) -> Result<(), Refused> {
+    probe.note(format!("sent {} attempt {}", e.id, meta.attempt()));
+    probe.try_it(&format!("sent {}", e.id))?;
+    probe.pass("sent").await;
+    probe.note(format!("handled {}", e.id));
+    Ok(())
+}
+
+/// What waits for a turn of its group has not been tried: it is nobody's claim, and its process may die.
+#[tokio::test]
+async fn g12_what_waits_for_its_turn_loses_no_attempt_when_its_process_dies() {
+    bounded(async {
+        let directory = directory();
+        let file = directory.path().join("turns.db");
+        let in_first = file.clone();
+        let first = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let probe = Arc::new(Probe::default());
+                let lease = Duration::from_millis(300);
+                let running = Running::start(on_file(&in_first, &probe, |builder| builder.lease(lease)).await);
+                probe.fail("sent 1", 1);
+                running.app.publish(Sent { id: 1 }).await.unwrap();
+                probe.noted("sent 1 attempt 1", 1).await;
+                // The other one has the only turn, for as long as this process lives.
+                probe.close("sent");
+                running.app.publish(Sent { id: 2 }).await.unwrap();
+                probe.arrived("sent").await;
+                let due =
+                    "SELECT COUNT(*) FROM cqrs_work WHERE name = 'leases.sent' AND due_at < unixepoch('subsec') * 1e6";
+                while sqlx::query_scalar::<_, i64>(due).fetch_one(&probe.pool()).await.unwrap() == 0 {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                // Whoever claims now claims what is due.
+                running.app.publish(Leased).await.unwrap();
+                probe.noted("leased", 1).await;
+            });
+            // As it stands: nothing is handed back.
+            runtime.shutdown_background();
+        });
+        tokio::task::spawn_blocking(|| first.join().unwrap()).await.unwrap();
+
+        let second = Arc::new(Probe::default());
+        let running = Running::start(on_file(&file, &second, |builder| builder).await);
+        second.noted("handled 2", 1).await;
+        second.noted("sent 1 attempt 2", 1).await;
+        second.noted("handled 1", 1).await;
+        assert_eq!(running.app.counts().await.unwrap().dead, 0);
+        running.stop().await;
     })
     .await;
 }

@@ -33,7 +33,7 @@ pub(super) struct Row {
 
 /// An outbox in memory, with the claiming rules of a store.
 #[derive(Debug, Default)]
-pub(super) struct FakeStore {
+pub(crate) struct FakeStore {
     pub(super) rows: Mutex<Vec<Row>>,
     pub(super) claims: AtomicUsize,
     pub(super) queries: AtomicUsize,
