@@ -139,3 +139,72 @@ async fn g12_what_waits_for_its_turn_loses_no_attempt_when_its_process_dies() {
     })
     .await;
 }
+
+#[derive(DomainEvent, Clone, Serialize, Deserialize)]
+struct Held;
+
+/// Holds its transaction for as long as a test wants, and has one attempt.
+#[event_handler(durable, retry(max = 1))]
+async fn holds(_e: &Held, tx: &mut Tx<Sqlite>, probe: Inject<Probe>) -> Result<(), BoxError> {
+    write(tx, "holds").await?;
+    probe.note("holding");
+    probe.pass("holds").await;
+    Ok(())
+}
+
+/// Waits for its transaction meanwhile.
+#[event_handler(durable, order = 1, retry(max = 1))]
+async fn waits(_e: &Held, tx: &mut Tx<Sqlite>, probe: Inject<Probe>) -> Result<(), BoxError> {
+    probe.note("waiting is over");
+    write(tx, "waits").await?;
+    Ok(())
+}
+
+/// Runs beside it, without a transaction.
+#[event_handler(durable, order = 2, retry(max = 1))]
+async fn runs(_e: &Held, probe: Inject<Probe>, begin: &mut Begin<Sqlite>) -> Result<(), BoxError> {
+    probe.note("running");
+    probe.pass("runs").await;
+    write(begin.begin().await?, "runs").await?;
+    Ok(())
+}
+
+/// SQLite has one writer at a time: while a handler holds its transaction, no lease is renewed. Its own is safe, since nobody
+/// else can write either; those of its neighbours run out, and whoever writes next gives their owner a chance before it takes
+/// their work over.
+#[tokio::test]
+async fn g12_a_transaction_held_longer_than_a_lease_costs_nobody_an_attempt() {
+    bounded(async {
+        let directory = directory();
+        let file = directory.path().join("held.db");
+        let lease = Duration::from_secs(3);
+        let (first, second) = (Arc::new(Probe::default()), Arc::new(Probe::default()));
+        let one = Running::start(on_file(&file, &first, |builder| builder.lease(lease)).await);
+        let two = on_file(&file, &second, |builder| builder.lease(lease)).await;
+        first.close("holds");
+        first.close("runs");
+        one.app.publish(Held).await.unwrap();
+        first.arrived("holds").await;
+        first.arrived("runs").await;
+        let two = Running::start(two);
+        // Longer than two leases, and than the five seconds for which a write waits; it ends while those who failed to renew
+        // their leases have not tried again.
+        tokio::time::sleep(Duration::from_millis(6_400)).await;
+        first.open("holds");
+        first.noted("waiting is over", 1).await;
+        // Everybody has looked at what runs on meanwhile.
+        tokio::time::sleep(lease).await;
+        first.open("runs");
+        let mut rows = Vec::new();
+        while rows.len() < 3 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            rows = first.rows().await;
+        }
+        one.stop().await;
+        let counts = two.app.counts().await.unwrap();
+        assert_eq!((rows, counts.work, counts.dead), (["holds", "waits", "runs"].map(str::to_owned).into(), 0, 0));
+        assert_eq!((first.log().len(), second.log().len()), (3, 0), "each was tried once, where it was claimed first");
+        two.stop().await;
+    })
+    .await;
+}

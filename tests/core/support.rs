@@ -292,8 +292,11 @@ impl Log {
     pub fn start() -> Self {
         static SUBSCRIBER: Once = Once::new();
         SUBSCRIBER.call_once(|| {
-            let subscriber =
-                tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(|| LogWriter).finish();
+            let subscriber = tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::WARN)
+                .with_ansi(false)
+                .with_writer(|| LogWriter)
+                .finish();
             tracing::subscriber::set_global_default(subscriber).unwrap();
         });
         let text = Arc::new(Mutex::new(Vec::new()));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::handler::{Opening, abandon, begin_tx, call_bare_handler, call_event_handler, open_unit};
+use super::handler::{Opening, abandon, begin_in_turn, begin_tx, call_bare_handler, call_event_handler, open_unit};
 use super::{Detached, Failure, records_of};
 use crate::app::App;
 use crate::event::{Cause, Node, Nodes, Raised, process};
@@ -71,7 +71,7 @@ pub(crate) async fn conclude<'a>(
     let mut ids = Vec::new();
     if stored {
         if tx.open.is_none() {
-            tx.open = Some(begin_tx(&app, what).await?);
+            tx.open = Some(begin_in_turn(&app, what, tx.is_patient).await?);
         }
         if let Some(open) = tx.open.as_mut() {
             ids = open.store(records).await?;
@@ -151,7 +151,7 @@ async fn lend<'a>(
     unit.slots = if planned.scoped { Some(scope.slots(app, planned).await?) } else { None };
     unit.meta = meta;
     if planned.needs_tx && unit.tx.open.is_none() {
-        unit.tx.open = Some(begin_tx(app, planned.item.message.name).await?);
+        unit.tx.open = Some(begin_in_turn(app, planned.item.message.name, unit.tx.is_patient).await?);
     }
     Ok(unit)
 }
@@ -161,7 +161,7 @@ impl Conclusion<'_> {
     pub(crate) async fn begun(&mut self, app: &App, what: &'static str) -> Result<&mut Box<dyn Transaction>, Failure> {
         let open = match self.tx.open.take() {
             Some(open) => open,
-            None => begin_tx(app, what).await?,
+            None => begin_in_turn(app, what, self.tx.is_patient).await?,
         };
         Ok(self.tx.open.insert(open))
     }

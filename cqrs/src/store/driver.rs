@@ -18,8 +18,8 @@ use std::time::SystemTime;
 use uuid::Uuid;
 
 use super::{
-    Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, InboxMark, OutboxOutcome, Record, StoreError,
-    TimerRecord, WorkQueue,
+    Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, InboxMark, OutboxOutcome, Record, Standing,
+    StoreError, TimerRecord, WorkQueue,
 };
 use crate::inject::Resolved;
 
@@ -210,11 +210,12 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// Fails with what the database said.
     fn next_work_due(&self, queues: &[WorkQueue]) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>>;
 
-    /// How much stored work there is in each queue that has any, dead letters not among it.
+    /// How much stored work waits in each queue that has any. What somebody is busy with does not wait, nor do dead letters;
+    /// what is claimed waits again when the claim has run out by `lease_now`, though nobody has taken it back.
     ///
     /// # Errors
     /// Fails with what the database said.
-    fn work_by_queue(&self) -> BoxFuture<'_, Result<Vec<(WorkQueue, u64)>, StoreError>>;
+    fn work_by_queue(&self, lease_now: SystemTime) -> BoxFuture<'_, Result<Vec<(WorkQueue, u64)>, StoreError>>;
 
     /// Cancels a timer by command name and key. `false` where there is none.
     ///
@@ -245,6 +246,14 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// Fails with what the database said.
     fn discard(&self, id: DeadLetterId) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Where a consumed message stands with a handler of its group, before it is handed to it. Asked outside of any
+    /// transaction, without waiting for those who write: whoever handles the message still marks it as handled in the
+    /// transaction of the effects, and may find that somebody else was quicker.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn standing(&self, mark: &InboxMark, lane: Option<&str>) -> BoxFuture<'_, Result<Standing, StoreError>>;
 
     /// How much of everything there is.
     ///

@@ -12,7 +12,7 @@ mod url;
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::record::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, DeadSource, InboxMark, OutboxOutcome,
-    OutboxRecord, Record, TimerRecord, WorkKind, WorkQueue, WorkRecord,
+    OutboxRecord, Record, Standing, TimerRecord, WorkKind, WorkQueue, WorkRecord,
 };
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;

@@ -228,6 +228,18 @@ pub struct InboxMark {
     pub at: SystemTime,
 }
 
+/// Where a consumed message stands with a handler of its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Standing {
+    /// It is there to be handled.
+    New,
+    /// It was handled, or is kept as stored work: there is a mark.
+    Handled,
+    /// Earlier work of its lane is claimed, waiting or dead.
+    Behind,
+}
+
 /// Where a dead letter lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -11,8 +11,8 @@ use crate::broker::driver::{Consumer, Outgoing, Subscription};
 use crate::broker::{self, BrokerError, BrokerErrorKind};
 use crate::store::driver::{BoxFuture, ClaimRequest, Gift, HandleSpec, Transaction, WorkShare};
 use crate::store::{
-    self, Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, OutboxOutcome, OutboxRecord, StoreError,
-    StoreErrorKind, TimerRecord, WorkQueue,
+    self, Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, InboxMark, OutboxOutcome, OutboxRecord,
+    Standing, StoreError, StoreErrorKind, TimerRecord, WorkQueue,
 };
 
 #[derive(Debug, Clone, PartialEq)]
@@ -204,7 +204,11 @@ impl store::driver::Driver for FakeStore {
         not_here()
     }
 
-    fn work_by_queue(&self) -> BoxFuture<'_, Result<Vec<(WorkQueue, u64)>, StoreError>> {
+    fn work_by_queue(&self, _: SystemTime) -> BoxFuture<'_, Result<Vec<(WorkQueue, u64)>, StoreError>> {
+        not_here()
+    }
+
+    fn standing(&self, _: &InboxMark, _: Option<&str>) -> BoxFuture<'_, Result<Standing, StoreError>> {
         not_here()
     }
 

@@ -30,8 +30,8 @@ use self::fault::Place;
 use self::transaction::{SqliteTransaction, Undone};
 use super::driver::{self, BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, WorkShare};
 use super::{
-    Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, OutboxOutcome, StoreError, TimerRecord,
-    WorkQueue,
+    Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, InboxMark, OutboxOutcome, Standing,
+    StoreError, TimerRecord, WorkQueue,
 };
 use crate::unit::Tx;
 
@@ -175,8 +175,8 @@ impl Driver for SqliteStore {
         Box::pin(async move { self.named(work::next_due(&self.pool, queues).await) })
     }
 
-    fn work_by_queue(&self) -> BoxFuture<'_, Result<Vec<(WorkQueue, u64)>, StoreError>> {
-        Box::pin(async move { self.named(upkeep::by_queue(&self.pool).await) })
+    fn work_by_queue(&self, lease_now: SystemTime) -> BoxFuture<'_, Result<Vec<(WorkQueue, u64)>, StoreError>> {
+        Box::pin(async move { self.named(upkeep::by_queue(&self.pool, lease_now).await) })
     }
 
     fn cancel_timer(&self, name: &str, key: &str) -> BoxFuture<'_, Result<bool, StoreError>> {
@@ -198,6 +198,11 @@ impl Driver for SqliteStore {
 
     fn discard(&self, id: DeadLetterId) -> BoxFuture<'_, Result<bool, StoreError>> {
         Box::pin(self.throw_away(id))
+    }
+
+    fn standing(&self, mark: &InboxMark, lane: Option<&str>) -> BoxFuture<'_, Result<Standing, StoreError>> {
+        let (mark, lane) = (mark.clone(), lane.map(str::to_owned));
+        Box::pin(async move { self.named(inbox::standing(&self.pool, mark, lane).await) })
     }
 
     fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreError>> {
@@ -234,16 +239,21 @@ struct Request {
     now: i64,
     lease_now: i64,
     lease_until: i64,
+    /// How long an owner whose lease has run out is doubted before its work is taken back: as long as it waits, while it
+    /// lives, from one renewal to the next.
+    doubt_until: i64,
     limit: usize,
 }
 
 impl Request {
     fn new(request: &ClaimRequest<'_>) -> Self {
+        let lease = request.lease_until.duration_since(request.lease_now).unwrap_or_default();
         Self {
             owner: request.owner.to_owned(),
             now: rows::micros(request.now),
             lease_now: rows::micros(request.lease_now),
             lease_until: rows::micros(request.lease_until),
+            doubt_until: rows::micros(request.lease_now + lease / 3),
             limit: request.limit,
         }
     }

@@ -114,7 +114,16 @@ const WAKE: &str = concat!(
     " AND due_at <= ?1)"
 );
 
-/// Takes back what a process held that died or stalled. It counts as an attempt: otherwise a message that kills its
+/// Doubts an owner whose lease has run out, and gives it so much longer to say that it lives: see the outbox.
+const DOUBT: &str = concat!(
+    "UPDATE cqrs_work SET doubted = 1, lease_until = ?3 WHERE seq IN (
+        SELECT seq FROM json_each(?2) AS wanted CROSS JOIN cqrs_work
+        WHERE state = 'claimed' AND ",
+    of_wanted!(),
+    " AND lease_until <= ?1 AND doubted = 0)"
+);
+
+/// Takes back what a process held that died or stalled, and was doubted. It counts as an attempt: otherwise a message that kills its
 /// process would be tried for ever.
 const TAKE_BACK: &str = concat!(
     "UPDATE cqrs_work
@@ -124,7 +133,7 @@ const TAKE_BACK: &str = concat!(
         SELECT seq FROM json_each(?2) AS wanted CROSS JOIN cqrs_work
         WHERE state = 'claimed' AND ",
     of_wanted!(),
-    " AND lease_until <= ?1)"
+    " AND lease_until <= ?1 AND doubted = 1)"
 );
 
 /// After waking and taking back, ready rows are all there is to take; of a lane, its oldest row or none.
@@ -156,7 +165,7 @@ WHERE state = 'parked' AND NOT EXISTS (
 )";
 
 const CLAIM: &str = "
-UPDATE cqrs_work SET state = 'claimed', fence = fence + 1, owner = ?, lease_until = ?
+UPDATE cqrs_work SET state = 'claimed', fence = fence + 1, owner = ?, lease_until = ?, doubted = 0
 WHERE seq IN (SELECT value FROM json_each(?))
 RETURNING seq, fence, id, kind, handler, consumer_group, name, version, topic, message_key, lane, timer_key, payload,
     headers, created_at, due_at, attempts, error, deferred_since";
@@ -210,6 +219,7 @@ pub(super) const STATEMENTS: &[&str] = &[
     FREE_STRANDED,
     LEAVE_LANE,
     LANE,
+    DOUBT,
 ];
 
 impl SqliteStore {
@@ -268,6 +278,8 @@ pub(super) async fn claim(
     let queues = wanted.queues.as_str();
     sqlx::query(WAKE).bind(request.now).bind(queues).execute(&mut *connection).await?;
     sqlx::query(TAKE_BACK).bind(request.lease_now).bind(queues).execute(&mut *connection).await?;
+    let doubt = sqlx::query(DOUBT).bind(request.lease_now).bind(queues).bind(request.doubt_until);
+    doubt.execute(&mut *connection).await?;
     let mut claimed = Vec::new();
     let (mut limits, mut limit) = (wanted.limits.clone(), request.limit);
     let mut at_once = limits.iter().copied().max().unwrap_or(0).min(limit);

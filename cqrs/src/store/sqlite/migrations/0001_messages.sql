@@ -25,6 +25,8 @@ CREATE TABLE cqrs_outbox (
     fence       INTEGER NOT NULL DEFAULT 0,
     owner       TEXT,
     lease_until INTEGER,
+    -- Whether the lease has run out before, and nothing was heard of the owner since.
+    doubted     INTEGER NOT NULL DEFAULT 0,
     attempts    INTEGER NOT NULL DEFAULT 0,
     -- How many claims in a row ran out, with nothing heard of the row in between.
     lost        INTEGER NOT NULL DEFAULT 0,
@@ -59,6 +61,7 @@ CREATE TABLE cqrs_work (
     fence          INTEGER NOT NULL DEFAULT 0,
     owner          TEXT,
     lease_until    INTEGER,
+    doubted        INTEGER NOT NULL DEFAULT 0,
     attempts       INTEGER NOT NULL,
     error          TEXT,
     -- Since when programs that cannot do it have put it off.

@@ -3,7 +3,7 @@
 use sqlx::Connection;
 
 use super::*;
-use crate::store::{InboxMark, StoreErrorKind};
+use crate::store::{InboxMark, Standing, StoreErrorKind};
 
 async fn with_table() -> (Dir, SqliteStore) {
     let (dir, store) = fresh().await;
@@ -139,6 +139,29 @@ async fn a_message_is_marked_once() {
     let mut tx = store.begin().await.unwrap();
     assert_eq!(tx.mark_handled(vec![mark("c", two)]).await.unwrap(), [true], "its unit was rolled back");
     assert_eq!(tx.mark_handled(Vec::new()).await.unwrap(), [false; 0]);
+}
+
+#[tokio::test]
+async fn where_a_message_stands_is_known_without_a_lock() {
+    let (_dir, store) = fresh().await;
+    let (marked, new) = (mark("a", Uuid::now_v7()), mark("a", Uuid::now_v7()));
+    let mut tx = store.begin().await.unwrap();
+    tx.mark_handled(vec![marked.clone()]).await.unwrap();
+    tx.store(vec![Record::Work(piece(WorkKind::Consumed, "earlier", Some("lane")))]).await.unwrap();
+    assert_eq!(store.standing(&marked, Some("lane")).await.unwrap(), Standing::New, "it is not committed");
+    tx.commit().await.unwrap();
+    let writer = store.begin().await.unwrap();
+    assert_eq!(store.standing(&marked, Some("lane")).await.unwrap(), Standing::Handled);
+    assert_eq!(store.standing(&new, Some("lane")).await.unwrap(), Standing::Behind);
+    for lane in [Some("other"), None] {
+        assert_eq!(store.standing(&new, lane).await.unwrap(), Standing::New);
+    }
+    let elsewhere =
+        [InboxMark { handler: "b".to_owned(), ..marked.clone() }, InboxMark { group: "c".to_owned(), ..marked }];
+    for mark in elsewhere {
+        assert_eq!(store.standing(&mark, None).await.unwrap(), Standing::New);
+    }
+    drop(writer);
 }
 
 #[tokio::test]
