@@ -297,32 +297,32 @@ async fn a_savepoint_dropped_midway_within_ours_does_not_commit_the_unit_early()
     }
 }
 
-/// Asks for the release of the innermost savepoint, and does not wait for the answer. Whether it had to.
-async fn release_midway(tx: &mut Box<dyn Transaction>) -> bool {
+/// Asks for the release of the innermost savepoint, and gives up after so many polls. Whether it had to.
+async fn release_midway(tx: &mut Box<dyn Transaction>, mut polls: usize) -> bool {
     let mut releasing = tx.release_savepoint();
-    // It asks first how deep it is: two polls at the least.
-    for _ in 0..3 {
-        let poll = std::future::poll_fn(|context| std::task::Poll::Ready(releasing.as_mut().poll(context))).await;
-        if poll.is_ready() {
-            return false;
+    std::future::poll_fn(|context| {
+        if polls == 0 {
+            return std::task::Poll::Ready(true);
         }
-        tokio::task::yield_now().await;
-    }
-    true
+        polls -= 1;
+        releasing.as_mut().poll(context).map(|_| false)
+    })
+    .await
 }
 
 #[tokio::test]
 async fn a_savepoint_around_one_whose_release_was_not_waited_for_is_undone_with_it() {
     let (_dir, store) = with_table().await;
     let mut midway = 0;
-    for _ in 0..40 {
+    for round in 0..60 {
         let mut tx = store.begin().await.unwrap();
         run(&mut tx, "INSERT INTO orders VALUES (1)").await.unwrap();
         for insert in ["INSERT INTO orders VALUES (2)", "INSERT INTO orders VALUES (3)"] {
             tx.savepoint().await.unwrap();
             run(&mut tx, insert).await.unwrap();
         }
-        if release_midway(&mut tx).await {
+        // It asks how deep it is, and then for the release.
+        if release_midway(&mut tx, 1 + round % 3).await {
             // As two calls do that are dropped together, the inner one first.
             if !tx.start_rollback_to_savepoint() {
                 midway += 1;
@@ -361,7 +361,7 @@ async fn a_transaction_that_is_dropped_or_rolled_back_in_savepoints_lets_others_
                 run(&mut tx, "INSERT INTO orders DEFAULT VALUES").await.unwrap();
                 tx.savepoint().await.unwrap();
                 match round % 3 {
-                    0 => drop(release_midway(&mut tx).await),
+                    0 => drop(release_midway(&mut tx, 1 + round % 2).await),
                     1 => tx.savepoint().await.unwrap(),
                     _ => std::mem::forget((**handle(&mut tx)).begin().await.unwrap()),
                 }
