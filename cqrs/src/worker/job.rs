@@ -1,7 +1,7 @@
 //! What surrounds an attempt at stored work: decoding, lease, deadline, retry, dead letter.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use tracing::Instrument;
 
@@ -85,11 +85,12 @@ async fn keep(app: &App, store: &Arc<dyn Driver>, claim: Claim, commit: &Commit)
     let mut pause = lease / 3;
     loop {
         tokio::time::sleep(pause).await;
-        pause = lease / 3;
+        let asked = Instant::now();
         match store.renew_work(vec![claim], app.clock().lease_now() + lease).await {
             Ok(held) if held.is_empty() && commit.has_begun() => return std::future::pending().await,
             Ok(held) if held.is_empty() => return,
-            Ok(_) => {}
+            // The lease counts from when it was asked for, however long the renewal took.
+            Ok(_) => pause = (lease / 3).saturating_sub(asked.elapsed()).max(lease / 12),
             Err(error) => {
                 pause = lease / 12;
                 tracing::warn!(%error, "a claim could not be renewed; it is tried again");

@@ -20,7 +20,7 @@ mod work;
 
 use std::any::{Any, TypeId};
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
@@ -239,9 +239,9 @@ struct Request {
     now: i64,
     lease_now: i64,
     lease_until: i64,
-    /// How long an owner whose lease has run out is doubted before its work is taken back: as long as it waits, while it
+    /// Until when an owner whose lease has run out is doubted before its work is taken back: for as long as it waits, while it
     /// lives, from one renewal to the next.
-    doubt_until: i64,
+    doubt_until: SystemTime,
     limit: usize,
 }
 
@@ -253,9 +253,17 @@ impl Request {
             now: rows::micros(request.now),
             lease_now: rows::micros(request.lease_now),
             lease_until: rows::micros(request.lease_until),
-            doubt_until: rows::micros(request.lease_now + lease / 3),
+            doubt_until: request.lease_now + lease / 3,
             limit: request.limit,
         }
+    }
+}
+
+impl Request {
+    /// The same, made so long ago: it had to wait for its turn to write, and so had those who are doubted.
+    fn delayed(mut self, by: Duration) -> Self {
+        self.doubt_until += by;
+        self
     }
 }
 

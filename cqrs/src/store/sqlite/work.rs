@@ -1,6 +1,6 @@
 //! Stored work: stored, claimed, ended.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, SqliteConnection, SqlitePool};
@@ -229,8 +229,10 @@ impl SqliteStore {
         if request.limit == 0 || !self.named(anything)? {
             return Ok(Vec::new());
         }
+        let asked = Instant::now();
         loop {
             let mut tx = self.write().await?;
+            let request = request.clone().delayed(asked.elapsed());
             let (claimed, all_parked) = self.named(claim(&mut tx, &wanted, &request).await)?;
             tx.commit().await?;
             if !claimed.is_empty() || !all_parked {
@@ -278,7 +280,7 @@ pub(super) async fn claim(
     let queues = wanted.queues.as_str();
     sqlx::query(WAKE).bind(request.now).bind(queues).execute(&mut *connection).await?;
     sqlx::query(TAKE_BACK).bind(request.lease_now).bind(queues).execute(&mut *connection).await?;
-    let doubt = sqlx::query(DOUBT).bind(request.lease_now).bind(queues).bind(request.doubt_until);
+    let doubt = sqlx::query(DOUBT).bind(request.lease_now).bind(queues).bind(rows::micros(request.doubt_until));
     doubt.execute(&mut *connection).await?;
     let mut claimed = Vec::new();
     let (mut limits, mut limit) = (wanted.limits.clone(), request.limit);

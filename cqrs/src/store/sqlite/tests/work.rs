@@ -155,6 +155,24 @@ async fn an_owner_that_renews_late_keeps_its_work_and_its_attempts() {
     assert!(finish(&store, claim).await);
 }
 
+/// Whoever looks had to wait for its turn as well: an owner is doubted from then on.
+#[tokio::test]
+async fn a_look_that_had_to_wait_leaves_an_owner_its_time() {
+    let (dir, store) = fresh().await;
+    keep_work(&store, [piece(WorkKind::Durable, "a", None)]).await;
+    let claim = claim_work(&store, 1).await[0].claim;
+    let other = dir.open().await;
+    let writer = other.begin().await.unwrap();
+    let (found, ()) = tokio::join!(claim_work(&store, 6), async {
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        drop(writer);
+    });
+    assert!(found.is_empty());
+    // Two thirds of a second and the two and a half that it waited are left of the doubt.
+    assert!(claim_work(&store, 7).await.is_empty() && claim_work(&store, 9).await.is_empty());
+    assert_eq!(store.renew_work(vec![claim], at(20)).await.unwrap(), [claim]);
+}
+
 /// Nobody renews it: it is doubted once, not again and again, and whoever looks every second has it within ten.
 #[tokio::test]
 async fn what_a_dead_process_held_is_taken_up_within_ten_seconds() {
