@@ -143,6 +143,9 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// up to the request's limit in all. Of one lane it gives only the oldest row, and
     /// none while that row is claimed, waiting or dead.
     ///
+    /// What is claimed begins at once, so a claim that has run out is taken back as an attempt, whoever asks. Where a renewal
+    /// has to wait for others who write, a store first gives the owner a chance: it may not have been able to renew.
+    ///
     /// However many rows stand behind others of their lane, a claim must not look at them each time. A store may park them,
     /// in the claim that finds them: whatever takes a row out of its lane (finish, bury with `skip_lane`, discard) makes the
     /// next one ready in the same transaction. Where transactions run side by side, it parks only while it holds a lock on
