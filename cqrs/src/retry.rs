@@ -40,6 +40,10 @@ impl RetryPolicy {
     pub(crate) const CALL: Self =
         Self { max: 3, first: Duration::from_millis(100), factor: 2.0, ceiling: Duration::from_secs(5) };
 
+    /// The pauses while a store or a broker cannot be reached. How often it is tried is not limited: what waits is sound.
+    pub(crate) const OUTAGE: Self =
+        Self { max: u32::MAX, first: Duration::from_millis(100), factor: 2.0, ceiling: Duration::from_secs(5) };
+
     /// The same policy, with what an attribute or a setting says instead.
     pub(crate) fn overlaid(self, options: RetryOptions) -> Self {
         Self {

@@ -212,6 +212,41 @@ async fn g3_a_timeout_rolls_back() {
     .await;
 }
 
+#[derive(Command)]
+#[command(response = u32)]
+struct Block(Duration);
+
+/// Ends on its first poll, however long that takes.
+#[command_handler]
+async fn block(cmd: Block, probe: Inject<Probe>) -> u32 {
+    probe.note("block");
+    std::thread::sleep(cmd.0);
+    7
+}
+
+/// A deadline that is over is over, also for a handler that never waits.
+#[tokio::test]
+async fn g3_a_deadline_that_is_over_lets_nothing_begin_and_nothing_end() {
+    bounded(async {
+        let app = Harness::idle().await;
+        let over = |result: Result<u32, DispatchError<cqrs::BoxError>>, after| match result.unwrap_err() {
+            DispatchError::Timeout { handler: "block", after: said } => assert_eq!(said, after),
+            error => panic!("{error:?}"),
+        };
+        over(app.send(Block(Duration::ZERO)).timeout(Duration::ZERO).await, Duration::ZERO);
+        assert_eq!(app.probe.count("block"), 0, "it does not begin");
+        let short = Duration::from_millis(10);
+        over(app.send(Block(short * 5)).timeout(short).await, short);
+        assert_eq!(app.probe.count("block"), 1, "it ends, and is late");
+        assert_eq!(app.send(Block(Duration::ZERO)).timeout(Duration::from_secs(60)).await.unwrap(), 7);
+
+        let error = app.send(Act { then: Then::Finish }).timeout(Duration::ZERO).await.unwrap_err();
+        assert!(matches!(error, DispatchError::Timeout { handler: "act", .. }), "{error:?}");
+        assert_eq!((app.rows().await.len(), app.stored().await), (0, (0, 0)));
+    })
+    .await;
+}
+
 /// The timeout ends with the commit: what follows it takes what it takes.
 #[tokio::test]
 async fn g3_a_timeout_does_not_cut_off_what_follows_the_commit() {

@@ -7,7 +7,7 @@ use cqrs::sqlx::Sqlite;
 use cqrs::{BoxError, DispatchErrorKind};
 use serde::{Deserialize, Serialize};
 
-use crate::support::{Harness, Probe, Refused, bounded, write};
+use crate::support::{Harness, Probe, Refused, bounded, polled, write};
 
 /// What the outer handler does with the inner command.
 #[derive(Clone, Copy, PartialEq)]
@@ -242,19 +242,6 @@ async fn outer(
     };
     write(tx, "after").await?;
     if cmd.fails { Err(Refused("outer".to_owned()).into()) } else { Ok(said) }
-}
-
-/// What a future gives within so many polls.
-async fn polled<F: Future>(mut polls: u32, future: F) -> Option<F::Output> {
-    let mut future = std::pin::pin!(future);
-    std::future::poll_fn(|cx| {
-        if polls == 0 {
-            return Poll::Ready(None);
-        }
-        polls -= 1;
-        future.as_mut().poll(cx).map(Some)
-    })
-    .await
 }
 
 /// Has the connection do something that takes a while. Dropping the future does not stop the statement: what is asked for
@@ -536,24 +523,30 @@ async fn g3_g5_within_a_call_dropped_while_its_savepoint_begins_leaves_the_trans
     .await;
 }
 
-/// Wherever it is dropped, a call has happened with its rows, its outbox row and its handlers, or not at all.
+/// Wherever it is dropped, a call has happened with its rows, its outbox row and its handlers, or not at all; so has one that
+/// itself makes a call within, which may be the one that is ending.
 #[tokio::test]
 async fn g3_g7_within_a_call_dropped_at_any_poll_leaves_all_of_it_or_nothing() {
     bounded(async {
-        let (mut kept, mut undone) = (0, 0);
-        for polls in (0..12).cycle().take(240) {
-            let app = Harness::idle().await;
-            let _ = app.send(outer_of(How::WithinPolled(polls), Inner::Tx)).await.unwrap_or_else(|e| {
-                panic!("after {polls} polls: {e}: {:?}", std::error::Error::source(&e).map(ToString::to_string))
-            });
-            let (rows, (outbox, _), log) = (app.rows().await, app.stored().await, app.probe.log());
-            let happened = rows.iter().any(|row| row == "inner");
-            assert_eq!(outbox > 0, happened, "after {polls} polls: {rows:?} {log:?}");
-            assert_eq!(log.iter().any(|line| line.starts_with("done tx")), happened, "after {polls} polls: {rows:?}");
-            assert!(!rows.iter().any(|row| row == "undone"), "after {polls} polls: {rows:?}");
-            *(if happened { &mut kept } else { &mut undone }) += 1;
+        for (inner, longest, done) in [(Inner::Tx, 12, &["tx"][..]), (Inner::Nested, 24, &["nested", "tx"])] {
+            let (mut kept, mut undone) = (0, 0);
+            for polls in (0..longest).cycle().take(240) {
+                let app = Harness::idle().await;
+                let _ = app.send(outer_of(How::WithinPolled(polls), inner)).await.unwrap_or_else(|e| {
+                    panic!("after {polls} polls: {e}: {:?}", std::error::Error::source(&e).map(ToString::to_string))
+                });
+                let (rows, (outbox, _), log) = (app.rows().await, app.stored().await, app.probe.log());
+                let happened = rows.iter().any(|row| row == "inner");
+                assert_eq!(outbox > 0, happened, "after {polls} polls: {rows:?} {log:?}");
+                for done in done {
+                    let ran = log.iter().any(|line| line.starts_with(&format!("done {done} ")));
+                    assert_eq!(ran, happened, "{done} after {polls} polls: {rows:?} {log:?}");
+                }
+                assert!(!rows.iter().any(|row| row == "undone"), "after {polls} polls: {rows:?}");
+                *(if happened { &mut kept } else { &mut undone }) += 1;
+            }
+            assert!(kept > 0 && undone > 0, "{inner:?}: {kept} kept, {undone} undone");
         }
-        assert!(kept > 0 && undone > 0, "{kept} kept, {undone} undone");
     })
     .await;
 }

@@ -26,6 +26,19 @@ pub async fn bounded<T>(test: impl Future<Output = T>) -> T {
     tokio::time::timeout(LONGEST, test).await.expect("the test hangs")
 }
 
+/// What a future gives within so many polls.
+pub async fn polled<F: Future>(mut polls: u32, future: F) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|cx| {
+        if polls == 0 {
+            return std::task::Poll::Ready(None);
+        }
+        polls -= 1;
+        future.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
 /// Longer than any pause between two attempts.
 pub const HOUR: Duration = Duration::from_secs(3600);
 
@@ -279,8 +292,11 @@ impl Log {
     pub fn start() -> Self {
         static SUBSCRIBER: Once = Once::new();
         SUBSCRIBER.call_once(|| {
-            let subscriber =
-                tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(|| LogWriter).finish();
+            let subscriber = tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::WARN)
+                .with_ansi(false)
+                .with_writer(|| LogWriter)
+                .finish();
             tracing::subscriber::set_global_default(subscriber).unwrap();
         });
         let text = Arc::new(Mutex::new(Vec::new()));

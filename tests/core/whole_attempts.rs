@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cqrs::broker::MemoryBroker;
 use cqrs::prelude::*;
-use cqrs::sqlx::{self, Sqlite};
+use cqrs::sqlx::sqlite::SqliteConnectOptions;
+use cqrs::sqlx::{self, ConnectOptions, Connection, Sqlite};
 use cqrs::testing::TestApp;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-use crate::support::{Probe, bounded, with_middleware, write};
+use crate::support::{Probe, bounded, message, publish, with_middleware, write};
 
 /// Notes how each call ended as it sees it.
 #[middleware(order = 60, kinds = [command, event])]
@@ -116,6 +119,48 @@ async fn a_message_that_waits_for_its_key_passes_no_middleware() {
         app.advance(Duration::from_secs(3600)).await;
         app.settle().await;
         assert_eq!(probe.log()[1..], ["whole.consumed ok", "whole.consumed ok"]);
+    })
+    .await;
+}
+
+#[derive(NotificationEvent, Serialize, Deserialize)]
+#[event(name = "whole.read", topic = "whole.read", key = key)]
+struct Read {
+    key: String,
+}
+
+#[event_handler(group = "whole.read")]
+async fn reads(_e: Read, probe: Inject<Probe>) {
+    probe.note("reads");
+    probe.pass("reads").await;
+}
+
+/// What has to be known before a handler begins is asked of a reader: a consumed message writes once, at its end.
+#[tokio::test]
+async fn a_consumed_message_is_handed_over_while_somebody_else_writes() {
+    bounded(async {
+        let (probe, broker) = (Arc::new(Probe::default()), MemoryBroker::new());
+        let builder = with_middleware(&probe).retain_middlewares(|name| name == "sees_the_end");
+        let app = TestApp::new(builder.broker(Broker::driver(broker.clone()))).await.unwrap();
+        probe.close("reads");
+        let read = |id| message("whole.read", "whole.read", id, &serde_json::json!({"key": "k"}));
+        let settings = SqliteConnectOptions::new().filename(app.directory().join("test.db"));
+        let mut other = settings.connect().await.unwrap();
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+        let id = Uuid::now_v7();
+        let delivered = tokio::spawn({
+            let (broker, delivery) = (broker.clone(), read(id));
+            async move { publish(&broker, id, delivery).await }
+        });
+        probe.arrived("reads").await;
+        sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+        other.close().await.unwrap();
+        probe.open("reads");
+        delivered.await.unwrap();
+        // Delivered again, it passes neither handler nor middleware.
+        publish(&broker, Uuid::now_v7(), read(id)).await;
+        assert_eq!(probe.log(), ["reads", "whole.read ok"]);
+        assert_eq!(app.counts().await.unwrap().inbox, 1);
     })
     .await;
 }

@@ -8,8 +8,8 @@ use cqrs::store::driver::{
     BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, IdempotentRequest, Transaction, WorkShare,
 };
 use cqrs::store::{
-    Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, IdempotentClaim, IdempotentOutcome,
-    OutboxOutcome, StoreError, TimerRecord, WorkQueue,
+    Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, IdempotentClaim, IdempotentOutcome, InboxMark,
+    OutboxOutcome, Standing, StoreError, TimerRecord, WorkQueue,
 };
 use tokio::sync::Notify;
 
@@ -72,7 +72,8 @@ impl Driver for Foreign {
         defer_work(claim: Claim, now: SystemTime, due: SystemTime, error: &str) -> bool;
         next_outbox_due() -> Option<SystemTime>;
         next_work_due(queues: &[WorkQueue]) -> Option<SystemTime>;
-        work_by_queue() -> Vec<(WorkQueue, u64)>;
+        work_by_queue(lease_now: SystemTime) -> Vec<(WorkQueue, u64)>;
+        standing(mark: &InboxMark, lane: Option<&str>) -> Standing;
         cancel_timer(name: &str, key: &str) -> bool;
         timers(limit: usize) -> Vec<TimerRecord>;
         dead_letters(limit: usize) -> Vec<DeadLetter>;

@@ -13,7 +13,7 @@ use crate::dispatch::Caught;
 use crate::registry::{GroupOptions, OnDead, OnUnknown};
 use crate::retry::{Verdict, random};
 use crate::store::{Claim, InboxMark, Record, StoreError, WorkKind, WorkRecord};
-use crate::worker::{Attempt, Commit, Ended, STORE_PAUSE, Trouble, attempt, decode, describe, in_time, meta_of};
+use crate::worker::{Attempt, Commit, Ended, Trouble, attempt, decode, describe, in_time, meta_of};
 
 /// Gives a message to the handlers of a group. `Return` only where the store could not even keep it.
 pub(super) async fn deliver(app: &App, group: &'static str, delivery: Delivery) -> Settlement {
@@ -29,7 +29,6 @@ pub(super) async fn deliver(app: &App, group: &'static str, delivery: Delivery) 
         topic = delivery.topic,
         "a message could be neither handled nor stored; it is handed back"
     );
-    tokio::time::sleep(STORE_PAUSE).await;
     Settlement::Return
 }
 

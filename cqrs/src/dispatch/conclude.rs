@@ -6,7 +6,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::handler::{Opening, abandon, begin_tx, call_bare_handler, call_event_handler, open_unit};
+use uuid::Uuid;
+
+use super::handler::{Opening, abandon, begin_in_turn, begin_tx, call_bare_handler, call_event_handler, open_unit};
 use super::idempotent::HeldKey;
 use super::{Detached, Failure, records_of};
 use crate::app::App;
@@ -23,6 +25,8 @@ pub(crate) struct Conclusion<'a> {
     pub(crate) after: After,
     /// The call's idempotency key: how the commit ends decides about it.
     pub(super) key: Option<HeldKey>,
+    /// The ids under which what was raised is stored.
+    pub(crate) ids: Vec<Uuid>,
 }
 
 /// What happens after the commit.
@@ -56,11 +60,8 @@ pub(crate) async fn conclude<'a>(
     }
     if raised.is_empty() && !carries(unit.as_mut()) {
         let (tx, scope) = split(unit);
-        return Ok(Conclusion {
-            tx,
-            after: After { nodes: Vec::new(), cause: meta.into(), scope, stored: false },
-            key: None,
-        });
+        let after = After { nodes: Vec::new(), cause: meta.into(), scope, stored: false };
+        return Ok(Conclusion { tx, after, key: None, ids: Vec::new() });
     }
     let cause = Cause::from(meta);
     let nodes = raised.into_iter().map(Node::root).collect();
@@ -70,19 +71,20 @@ pub(crate) async fn conclude<'a>(
     let (mut tx, scope) = split(unit);
     let records = records_of(&app, &nodes, &cause)?;
     let stored = !records.is_empty();
+    let mut ids = Vec::new();
     if stored {
         if tx.open.is_none() {
-            tx.open = Some(begin_tx(&app, what).await?);
+            tx.open = Some(begin_in_turn(&app, what, tx.is_patient).await?);
         }
         if let Some(open) = tx.open.as_mut() {
-            open.store(records).await?;
+            ids = open.store(records).await?;
         }
     }
     // What calls made within this one stored is committed with it.
     let stored = stored || !carried.is_empty();
     let mut all: Vec<Node> = nodes;
     all.extend(carried);
-    Ok(Conclusion { tx, after: After { nodes: all, cause, scope, stored }, key: None })
+    Ok(Conclusion { tx, after: After { nodes: all, cause, scope, stored }, key: None, ids })
 }
 
 /// Whether calls made within this one left something to its owner.
@@ -152,7 +154,7 @@ async fn lend<'a>(
     unit.slots = if planned.scoped { Some(scope.slots(app, planned).await?) } else { None };
     unit.meta = meta;
     if planned.needs_tx && unit.tx.open.is_none() {
-        unit.tx.open = Some(begin_tx(app, planned.item.message.name).await?);
+        unit.tx.open = Some(begin_in_turn(app, planned.item.message.name, unit.tx.is_patient).await?);
     }
     Ok(unit)
 }
@@ -162,7 +164,7 @@ impl Conclusion<'_> {
     pub(crate) async fn begun(&mut self, app: &App, what: &'static str) -> Result<&mut Box<dyn Transaction>, Failure> {
         let open = match self.tx.open.take() {
             Some(open) => open,
-            None => begin_tx(app, what).await?,
+            None => begin_in_turn(app, what, self.tx.is_patient).await?,
         };
         Ok(self.tx.open.insert(open))
     }

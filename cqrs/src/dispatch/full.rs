@@ -1,6 +1,9 @@
 //! A call that needs more than its handler: a transaction, middleware, options of the caller.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::guard::{Caught, Guarded};
 use super::handler::{Opening, abandon, context, open_unit};
@@ -47,7 +50,7 @@ async fn bounded<M: Handled>(
     handler: u32,
     message: M,
     meta: Arc<Meta>,
-    timeout: Option<std::time::Duration>,
+    timeout: Option<Duration>,
     within: Option<Within<'_>>,
     key: Option<Key>,
 ) -> Answer<M> {
@@ -92,20 +95,31 @@ async fn in_unit<M: Handled>(
     handler: u32,
     message: M,
     meta: Arc<Meta>,
-    timeout: Option<std::time::Duration>,
+    timeout: Option<Duration>,
     within: Option<Within<'_>>,
 ) -> Answer<M> {
     let _running = app.calling();
     let unit = unit(app, handler, message, meta, within);
     let (response, conclusion) = match timeout {
         None => unit.await?,
-        Some(after) => match tokio::time::timeout(after, unit).await {
-            Ok(done) => done?,
-            Err(_) => return Err(DispatchError::Timeout { handler: app.planned(handler).item.name, after }),
+        Some(after) => match within_time(after, unit).await {
+            Some(done) => done?,
+            None => return Err(DispatchError::Timeout { handler: app.planned(handler).item.name, after }),
         },
     };
     conclusion.complete(app).await.map_err(Failure::widen)?;
     Ok(response)
+}
+
+/// Waits for something for so long. A deadline that is over is over: what would end on its first poll does not begin after
+/// it, and what ended behind it, having kept the thread busy, was late.
+async fn within_time<F: Future>(after: Duration, work: F) -> Option<F::Output> {
+    let begun = Instant::now();
+    let in_time = || begun.elapsed() < after;
+    if !in_time() {
+        return None;
+    }
+    tokio::time::timeout(after, work).await.ok().filter(|_| in_time())
 }
 
 async fn unit<'a, M: Handled>(
@@ -149,7 +163,7 @@ struct CallTerminal<'t, 'a, M: Handled> {
     handler: u32,
     cell: &'t MessageCell,
     meta: Arc<Meta>,
-    timeout: Option<std::time::Duration>,
+    timeout: Option<Duration>,
     within: Option<Within<'a>>,
     key: Option<Key>,
     answer: Option<M::Response>,

@@ -1,6 +1,7 @@
 //! Opening a unit of work for a handler, and calling event handlers in it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::Instrument;
 
@@ -23,6 +24,28 @@ pub(crate) async fn begin_tx(app: &App, what: &'static str) -> Result<Box<dyn Tr
     let store = app.store().ok_or_else(|| DispatchError::NoStore { what: format!("`{what}`") })?;
     super::deadlock::check().map_err(|()| DispatchError::WouldDeadlock { message: what })?;
     Ok(store.begin().await?)
+}
+
+/// The pause before a store that is busy is asked again by whoever is patient.
+pub(crate) const BUSY: Duration = Duration::from_millis(50);
+
+/// Whether others write for longer than the store waits for them.
+pub(crate) fn is_busy(failure: &Failure) -> bool {
+    matches!(failure, DispatchError::Store { source } if source.kind() == StoreErrorKind::Busy)
+}
+
+/// Begins a transaction; where somebody is patient, however long others write.
+pub(crate) async fn begin_in_turn(
+    app: &App,
+    what: &'static str,
+    is_patient: bool,
+) -> Result<Box<dyn Transaction>, Failure> {
+    loop {
+        match begin_tx(app, what).await {
+            Err(failure) if is_patient && is_busy(&failure) => tokio::time::sleep(BUSY).await,
+            end => return end,
+        }
+    }
 }
 
 /// What a handler is called with, beside its message.

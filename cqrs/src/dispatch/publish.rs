@@ -19,12 +19,13 @@ use crate::unit::Cx;
 /// A unit of work around one raised thing.
 enum State {
     New(App, Raised),
-    Running(BoxFuture<'static, Result<(), Failure>>),
+    Running(BoxFuture<'static, Result<Option<Uuid>, Failure>>),
     Done,
 }
 
 impl State {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    /// Gives the id under which it was stored, if it was.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Uuid>, Error>> {
         loop {
             match self {
                 Self::New(..) => {
@@ -42,7 +43,7 @@ impl State {
     }
 }
 
-async fn run(app: App, raised: Raised) -> Result<(), Failure> {
+async fn run(app: App, raised: Raised) -> Result<Option<Uuid>, Failure> {
     if app.is_stopped() {
         return Err(Failure::ShuttingDown);
     }
@@ -53,7 +54,10 @@ async fn run(app: App, raised: Raised) -> Result<(), Failure> {
     };
     let mut cx = Cx::new(app.clone());
     cx.events.raise_erased(raised);
-    super::conclude(cx, None, what).await?.complete(&app).await
+    let conclusion = super::conclude(cx, None, what).await?;
+    let id = conclusion.ids.first().copied();
+    conclusion.complete(&app).await?;
+    Ok(id)
 }
 
 /// The future of [`App::publish`]: nothing happens until it is polled.
@@ -70,7 +74,7 @@ impl Future for Publish {
     type Output = Result<(), Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.poll(cx)
+        self.0.poll(cx).map_ok(|_| ())
     }
 }
 
@@ -106,7 +110,7 @@ impl Schedule {
         self
     }
 
-    /// Gives the timer a key: scheduling the same command with the same key again moves this timer.
+    /// Gives the timer a key: scheduling the same command with the same key again moves this timer, which keeps its id.
     pub fn key(mut self, key: impl Into<String>) -> Self {
         let key = key.into();
         self.change(|command| command.timer_key = Some(key));
@@ -124,7 +128,7 @@ impl Future for Schedule {
     type Output = Result<TimerId, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.state.poll(cx).map_ok(|()| self.id)
+        self.state.poll(cx).map_ok(|stored| stored.map_or(self.id, TimerId))
     }
 }
 
@@ -134,7 +138,7 @@ impl fmt::Debug for Schedule {
     }
 }
 
-/// Names a scheduled command: its handler finds the same id in `Meta::id`.
+/// Names a scheduled command: its handler finds the same id in `Meta::id`, and [`App::timers`] lists the timer by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TimerId(Uuid);
 

@@ -217,7 +217,7 @@ impl Scheduled<'_> {
         self
     }
 
-    /// Gives the timer a key: scheduling the same command with the same key again moves this timer.
+    /// Gives the timer a key: scheduling the same command with the same key again moves this timer, which keeps its id.
     pub fn key(self, key: impl Into<String>) -> Self {
         let key = key.into();
         self.events.change(self.at, |command| command.timer_key = Some(key));

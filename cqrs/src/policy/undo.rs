@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::dispatch::{Failure, begin_tx, deadlock};
+use crate::dispatch::{Failure, begin_in_turn, deadlock};
 use crate::inject::Scope;
 use crate::unit::{AttemptMark, Cx, TxSlot, Unit};
 
@@ -79,7 +79,7 @@ async fn begin(cx: &mut Cx<'_>, handler: u32) -> Result<(), Failure> {
     let (needs_tx, what) = (planned.needs_tx, planned.item.message.name);
     let Some(unit) = cx.unit.as_mut() else { return Ok(()) };
     if needs_tx && unit.tx.open.is_none() {
-        unit.tx.open = Some(begin_tx(&cx.app, what).await?);
+        unit.tx.open = Some(begin_in_turn(&cx.app, what, unit.tx.is_patient).await?);
         deadlock::hold();
     }
     Ok(())

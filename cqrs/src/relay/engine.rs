@@ -268,7 +268,7 @@ impl Engine {
         if self.ledger.len() == 0 || Instant::now() < self.renew_at {
             return;
         }
-        let lease = self.relay.settings.lease;
+        let (lease, begun) = (self.relay.settings.lease, Instant::now());
         let asked = self.ledger.claims();
         match self.relay.store.renew_outbox(asked.clone(), self.relay.clock.lease_now() + lease).await {
             Err(error) => {
@@ -276,7 +276,8 @@ impl Engine {
                 tracing::warn!(error = judge::explain(&error), "claims of outbox rows cannot be renewed");
             }
             Ok(kept) => {
-                self.renew_at = Instant::now() + lease / 3;
+                // The lease counts from when it was asked for, however long the renewal took.
+                self.renew_at = (begun + lease / 3).max(Instant::now() + lease / 12);
                 let lost = self.ledger.renewed(&asked, &kept);
                 if lost > 0 {
                     tracing::warn!(lost, "claims of outbox rows ran out before the broker confirmed them");

@@ -24,7 +24,7 @@ mod judge;
 mod ledger;
 mod pace;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// How the relay works.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,12 +56,7 @@ impl Default for RelaySettings {
             payload_limit: 1024 * 1024,
             poll_first: Duration::from_millis(50),
             poll_ceiling: Duration::from_secs(1),
-            retry: RetryPolicy {
-                max: u32::MAX,
-                first: Duration::from_millis(100),
-                factor: 2.0,
-                ceiling: Duration::from_secs(5),
-            },
+            retry: RetryPolicy::OUTAGE,
             shutdown_timeout: Duration::from_secs(30),
         }
     }

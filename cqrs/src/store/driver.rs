@@ -15,9 +15,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::SystemTime;
 
+use uuid::Uuid;
+
 use super::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, IdempotentClaim, IdempotentOutcome, InboxMark,
-    OutboxOutcome, Record, StoreError, TimerRecord, WorkQueue,
+    OutboxOutcome, Record, Standing, StoreError, TimerRecord, WorkQueue,
 };
 use crate::inject::Resolved;
 
@@ -156,6 +158,9 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// up to the request's limit in all. Of one lane it gives only the oldest row, and
     /// none while that row is claimed, waiting or dead.
     ///
+    /// What is claimed begins at once, so a claim that has run out is taken back as an attempt, whoever asks. Where a renewal
+    /// has to wait for others who write, a store first gives the owner a chance: it may not have been able to renew.
+    ///
     /// However many rows stand behind others of their lane, a claim must not look at them each time. A store may park them,
     /// in the claim that finds them: whatever takes a row out of its lane (finish, bury with `skip_lane`, discard) makes the
     /// next one ready in the same transaction. Where transactions run side by side, it parks only while it holds a lock on
@@ -223,11 +228,12 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// Fails with what the database said.
     fn next_work_due(&self, queues: &[WorkQueue]) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>>;
 
-    /// How much stored work there is in each queue that has any, dead letters not among it.
+    /// How much stored work waits in each queue that has any. What somebody is busy with does not wait, nor do dead letters;
+    /// what is claimed waits again when the claim has run out by `lease_now`, though nobody has taken it back.
     ///
     /// # Errors
     /// Fails with what the database said.
-    fn work_by_queue(&self) -> BoxFuture<'_, Result<Vec<(WorkQueue, u64)>, StoreError>>;
+    fn work_by_queue(&self, lease_now: SystemTime) -> BoxFuture<'_, Result<Vec<(WorkQueue, u64)>, StoreError>>;
 
     /// Cancels a timer by command name and key. `false` where there is none.
     ///
@@ -258,6 +264,14 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// Fails with what the database said.
     fn discard(&self, id: DeadLetterId) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Where a consumed message stands with a handler of its group, before it is handed to it. Asked outside of any
+    /// transaction, without waiting for those who write: whoever handles the message still marks it as handled in the
+    /// transaction of the effects, and may find that somebody else was quicker.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn standing(&self, mark: &InboxMark, lane: Option<&str>) -> BoxFuture<'_, Result<Standing, StoreError>>;
 
     /// How much of everything there is.
     ///
@@ -337,11 +351,12 @@ pub trait Transaction: Send + fmt::Debug + 'static {
     #[doc(hidden)]
     fn carried(&mut self) -> Option<&mut Carried>;
 
-    /// Stores outbox rows and work, all in one go.
+    /// Stores outbox rows and work, all in one go. Gives the id under which each is stored: its own, but for a timer that
+    /// takes the place of another, which keeps that one's.
     ///
     /// # Errors
     /// Fails with what the database said.
-    fn store(&mut self, records: Vec<Record>) -> BoxFuture<'_, Result<(), StoreError>>;
+    fn store(&mut self, records: Vec<Record>) -> BoxFuture<'_, Result<Vec<Uuid>, StoreError>>;
 
     /// Marks messages as handled, all in one go. Gives for each whether it is the first time.
     ///

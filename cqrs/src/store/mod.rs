@@ -12,7 +12,8 @@ mod url;
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::record::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, DeadSource, IdempotentClaim,
-    IdempotentOutcome, InboxMark, OutboxOutcome, OutboxRecord, Record, TimerRecord, WorkKind, WorkQueue, WorkRecord,
+    IdempotentOutcome, InboxMark, OutboxOutcome, OutboxRecord, Record, Standing, TimerRecord, WorkKind, WorkQueue,
+    WorkRecord,
 };
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;

@@ -116,7 +116,7 @@ pub struct WorkRecord {
     pub key: Option<String>,
     /// Work of one lane is done in order, one at a time; no lane, no order.
     pub lane: Option<String>,
-    /// A timer's key: storing a timer of the same name and key again moves it.
+    /// A timer's key: storing a timer of the same name and key again moves it, and it keeps its id.
     pub timer_key: Option<String>,
     /// The message.
     pub payload: Vec<u8>,
@@ -149,6 +149,16 @@ pub enum Record {
     Outbox(OutboxRecord),
     /// A piece of work.
     Work(WorkRecord),
+}
+
+impl Record {
+    /// The id of the message it holds.
+    pub fn id(&self) -> Uuid {
+        match self {
+            Self::Outbox(record) => record.id,
+            Self::Work(record) => record.id,
+        }
+    }
 }
 
 /// A claim of a row: its number, and the fence its owner must still hold.
@@ -244,6 +254,18 @@ pub enum IdempotentOutcome {
     },
     /// The key is that of a call with another payload, running or done.
     OtherPayload,
+}
+
+/// Where a consumed message stands with a handler of its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Standing {
+    /// It is there to be handled.
+    New,
+    /// It was handled, or is kept as stored work: there is a mark.
+    Handled,
+    /// Earlier work of its lane is claimed, waiting or dead.
+    Behind,
 }
 
 /// Where a dead letter lies.

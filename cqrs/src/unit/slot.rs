@@ -44,26 +44,24 @@ pub(crate) struct TxSlot<'a> {
     in_savepoint: bool,
     /// Whether an attempt at the call's handler, or at one it caused, has a savepoint of its own within it.
     in_attempt: bool,
+    /// Whether the call waits for its transaction for as long as others write: somebody else sees to its time.
+    pub(crate) is_patient: bool,
 }
 
 impl<'a> TxSlot<'a> {
     /// A slot without a transaction, which may still be begun.
     pub(crate) fn empty(store: Option<Arc<dyn Driver>>) -> Self {
-        Self { open: None, late: None, home: None, store, carried_before: 0, in_savepoint: false, in_attempt: false }
+        let mut slot = Self::default();
+        slot.store = store;
+        slot
     }
 
     /// A slot with a transaction that belongs to another call and goes back to it.
     pub(crate) fn borrowed(store: Arc<dyn Driver>, mut tx: Box<dyn Transaction>, home: &'a mut dyn Home) -> Self {
         let carried_before = tx.carried().map_or(0, |carried| carried.0.len());
-        Self {
-            open: Some(tx),
-            late: None,
-            home: Some(home),
-            store: Some(store),
-            carried_before,
-            in_savepoint: false,
-            in_attempt: false,
-        }
+        let mut slot = Self::empty(Some(store));
+        (slot.open, slot.home, slot.carried_before) = (Some(tx), Some(home), carried_before);
+        slot
     }
 
     /// Begins the call's savepoint. Dropped in the middle, the transaction still goes home: the slot holds it, and a

@@ -23,9 +23,21 @@ pub struct Tx<Db: Database> {
     pub(crate) carried: Carried,
     /// Whether a savepoint was asked for: one that is dropped is undone some time later, which has to be waited for.
     nested: bool,
-    /// How deep in savepoints the transaction will be once the last release that was asked for has happened; dropped
-    /// before it was sent, it still has to.
-    owed: Option<usize>,
+    /// The end of a savepoint that was asked for, and given up before its answer.
+    owed: Option<Owed>,
+}
+
+/// The end of a savepoint that nobody waited for: it may have happened or not.
+#[derive(Debug, Clone, Copy)]
+enum Owed {
+    /// Its release, after which the transaction is so deep in savepoints. Dropped before it was sent, it still has to be.
+    Release {
+        to: usize,
+        /// Whether the call whose savepoint it is has gone, taking it for released. Who comes next is around it.
+        counted: bool,
+    },
+    /// Its rollback.
+    Rollback,
 }
 
 /// What calls made within a transaction raised, until the unit that owns the transaction takes it over.
@@ -47,6 +59,9 @@ impl<Db: Database> Tx<Db> {
     /// # Errors
     /// Fails when the database refuses to commit, or when its answer is lost.
     pub async fn commit(mut self) -> Result<(), StoreError> {
+        if !self.is_lent() {
+            self.settle().await?;
+        }
         match self.inner.take() {
             Some(tx) => tx.commit().await.map_err(StoreError::from_commit),
             None => Ok(()),
@@ -90,35 +105,69 @@ impl<Db: Database> Tx<Db> {
     /// Releases the innermost savepoint. Given up halfway, the release is owed, and [`settle`](Self::settle) sees to it.
     #[cfg(feature = "sqlite")]
     pub(crate) async fn release(&mut self) -> Result<(), sqlx::Error> {
-        self.owed = self.depth().checked_sub(1);
+        self.owed = self.depth().checked_sub(1).map(|to| Owed::Release { to, counted: false });
         self.nested = true;
         let released = Db::TransactionManager::commit(self).await;
         self.owed = None;
         released
     }
 
-    /// Whether the release of the innermost savepoint has been asked for, and given up before its answer.
+    /// Rolls the innermost savepoint back. Given up halfway, that is owed as well.
     #[cfg(feature = "sqlite")]
-    pub(crate) fn is_released(&self) -> bool {
-        self.owed.is_some()
+    pub(crate) async fn roll_back(&mut self) -> Result<(), sqlx::Error> {
+        self.owed = Some(Owed::Rollback);
+        self.nested = true;
+        let rolled_back = Db::TransactionManager::rollback(self).await;
+        self.owed = None;
+        rolled_back
+    }
+
+    /// Undoes the savepoint of a call that is dropped, without waiting. `false` where the call has asked for its release,
+    /// and only the answer was not waited for: it counts as released.
+    ///
+    /// sqlx passes over one rollback after a release or rollback that it could not answer. So the number of rollbacks does
+    /// not depend on how far it has come: one for what is owed, which either does it or is passed over, and one for the
+    /// savepoint itself.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn start_rollback(&mut self) -> bool {
+        match self.owed.take() {
+            Some(Owed::Release { to, counted: false }) => {
+                self.owed = Some(Owed::Release { to, counted: true });
+                return false;
+            }
+            // Of a call within the one that is dropped now.
+            Some(Owed::Release { counted: true, .. }) => Db::TransactionManager::start_rollback(self),
+            // One deep, the same would end the whole transaction.
+            None if self.depth() <= 1 => return true,
+            // That of this savepoint itself may be owed.
+            Some(Owed::Rollback) | None => {}
+        }
+        self.nested = true;
+        Db::TransactionManager::start_rollback(self);
+        true
     }
 
     /// Waits until everything is done that was asked for by dropping something: a savepoint, or the future that begins
-    /// or releases one. Until then the depth is yesterday's. Most units ask for none, and wait for nothing.
+    /// or ends one. Until then the depth is yesterday's. Most units ask for none, and wait for nothing.
     pub(crate) async fn settle(&mut self) -> Result<(), sqlx::Error> {
+        if matches!(self.owed, Some(Owed::Rollback)) {
+            // Passed over where it has happened already.
+            Db::TransactionManager::start_rollback(self);
+            self.owed = None;
+        }
         if self.nested || self.depth() > 1 {
             self.ping().await?;
             self.nested = false;
         }
-        let Some(owed) = self.owed else { return Ok(()) };
-        if self.depth() <= owed {
+        let Some(Owed::Release { to, .. }) = self.owed else { return Ok(()) };
+        if self.depth() <= to {
             // It was released, and sqlx may not have been able to say so: it then passes over the next savepoint that is
             // dropped, taking it for the one it released. This one is for that.
             Db::TransactionManager::begin(self, None).await?;
             Db::TransactionManager::start_rollback(self);
             self.ping().await?;
         }
-        if self.depth() > owed {
+        if self.depth() > to {
             Db::TransactionManager::commit(self).await?;
         }
         self.owed = None;
@@ -131,7 +180,6 @@ impl<Db: Database> Tx<Db> {
     }
 
     /// Whether a call made `within` has the transaction.
-    #[cfg(feature = "sqlite")]
     pub(crate) fn is_lent(&self) -> bool {
         self.inner.is_none()
     }
@@ -140,6 +188,22 @@ impl<Db: Database> Tx<Db> {
     #[cfg(feature = "sqlite")]
     pub(crate) fn into_inner(mut self) -> Option<Transaction<'static, Db>> {
         self.inner.take()
+    }
+}
+
+/// Undoes what is open. sqlx ends one level with the transaction it drops, and passes over that where the end of a savepoint
+/// was owed: the transaction would stay open, and with it the lock that others wait for, until somebody takes the connection
+/// up again.
+impl<Db: Database> Drop for Tx<Db> {
+    fn drop(&mut self) {
+        let Some(tx) = self.inner.as_mut() else { return };
+        let depth = Db::TransactionManager::get_transaction_depth(tx);
+        if self.nested || self.owed.is_some() || depth > 1 {
+            // With the one of sqlx one more than there are levels; outside of a transaction it does nothing.
+            for _ in 0..depth {
+                Db::TransactionManager::start_rollback(tx);
+            }
+        }
     }
 }
 

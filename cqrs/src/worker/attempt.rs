@@ -6,14 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::BoxError;
 use crate::app::App;
 use crate::dispatch::{
-    Caught, DispatchError, Failure, Opening, abandon, begin_tx, call_context, call_with_cell, conclude, open_unit,
+    BUSY, Caught, DispatchError, Failure, Opening, abandon, call_context, call_with_cell, conclude, is_busy, open_unit,
     surround, undo,
 };
+use crate::inject::Scope;
 use crate::message::Erased;
 use crate::middleware::{CallKind, MessageCell, Terminal};
 use crate::store::driver::{BoxFuture, Transaction};
-use crate::store::{Claim, InboxMark};
-use crate::unit::Meta;
+use crate::store::{Claim, InboxMark, Standing};
+use crate::unit::{Meta, TxSlot, Unit};
 
 /// Whether an attempt has come to its commit. From there on nobody can take it back, and what follows the commit takes as
 /// long as it takes: neither the deadline nor a claim that is gone says anything about it.
@@ -78,17 +79,19 @@ pub(crate) enum Ended {
 /// Makes an attempt, the middleware of its kind around all of it, the commit included.
 ///
 /// Whether there is anything to do is asked before: a message that was handled already, or that waits for its key, passes
-/// no middleware. A handler that takes `&mut Tx` asks again in its own transaction, which alone is sure.
+/// no middleware. It is asked of a reader; the mark itself is written once, in the transaction of the effects, which alone is
+/// sure that nobody else was quicker.
 pub(crate) async fn attempt(app: &App, attempt: Attempt<'_>) -> Result<Ended, Failure> {
     let planned = app.planned(attempt.handler);
     let item = &planned.item;
     let watched = !app.plan().middleware(CallKind::of(item.message)).is_empty();
-    if (watched || !planned.needs_tx) && (attempt.mark.is_some() || attempt.lane.is_some()) {
-        let mut tx = begin_tx(app, item.message.name).await?;
-        let ended = look(&mut tx, attempt.mark.clone(), attempt.lane.as_deref()).await?;
-        tx.rollback().await?;
-        if let Some(ended) = ended {
-            return Ok(ended);
+    if (watched || !planned.needs_tx)
+        && let (Some(store), Some(mark)) = (app.store(), &attempt.mark)
+    {
+        match store.standing(mark, attempt.lane.as_deref()).await? {
+            Standing::New => {}
+            Standing::Handled => return Ok(Ended::Duplicate),
+            Standing::Behind => return Ok(Ended::Behind),
         }
     }
     let Attempt { handler, message, meta, mark, lane, claim, commit } = attempt;
@@ -158,9 +161,8 @@ async fn in_unit(app: &App, unit: UnitOf<'_>, cell: &MessageCell) -> Result<(End
     let UnitOf { handler, meta, mark, lane, claim, commit } = unit;
     let planned = app.planned(handler);
     let what = planned.item.message.name;
-    let opening = Opening { meta: Arc::clone(&meta), scope: None, within: None };
-    let unit = open_unit(app, handler, opening).await?;
-    let mut cx = call_context(app, unit);
+    let unit = open(app, handler, &meta).await?;
+    let mut cx = call_context(app, Some(unit));
     if planned.needs_tx
         && let Some(tx) = cx.unit.as_mut().and_then(|unit| unit.tx.open.as_mut())
         && let Some(ended) = look(tx, mark.clone(), lane.as_deref()).await?
@@ -192,6 +194,30 @@ async fn in_unit(app: &App, unit: UnitOf<'_>, cell: &MessageCell) -> Result<(End
             Ok((Ended::Done, Err(failure)))
         }
         Err(failure) => Err(failure),
+    }
+}
+
+/// Opens the attempt's unit of work. It waits for its transaction for as long as others write: until then nothing has been
+/// tried, and the deadline is around it.
+async fn open(app: &App, handler: u32, meta: &Arc<Meta>) -> Result<Box<Unit<'static>>, Failure> {
+    let scope = Arc::new(Scope::new(Arc::clone(meta)));
+    loop {
+        let opening = Opening { meta: Arc::clone(meta), scope: Some(Arc::clone(&scope)), within: None };
+        match open_unit(app, handler, opening).await {
+            Ok(unit) => {
+                let tx = TxSlot::empty(app.store().cloned());
+                let mut unit = unit.unwrap_or_else(|| {
+                    Box::new(Unit { tx, meta: Arc::clone(meta), scope: Some(scope), ..Unit::default() })
+                });
+                unit.tx.is_patient = true;
+                return Ok(unit);
+            }
+            Err(failure) if is_busy(&failure) => {
+                tracing::debug!("others write for long; the attempt waits for its turn");
+                tokio::time::sleep(BUSY).await;
+            }
+            Err(failure) => return Err(failure),
+        }
     }
 }
 

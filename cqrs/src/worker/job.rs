@@ -1,11 +1,11 @@
 //! What surrounds an attempt at stored work: decoding, lease, deadline, retry, dead letter.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use tracing::Instrument;
 
-use super::{Attempt, Commit, Ended, Turns, absent, attempt, in_time};
+use super::{Attempt, Commit, Ended, absent, attempt, in_time};
 use crate::app::App;
 use crate::consumer;
 use crate::dispatch::{Caught, DispatchError, Failure};
@@ -28,7 +28,7 @@ pub(crate) enum Trouble {
 }
 
 /// Does one piece of claimed work, whatever comes of it.
-pub(super) async fn run(app: &App, store: &Arc<dyn Driver>, work: ClaimedWork, turns: Option<&Turns>) {
+pub(super) async fn run(app: &App, store: &Arc<dyn Driver>, work: ClaimedWork) {
     let ClaimedWork { claim, record, deferred_since } = work;
     let (policy, _) = policy(app, &record);
     if record.attempts >= policy.max {
@@ -41,7 +41,7 @@ pub(super) async fn run(app: &App, store: &Arc<dyn Driver>, work: ClaimedWork, t
         return;
     }
     let span = tracing::debug_span!("work", kind = record.kind.as_str(), name = record.name, id = %record.id);
-    let outcome = held(app, store, claim, &record, turns).instrument(span).await;
+    let outcome = held(app, store, claim, &record).instrument(span).await;
     let settled = match outcome {
         Ok(Ended::Done | Ended::Duplicate | Ended::Behind) => {
             // The end of this work may free the next of its lane.
@@ -63,25 +63,12 @@ pub(super) async fn run(app: &App, store: &Arc<dyn Driver>, work: ClaimedWork, t
     }
 }
 
-/// Makes the attempt, when its turn has come, while renewing its claim; gives it up when the claim is lost.
-async fn held(
-    app: &App,
-    store: &Arc<dyn Driver>,
-    claim: Claim,
-    record: &WorkRecord,
-    turns: Option<&Turns>,
-) -> Result<Ended, Trouble> {
+/// Makes the attempt while renewing its claim; gives it up when the claim is lost.
+async fn held(app: &App, store: &Arc<dyn Driver>, claim: Claim, record: &WorkRecord) -> Result<Ended, Trouble> {
     let commit = Commit::default();
-    let in_turn = async {
-        let _turn = match turns {
-            Some(turns) => turns.wait().await,
-            None => None,
-        };
-        in_time(app, &commit, do_work(app, claim, record, &commit)).await
-    };
     tokio::select! {
         biased;
-        done = in_turn => match done {
+        done = in_time(app, &commit, do_work(app, claim, record, &commit)) => match done {
             Ok(done) => done,
             Err(error) => Err(Trouble::Failed(error)),
         },
@@ -90,15 +77,24 @@ async fn held(
 }
 
 /// Renews a claim until it is lost. One that is gone because its own attempt committed is not lost.
+///
+/// A renewal that failed is tried again soon: it may have waited in vain behind somebody who writes for long, and when that
+/// ends others look whether the claim has run out.
 async fn keep(app: &App, store: &Arc<dyn Driver>, claim: Claim, commit: &Commit) {
     let lease = app.options().lease;
+    let mut pause = lease / 3;
     loop {
-        tokio::time::sleep(lease / 3).await;
+        tokio::time::sleep(pause).await;
+        let asked = Instant::now();
         match store.renew_work(vec![claim], app.clock().lease_now() + lease).await {
             Ok(held) if held.is_empty() && commit.has_begun() => return std::future::pending().await,
             Ok(held) if held.is_empty() => return,
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "a claim could not be renewed; it is tried again"),
+            // The lease counts from when it was asked for, however long the renewal took.
+            Ok(_) => pause = (lease / 3).saturating_sub(asked.elapsed()).max(lease / 12),
+            Err(error) => {
+                pause = lease / 12;
+                tracing::warn!(%error, "a claim could not be renewed; it is tried again");
+            }
         }
     }
 }
@@ -250,6 +246,3 @@ async fn bury(
     app.wake_bell().notify_waiters();
     Ok(())
 }
-
-/// The pause before a message that could not even be stored is looked at again.
-pub(crate) const STORE_PAUSE: Duration = Duration::from_millis(500);

@@ -1,8 +1,8 @@
 //! Workers: they claim stored work that is due, and do it.
 //!
-//! `queues` says what there is to claim, `turns` how much of a group is handled at once, `attempt` is one attempt in its unit of work, `job` what surrounds it: lease,
-//! deadline, retry; `absent` judges what only another version of this program can do, `upkeep` sweeps and warns. This file
-//! is the loop that claims.
+//! `queues` says what there is to claim, `turns` how much of it is handled at once, `attempt` is one attempt in its unit of
+//! work, `job` what surrounds it: lease, deadline, retry; `absent` judges what only another version of this program can do,
+//! `upkeep` sweeps and warns. This file is the loop that claims.
 
 mod absent;
 mod attempt;
@@ -12,15 +12,17 @@ mod turns;
 mod upkeep;
 
 use std::collections::{BTreeMap, HashMap};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::attempt::{Attempt, Commit, Ended, attempt, in_time};
-pub(crate) use self::job::{STORE_PAUSE, Trouble, decode, describe, meta_of};
+pub(crate) use self::job::{Trouble, decode, describe, meta_of};
 use self::queues::Share;
 #[cfg(feature = "testing")]
 pub(crate) use self::queues::here as queues_here;
@@ -32,6 +34,9 @@ use crate::store::{ClaimedWork, WorkQueue};
 /// The longest pause between two looks at the store with nothing to do: other processes' work shows up so late.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// The pause where something was due and could not be claimed: somebody else was quicker, or will be.
+const CONTESTED: Duration = Duration::from_millis(200);
+
 /// Starts the workers that the app runs.
 pub(crate) fn start(app: &App, turns: &BTreeMap<&'static str, Turns>, parts: &TaskTracker, stop: &CancellationToken) {
     let Some(store) = app.store().cloned() else { return };
@@ -42,38 +47,70 @@ pub(crate) fn start(app: &App, turns: &BTreeMap<&'static str, Turns>, parts: &Ta
     }
 }
 
-/// Where the work of one share is done: it holds what is claimed and has not ended, up to the share's limit.
+/// Where the work of one share is done. What is claimed begins at once: a claim that waited for its turn would be taken
+/// for an attempt where its process dies meanwhile.
 struct Desk {
     share: Share,
-    room: Arc<Semaphore>,
+    /// Turns that are taken for the next claim.
+    taken: Vec<OwnedSemaphorePermit>,
+    /// Where no turn was free: in line for one, with what comes from the broker.
+    line: Option<Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send + Sync>>>,
 }
 
 impl Desk {
     fn new(share: Share) -> Self {
-        let room = Arc::new(Semaphore::new(share.limit));
-        Self { share, room }
+        Self { share, taken: Vec::new(), line: None }
     }
 
-    fn free(&self) -> usize {
-        self.room.available_permits()
+    /// Takes the turns that are free. Where none is, it gets in line for one: only a group's may have gone to somebody else,
+    /// of whose end nobody tells.
+    fn take_turns(&mut self) {
+        self.taken.extend(self.share.turns.take_free());
+        if self.taken.is_empty() && self.share.is_group && self.line.is_none() {
+            let turns = self.share.turns.clone();
+            self.line = Some(Box::pin(async move { turns.wait().await }));
+        }
+    }
+
+    /// Whether work that falls due could be done here, now or when its turn comes.
+    fn may_claim(&self) -> bool {
+        self.share.is_group || self.share.turns.are_free()
+    }
+
+    /// Whether its turn has come.
+    fn poll_line(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(Poll::Ready(turn)) = self.line.as_mut().map(|line| line.as_mut().poll(cx)) else { return false };
+        self.line = None;
+        self.taken.extend(turn);
+        true
     }
 }
 
-/// A job's place among those that run at once. Dropped, however the job ended, it is free, and the loop is told.
+/// Waits until the turn of one of the desks has come.
+async fn in_line(desks: &mut [Desk]) {
+    std::future::poll_fn(|cx| {
+        // Each of them, so that each is in line from its first moment on.
+        let came = desks.iter_mut().filter_map(|desk| desk.poll_line(cx).then_some(())).count();
+        if came > 0 { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
+/// A job's turn. Dropped, however the job ended, it is free, and the loop is told.
 struct Place {
-    permit: Option<OwnedSemaphorePermit>,
+    turn: Option<OwnedSemaphorePermit>,
     done: Arc<Notify>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         // First free, then told: the loop looks at once.
-        drop(self.permit.take());
+        drop(self.turn.take());
         self.done.notify_one();
     }
 }
 
-async fn run(app: App, store: Arc<dyn Driver>, desks: Vec<Desk>, stop: CancellationToken) {
+async fn run(app: App, store: Arc<dyn Driver>, mut desks: Vec<Desk>, stop: CancellationToken) {
     let by_queue: HashMap<WorkQueue, usize> = desks
         .iter()
         .enumerate()
@@ -86,7 +123,9 @@ async fn run(app: App, store: Arc<dyn Driver>, desks: Vec<Desk>, stop: Cancellat
         let bell = app.wake_bell().notified();
         // From the claim to the end of what follows the last commit: somebody is busy.
         let busy = app.tracker().token();
-        let claimed = claim(&app, &store, &desks).await;
+        desks.iter_mut().for_each(Desk::take_turns);
+        let looked = app.clock().now();
+        let claimed = claim(&app, &store, &desks, looked).await;
         if stop.is_cancelled() {
             // Claimed while the app was told to stop: handed back with everything else that is unfinished.
             break;
@@ -94,41 +133,48 @@ async fn run(app: App, store: Arc<dyn Driver>, desks: Vec<Desk>, stop: Cancellat
         let more = !claimed.is_empty();
         for work in claimed {
             // A store that gives what nobody asked for gets it back when the claim runs out.
-            let Some(desk) = by_queue.get(&work.record.queue()).map(|at| &desks[*at]) else { continue };
-            let Ok(permit) = Arc::clone(&desk.room).try_acquire_owned() else { continue };
+            let Some(desk) = by_queue.get(&work.record.queue()).map(|at| &mut desks[*at]) else { continue };
+            let Some(turn) = desk.taken.pop() else { continue };
             let (app, store, busy) = (app.clone(), Arc::clone(&store), busy.clone());
-            let place = Place { permit: Some(permit), done: Arc::clone(&done) };
-            let turns = desk.share.turns.clone();
+            let place = Place { turn: Some(turn), done: Arc::clone(&done) };
             jobs.spawn(async move {
-                app.give_up().run_until_cancelled(job::run(&app, &store, work, turns.as_ref())).await;
+                app.give_up().run_until_cancelled(job::run(&app, &store, work)).await;
                 drop((busy, place));
             });
+        }
+        for desk in &mut desks {
+            desk.taken.clear();
         }
         drop(busy);
         if more {
             continue;
         }
+        let queues = desks.iter().filter(|desk| desk.may_claim()).flat_map(|desk| desk.share.queues.iter().cloned());
+        let queues: Vec<WorkQueue> = queues.collect();
         tokio::select! {
             () = stop.cancelled() => {}
+            () = in_line(&mut desks) => {}
             () = bell => {}
             () = done.notified() => {}
-            () = pause(&app, &store, &desks) => {}
+            () = pause(&app, &store, &queues, looked) => {}
         }
     }
+    // Others may have the turns that were taken.
+    drop(desks);
     jobs.close();
     jobs.wait().await;
 }
 
-async fn claim(app: &App, store: &Arc<dyn Driver>, desks: &[Desk]) -> Vec<ClaimedWork> {
+async fn claim(app: &App, store: &Arc<dyn Driver>, desks: &[Desk], now: SystemTime) -> Vec<ClaimedWork> {
     let shares: Vec<WorkShare<'_>> = desks
         .iter()
-        .map(|desk| WorkShare { queues: &desk.share.queues, limit: desk.free() })
+        .map(|desk| WorkShare { queues: &desk.share.queues, limit: desk.taken.len() })
         .filter(|share| share.limit > 0)
         .collect();
     if shares.is_empty() {
         return Vec::new();
     }
-    let (now, lease_now) = (app.clock().now(), app.clock().lease_now());
+    let lease_now = app.clock().lease_now();
     let lease_until = lease_now + app.options().lease;
     let request = ClaimRequest { owner: app.owner(), now, lease_now, lease_until, limit: usize::MAX };
     match store.claim_work(&shares, request).await {
@@ -140,20 +186,39 @@ async fn claim(app: &App, store: &Arc<dyn Driver>, desks: &[Desk]) -> Vec<Claime
     }
 }
 
-/// Waits until something is due that there is room for, or long enough to look again.
-async fn pause(app: &App, store: &Arc<dyn Driver>, desks: &[Desk]) {
-    let with_room = desks.iter().filter(|desk| desk.free() > 0);
-    let queues: Vec<WorkQueue> = with_room.flat_map(|desk| desk.share.queues.iter().cloned()).collect();
+/// Waits until something of these queues is due, or long enough to look again.
+async fn pause(app: &App, store: &Arc<dyn Driver>, queues: &[WorkQueue], looked: SystemTime) {
     if queues.is_empty() {
         return std::future::pending().await;
     }
-    let latest = app.clock().now() + IDLE;
-    let due = match store.next_work_due(&queues).await {
-        Ok(Some(due)) => due.min(latest),
-        // The store is out of reach: no tighter loop than with nothing to do.
-        Ok(None) | Err(_) => latest,
-    };
-    // Due already, yet not claimed: somebody else was quicker, or will be. Look again soon, not at once.
-    let soonest = app.clock().now() + IDLE / 5;
-    app.clock().sleep_until(due.max(soonest)).await;
+    // Where the store is out of reach: no tighter loop than with nothing to do.
+    let due = store.next_work_due(queues).await.ok().flatten();
+    app.clock().sleep_until(next_look(due, looked, app.clock().now())).await;
+}
+
+/// When to look again, where the last look was at what was due at `looked`.
+fn next_look(due: Option<SystemTime>, looked: SystemTime, now: SystemTime) -> SystemTime {
+    match due {
+        // Not due then: it is in time, to the moment, also where that has come since.
+        Some(due) if due > looked => due.min(now + IDLE),
+        // Due then, yet not claimed: look again soon, not at once.
+        Some(_) => now + CONTESTED,
+        None => now + IDLE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::next_look;
+
+    #[test]
+    fn what_falls_due_is_looked_for_to_the_moment_and_what_somebody_else_has_not_at_once() {
+        let at = |millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
+        let next = |due: Option<u64>| next_look(due.map(at), at(10_000), at(10_003));
+        assert_eq!([next(Some(10_050)), next(Some(10_004)), next(Some(10_001))], [at(10_050), at(10_004), at(10_001)]);
+        assert_eq!([next(Some(11_003)), next(Some(20_000)), next(None)], [at(11_003); 3]);
+        assert_eq!([next(Some(10_000)), next(Some(9_000))], [at(10_203); 2]);
+    }
 }

@@ -42,10 +42,10 @@ pub(crate) fn here(app: &App) -> Vec<WorkQueue> {
 /// Work that shares one limit: a durable handler's, a group's, commands, timers.
 pub(super) struct Share {
     pub(super) queues: Vec<WorkQueue>,
-    /// How many pieces may be claimed and not ended.
-    pub(super) limit: usize,
-    /// The turns that it takes together with what comes from the broker.
-    pub(super) turns: Option<Turns>,
+    /// How much of it is done at once.
+    pub(super) turns: Turns,
+    /// Whether what comes from the broker takes turns with it.
+    pub(super) is_group: bool,
 }
 
 /// What this process works on, by what shares a limit.
@@ -61,8 +61,9 @@ pub(super) fn shares(app: &App, turns: &BTreeMap<&'static str, Turns>) -> Vec<Sh
         if queue.kind == WorkKind::Consumed {
             groups.insert(queue.group.clone(), shares.len());
         }
-        let limit = of_group.as_ref().map_or(app.options().concurrency.max(1), |turns| turns.most);
-        shares.push(Share { queues: vec![queue], limit, turns: of_group });
+        let is_group = of_group.is_some();
+        let turns = of_group.unwrap_or_else(|| Turns::new(app.options().concurrency.max(1)));
+        shares.push(Share { queues: vec![queue], turns, is_group });
     }
     shares
 }

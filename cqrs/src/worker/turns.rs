@@ -1,4 +1,5 @@
-//! How many messages of a group are handled at once, whether they come from the broker or have been stored.
+//! How much is handled at once of what shares a limit: of a group's messages, whether they come from the broker or have been
+//! stored.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,8 +8,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::app::App;
 
-/// The turns of one group: who handles a message of it waits for one, first come first served, so that neither what is
-/// new nor what is tried again starves.
+/// The turns of what shares a limit. Who handles a message of a group waits for one, first come first served, so that neither
+/// what is new nor what is tried again starves.
 #[derive(Debug, Clone)]
 pub(crate) struct Turns {
     /// How many there are.
@@ -17,7 +18,7 @@ pub(crate) struct Turns {
 }
 
 impl Turns {
-    fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         Self { most, free: Arc::new(Semaphore::new(most)) }
     }
 
@@ -30,6 +31,16 @@ impl Turns {
                 (*name, Self::new(app.options().group_concurrency(name, said)))
             })
             .collect()
+    }
+
+    /// Whether there is a free one right now.
+    pub(super) fn are_free(&self) -> bool {
+        self.free.available_permits() > 0
+    }
+
+    /// Takes all that are free right now; while somebody waits for one there are none.
+    pub(super) fn take_free(&self) -> impl Iterator<Item = OwnedSemaphorePermit> {
+        std::iter::from_fn(|| Arc::clone(&self.free).try_acquire_owned().ok())
     }
 
     /// Waits for a turn, which lasts until what is given is dropped.

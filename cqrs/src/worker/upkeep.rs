@@ -72,7 +72,7 @@ async fn free_stranded(app: &App, store: &Arc<dyn Driver>) {
 
 /// Says which work waits for a handler or a group that this program lacks: nobody else would notice.
 async fn name_untaken(app: &App, store: &Arc<dyn Driver>) {
-    let counted = match store.work_by_queue().await {
+    let counted = match store.work_by_queue(app.clock().lease_now()).await {
         Ok(counted) => counted,
         Err(error) => return tracing::warn!(%error, "stored work could not be counted; it is tried again"),
     };

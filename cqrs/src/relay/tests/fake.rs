@@ -12,7 +12,7 @@ use crate::broker::{self, BrokerError, BrokerErrorKind};
 use crate::store::driver::{BoxFuture, ClaimRequest, Gift, HandleSpec, IdempotentRequest, Transaction, WorkShare};
 use crate::store::{
     self, Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, IdempotentClaim, IdempotentOutcome,
-    OutboxOutcome, OutboxRecord, StoreError, StoreErrorKind, TimerRecord, WorkQueue,
+    InboxMark, OutboxOutcome, OutboxRecord, Standing, StoreError, StoreErrorKind, TimerRecord, WorkQueue,
 };
 
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +33,7 @@ pub(super) struct Row {
 
 /// An outbox in memory, with the claiming rules of a store.
 #[derive(Debug, Default)]
-pub(super) struct FakeStore {
+pub(crate) struct FakeStore {
     pub(super) rows: Mutex<Vec<Row>>,
     pub(super) claims: AtomicUsize,
     pub(super) queries: AtomicUsize,
@@ -204,7 +204,11 @@ impl store::driver::Driver for FakeStore {
         not_here()
     }
 
-    fn work_by_queue(&self) -> BoxFuture<'_, Result<Vec<(WorkQueue, u64)>, StoreError>> {
+    fn work_by_queue(&self, _: SystemTime) -> BoxFuture<'_, Result<Vec<(WorkQueue, u64)>, StoreError>> {
+        not_here()
+    }
+
+    fn standing(&self, _: &InboxMark, _: Option<&str>) -> BoxFuture<'_, Result<Standing, StoreError>> {
         not_here()
     }
 

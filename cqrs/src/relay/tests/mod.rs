@@ -1,6 +1,6 @@
 //! The relay against a store and a broker that do what the test says.
 
-mod fake;
+pub(crate) mod fake;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;

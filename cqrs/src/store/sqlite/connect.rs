@@ -149,4 +149,14 @@ fn settled(options: SqlitePoolOptions) -> SqlitePoolOptions {
         // SQLite itself rolls back on a full disk or `ON CONFLICT ROLLBACK`. sqlx does not see that, believes the
         // transaction open for ever, and refuses every later begin on the connection: such a one is thrown away.
         .before_acquire(|connection, _| Box::pin(std::future::ready(Ok(depth(connection) == 0))))
+        // Whatever is open when a connection comes back would keep the lock until somebody takes that connection again.
+        .after_release(|connection, _| Box::pin(is_free(connection)))
+}
+
+/// Whether a connection that comes back is in no transaction, when all is done that was asked for by dropping something.
+async fn is_free(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    if depth(connection) > 0 {
+        connection.ping().await?;
+    }
+    Ok(depth(connection) == 0)
 }

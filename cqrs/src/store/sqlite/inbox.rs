@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use sqlx::{QueryBuilder, Row, SqliteConnection, SqlitePool};
 
 use super::rows;
-use crate::store::{InboxMark, StoreError};
+use crate::store::{InboxMark, Standing, StoreError};
 
 const COLUMNS: usize = 4;
 
@@ -18,9 +18,27 @@ DELETE FROM cqrs_inbox WHERE (consumer_group, handler, event_id) IN (
     SELECT consumer_group, handler, event_id FROM cqrs_inbox WHERE handled_at < ? LIMIT ?
 )";
 
+const STANDING: &str = "
+SELECT EXISTS (SELECT 1 FROM cqrs_inbox WHERE consumer_group = ? AND handler = ? AND event_id = ?),
+    EXISTS (SELECT 1 FROM cqrs_work WHERE lane = ?)";
+
 /// Every statement of this file whose text is fixed, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[PURGE];
+pub(super) const STATEMENTS: &[&str] = &[PURGE, STANDING];
+
+/// Where a message stands. It asks a reader: whoever writes for long keeps nobody from looking.
+pub(super) async fn standing(
+    pool: &SqlitePool,
+    mark: InboxMark,
+    lane: Option<String>,
+) -> Result<Standing, sqlx::Error> {
+    let statement = sqlx::query_as(STANDING).bind(mark.group).bind(mark.handler).bind(rows::id_bytes(mark.event_id));
+    Ok(match statement.bind(lane).fetch_one(pool).await? {
+        (true, _) => Standing::Handled,
+        (false, true) => Standing::Behind,
+        (false, false) => Standing::New,
+    })
+}
 
 /// Marks messages as handled. Gives for each whether it is the first time; of equal ones the first is.
 pub(super) async fn mark(connection: &mut SqliteConnection, marks: &[InboxMark]) -> Result<Vec<bool>, StoreError> {

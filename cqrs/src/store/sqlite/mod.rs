@@ -21,7 +21,7 @@ mod work;
 
 use std::any::{Any, TypeId};
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
@@ -31,8 +31,8 @@ use self::fault::Place;
 use self::transaction::{SqliteTransaction, Undone};
 use super::driver::{self, BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, IdempotentRequest, WorkShare};
 use super::{
-    Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, IdempotentClaim, IdempotentOutcome,
-    OutboxOutcome, StoreError, TimerRecord, WorkQueue,
+    Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, IdempotentClaim, IdempotentOutcome, InboxMark,
+    OutboxOutcome, Standing, StoreError, TimerRecord, WorkQueue,
 };
 use crate::unit::Tx;
 
@@ -176,8 +176,8 @@ impl Driver for SqliteStore {
         Box::pin(async move { self.named(work::next_due(&self.pool, queues).await) })
     }
 
-    fn work_by_queue(&self) -> BoxFuture<'_, Result<Vec<(WorkQueue, u64)>, StoreError>> {
-        Box::pin(async move { self.named(upkeep::by_queue(&self.pool).await) })
+    fn work_by_queue(&self, lease_now: SystemTime) -> BoxFuture<'_, Result<Vec<(WorkQueue, u64)>, StoreError>> {
+        Box::pin(async move { self.named(upkeep::by_queue(&self.pool, lease_now).await) })
     }
 
     fn cancel_timer(&self, name: &str, key: &str) -> BoxFuture<'_, Result<bool, StoreError>> {
@@ -199,6 +199,11 @@ impl Driver for SqliteStore {
 
     fn discard(&self, id: DeadLetterId) -> BoxFuture<'_, Result<bool, StoreError>> {
         Box::pin(self.throw_away(id))
+    }
+
+    fn standing(&self, mark: &InboxMark, lane: Option<&str>) -> BoxFuture<'_, Result<Standing, StoreError>> {
+        let (mark, lane) = (mark.clone(), lane.map(str::to_owned));
+        Box::pin(async move { self.named(inbox::standing(&self.pool, mark, lane).await) })
     }
 
     fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreError>> {
@@ -259,18 +264,31 @@ struct Request {
     now: i64,
     lease_now: i64,
     lease_until: i64,
+    /// Until when an owner whose lease has run out is doubted before its work is taken back: for as long as it waits, while it
+    /// lives, from one renewal to the next.
+    doubt_until: SystemTime,
     limit: usize,
 }
 
 impl Request {
     fn new(request: &ClaimRequest<'_>) -> Self {
+        let lease = request.lease_until.duration_since(request.lease_now).unwrap_or_default();
         Self {
             owner: request.owner.to_owned(),
             now: rows::micros(request.now),
             lease_now: rows::micros(request.lease_now),
             lease_until: rows::micros(request.lease_until),
+            doubt_until: request.lease_now + lease / 3,
             limit: request.limit,
         }
+    }
+}
+
+impl Request {
+    /// The same, made so long ago: it had to wait for its turn to write, and so had those who are doubted.
+    fn delayed(mut self, by: Duration) -> Self {
+        self.doubt_until += by;
+        self
     }
 }
 

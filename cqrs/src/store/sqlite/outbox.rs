@@ -1,6 +1,6 @@
 //! Outbox rows: stored, claimed, settled.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, QueryBuilder, Row, SqlSafeStr, SqliteConnection, SqlitePool};
@@ -125,7 +125,14 @@ const MAX_LOST: u32 = 20;
 /// What is noted on a row whose claim ran out.
 const LOST: &str = "the process that held it stopped, or stalled for longer than its lease";
 
-/// Takes back what a process held that died or stalled. It counts as an attempt, and as a lost claim: those in a row, with
+/// Doubts an owner whose lease has run out, and gives it so much longer to say that it lives. There is one writer at a
+/// time: while somebody wrote for long, the owner could not renew its lease, and nobody could look. Now that somebody looks,
+/// the owner can write as well.
+const DOUBT: &str = "
+UPDATE cqrs_outbox INDEXED BY cqrs_outbox_lease SET doubted = 1, lease_until = ?2
+WHERE state = 'claimed' AND lease_until <= ?1 AND doubted = 0";
+
+/// Takes back what a process held that died or stalled, and was doubted. It counts as an attempt, and as a lost claim: those in a row, with
 /// nothing heard of the row in between. What else becomes of a row starts that count anew (the broker answered: it does
 /// not end the process), or leaves it as it is (it was handed back, untried).
 const TAKE_BACK: &str = "
@@ -135,13 +142,13 @@ SET owner = NULL, lease_until = NULL, attempts = attempts + 1, lost = lost + 1,
     error = CASE WHEN lost + 1 >= ?3
         THEN ?2 || ', ' || (lost + 1) || ' times in a row; publishing it may be what ends the process, so it is not tried again'
         ELSE ?2 END
-WHERE state = 'claimed' AND lease_until <= ?1
+WHERE state = 'claimed' AND lease_until <= ?1 AND doubted = 1
 RETURNING seq, state";
 
 /// After waking and taking back, ready rows are all there is to take. Ready rows of a key that are earlier do not stand
 /// in the way: they come first, so that a claim holds the beginning of what is left of its key, whatever the limit.
 const CLAIM: &str = "
-UPDATE cqrs_outbox SET state = 'claimed', fence = fence + 1, owner = ?1, lease_until = ?2
+UPDATE cqrs_outbox SET state = 'claimed', fence = fence + 1, owner = ?1, lease_until = ?2, doubted = 0
 WHERE seq IN (
     SELECT mine.seq FROM cqrs_outbox AS mine
     WHERE mine.state = 'ready' AND (mine.message_key IS NULL OR NOT EXISTS (
@@ -170,7 +177,7 @@ WHERE seq = ? AND fence = ? AND state = 'claimed'";
 /// Every statement of this file whose text is fixed, for the test that none of them scans a table.
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] =
-    &[ANYTHING, WAKE, TAKE_BACK, CLAIM, BURY, RETRY, HAND_BACK, NEXT_DUE, PARK, FREE_KEY, FREE_STRANDED];
+    &[ANYTHING, WAKE, TAKE_BACK, CLAIM, BURY, RETRY, HAND_BACK, NEXT_DUE, PARK, FREE_KEY, FREE_STRANDED, DOUBT];
 
 impl SqliteStore {
     pub(super) async fn take_outbox(&self, request: Request) -> Result<Vec<ClaimedOutbox>, StoreError> {
@@ -179,8 +186,9 @@ impl SqliteStore {
         if request.limit == 0 || !self.named(anything)? {
             return Ok(Vec::new());
         }
+        let asked = Instant::now();
         let mut tx = self.write().await?;
-        let claimed = self.named(claim(&mut tx, &request).await)?;
+        let claimed = self.named(claim(&mut tx, &request.delayed(asked.elapsed())).await)?;
         tx.commit().await?;
         Ok(claimed)
     }
@@ -204,6 +212,11 @@ pub(super) async fn claim(
 ) -> Result<Vec<ClaimedOutbox>, sqlx::Error> {
     sqlx::query(WAKE).bind(request.now).execute(&mut *connection).await?;
     take_back(&mut *connection, request.lease_now).await?;
+    sqlx::query(DOUBT)
+        .bind(request.lease_now)
+        .bind(rows::micros(request.doubt_until))
+        .execute(&mut *connection)
+        .await?;
     let found = sqlx::query(CLAIM)
         .bind(request.owner.as_str())
         .bind(request.lease_until)

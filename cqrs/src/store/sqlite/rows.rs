@@ -89,7 +89,7 @@ pub(super) async fn renew(
     let mut held = Vec::with_capacity(claims.len());
     for claims in chunks(claims, rows_per_statement(2)) {
         let mut statement = QueryBuilder::new("UPDATE ");
-        statement.push(table).push(" SET lease_until = ").push_bind(micros(lease_until)).push(" WHERE ");
+        statement.push(table).push(" SET doubted = 0, lease_until = ").push_bind(micros(lease_until)).push(" WHERE ");
         push_held(&mut statement, &claims);
         statement.push(" RETURNING seq, fence");
         for row in fetch(connection, statement, claims.len()).await? {

@@ -1,6 +1,6 @@
 //! Timers: moved, cancelled, listed.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqlitePool};
 use uuid::Uuid;
@@ -24,31 +24,62 @@ ORDER BY due_at, seq LIMIT ?";
 pub(super) const STATEMENTS: &[&str] = &[CANCEL, LIST];
 
 /// Makes room for timers: deletes those of the same name and key that are not being done, so that the last one stored
-/// is the one that counts, also among the records themselves.
+/// is the one that counts, also among the records themselves. It keeps the id of the one it takes the place of: to whoever
+/// lists or named it, it is the same timer. Gives those that do, each by the id it came with and the id it has.
 ///
 /// A timer that is claimed stays: it is being done while the new one is stored, often by its own handler, and the new
 /// one is another. Should it fail, both wait, until one is stored or cancelled again.
 pub(super) async fn replace(
     connection: &mut SqliteConnection,
     records: Vec<WorkRecord>,
-) -> Result<Vec<WorkRecord>, StoreError> {
-    let mut keys = HashSet::new();
-    let mut kept: Vec<WorkRecord> = Vec::with_capacity(records.len());
-    for record in records.into_iter().rev() {
-        let first = match key_of(&record) {
-            Some(key) => keys.insert(key),
-            None => true,
+) -> Result<(Vec<WorkRecord>, Vec<(Uuid, Uuid)>), StoreError> {
+    let mut last: HashMap<(String, String), Uuid> = HashMap::new();
+    for record in &records {
+        if let Some(key) = key_of(record) {
+            last.insert(key, record.id);
+        }
+    }
+    if last.is_empty() {
+        return Ok((records, Vec::new()));
+    }
+    let kept_ids = remove(connection, last.keys().cloned().collect()).await?;
+    let (mut kept, mut moved) = (Vec::with_capacity(records.len()), Vec::new());
+    for mut record in records {
+        let Some(key) = key_of(&record) else {
+            kept.push(record);
+            continue;
         };
-        if first {
+        let (own, counts) = (record.id, last.get(&key).copied());
+        let id = kept_ids.get(&key).copied().or(counts).unwrap_or(own);
+        if id != own {
+            moved.push((own, id));
+        }
+        if counts == Some(own) {
+            record.id = id;
             kept.push(record);
         }
     }
-    kept.reverse();
-    for keys in rows::chunks(keys.into_iter().collect(), rows::rows_per_statement(2)) {
+    Ok((kept, moved))
+}
+
+/// Deletes timers by name and key. Gives the id of each; where several waited, that of the last.
+async fn remove(
+    connection: &mut SqliteConnection,
+    keys: Vec<(String, String)>,
+) -> Result<HashMap<(String, String), Uuid>, StoreError> {
+    let mut removed = Vec::new();
+    for keys in rows::chunks(keys, rows::rows_per_statement(2)) {
         let count = keys.len();
-        rows::run(connection, replacing(keys), count).await?;
+        for row in rows::fetch(connection, replacing(keys), count).await? {
+            // A row that cannot be read leaves no id to keep.
+            if let Ok(id) = rows::id_of(&row, "id") {
+                let seq: i64 = row.try_get("seq")?;
+                removed.push((seq, (row.try_get("name")?, row.try_get("timer_key")?), id));
+            }
+        }
     }
-    Ok(kept)
+    removed.sort_unstable_by_key(|(seq, ..)| *seq);
+    Ok(removed.into_iter().map(|(_, key, id)| (key, id)).collect())
 }
 
 pub(super) fn replacing(keys: Vec<(String, String)>) -> QueryBuilder<Sqlite> {
@@ -59,7 +90,7 @@ pub(super) fn replacing(keys: Vec<(String, String)>) -> QueryBuilder<Sqlite> {
     statement.push_values(keys, |mut row, (name, key)| {
         row.push_bind(name).push_bind(key);
     });
-    statement.push(")");
+    statement.push(") RETURNING seq, id, name, timer_key");
     statement
 }
 

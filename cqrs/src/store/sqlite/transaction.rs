@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use sqlx::sqlite::SqliteTransactionManager as Manager;
 use sqlx::{Sqlite, SqliteConnection};
 use sqlx_core::transaction::TransactionManager;
+use uuid::Uuid;
 
 use super::{idempotent, inbox, outbox, work};
 use crate::store::driver::{BoxFuture, IdempotentRequest, Transaction};
@@ -84,9 +85,10 @@ impl Transaction for SqliteTransaction {
         Some(self.tx.carried())
     }
 
-    fn store(&mut self, records: Vec<Record>) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn store(&mut self, records: Vec<Record>) -> BoxFuture<'_, Result<Vec<Uuid>, StoreError>> {
         Box::pin(async move {
             self.check().await?;
+            let mut ids: Vec<Uuid> = records.iter().map(Record::id).collect();
             let (mut messages, mut pieces) = (Vec::new(), Vec::new());
             for record in records {
                 match record {
@@ -95,7 +97,10 @@ impl Transaction for SqliteTransaction {
                 }
             }
             outbox::insert(&mut self.tx, messages).await?;
-            work::insert(&mut self.tx, pieces).await
+            for (own, kept) in work::insert(&mut self.tx, pieces).await? {
+                ids.iter_mut().filter(|id| **id == own).for_each(|id| *id = kept);
+            }
+            Ok(ids)
         })
     }
 
@@ -158,45 +163,42 @@ impl Transaction for SqliteTransaction {
         Box::pin(async move {
             self.tx.settle().await?;
             nested(&self.tx)?;
-            Ok(Manager::rollback(&mut self.tx).await?)
+            Ok(self.tx.roll_back().await?)
         })
     }
 
     fn start_rollback_to_savepoint(&mut self) -> bool {
-        if self.tx.is_released() {
-            return false;
-        }
-        // One deep, the same call would end the whole transaction.
-        if nested(&self.tx).is_ok() {
-            self.tx.note_nested();
-            Manager::start_rollback(&mut self.tx);
-        }
-        true
+        self.tx.start_rollback()
     }
 
     /// Looks first whether there is something to commit: sqlx answers a commit outside of any transaction with `Ok`.
-    fn commit(mut self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {
+    fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {
+        let Self { mut tx, undone } = *self;
         Box::pin(async move {
-            if self.tx.is_lent() {
+            if tx.is_lent() {
                 return Err(lent());
             }
-            self.tx.settle().await?;
-            let Some(mut tx) = self.tx.into_inner() else { return Err(lent()) };
-            self.undone.check(&mut tx).await?;
+            tx.settle().await?;
+            undone.check(&mut tx).await?;
             match depth(&tx) {
                 0 => Err(rolled_back()),
-                1 => tx.commit().await.map_err(StoreError::from_commit),
+                1 => tx.commit().await,
                 _ => Err(StoreError::new(StoreErrorKind::Database, LEAKED)),
             }
         })
     }
 
     fn rollback(self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {
+        let Self { mut tx, .. } = *self;
         Box::pin(async move {
-            match self.tx.into_inner() {
-                Some(tx) => Ok(tx.rollback().await?),
-                None => Err(lent()),
+            if tx.is_lent() {
+                return Err(lent());
             }
+            tx.settle().await?;
+            while depth(&tx) > 1 {
+                tx.roll_back().await?;
+            }
+            tx.into_inner().ok_or_else(lent)?.rollback().await.map_err(StoreError::from)
         })
     }
 }

@@ -1,8 +1,10 @@
 //! What concerns outbox and work together: handing back, counts.
 
+use std::time::SystemTime;
+
 use sqlx::{Row, SqlitePool};
 
-use super::SqliteStore;
+use super::{SqliteStore, rows};
 use crate::store::{Counts, StoreError, WorkKind, WorkQueue};
 
 const HAND_BACK: [&str; 2] = [
@@ -10,10 +12,13 @@ const HAND_BACK: [&str; 2] = [
     "UPDATE cqrs_work SET state = 'ready', owner = NULL, lease_until = NULL WHERE state = 'claimed' AND owner = ?",
 ];
 
-/// What is done by now, or dead, does not count.
+/// What is being done, or dead, does not count. What nobody takes back any more does: its queue may be nobody's by now.
 const BY_QUEUE: &str = "
-SELECT kind, consumer_group, handler, COUNT(*) AS pieces FROM cqrs_work
-WHERE state IN ('ready', 'claimed', 'waiting', 'parked')
+SELECT kind, consumer_group, handler, COUNT(*) AS pieces FROM (
+    SELECT kind, consumer_group, handler FROM cqrs_work WHERE state IN ('ready', 'waiting', 'parked')
+    UNION ALL
+    SELECT kind, consumer_group, handler FROM cqrs_work WHERE state = 'claimed' AND lease_until <= ?
+)
 GROUP BY kind, consumer_group, handler";
 
 const COUNTS: &str = "
@@ -42,9 +47,9 @@ impl SqliteStore {
 }
 
 /// Work of a kind that only newer programs know is left out.
-pub(super) async fn by_queue(pool: &SqlitePool) -> Result<Vec<(WorkQueue, u64)>, sqlx::Error> {
+pub(super) async fn by_queue(pool: &SqlitePool, lease_now: SystemTime) -> Result<Vec<(WorkQueue, u64)>, sqlx::Error> {
     let mut counted = Vec::new();
-    for row in sqlx::query(BY_QUEUE).fetch_all(pool).await? {
+    for row in sqlx::query(BY_QUEUE).bind(rows::micros(lease_now)).fetch_all(pool).await? {
         let (group, handler) = (row.try_get("consumer_group")?, row.try_get("handler")?);
         if let Some(kind) = WorkKind::from_stored(row.try_get("kind")?) {
             let pieces: i64 = row.try_get("pieces")?;

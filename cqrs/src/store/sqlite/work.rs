@@ -1,9 +1,10 @@
 //! Stored work: stored, claimed, ended.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, SqliteConnection, SqlitePool};
+use uuid::Uuid;
 
 use super::{Request, SqliteStore, rows, timer};
 use crate::BoxError;
@@ -13,9 +14,12 @@ use crate::store::{Claim, ClaimedWork, StoreError, WorkKind, WorkRecord};
 const COLUMNS: usize = 17;
 
 /// Stores work, numbered in the order given. A timer takes the place of one with the same name and key that is not
-/// claimed.
-pub(super) async fn insert(connection: &mut SqliteConnection, records: Vec<WorkRecord>) -> Result<(), StoreError> {
-    let records = timer::replace(connection, records).await?;
+/// claimed. Gives the timers that did, each by the id it came with and the id it has.
+pub(super) async fn insert(
+    connection: &mut SqliteConnection,
+    records: Vec<WorkRecord>,
+) -> Result<Vec<(Uuid, Uuid)>, StoreError> {
+    let (records, moved) = timer::replace(connection, records).await?;
     for records in rows::chunks(records, rows::rows_per_statement(COLUMNS)) {
         let count = records.len();
         let records = with_headers(records)?;
@@ -45,7 +49,7 @@ pub(super) async fn insert(connection: &mut SqliteConnection, records: Vec<WorkR
         });
         rows::run(connection, statement, count).await?;
     }
-    Ok(())
+    Ok(moved)
 }
 
 /// The state work begins in. Waiting work is woken when it is due, so waiting is never wrong; what is due as soon as it
@@ -110,7 +114,16 @@ const WAKE: &str = concat!(
     " AND due_at <= ?1)"
 );
 
-/// Takes back what a process held that died or stalled. It counts as an attempt: otherwise a message that kills its
+/// Doubts an owner whose lease has run out, and gives it so much longer to say that it lives: see the outbox.
+const DOUBT: &str = concat!(
+    "UPDATE cqrs_work SET doubted = 1, lease_until = ?3 WHERE seq IN (
+        SELECT seq FROM json_each(?2) AS wanted CROSS JOIN cqrs_work
+        WHERE state = 'claimed' AND ",
+    of_wanted!(),
+    " AND lease_until <= ?1 AND doubted = 0)"
+);
+
+/// Takes back what a process held that died or stalled, and was doubted. It counts as an attempt: otherwise a message that kills its
 /// process would be tried for ever.
 const TAKE_BACK: &str = concat!(
     "UPDATE cqrs_work
@@ -120,7 +133,7 @@ const TAKE_BACK: &str = concat!(
         SELECT seq FROM json_each(?2) AS wanted CROSS JOIN cqrs_work
         WHERE state = 'claimed' AND ",
     of_wanted!(),
-    " AND lease_until <= ?1)"
+    " AND lease_until <= ?1 AND doubted = 1)"
 );
 
 /// After waking and taking back, ready rows are all there is to take; of a lane, its oldest row or none.
@@ -152,7 +165,7 @@ WHERE state = 'parked' AND NOT EXISTS (
 )";
 
 const CLAIM: &str = "
-UPDATE cqrs_work SET state = 'claimed', fence = fence + 1, owner = ?, lease_until = ?
+UPDATE cqrs_work SET state = 'claimed', fence = fence + 1, owner = ?, lease_until = ?, doubted = 0
 WHERE seq IN (SELECT value FROM json_each(?))
 RETURNING seq, fence, id, kind, handler, consumer_group, name, version, topic, message_key, lane, timer_key, payload,
     headers, created_at, due_at, attempts, error, deferred_since";
@@ -206,6 +219,7 @@ pub(super) const STATEMENTS: &[&str] = &[
     FREE_STRANDED,
     LEAVE_LANE,
     LANE,
+    DOUBT,
 ];
 
 impl SqliteStore {
@@ -215,8 +229,10 @@ impl SqliteStore {
         if request.limit == 0 || !self.named(anything)? {
             return Ok(Vec::new());
         }
+        let asked = Instant::now();
         loop {
             let mut tx = self.write().await?;
+            let request = request.clone().delayed(asked.elapsed());
             let (claimed, all_parked) = self.named(claim(&mut tx, &wanted, &request).await)?;
             tx.commit().await?;
             if !claimed.is_empty() || !all_parked {
@@ -264,6 +280,8 @@ pub(super) async fn claim(
     let queues = wanted.queues.as_str();
     sqlx::query(WAKE).bind(request.now).bind(queues).execute(&mut *connection).await?;
     sqlx::query(TAKE_BACK).bind(request.lease_now).bind(queues).execute(&mut *connection).await?;
+    let doubt = sqlx::query(DOUBT).bind(request.lease_now).bind(queues).bind(rows::micros(request.doubt_until));
+    doubt.execute(&mut *connection).await?;
     let mut claimed = Vec::new();
     let (mut limits, mut limit) = (wanted.limits.clone(), request.limit);
     let mut at_once = limits.iter().copied().max().unwrap_or(0).min(limit);

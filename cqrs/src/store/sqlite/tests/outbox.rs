@@ -15,6 +15,13 @@ fn dead() -> OutboxOutcome {
     OutboxOutcome::Dead { error: "too large".to_owned() }
 }
 
+/// Looks once, so that owners whose leases have run out are doubted, and leaves what it was given.
+async fn lose(store: &SqliteStore, seconds: u64) {
+    for row in claim_messages(store, seconds).await {
+        assert_eq!(settle(store, &row, OutboxOutcome::HandBack).await, 1);
+    }
+}
+
 #[tokio::test]
 async fn a_row_comes_back_as_it_was_stored() {
     let (_dir, store) = fresh().await;
@@ -61,6 +68,7 @@ async fn a_row_that_waits_holds_back_its_key_only() {
     assert_eq!(settle(&store, &claimed[0], retry(60)).await, 1);
     assert_eq!(message_names(&claim_messages(&store, 2).await), ["b1"]);
     assert_eq!(next_due(&store).await, Some(at(60)), "`b1` is in good hands");
+    lose(&store, 58).await;
     let again = claim_messages(&store, 60).await;
     assert_eq!(message_names(&again), ["a1", "a2", "b1"], "both of the key in order, and the lease of `b1` is over");
     assert_eq!(again[0].attempts, 1);
@@ -109,7 +117,8 @@ async fn a_stalled_owner_settles_nothing() {
     let (_dir, store) = fresh().await;
     keep_messages(&store, [message("a1", Some("a")), message("a2", Some("a"))]).await;
     let stale = claim_messages(&store, 1).await;
-    let current = store.claim_outbox(request("two", 6, 100)).await.unwrap();
+    assert!(store.claim_outbox(request("two", 6, 100)).await.unwrap().is_empty(), "it is doubted first");
+    let current = store.claim_outbox(request("two", 8, 100)).await.unwrap();
     assert_eq!(message_names(&current), ["a1", "a2"]);
     for outcome in [OutboxOutcome::Published, retry(9), dead(), OutboxOutcome::HandBack] {
         assert_eq!(settle(&store, &stale[0], outcome).await, 0);
@@ -130,7 +139,13 @@ async fn a_renewed_lease_lasts() {
     let claims = claimed.iter().map(|row| row.claim).collect();
     assert_eq!(store.renew_outbox(claims, at(30)).await.unwrap(), [claimed[0].claim], "the other row is gone");
     assert!(store.claim_outbox(request("two", 29, 9)).await.unwrap().is_empty());
-    assert_eq!(store.claim_outbox(request("two", 30, 9)).await.unwrap().len(), 1);
+    // Late, yet in time: whoever looked has doubted it, and not taken its work.
+    assert!(store.claim_outbox(request("two", 30, 9)).await.unwrap().is_empty());
+    assert_eq!(store.renew_outbox(vec![claimed[0].claim], at(40)).await.unwrap(), [claimed[0].claim]);
+    assert!(store.claim_outbox(request("two", 39, 9)).await.unwrap().is_empty());
+    assert!(store.claim_outbox(request("two", 40, 9)).await.unwrap().is_empty());
+    let taken = store.claim_outbox(request("two", 42, 9)).await.unwrap();
+    assert_eq!((taken.len(), taken[0].attempts), (1, 1));
 }
 
 #[tokio::test]
@@ -225,12 +240,14 @@ async fn a_row_whose_claims_run_out_again_and_again_is_dead() {
         }
     }
     for lost in 1..=20 {
+        lose(&store, 98 + 10 * lost).await;
         let claimed = claim_messages(&store, 100 + 10 * lost).await;
         assert_eq!(message_names(&claimed), ["kills", "follows", "sound"], "{lost}");
         for row in &claimed[1..] {
             assert_eq!(settle(&store, row, OutboxOutcome::HandBack).await, 1);
         }
     }
+    lose(&store, 398).await;
     assert_eq!(message_names(&claim_messages(&store, 400).await), ["sound"]);
     let dead = store.dead_letters(10).await.unwrap();
     assert_eq!(dead.len(), 1);
@@ -243,8 +260,10 @@ async fn a_row_whose_claims_run_out_again_and_again_is_dead() {
     // Replayed, it has as many again.
     assert!(store.replay(dead[0].id, at(500)).await.unwrap());
     for lost in 0..20 {
+        lose(&store, 498 + 10 * lost).await;
         assert_eq!(claim_messages(&store, 500 + 10 * lost).await[0].record.name, "kills");
     }
+    lose(&store, 698).await;
     assert!(message_names(&claim_messages(&store, 700).await).iter().all(|name| *name != "kills"));
 }
 
@@ -253,7 +272,8 @@ async fn an_answer_of_the_broker_starts_the_count_of_lost_claims_anew() {
     let (_dir, store) = fresh().await;
     keep_messages(&store, [message("slow", None)]).await;
     for round in 0..60 {
-        let claimed = claim_messages(&store, 10 * round).await;
+        lose(&store, 8 + 10 * round).await;
+        let claimed = claim_messages(&store, 10 + 10 * round).await;
         assert_eq!(message_names(&claimed), ["slow"], "{round}");
         if round % 19 == 0 {
             settle(&store, &claimed[0], retry(10 * round)).await;
@@ -267,10 +287,12 @@ async fn the_count_of_lost_claims_does_not_depend_on_the_error_text() {
     let (_dir, store) = fresh().await;
     keep_messages(&store, [message("kills", None)]).await;
     for lost in 0..20 {
-        assert_eq!(message_names(&claim_messages(&store, 10 * lost).await), ["kills"], "{lost}");
+        lose(&store, 8 + 10 * lost).await;
+        assert_eq!(message_names(&claim_messages(&store, 10 + 10 * lost).await), ["kills"], "{lost}");
         assert_eq!(number(&store.pool, "SELECT lost FROM cqrs_outbox").await, i64::try_from(lost).unwrap());
         sqlx::query("UPDATE cqrs_outbox SET error = 'looked at by hand'").execute(&store.pool).await.unwrap();
     }
+    lose(&store, 298).await;
     assert!(claim_messages(&store, 300).await.is_empty());
     assert_eq!(store.dead_letters(9).await.unwrap().len(), 1);
     assert_eq!(number(&store.pool, "SELECT COUNT(*) FROM cqrs_outbox WHERE state = 'dead' AND lost = 20").await, 1);

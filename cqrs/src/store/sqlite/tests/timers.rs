@@ -5,16 +5,38 @@ use super::*;
 #[tokio::test]
 async fn the_same_name_and_key_moves_a_timer() {
     let (_dir, store) = fresh().await;
-    keep_work(&store, [timer("remind", "7", at(60)), timer("remind", "8", at(90)), timer("other", "7", at(70))]).await;
-    let moved = timer("remind", "7", at(120));
+    let first = timer("remind", "7", at(60));
+    keep_work(&store, [first.clone(), timer("remind", "8", at(90)), timer("other", "7", at(70))]).await;
+    let moved = WorkRecord { payload: vec![9], ..timer("remind", "7", at(120)) };
     keep_work(&store, [moved.clone()]).await;
     let timers = store.timers(9).await.unwrap();
     let names: Vec<_> = timers.iter().map(|timer| (timer.name.as_str(), timer.key.as_deref(), timer.due_at)).collect();
     let expected = [("other", Some("7"), at(70)), ("remind", Some("8"), at(90)), ("remind", Some("7"), at(120))];
     assert_eq!(names, expected);
-    assert_eq!(timers[2].id, moved.id, "the later command is the one that runs");
+    assert_eq!(timers[2].id, first.id, "it is the same timer");
     assert_eq!(store.counts().await.unwrap().timers, 3);
     assert_eq!(next_due(&store).await, Some(at(70)));
+    let claimed = claim_work(&store, 120).await;
+    assert_eq!(claimed[2].record.payload, moved.payload, "the later command is the one that runs");
+}
+
+#[tokio::test]
+async fn storing_says_under_which_id_each_record_is_stored() {
+    let (_dir, store) = fresh().await;
+    let first = timer("remind", "7", at(60));
+    keep_work(&store, [first.clone()]).await;
+    let (moved, again, new) =
+        (timer("remind", "7", at(70)), timer("remind", "7", at(80)), timer("remind", "8", at(90)));
+    let (event, newer) = (message("placed", None), timer("remind", "8", at(95)));
+    let records = [&moved, &new].map(|record| Record::Work(record.clone())).into_iter();
+    let records = records.chain([Record::Outbox(event.clone())]).chain([again, newer.clone()].map(Record::Work));
+    let mut tx = store.begin().await.unwrap();
+    let ids = tx.store(records.collect()).await.unwrap();
+    tx.commit().await.unwrap();
+    // Of one unit the last counts, which takes over the id of what was stored before, if anything was.
+    assert_eq!(ids, [first.id, newer.id, event.id, first.id, newer.id]);
+    let timers: Vec<_> = store.timers(9).await.unwrap().into_iter().map(|timer| (timer.id, timer.due_at)).collect();
+    assert_eq!(timers, [(first.id, at(80)), (newer.id, at(95))]);
 }
 
 #[tokio::test]

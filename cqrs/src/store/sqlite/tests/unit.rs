@@ -3,7 +3,7 @@
 use sqlx::Connection;
 
 use super::*;
-use crate::store::{InboxMark, StoreErrorKind};
+use crate::store::{InboxMark, Standing, StoreErrorKind};
 
 async fn with_table() -> (Dir, SqliteStore) {
     let (dir, store) = fresh().await;
@@ -142,6 +142,29 @@ async fn a_message_is_marked_once() {
 }
 
 #[tokio::test]
+async fn where_a_message_stands_is_known_without_a_lock() {
+    let (_dir, store) = fresh().await;
+    let (marked, new) = (mark("a", Uuid::now_v7()), mark("a", Uuid::now_v7()));
+    let mut tx = store.begin().await.unwrap();
+    tx.mark_handled(vec![marked.clone()]).await.unwrap();
+    tx.store(vec![Record::Work(piece(WorkKind::Consumed, "earlier", Some("lane")))]).await.unwrap();
+    assert_eq!(store.standing(&marked, Some("lane")).await.unwrap(), Standing::New, "it is not committed");
+    tx.commit().await.unwrap();
+    let writer = store.begin().await.unwrap();
+    assert_eq!(store.standing(&marked, Some("lane")).await.unwrap(), Standing::Handled);
+    assert_eq!(store.standing(&new, Some("lane")).await.unwrap(), Standing::Behind);
+    for lane in [Some("other"), None] {
+        assert_eq!(store.standing(&new, lane).await.unwrap(), Standing::New);
+    }
+    let elsewhere =
+        [InboxMark { handler: "b".to_owned(), ..marked.clone() }, InboxMark { group: "c".to_owned(), ..marked }];
+    for mark in elsewhere {
+        assert_eq!(store.standing(&mark, None).await.unwrap(), Standing::New);
+    }
+    drop(writer);
+}
+
+#[tokio::test]
 async fn thousands_are_marked_and_purged() {
     let (_dir, store) = fresh().await;
     let marks: Vec<InboxMark> = (0..5_000).map(|n| InboxMark { at: at(n), ..mark("a", Uuid::now_v7()) }).collect();
@@ -271,6 +294,87 @@ async fn a_savepoint_dropped_midway_within_ours_does_not_commit_the_unit_early()
         let _ = tx.release_savepoint().await;
         drop(tx);
         assert_eq!(orders(&store).await, 0);
+    }
+}
+
+/// Asks for the release of the innermost savepoint, and gives up after so many polls. Whether it had to.
+async fn release_midway(tx: &mut Box<dyn Transaction>, mut polls: usize) -> bool {
+    let mut releasing = tx.release_savepoint();
+    std::future::poll_fn(|context| {
+        if polls == 0 {
+            return std::task::Poll::Ready(true);
+        }
+        polls -= 1;
+        releasing.as_mut().poll(context).map(|_| false)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_savepoint_around_one_whose_release_was_not_waited_for_is_undone_with_it() {
+    let (_dir, store) = with_table().await;
+    let mut midway = 0;
+    for round in 0..60 {
+        let mut tx = store.begin().await.unwrap();
+        run(&mut tx, "INSERT INTO orders VALUES (1)").await.unwrap();
+        for insert in ["INSERT INTO orders VALUES (2)", "INSERT INTO orders VALUES (3)"] {
+            tx.savepoint().await.unwrap();
+            run(&mut tx, insert).await.unwrap();
+        }
+        // It asks how deep it is, and then for the release.
+        if release_midway(&mut tx, 1 + round % 3).await {
+            // As two calls do that are dropped together, the inner one first.
+            if !tx.start_rollback_to_savepoint() {
+                midway += 1;
+            }
+        }
+        assert!(tx.start_rollback_to_savepoint());
+        run(&mut tx, "INSERT INTO orders VALUES (4)").await.unwrap();
+        assert_eq!(tx.store(vec![Record::Outbox(message("placed", None))]).await.unwrap().len(), 1);
+        tx.commit().await.unwrap();
+        assert_eq!(number(&store.pool, "SELECT SUM(id) FROM orders").await, 5);
+        sqlx::query("DELETE FROM orders").execute(&store.pool).await.unwrap();
+    }
+    assert!(midway > 0);
+}
+
+/// Another process can write at once, with nobody taking the connection up again.
+async fn assert_free(dir: &Dir, when: &str) {
+    let settings = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.file()).busy_timeout(Duration::from_secs(10));
+    let mut other = sqlx::ConnectOptions::connect(&settings).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap_or_else(|error| panic!("{when}: {error}"));
+    other.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_dropped_or_rolled_back_in_savepoints_lets_others_write() {
+    for lent in [false, true] {
+        let (dir, mut store) = with_table().await;
+        if lent {
+            let settings = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.file());
+            let pool = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).connect_lazy_with(settings);
+            store = SqliteStore::connect(Store::pool(pool)).await.unwrap();
+        }
+        for round in 0..20 {
+            for end in ["dropped", "rolled back", "committed"] {
+                let mut tx = store.begin().await.unwrap();
+                run(&mut tx, "INSERT INTO orders DEFAULT VALUES").await.unwrap();
+                tx.savepoint().await.unwrap();
+                match round % 3 {
+                    0 => drop(release_midway(&mut tx, 1 + round % 2).await),
+                    1 => tx.savepoint().await.unwrap(),
+                    _ => std::mem::forget((**handle(&mut tx)).begin().await.unwrap()),
+                }
+                match end {
+                    "dropped" => drop(tx),
+                    "rolled back" => tx.rollback().await.unwrap(),
+                    _ => drop(tx.commit().await),
+                }
+                assert_free(&dir, &format!("{end}, round {round}, lent: {lent}")).await;
+            }
+        }
+        let committed = orders(&store).await;
+        assert!(committed <= 7, "{committed} of 7 whose savepoint was released");
     }
 }
 

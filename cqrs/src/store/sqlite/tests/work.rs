@@ -125,7 +125,8 @@ async fn a_stalled_owner_ends_nothing() {
     let (_dir, store) = fresh().await;
     keep_work(&store, [piece(WorkKind::Durable, "a", None)]).await;
     let stale = claim_work(&store, 1).await[0].claim;
-    let current = claim_of(&store, &everything(), request("b", 6, 9)).await.unwrap();
+    assert!(claim_of(&store, &everything(), request("b", 6, 9)).await.unwrap().is_empty(), "it is doubted first");
+    let current = claim_of(&store, &everything(), request("b", 8, 9)).await.unwrap();
     assert_eq!(current[0].record.attempts, 1, "a message that kills its process is not tried for ever");
     assert!(current[0].record.error.as_deref().unwrap().contains("lease"));
     assert!(!finish(&store, stale).await);
@@ -136,6 +137,55 @@ async fn a_stalled_owner_ends_nothing() {
     assert!(claim_work(&store, 59).await.is_empty());
     assert!(finish(&store, current[0].claim).await);
     assert!(!finish(&store, current[0].claim).await);
+}
+
+/// The lease ran out while somebody wrote for long, and nobody could renew it: whoever looks next gives its owner a chance.
+#[tokio::test]
+async fn an_owner_that_renews_late_keeps_its_work_and_its_attempts() {
+    let (_dir, store) = fresh().await;
+    keep_work(&store, [piece(WorkKind::Durable, "a", None)]).await;
+    let claim = claim_work(&store, 1).await[0].claim;
+    // Whoever looks: another process, or the owner itself, which is as blind to its own work.
+    for (owner, seconds) in [("b", 20), ("a", 40), ("b", 60)] {
+        assert!(claim_of(&store, &everything(), request(owner, seconds, 9)).await.unwrap().is_empty(), "{seconds}");
+        assert!(claim_of(&store, &everything(), request(owner, seconds + 1, 9)).await.unwrap().is_empty());
+        assert_eq!(store.renew_work(vec![claim], at(seconds + 6)).await.unwrap(), [claim]);
+        assert!(claim_of(&store, &everything(), request(owner, seconds + 5, 9)).await.unwrap().is_empty());
+    }
+    assert!(finish(&store, claim).await);
+}
+
+/// Whoever looks had to wait for its turn as well: an owner is doubted from then on.
+#[tokio::test]
+async fn a_look_that_had_to_wait_leaves_an_owner_its_time() {
+    let (dir, store) = fresh().await;
+    keep_work(&store, [piece(WorkKind::Durable, "a", None)]).await;
+    let claim = claim_work(&store, 1).await[0].claim;
+    let other = dir.open().await;
+    let writer = other.begin().await.unwrap();
+    let (found, ()) = tokio::join!(claim_work(&store, 6), async {
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        drop(writer);
+    });
+    assert!(found.is_empty());
+    // Two thirds of a second and the two and a half that it waited are left of the doubt.
+    assert!(claim_work(&store, 7).await.is_empty() && claim_work(&store, 9).await.is_empty());
+    assert_eq!(store.renew_work(vec![claim], at(20)).await.unwrap(), [claim]);
+}
+
+/// Nobody renews it: it is doubted once, not again and again, and whoever looks every second has it within ten.
+#[tokio::test]
+async fn what_a_dead_process_held_is_taken_up_within_ten_seconds() {
+    let (_dir, store) = fresh().await;
+    keep_work(&store, [piece(WorkKind::Durable, "a", None)]).await;
+    claim_work(&store, 0).await;
+    let mut taken = Vec::new();
+    for seconds in 1..10 {
+        for work in claim_of(&store, &everything(), request("b", seconds, 9)).await.unwrap() {
+            taken.push((seconds, work.record.attempts));
+        }
+    }
+    assert_eq!(taken, [(7, 1)]);
 }
 
 #[tokio::test]
@@ -262,9 +312,11 @@ async fn work_of_a_handler_that_was_not_asked_for_stays_and_is_nobodys_alarm() {
     assert_eq!(next_due(&store).await, None);
     assert!(claim_work(&store, 60).await.is_empty());
     assert!(finish(&store, claimed[0].claim).await, "it was not taken back");
-    let counted = store.work_by_queue().await.unwrap();
-    let expected = [(WorkQueue::consumed("billing", "bill::newer"), 1), (WorkQueue::durable("mail::newer"), 1)];
-    assert_eq!(counted, expected);
+    // What somebody is busy with does not wait; when its claim has run out, it does.
+    let billing = (WorkQueue::consumed("billing", "bill::newer"), 1);
+    assert_eq!(store.work_by_queue(at(13)).await.unwrap(), std::slice::from_ref(&billing));
+    let counted = store.work_by_queue(at(14)).await.unwrap();
+    assert_eq!(counted, [billing, (WorkQueue::durable("mail::newer"), 1)]);
 }
 
 #[tokio::test]
