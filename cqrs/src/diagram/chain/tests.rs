@@ -14,6 +14,10 @@ use crate::registry::{ChainHead, ChainItem, HandlerItem, HandlerKind, Need, Retr
 #[command(crate = crate)]
 struct Pay;
 
+/// For the other tests of this program: every app of theirs would want a handler for the command.
+#[crate::command_handler(crate = crate)]
+async fn pay(_cmd: Pay) {}
+
 fn leaked<T>(value: T) -> &'static T {
     Box::leak(Box::new(value))
 }
