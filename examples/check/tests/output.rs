@@ -20,14 +20,34 @@ fn every_example_prints_what_it_says() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// An example that needs a server is given one.
+#[test]
+fn the_shared_breaker_does_what_it_says() {
+    let redis = cqrs_tests::redis::Redis::any();
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut run = cargo_run(&examples, "shared_breaker");
+    let wrong = compared(&examples, "shared_breaker/expected_with_redis.txt", run.env("CQRS_REDIS_URL", redis.url()));
+    assert_eq!(wrong.unwrap(), None);
+}
+
 /// What is wrong with an example, if anything is.
 fn difference(examples: &Path, name: &str) -> io::Result<Option<String>> {
-    let run = Command::new(env!("CARGO")).args(["run", "--quiet", "--package", name]).current_dir(examples).output()?;
+    compared(examples, &format!("{name}/expected.txt"), &mut cargo_run(examples, name))
+}
+
+fn cargo_run(examples: &Path, name: &str) -> Command {
+    let mut run = Command::new(env!("CARGO"));
+    run.args(["run", "--quiet", "--package", name]).current_dir(examples);
+    run
+}
+
+fn compared(examples: &Path, name: &str, run: &mut Command) -> io::Result<Option<String>> {
+    let run = run.output()?;
     let printed = String::from_utf8_lossy(&run.stdout);
     if !run.status.success() {
         let said = String::from_utf8_lossy(&run.stderr);
         return Ok(Some(format!("`{name}` failed: {}\n{printed}{said}", run.status)));
     }
-    let expected = fs::read_to_string(examples.join(name).join("expected.txt"))?;
+    let expected = fs::read_to_string(examples.join(name))?;
     Ok((printed != expected).then(|| format!("`{name}` printed\n{printed}instead of\n{expected}")))
 }
