@@ -39,7 +39,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn till(prefix: String) -> Result<(), Box<dyn Error>> {
     let url = env::var("CQRS_REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:6379".to_owned());
     // Calls go by what their process knows, which is fetched anew behind them; what is ten refreshes old, they wait for.
-    let breakers = Breakers::redis(url).prefix(prefix).refresh(Duration::from_millis(20));
+    let breakers =
+        Breakers::redis(url).prefix(prefix).refresh(Duration::from_millis(20)).timeout(Duration::from_secs(1));
     let app = cqrs::bootstrap!().breakers(breakers).await?;
     let mut told = BufReader::new(stdin()).lines();
     while let Some(line) = told.next_line().await? {
