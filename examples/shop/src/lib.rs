@@ -7,6 +7,8 @@ mod http;
 mod mail;
 mod messages;
 mod orders;
+mod pay;
+mod prices;
 mod stock;
 
 use cqrs::prelude::*;
@@ -14,12 +16,14 @@ use cqrs::prelude::*;
 pub use http::router;
 pub use mail::{Mailer, Spool};
 pub use messages::*;
+pub use prices::PriceFile;
 
 /// The shop on an SQLite file. `main` and tests start from here, and say who sends the mails.
 pub fn app(db: &str) -> cqrs::Builder {
     cqrs::bootstrap!()
         .store(Store::url(format!("sqlite://{db}")).migrations(sqlx::migrate!()))
         .broker(Broker::url("memory:"))
+        .provide(PriceFile("prices.json".into()))
         .expects::<dyn Mailer>()
 }
 

@@ -48,9 +48,9 @@ async fn main() -> Result<(), cqrs::Error> {
     match command {
         None => serve(app.await?, listen).await,
         Some(Command::Load { file }) => {
-            let file = explained("read", file.display(), std::fs::File::open(&file))?;
+            let orders = explained("read", file.display(), std::fs::read_to_string(&file))?;
             let (app, mut loaded) = (app.await?, Ok(()));
-            app.run_until(async { loaded = load::load(&app, file).await }).await?;
+            app.run_until(async { loaded = load::load(&app, &orders).await }).await?;
             Ok(loaded?)
         }
     }

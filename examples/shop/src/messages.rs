@@ -1,10 +1,11 @@
 //! What the shop understands and what it tells: commands, queries, events, refusals.
 
+use cqrs::Problem;
 use cqrs::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// Places an order. The client chooses the id, so that asking again after a lost answer is not a second order.
-#[derive(Command, Debug, Deserialize)]
+#[derive(Command, Debug, Serialize, Deserialize)]
 #[command(response = Order, error = ShopError)]
 pub struct PlaceOrder {
     pub id: String,
@@ -12,15 +13,34 @@ pub struct PlaceOrder {
     pub lines: Vec<Line>,
 }
 
-#[derive(Command, Debug)]
+/// Pays with what the customer has: a gift card as far as it goes, then a card, else by invoice.
+#[derive(Command, Debug, Serialize, Deserialize)]
 #[command(response = Order, error = ShopError)]
-pub struct PayOrder(pub String);
+pub struct PayOrder {
+    pub id: String,
+    pub gift_card: Option<String>,
+    /// The bank's token, not the number: it is logged and stored.
+    pub card: Option<String>,
+}
 
-#[derive(Command, Debug)]
+#[derive(Command, Debug, Serialize, Deserialize)]
 #[command(response = Order, error = ShopError)]
 pub struct CancelOrder(pub String);
 
-#[derive(Query, Debug)]
+/// Places many orders, each in a unit of work of its own: one that is refused stops no other.
+#[derive(Command, Debug, Deserialize)]
+#[command(item = Imported, error = ShopError)]
+pub struct ImportOrders(pub Vec<serde_json::Value>);
+
+/// What became of an order: its place in the import, counted from 1, and its id or why not.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Imported {
+    Accepted { line: u64, id: String },
+    Refused { line: u64, reason: &'static str, why: String },
+}
+
+#[derive(Query, Debug, Deserialize)]
 #[query(response = Order, error = ShopError)]
 pub struct GetOrder(pub String);
 
@@ -29,6 +49,19 @@ pub struct GetOrder(pub String);
 #[query(response = Vec<Order>, error = ShopError)]
 pub struct ListOrders {
     pub limit: Option<u32>,
+}
+
+/// What lines would cost today. It binds nobody: orders are placed at the listed price.
+#[derive(Query, Debug, Clone, Deserialize)]
+#[query(response = Quote, error = ShopError)]
+pub struct GetQuote {
+    pub lines: Vec<Line>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Quote {
+    pub total_cents: i64,
+    pub price: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
@@ -75,26 +108,35 @@ pub struct OrderCancelledV1 {
     pub lines: Vec<Line>,
 }
 
-/// Why the shop says no. A variant's name, in `snake_case`, is what programs and statistics go by.
-#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
+pub(crate) type Result<T, E = ShopError> = std::result::Result<T, E>;
+
+/// Why the shop says no: a detail for people; a type for programs, whose last word is the variant's name for statistics.
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr, Problem)]
 #[strum(serialize_all = "snake_case")]
 pub enum ShopError {
-    #[error("an order needs at least one line")]
-    EmptyOrder,
-    #[error("the quantity of `{0}` is zero")]
-    ZeroQuantity(String),
-    #[error("there is no product `{0}`")]
-    UnknownSku(String),
+    #[error("`{0}`: {1}")]
+    #[problem(status = 422, type = "urn:shop:invalid")]
+    Invalid(String, String),
     #[error("{wanted} of `{sku}` wanted, {on_hand} on hand")]
+    #[problem(status = 409, type = "urn:shop:out_of_stock")]
     OutOfStock { sku: String, wanted: u32, on_hand: i64 },
-    #[error("another order has the id `{0}`")]
+    #[error("`id`: another order has the id `{0}`; choose one that no other has")]
+    #[problem(status = 409, type = "urn:shop:id_taken")]
     IdTaken(String),
     #[error("there is no order `{0}`")]
+    #[problem(status = 404, type = "urn:shop:no_such_order")]
     NoSuchOrder(String),
-    #[error("order `{0}` is paid")]
-    AlreadyPaid(String),
-    #[error("order `{0}` is cancelled")]
-    AlreadyCancelled(String),
+    #[error("order `{0}` is {1:?} already")]
+    #[problem(status = 409, type = "urn:shop:concluded")]
+    Concluded(String, Status),
+    #[error("invoices go up to {limit} cents, and {due} are due; give a `card`")]
+    #[problem(status = 409, type = "urn:shop:over_limit")]
+    OverLimit { due: i64, limit: i64 },
+    // What went wrong inside is for the log, not for strangers: a 500 without its text.
+    #[error("the price list failed")]
+    PriceList(#[from] std::io::Error),
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
+    #[error("the store failed")]
+    Store(#[from] cqrs::StoreError),
 }

@@ -1,51 +1,28 @@
-//! Orders: three commands, two queries.
-
-use std::collections::HashMap;
+//! Orders: placed one by one or many at once, cancelled, shown.
 
 use cqrs::prelude::*;
 use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 
-use crate::messages::{CancelOrder, GetOrder, ListOrders, Order, PayOrder, PlaceOrder, ShopError, Status};
-use crate::messages::{OrderCancelledV1, OrderPlaced, OrderPlacedV1};
+use crate::messages::{CancelOrder, GetOrder, ImportOrders, Imported, ListOrders, Order, PlaceOrder, Result};
+use crate::messages::{OrderCancelledV1, OrderPlaced, OrderPlacedV1, ShopError, Status};
+use crate::prices::{Prices, filled};
 use crate::stock;
 
-/// What things cost, in cents.
-struct Prices(HashMap<String, i64>);
-
-/// Runs once, at the start, after the migrations.
-#[provider]
-async fn prices(pool: Inject<SqlitePool>) -> Result<Prices, sqlx::Error> {
-    let prices = sqlx::query_as("SELECT sku, price_cents FROM products").fetch_all(&*pool).await?;
-    Ok(Prices(prices.into_iter().collect()))
-}
-
 #[command_handler]
-async fn place_order(
-    cmd: PlaceOrder,
-    prices: Inject<Prices>,
-    tx: &mut Tx<Sqlite>,
-    events: &mut Events,
-) -> Result<Order, ShopError> {
+async fn place(cmd: PlaceOrder, prices: Inject<Prices>, tx: &mut Tx<Sqlite>, events: &mut Events) -> Result<Order> {
     let PlaceOrder { id, customer, lines } = cmd;
+    filled("id", id.trim().len(), "choose one that no other order has")?;
+    filled("customer", customer.trim().len(), "say where the confirmation goes, such as `ada@example.com`")?;
+    let total_cents = prices.total(&lines)?;
     if let Some(order) = find(tx, &id).await? {
         // The client asks again because our answer got lost: it gets an answer, and nothing happens twice.
-        return if order.customer == customer && order.lines == lines {
-            Ok(order)
-        } else {
-            Err(ShopError::IdTaken(id))
-        };
+        let same = order.customer == customer && order.lines == lines;
+        return if same { Ok(order) } else { Err(ShopError::IdTaken(id)) };
     }
-    if lines.is_empty() {
-        return Err(ShopError::EmptyOrder);
-    }
-    let mut total_cents = 0;
     for line in &lines {
-        let (sku, wanted) = (line.sku.clone(), line.quantity);
-        let Some(price) = prices.0.get(&sku) else { return Err(ShopError::UnknownSku(sku)) };
-        match stock::on_hand(tx, &sku).await? {
-            _ if wanted == 0 => return Err(ShopError::ZeroQuantity(sku)),
-            on_hand if on_hand < i64::from(wanted) => return Err(ShopError::OutOfStock { sku, wanted, on_hand }),
-            _ => total_cents += price * i64::from(wanted),
+        let (sku, wanted, on_hand) = (line.sku.clone(), line.quantity, stock::on_hand(tx, &line.sku).await?);
+        if on_hand < i64::from(wanted) {
+            return Err(ShopError::OutOfStock { sku, wanted, on_hand });
         }
     }
     let order = Order { id, customer, status: Status::Placed, total_cents, lines };
@@ -55,40 +32,62 @@ async fn place_order(
     Ok(order)
 }
 
+/// Commits each order before it tells of it. A handler is a function: this one calls another.
 #[command_handler]
-async fn pay_order(PayOrder(id): PayOrder, tx: &mut Tx<Sqlite>) -> Result<Order, ShopError> {
-    conclude(tx, id, Status::Paid).await
+async fn import(
+    cmd: ImportOrders,
+    prices: Inject<Prices>,
+    tx: &mut Tx<Sqlite>,
+    events: &mut Events,
+    items: &mut Items<Imported>,
+) -> Result<()> {
+    for (line, order) in (1..).zip(cmd.0) {
+        let placed = match serde_json::from_value(order) {
+            Ok(order) => place(order, prices.clone(), tx, events).await,
+            Err(error) => Err(ShopError::Invalid(format!("orders[{}]", line - 1), error.to_string())),
+        };
+        let told = match placed {
+            Ok(Order { id, .. }) => Imported::Accepted { line, id },
+            Err(failure @ ShopError::Database(_)) => return Err(failure),
+            Err(refusal) => Imported::Refused { line, why: refusal.to_string(), reason: refusal.into() },
+        };
+        items.commit(tx, told).await?;
+    }
+    Ok(())
 }
 
 #[command_handler]
-async fn cancel_order(cmd: CancelOrder, tx: &mut Tx<Sqlite>, events: &mut Events) -> Result<Order, ShopError> {
-    let order = conclude(tx, cmd.0, Status::Cancelled).await?;
-    events.raise(OrderCancelledV1 { id: order.id.clone(), lines: order.lines.clone() });
-    Ok(order)
+async fn cancel(CancelOrder(id): CancelOrder, tx: &mut Tx<Sqlite>, events: &mut Events) -> Result<Order> {
+    let order = open(tx, &id).await?;
+    events.raise(OrderCancelledV1 { id, lines: order.lines.clone() });
+    Ok(conclude(tx, order, Status::Cancelled).await?)
 }
 
 #[query_handler]
-async fn get_order(GetOrder(id): GetOrder, pool: Inject<SqlitePool>) -> Result<Order, ShopError> {
+async fn get(GetOrder(id): GetOrder, pool: Inject<SqlitePool>) -> Result<Order> {
     find(&mut *pool.acquire().await?, &id).await?.ok_or(ShopError::NoSuchOrder(id))
 }
 
 #[query_handler]
-async fn list_orders(query: ListOrders, pool: Inject<SqlitePool>) -> Result<Vec<Order>, ShopError> {
+async fn list(query: ListOrders, pool: Inject<SqlitePool>) -> Result<Vec<Order>> {
     let limit = query.limit.unwrap_or(20).min(100);
     let sql = "SELECT * FROM orders_with_lines ORDER BY number DESC LIMIT ?";
     Ok(sqlx::query_as(sql).bind(limit).fetch_all(&*pool).await?)
 }
 
-/// Gives an order its last status. A unit of work holds SQLite's write lock from its beginning, so nobody comes between
-/// the look and the update.
-async fn conclude(db: &mut SqliteConnection, id: String, status: Status) -> Result<Order, ShopError> {
-    let Some(order) = find(db, &id).await? else { return Err(ShopError::NoSuchOrder(id)) };
-    match order.status {
-        Status::Placed => {}
-        Status::Paid => return Err(ShopError::AlreadyPaid(id)),
-        Status::Cancelled => return Err(ShopError::AlreadyCancelled(id)),
+/// An order that is neither paid nor cancelled. A unit of work holds SQLite's write lock from its beginning, so nobody
+/// comes between this look and [`conclude`].
+pub(crate) async fn open(db: &mut SqliteConnection, id: &str) -> Result<Order> {
+    match find(db, id).await? {
+        Some(order) if order.status == Status::Placed => Ok(order),
+        Some(order) => Err(ShopError::Concluded(order.id, order.status)),
+        None => Err(ShopError::NoSuchOrder(id.to_owned())),
     }
-    sqlx::query("UPDATE orders SET status = ? WHERE id = ?").bind(status).bind(id).execute(db).await?;
+}
+
+/// Gives an open order its last status.
+pub(crate) async fn conclude(db: &mut SqliteConnection, order: Order, status: Status) -> Result<Order, sqlx::Error> {
+    sqlx::query("UPDATE orders SET status = ? WHERE id = ?").bind(status).bind(&order.id).execute(db).await?;
     Ok(Order { status, ..order })
 }
 

@@ -1,28 +1,36 @@
-//! The shop without HTTP: what handlers answer, and what follows.
+//! What handlers answer, what follows, and what of it a client sees over HTTP.
 #![expect(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
 use cqrs::prelude::*;
 use cqrs::testing::TestApp;
-use shop::{CancelOrder, GetOrder, Line, ListOrders, PayOrder, PlaceOrder};
-use shop::{Mailer, OrderPlaced, ShopError, Status, app};
+use serde_json::{Value, json};
+use shop::{CancelOrder, GetOrder, GetQuote, ImportOrders, Imported, Line, ListOrders, PayOrder, PlaceOrder, Quote};
+use shop::{Mailer, OrderPlaced, PriceFile, ShopError, Status, app, router};
 use sqlx::Sqlite;
+use tower::ServiceExt;
 use uuid::Uuid;
 
-/// Remembers mails; the first attempt at each fails when it is told to.
+/// Remembers mails; attempts fail when it is told so.
 #[derive(Default)]
 struct Memory {
     sent: Mutex<Vec<(Uuid, String, String)>>,
-    unreachable: Mutex<bool>,
+    /// How many of the next attempts fail.
+    unreachable: Mutex<u32>,
 }
 
 #[async_trait]
 impl Mailer for Memory {
     async fn send(&self, id: Uuid, to: &str, text: &str) -> io::Result<()> {
-        if std::mem::take(&mut *self.unreachable.lock().unwrap()) {
+        let mut unreachable = self.unreachable.lock().unwrap();
+        if *unreachable > 0 {
+            *unreachable -= 1;
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         self.sent.lock().unwrap().push((id, to.to_owned(), text.to_owned()));
@@ -31,14 +39,53 @@ impl Mailer for Memory {
 }
 
 async fn start() -> (TestApp, Arc<Memory>) {
+    start_with("no-such-file.json".into()).await
+}
+
+async fn start_with(prices: PathBuf) -> (TestApp, Arc<Memory>) {
     let mails = Arc::new(Memory::default());
     let builder = app("moved-by-the-test-kit.db").provide_arc::<dyn Mailer>(mails.clone());
-    (TestApp::new(builder).await.unwrap(), mails)
+    (TestApp::new(builder.override_arc(Arc::new(PriceFile(prices)))).await.unwrap(), mails)
 }
 
 fn order<const N: usize>(id: &str, lines: [(&str, u32); N]) -> PlaceOrder {
     let lines = lines.map(|(sku, quantity)| Line { sku: sku.to_owned(), quantity });
     PlaceOrder { id: id.to_owned(), customer: "ada@example.com".to_owned(), lines: lines.into() }
+}
+
+fn pay(id: &str, gift_card: Option<&str>, card: Option<&str>) -> PayOrder {
+    PayOrder { id: id.to_owned(), gift_card: gift_card.map(str::to_owned), card: card.map(str::to_owned) }
+}
+
+/// What was paid on an order, and how.
+async fn payments(app: &App, id: &str) -> Vec<(String, i64)> {
+    let mut unit = app.unit::<Sqlite>().await.unwrap();
+    let sql = "SELECT how, cents FROM payments WHERE order_id = ? ORDER BY rowid";
+    sqlx::query_as(sql).bind(id).fetch_all(&mut **unit.tx()).await.unwrap()
+}
+
+async fn left_on(app: &App, gift_card: &str) -> i64 {
+    let mut unit = app.unit::<Sqlite>().await.unwrap();
+    let sql = "SELECT cents FROM gift_cards_left WHERE code = ?";
+    sqlx::query_scalar(sql).bind(gift_card).fetch_one(&mut **unit.tx()).await.unwrap()
+}
+
+/// A request with a JSON body where there is one: its status, and its body as a text.
+async fn ask_text(app: &TestApp, request: &str, body: impl Into<Body>, key: Option<&str>) -> (u16, String) {
+    let (method, path) = request.split_once(' ').unwrap();
+    let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+    let request = key.into_iter().fold(request, |request, key| request.header("idempotency-key", key));
+    let response = router(App::clone(app)).oneshot(request.body(body.into()).unwrap()).await.unwrap();
+    let status = response.status().as_u16();
+    if status >= 400 {
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+    }
+    (status, String::from_utf8(to_bytes(response.into_body(), 1 << 20).await.unwrap().into()).unwrap())
+}
+
+async fn ask(app: &TestApp, request: &str, body: &str) -> (u16, Value) {
+    let (status, text) = ask_text(app, request, body.to_owned(), None).await;
+    (status, serde_json::from_str(&text).unwrap())
 }
 
 async fn on_hand(app: &App, sku: &str) -> i64 {
@@ -84,16 +131,23 @@ async fn a_repeated_request_is_one_order() {
 async fn refused_orders_leave_no_trace() {
     let (app, mails) = start().await;
     let before = on_hand(&app, "tea").await;
+    let anonymous = PlaceOrder { customer: " ".into(), ..order("5", [("tea", 1)]) };
     let refused = [
-        (order("1", []), "empty_order"),
-        (order("2", [("tea", 1), ("unicorn", 1)]), "unknown_sku"),
-        (order("3", [("tea", 1), ("mug", 0)]), "zero_quantity"),
-        (order("4", [("tea", 1), ("kettle", 1_000_000)]), "out_of_stock"),
+        (order("1", []), "`lines`: is empty; add one, such as {\"sku\": \"tea\", \"quantity\": 1}"),
+        (order("2", [("tea", 1), ("unicorn", 1)]), "`lines[1].sku`: there is no product `unicorn`; leave the line out"),
+        (order("3", [("tea", 1), ("mug", 0)]), "`lines[1].quantity`: is 0; order at least 1, or leave the line out"),
+        (order("4", [("tea", 1), ("kettle", 1_000_000)]), "1000000 of `kettle` wanted, 100000 on hand"),
+        (anonymous, "`customer`: is empty; say where the confirmation goes, such as `ada@example.com`"),
+        (
+            order("6", [("tea", 1), ("mug", 1), ("tea", 2)]),
+            "`lines[2].sku`: `tea` is on an earlier line; add the quantities up on one",
+        ),
+        (order(" ", [("tea", 1)]), "`id`: is empty; choose one that no other order has"),
     ];
-    for (order, reason) in refused {
+    for (order, why) in refused {
         let id = order.id.clone();
         let refusal = app.send(order).await.unwrap_err().into_handler().unwrap();
-        assert_eq!(<&str>::from(&refusal), reason);
+        assert_eq!(refusal.to_string(), why);
         assert!(matches!(app.query(GetOrder(id)).await, Err(DispatchError::Handler(ShopError::NoSuchOrder(_)))));
     }
     app.settle().await;
@@ -108,14 +162,14 @@ async fn an_order_is_paid_or_cancelled_once() {
     for id in ["paid", "cancelled"] {
         app.send(order(id, [("tea", 5)])).await.unwrap();
     }
-    assert_eq!(app.send(PayOrder("paid".into())).await.unwrap().status, Status::Paid);
+    assert_eq!(app.send(pay("paid", None, None)).await.unwrap().status, Status::Paid);
     assert_eq!(app.send(CancelOrder("cancelled".into())).await.unwrap().status, Status::Cancelled);
 
     let after_paid = app.send(CancelOrder("paid".into())).await.unwrap_err();
-    assert!(matches!(after_paid.handler(), Some(ShopError::AlreadyPaid(_))), "{after_paid}");
+    assert!(matches!(after_paid.handler(), Some(ShopError::Concluded(_, Status::Paid))), "{after_paid}");
     let twice = app.send(CancelOrder("cancelled".into())).await.unwrap_err();
-    assert!(matches!(twice.handler(), Some(ShopError::AlreadyCancelled(_))), "{twice}");
-    let unknown = app.send(PayOrder("nobody's".into())).await.unwrap_err();
+    assert!(matches!(twice.handler(), Some(ShopError::Concluded(_, Status::Cancelled))), "{twice}");
+    let unknown = app.send(pay("nobody's", None, None)).await.unwrap_err();
     assert!(matches!(unknown.handler(), Some(ShopError::NoSuchOrder(_))), "{unknown}");
 
     app.settle().await;
@@ -139,11 +193,272 @@ async fn orders_are_listed_newest_first() {
 #[tokio::test]
 async fn a_mail_that_fails_is_tried_again() {
     let (app, mails) = start().await;
-    *mails.unreachable.lock().unwrap() = true;
+    *mails.unreachable.lock().unwrap() = 1;
     app.send(order("1", [("tea", 1)])).await.unwrap();
     app.settle().await;
     app.advance(std::time::Duration::from_secs(5)).await;
     app.settle().await;
     assert_eq!(mails.sent.lock().unwrap().len(), 1);
     assert_eq!(app.counts().await.unwrap().dead, 0);
+}
+
+#[tokio::test]
+async fn a_gift_card_pays_what_it_can_and_the_next_link_the_rest() {
+    let (app, _) = start().await;
+    for id in ["card", "invoice", "gift card"] {
+        app.send(order(id, [("tea", 1)])).await.unwrap();
+    }
+    app.send(order("more", [("mug", 1)])).await.unwrap();
+    let owned = |how: &str, cents| (how.to_owned(), cents);
+
+    assert_eq!(app.send(pay("card", None, Some("tok_1"))).await.unwrap().status, Status::Paid);
+    assert_eq!(payments(&app, "card").await, [owned("card", 450)]);
+    app.send(pay("invoice", None, None)).await.unwrap();
+    assert_eq!(payments(&app, "invoice").await, [owned("invoice", 450)]);
+    app.send(pay("gift card", Some("WELCOME-10"), Some("tok_1"))).await.unwrap();
+    assert_eq!(payments(&app, "gift card").await, [owned("gift_card", 450)], "the card is not asked");
+    app.send(pay("more", Some("WELCOME-10"), Some("tok_1"))).await.unwrap();
+    assert_eq!(payments(&app, "more").await, [owned("gift_card", 550), owned("card", 650)]);
+    assert_eq!(left_on(&app, "WELCOME-10").await, 0);
+}
+
+#[tokio::test]
+async fn a_refused_payment_leaves_the_gift_card_as_it_was() {
+    let (app, _) = start().await;
+    app.send(order("1", [("kettle", 100)])).await.unwrap();
+    app.send(order("2", [("mug", 1)])).await.unwrap();
+
+    let refused = app.send(pay("1", Some("WELCOME-10"), None)).await.unwrap_err();
+    assert!(matches!(refused.handler(), Some(ShopError::OverLimit { due: 398_000, .. })), "{refused}");
+    assert_eq!((left_on(&app, "WELCOME-10").await, payments(&app, "1").await), (1000, vec![]));
+    assert_eq!(app.query(GetOrder("1".into())).await.unwrap().status, Status::Placed);
+
+    app.send(pay("1", Some("WELCOME-10"), Some("tok_1"))).await.unwrap();
+    let (status, problem) = ask(&app, "POST /orders/2/pay", r#"{"gift_card": "WELCOME-10"}"#).await;
+    let why = "`gift_card`: there is no gift card `WELCOME-10` with money on it; leave it out to pay without";
+    assert_eq!((status, problem["detail"].as_str()), (422, Some(why)));
+    let twice = app.send(pay("1", Some("WELCOME-50"), None)).await.unwrap_err();
+    assert!(matches!(twice.handler(), Some(ShopError::Concluded(_, Status::Paid))), "{twice}");
+    assert_eq!(left_on(&app, "WELCOME-50").await, 5000);
+}
+
+const TWO_TEAS: &str = r#"{"lines": [{"sku": "tea", "quantity": 2}]}"#;
+
+fn two_teas() -> GetQuote {
+    GetQuote { lines: vec![Line { sku: "tea".into(), quantity: 2 }] }
+}
+
+const TODAY: Quote = Quote { total_cents: 800, price: "today" };
+const LISTED: Quote = Quote { total_cents: 900, price: "listed" };
+
+#[tokio::test]
+async fn a_quote_is_at_todays_prices_or_else_the_listed_ones() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("prices.json");
+    let (app, _) = start_with(file.clone()).await;
+    assert_eq!(app.query(two_teas()).await.unwrap(), LISTED, "there is no file");
+    std::fs::write(&file, r#"{"tea": 400}"#).unwrap();
+    assert_eq!(app.query(two_teas()).await.unwrap(), TODAY);
+    assert_eq!(ask(&app, "POST /quotes", TWO_TEAS).await, (200, json!({"total_cents": 800, "price": "today"})));
+    std::fs::write(&file, r#"{"tea": "#).unwrap();
+    assert_eq!(app.query(two_teas()).await.unwrap(), LISTED, "half a file is none");
+}
+
+#[tokio::test]
+async fn a_price_list_that_fails_is_left_alone_for_a_while() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("prices.json");
+    let (app, _) = start_with(file.clone()).await;
+    for _ in 0..3 {
+        assert_eq!(app.query(two_teas()).await.unwrap(), LISTED);
+    }
+    std::fs::write(&file, r#"{"tea": 400}"#).unwrap();
+    assert_eq!(app.query(two_teas()).await.unwrap(), LISTED, "it is not asked");
+    app.advance(std::time::Duration::from_secs(10)).await;
+    assert_eq!(app.query(two_teas()).await.unwrap(), TODAY);
+
+    let no_lines = GetQuote { lines: vec![] };
+    for _ in 0..3 {
+        let refused = app.query(no_lines.clone()).await.unwrap_err();
+        assert!(matches!(refused.handler(), Some(ShopError::Invalid(field, _)) if field == "lines"), "{refused}");
+    }
+    assert_eq!(app.query(two_teas()).await.unwrap(), TODAY, "what the shop refuses is no failure of the list");
+}
+
+/// A named pipe that nobody writes to: reading it takes for ever.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_price_list_that_is_slow_is_not_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("prices.json");
+    assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+    let (app, _) = start_with(file.clone()).await;
+    assert_eq!(app.query(two_teas()).await.unwrap(), LISTED);
+    // Lets go of the thread that reads.
+    std::fs::write(&file, "{}").unwrap();
+}
+
+fn orders() -> Vec<Value> {
+    let tea =
+        |id: &str, quantity: u32| json!({"id": id, "customer": "ada", "lines": [{"sku": "tea", "quantity": quantity}]});
+    vec![tea("1", 1), tea("2", 0), json!({"id": "3"}), tea("4", 1)]
+}
+
+#[tokio::test]
+async fn an_import_tells_of_each_order() {
+    let (app, mails) = start().await;
+    let (status, events) = ask_text(&app, "POST /imports", json!(orders()).to_string(), None).await;
+    let expected = r#"id: 1
+event: item
+data: {"accepted":{"line":1,"id":"1"}}
+
+id: 2
+event: item
+data: {"refused":{"line":2,"reason":"invalid","why":"`lines[0].quantity`: is 0; order at least 1, or leave the line out"}}
+
+id: 3
+event: item
+data: {"refused":{"line":3,"reason":"invalid","why":"`orders[2]`: missing field `customer`"}}
+
+id: 4
+event: item
+data: {"accepted":{"line":4,"id":"4"}}
+
+id: end
+event: end
+data: {}
+
+"#;
+    assert_eq!((status, events.as_str()), (200, expected));
+    app.settle().await;
+    assert_eq!(mails.sent.lock().unwrap().len(), 2);
+
+    let (_, again) = ask_text(&app, "POST /imports", json!(orders()).to_string(), None).await;
+    assert_eq!(again, expected, "again and again is the same as once");
+    app.settle().await;
+    assert_eq!(mails.sent.lock().unwrap().len(), 2);
+    assert_eq!(ask(&app, "POST /imports", r#"{"orders": []}"#).await.0, 422);
+}
+
+#[tokio::test]
+async fn what_an_import_has_told_of_is_committed() {
+    let (app, mails) = start().await;
+    let mut import = app.stream(ImportOrders(orders()));
+    assert_eq!(import.next().await.unwrap().unwrap(), Imported::Accepted { line: 1, id: "1".into() });
+    drop(import);
+    app.settle().await;
+    assert!(app.query(GetOrder("1".into())).await.is_ok());
+    assert!(app.query(GetOrder("4".into())).await.is_err(), "nobody asked for the rest");
+    assert_eq!(mails.sent.lock().unwrap().len(), 1);
+}
+
+const ORDER: &str = r#"{"id": "1", "customer": "ada", "lines": [{"sku": "tea", "quantity": 2}]}"#;
+
+#[tokio::test]
+async fn http_says_what_is_wrong_and_how_to_mend_it() {
+    let (app, _) = start().await;
+    assert_eq!(ask(&app, "POST /orders", ORDER).await.0, 201);
+    let told = [
+        ("POST /orders", "{", 400, "about:blank", "the body is not valid JSON: EOF while parsing"),
+        ("POST /orders", r#"{"id": 1}"#, 422, "about:blank", "`id`: invalid type: integer `1`, expected a string"),
+        (
+            "POST /orders",
+            r#"{"id": "2", "customer": "ada", "lines": [{"sku": "tea", "quantity": -1}]}"#,
+            422,
+            "about:blank",
+            "`lines[0].quantity`: invalid value: integer `-1`",
+        ),
+        (
+            "POST /orders",
+            r#"{"id": "", "customer": "", "lines": []}"#,
+            422,
+            "urn:shop:invalid",
+            "`id`: is empty; choose",
+        ),
+        (
+            "POST /orders",
+            r#"{"id": "1", "customer": "bob", "lines": [{"sku": "tea", "quantity": 2}]}"#,
+            409,
+            "urn:shop:id_taken",
+            "`id`: another order has the id `1`",
+        ),
+        ("POST /quotes", r#"{"lines": []}"#, 422, "urn:shop:invalid", "`lines`: is empty; add one"),
+        ("GET /orders/9", "", 404, "urn:shop:no_such_order", "there is no order `9`"),
+        ("POST /orders/9/pay", "", 404, "urn:shop:no_such_order", "there is no order `9`"),
+        ("POST /orders/%ff/cancel", "", 400, "about:blank", ""),
+        ("GET /orders?limit=many", "", 422, "about:blank", "`limit`: "),
+        ("GET /nowhere", "", 404, "about:blank", "the shop has nothing like this at this address"),
+        ("DELETE /orders", "", 405, "about:blank", "the shop has nothing like this at this address"),
+    ];
+    for (request, body, status, kind, detail) in told {
+        let (got, problem) = ask(&app, request, body).await;
+        assert_eq!((got, problem["type"].as_str()), (status, Some(kind)), "{request} {body}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().starts_with(detail), "{request} {body}: {problem}");
+    }
+}
+
+#[tokio::test]
+async fn over_http_an_order_is_placed_shown_paid_and_no_longer_cancelled() {
+    let (app, _) = start().await;
+    let placed = ask(&app, "POST /orders", ORDER).await;
+    assert_eq!((placed.0, &placed.1["status"]), (201, &json!("placed")));
+    assert_eq!(ask(&app, "GET /orders/1", "").await, (200, placed.1.clone()));
+    assert_eq!(ask(&app, "GET /orders?limit=1", "").await, (200, json!([placed.1])));
+    assert_eq!(ask(&app, "POST /orders/1/pay", r#"{"card": "tok_1"}"#).await.1["status"], "paid");
+    let (status, problem) = ask(&app, "POST /orders/1/cancel", "").await;
+    assert_eq!((status, &problem["type"]), (409, &json!("urn:shop:concluded")));
+}
+
+#[tokio::test]
+async fn an_oversize_order_is_413() {
+    let (app, _) = start().await;
+    let order = json!({"id": "1", "customer": "a".repeat(1 << 20), "lines": [{"sku": "tea", "quantity": 1}]});
+    assert_eq!(ask(&app, "POST /orders", &order.to_string()).await.0, 413);
+    // It passes as a body, and not with what is stored around it.
+    let order = json!({"id": "1", "customer": "a".repeat((1 << 20) - 80), "lines": [{"sku": "tea", "quantity": 1}]});
+    assert!(order.to_string().len() <= 1 << 20);
+    assert_eq!(ask(&app, "POST /orders", &order.to_string()).await.0, 413);
+    assert_eq!(ask(&app, "GET /orders/1", "").await.0, 404);
+}
+
+#[tokio::test]
+async fn an_idempotency_key_is_one_order() {
+    let (app, mails) = start().await;
+    let first = ask_text(&app, "POST /orders", ORDER, Some("key-1")).await;
+    assert_eq!(first.0, 201);
+    app.send(CancelOrder("1".into())).await.unwrap();
+    assert_eq!(ask_text(&app, "POST /orders", ORDER, Some("key-1")).await, first, "the answer of that time");
+    let other = ORDER.replace("\"1\"", "\"2\"");
+    assert_eq!(ask_text(&app, "POST /orders", other, Some("key-1")).await.0, 422);
+    app.settle().await;
+    assert_eq!(mails.sent.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn loading_names_dead_letters_at_its_end() {
+    let (app, mails) = start().await;
+    *mails.unreachable.lock().unwrap() = u32::MAX;
+    app.send(order("1", [("tea", 1)])).await.unwrap();
+    while app.counts().await.unwrap().dead == 0 {
+        app.advance(std::time::Duration::from_secs(600)).await;
+        app.settle().await;
+    }
+    let [dead] = &app.dead_letters(2).await.unwrap()[..] else { panic!("not one") };
+    let expected = format!("1 dead letters\n{:?} {}: {}\n", dead.id, dead.handler, dead.error);
+    assert!(expected.contains("shop::mail::confirm") && expected.contains("connection refused"), "{expected}");
+
+    let directory = tempfile::tempdir().unwrap();
+    let (db, file) = (directory.path().join("shop.db"), directory.path().join("orders.jsonl"));
+    let copy = sqlx::SqlitePool::connect(&format!("sqlite://{}", app.directory().join("test.db").display())).await;
+    sqlx::query("VACUUM INTO ?").bind(db.to_str()).execute(&copy.unwrap()).await.unwrap();
+    let lines = orders().iter().map(Value::to_string).collect::<Vec<_>>().join("\n");
+    std::fs::write(&file, format!("{}\n{{", lines.replace("\"1\"", "\"5\""))).unwrap();
+    let program = env!("CARGO_BIN_EXE_shop");
+    let mut load = tokio::process::Command::new(program);
+    load.arg("load").arg(file).arg("--db").arg(db).arg("--spool").arg(directory.path().join("spool"));
+    let output = load.output().await.unwrap();
+    let (told, log) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(output.status.success() && told.starts_with("2 accepted, 3 refused; "), "{told}{log}");
+    assert!(told.ends_with(&format!("\n     3 invalid\n{expected}")), "{told}");
+    assert!(log.contains("line 5: `orders[4]`: invalid type: string \"{\""), "{log}");
 }

@@ -1,0 +1,67 @@
+//! What things cost: the listed prices, and today's, which may not be known.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+
+use cqrs::prelude::*;
+use sqlx::SqlitePool;
+
+use crate::messages::{GetQuote, Line, Quote, Result, ShopError};
+
+/// The listed prices, in cents.
+pub(crate) struct Prices(HashMap<String, i64>);
+
+/// Runs once, at the start, after the migrations.
+#[provider]
+async fn prices(pool: Inject<SqlitePool>) -> Result<Prices, sqlx::Error> {
+    let prices = sqlx::query_as("SELECT sku, price_cents FROM products").fetch_all(&*pool).await?;
+    Ok(Prices(prices.into_iter().collect()))
+}
+
+/// Today's prices: a file that another program writes, such as `{"tea": 400}`. What it leaves out is at the listed price.
+#[derive(Debug)]
+pub struct PriceFile(pub PathBuf);
+
+/// Asked at most 300 ms; after three failures in a row not at all for ten seconds. A refusal is no failure.
+#[query_handler(
+    fallback = listed,
+    on = [ShopError::PriceList(_)],
+    timeout = "300ms",
+    breaker(failures = 3, open_for = "10s")
+)]
+async fn quote(q: &GetQuote, file: Inject<PriceFile>, prices: Inject<Prices>) -> Result<Quote> {
+    let today: HashMap<_, _> =
+        serde_json::from_slice(&tokio::fs::read(&file.0).await?).map_err(std::io::Error::from)?;
+    let prices = Prices(prices.0.clone().into_iter().chain(today).collect());
+    Ok(Quote { total_cents: prices.total(&q.lines)?, price: "today" })
+}
+
+#[fallback]
+async fn listed(q: &GetQuote, _cause: Cause<ShopError>, prices: Inject<Prices>) -> Result<Quote> {
+    Ok(Quote { total_cents: prices.total(&q.lines)?, price: "listed" })
+}
+
+impl Prices {
+    /// Adds up the lines, and refuses what no order may have.
+    pub(crate) fn total(&self, lines: &[Line]) -> Result<i64> {
+        let (mut total, mut seen) = (0, HashSet::new());
+        for (at, Line { sku, quantity }) in lines.iter().enumerate() {
+            let wrong = |field, why| Err(ShopError::Invalid(format!("lines[{at}].{field}"), why));
+            let Some(price) = self.0.get(sku) else {
+                return wrong("sku", format!("there is no product `{sku}`; leave the line out"));
+            };
+            if *quantity == 0 {
+                return wrong("quantity", "is 0; order at least 1, or leave the line out".into());
+            }
+            if !seen.insert(sku) {
+                return wrong("sku", format!("`{sku}` is on an earlier line; add the quantities up on one"));
+            }
+            total += price * i64::from(*quantity);
+        }
+        filled("lines", seen.len(), "add one, such as {\"sku\": \"tea\", \"quantity\": 1}").map(|()| total)
+    }
+}
+
+pub(crate) fn filled(field: &str, length: usize, mend: &str) -> Result<()> {
+    if length == 0 { Err(ShopError::Invalid(field.into(), format!("is empty; {mend}"))) } else { Ok(()) }
+}
