@@ -32,7 +32,7 @@ struct Ticks {}
 #[query_handler]
 async fn ticks(_q: &Ticks, items: &mut Items<u32>) {
     items.send(1).await;
-    std::future::pending().await;
+    std::future::pending::<()>().await;
 }
 
 /// The plain version: axum's own, over a stream that is as idle.
