@@ -33,9 +33,13 @@ pub(crate) async fn load(app: &App, text: &str) -> Result<(), BoxError> {
     }
     bar.finish_with_message("done");
     println!("{accepted} accepted, {} refused; {rate:.0} orders per second", refused.values().sum::<u32>());
-    refused.iter().for_each(|(reason, count)| println!("{count:>6} {reason}"));
+    for (reason, count) in refused {
+        println!("{count:>6} {reason}");
+    }
     let dead = app.dead_letters(usize::MAX).await?;
-    println!("{} dead letters", dead.len());
-    dead.iter().for_each(|letter| println!("{:?} {}: {}", letter.id, letter.handler, letter.error));
+    println!("dead letters: {}", dead.len());
+    for letter in dead {
+        println!("  {:?} {} {}: {}", letter.id.source, letter.id.seq, letter.handler, letter.error);
+    }
     Ok(())
 }

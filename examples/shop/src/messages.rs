@@ -80,7 +80,8 @@ pub struct Line {
     pub quantity: u32,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, strum::Display)]
+#[strum(serialize_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
 #[sqlx(rename_all = "lowercase")]
 pub enum Status {
@@ -126,7 +127,7 @@ pub enum ShopError {
     #[error("there is no order `{0}`")]
     #[problem(status = 404, type = "urn:shop:no_such_order")]
     NoSuchOrder(String),
-    #[error("order `{0}` is {1:?} already")]
+    #[error("order `{0}` is {1} already")]
     #[problem(status = 409, type = "urn:shop:concluded")]
     Concluded(String, Status),
     #[error("invoices go up to {limit} cents, and {due} are due; give a `card`")]

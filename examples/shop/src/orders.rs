@@ -58,9 +58,9 @@ async fn import(
 
 #[command_handler]
 async fn cancel(CancelOrder(id): CancelOrder, tx: &mut Tx<Sqlite>, events: &mut Events) -> Result<Order> {
-    let order = open(tx, &id).await?;
+    let order = conclude(tx, &id, Status::Cancelled).await?;
     events.raise(OrderCancelledV1 { id, lines: order.lines.clone() });
-    Ok(conclude(tx, order, Status::Cancelled).await?)
+    Ok(order)
 }
 
 #[query_handler]
@@ -75,8 +75,8 @@ async fn list(query: ListOrders, pool: Inject<SqlitePool>) -> Result<Vec<Order>>
     Ok(sqlx::query_as(sql).bind(limit).fetch_all(&*pool).await?)
 }
 
-/// An order that is neither paid nor cancelled. A unit of work holds SQLite's write lock from its beginning, so nobody
-/// comes between this look and [`conclude`].
+/// An order that is neither paid nor cancelled. A unit of work holds SQLite's write lock from its beginning, so it stays so
+/// until somebody here concludes it.
 pub(crate) async fn open(db: &mut SqliteConnection, id: &str) -> Result<Order> {
     match find(db, id).await? {
         Some(order) if order.status == Status::Placed => Ok(order),
@@ -86,8 +86,9 @@ pub(crate) async fn open(db: &mut SqliteConnection, id: &str) -> Result<Order> {
 }
 
 /// Gives an open order its last status.
-pub(crate) async fn conclude(db: &mut SqliteConnection, order: Order, status: Status) -> Result<Order, sqlx::Error> {
-    sqlx::query("UPDATE orders SET status = ? WHERE id = ?").bind(status).bind(&order.id).execute(db).await?;
+pub(crate) async fn conclude(db: &mut SqliteConnection, id: &str, status: Status) -> Result<Order> {
+    let order = open(db, id).await?;
+    sqlx::query("UPDATE orders SET status = ? WHERE id = ?").bind(status).bind(id).execute(db).await?;
     Ok(Order { status, ..order })
 }
 

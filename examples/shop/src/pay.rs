@@ -5,6 +5,7 @@ use sqlx::Sqlite;
 
 use crate::messages::{Order, PayOrder, Result, ShopError, Status};
 use crate::orders;
+use crate::prices::filled;
 
 /// The most that the shop waits for, in cents.
 const CREDIT: i64 = 100_000;
@@ -19,21 +20,21 @@ async fn by_gift_card(cmd: PayOrder, tx: &mut Tx<Sqlite>) -> Result<Link<PayOrde
     let sql = "INSERT INTO payments SELECT ?, 'gift_card', code, min(cents, ?) FROM gift_cards_left
                WHERE code = ? AND cents > 0 RETURNING cents";
     let paid = sqlx::query_scalar(sql).bind(&cmd.id).bind(order.total_cents).bind(code).fetch_optional(&mut **tx);
-    let paid: Option<i64> = paid.await?;
-    match paid {
-        Some(all) if all == order.total_cents => Ok(Link::Answer(orders::conclude(tx, order, Status::Paid).await?)),
-        Some(_) => Ok(Link::Pass(cmd)),
-        None => {
-            let why = format!("there is no gift card `{code}` with money on it; leave it out to pay without");
-            Err(ShopError::Invalid("gift_card".into(), why))
-        }
+    let Some(cents) = paid.await? else {
+        let why = format!("there is no gift card `{code}` with money on it; leave it out to pay without");
+        return Err(ShopError::Invalid("gift_card".into(), why));
+    };
+    if order.total_cents > cents {
+        return Ok(Link::Pass(cmd));
     }
+    Ok(Link::Answer(orders::conclude(tx, &cmd.id, Status::Paid).await?))
 }
 
 /// Nothing leaves the database here, where it could not be undone: the bank fetches the payments by their tokens.
 #[chain_link]
 async fn by_card(cmd: PayOrder, tx: &mut Tx<Sqlite>) -> Result<Link<PayOrder>> {
     let Some(card) = &cmd.card else { return Ok(Link::Pass(cmd)) };
+    filled("card", card.trim().len(), "give the bank's token, or leave it out")?;
     Ok(Link::Answer(pay_rest(tx, &cmd.id, "card", Some(card)).await?))
 }
 
@@ -49,6 +50,5 @@ async fn by_invoice(cmd: PayOrder, tx: &mut Tx<Sqlite>) -> Result<Link<PayOrder>
 async fn pay_rest(tx: &mut Tx<Sqlite>, id: &str, how: &str, reference: Option<&str>) -> Result<Order> {
     let sql = "INSERT INTO payments SELECT id, ?, ?, cents FROM unpaid WHERE id = ?";
     sqlx::query(sql).bind(how).bind(reference).bind(id).execute(&mut **tx).await?;
-    let order = orders::open(tx, id).await?;
-    Ok(orders::conclude(tx, order, Status::Paid).await?)
+    orders::conclude(tx, id, Status::Paid).await
 }
