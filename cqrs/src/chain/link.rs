@@ -72,44 +72,75 @@ pub trait ChainLink<M: Handled>: 'static {
     const ITEM: &'static HandlerItem;
 }
 
-/// What a link has made of a message.
-pub(crate) type LinkResult<M> = Result<Link<M>, DispatchError<<M as Handled>::Error>>;
+/// How a chain ends.
+pub(super) type End<M> = Result<<M as Handled>::Response, Box<DispatchError<<M as Handled>::Error>>>;
 
-/// Calls a link in the context of its chain.
+/// The message of a chain while its links are asked, and what becomes of it. It stays in one place: handed from link to
+/// link it would be copied several times for each.
+pub(crate) struct Passed<M: Handled> {
+    /// Taken by the link that is asked, put back if it passes.
+    pub(super) message: Option<M>,
+    pub(super) end: Option<End<M>>,
+}
+
+impl<M: Handled> Passed<M> {
+    fn note(&mut self, said: Result<Link<M>, Box<DispatchError<M::Error>>>) {
+        match said {
+            Ok(Link::Pass(message)) => self.message = Some(message),
+            Ok(Link::Answer(answer)) => self.end = Some(Ok(answer)),
+            Err(error) => self.end = Some(Err(error)),
+        }
+    }
+
+    fn own(&mut self, said: Result<Link<M>, M::Error>) {
+        self.note(said.map_err(|error| Box::new(DispatchError::Handler(error))));
+    }
+}
+
+/// Asks a link in the context of its chain.
 pub(crate) struct LinkThunk<M: Handled>(
-    pub(crate) for<'c, 'a> fn(M, &'c mut Cx<'a>, u32) -> BoxFuture<'c, LinkResult<M>>,
+    pub(crate) for<'c, 'a> fn(&'c mut Passed<M>, &'c mut Cx<'a>, u32) -> BoxFuture<'c, ()>,
 );
 
-/// Calls a link that takes its message by value.
-pub(crate) fn link<'c, H, M, O, How>(message: M, cx: &'c mut Cx<'_>, handler: u32) -> BoxFuture<'c, LinkResult<M>>
+/// Asks a link that takes its message by value.
+pub(crate) fn link<'c, H, M, O, How>(passed: &'c mut Passed<M>, cx: &'c mut Cx<'_>, handler: u32) -> BoxFuture<'c, ()>
 where
     H: Handle<Message = M, Output = O>,
     M: Handled,
     O: Answer<Link<M>, M::Error, How>,
 {
     boxed(Box::new_uninit(), async move {
-        H::call(message, cx.parts(handler)).await.answer().map_err(DispatchError::Handler)
+        if let Some(message) = passed.message.take() {
+            passed.own(H::call(message, cx.parts(handler)).await.answer());
+        }
     })
 }
 
-/// Calls a link that takes its message by reference.
-pub(crate) fn link_ref<'c, H, M, O, How>(message: M, cx: &'c mut Cx<'_>, handler: u32) -> BoxFuture<'c, LinkResult<M>>
+/// Asks a link that takes its message by reference.
+pub(crate) fn link_ref<'c, H, M, O, How>(
+    passed: &'c mut Passed<M>,
+    cx: &'c mut Cx<'_>,
+    handler: u32,
+) -> BoxFuture<'c, ()>
 where
     H: HandleRef<Message = M, Output = O>,
     M: Handled,
     O: Answer<Link<M>, M::Error, How>,
 {
     boxed(Box::new_uninit(), async move {
-        H::call(&message, cx.parts(handler)).await.answer().map_err(DispatchError::Handler)
+        if let Some(message) = passed.message.take() {
+            let said = H::call(&message, cx.parts(handler)).await.answer();
+            passed.own(said);
+        }
     })
 }
 
-/// Calls a link with a policy.
+/// Asks a link with a policy.
 pub(crate) fn guarded_link<'c, H, J, B, M, O, How>(
-    message: M,
+    passed: &'c mut Passed<M>,
     cx: &'c mut Cx<'_>,
     handler: u32,
-) -> BoxFuture<'c, LinkResult<M>>
+) -> BoxFuture<'c, ()>
 where
     H: HandleRef<Message = M, Output = O>,
     M: Handled,
@@ -117,8 +148,10 @@ where
     J: Counts<O::Own>,
     B: Backup<M, O::Own, Link<M>, M::Error>,
 {
-    // What the links before it wrote is in the same transaction.
     boxed(Box::new_uninit(), async move {
-        run::<H, J, B, _, _, How>(&mut Kept::Own(Some(message)), cx, handler, true).await
+        // What the links before it wrote is in the same transaction.
+        let mut message = Kept::Own(passed.message.take());
+        let said = run::<H, J, B, _, _, How>(&mut message, cx, handler, true).await;
+        passed.note(said);
     })
 }

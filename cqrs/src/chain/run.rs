@@ -1,8 +1,8 @@
 //! A chain as one handler.
 
-use super::link::{Link, LinkThunk};
+use super::link::{End, LinkThunk, Passed};
 use crate::dispatch::thunk::boxed;
-use crate::dispatch::{Caught, DispatchError, Failure};
+use crate::dispatch::{Caught, DispatchError};
 use crate::message::Handled;
 use crate::policy::enter;
 use crate::registry::{Thunk, WholeFuture};
@@ -16,30 +16,27 @@ pub(crate) fn chain<M: Handled>(message: M, mut cx: Cx<'_>, handler: u32) -> Who
     })
 }
 
-async fn ask<M: Handled>(
-    mut message: M,
-    cx: &mut Cx<'_>,
-    handler: u32,
-) -> Result<M::Response, DispatchError<M::Error>> {
+async fn ask<M: Handled>(message: M, cx: &mut Cx<'_>, handler: u32) -> End<M> {
+    let mut passed = Passed { message: Some(message), end: None };
     let links = cx.app.planned(handler).links.clone();
     for link in &*links {
         let planned = cx.app.planned(*link);
         let item = planned.item;
         if planned.needs_unit || cx.unit.is_some() {
             // Boxed, so that a chain without a unit of work does not carry what it takes to make one.
-            Box::pin(enter(cx, *link)).await.map_err(Failure::widen)?;
+            Box::pin(enter(cx, *link)).await.map_err(|failure| Box::new(failure.widen()))?;
         }
         let Thunk::Link(thunk) = item.thunk else { continue };
         let Some(thunk) = thunk.downcast_ref::<LinkThunk<M>>() else { continue };
-        message = match Caught((thunk.0)(message, cx, *link)).await {
-            Ok(Ok(Link::Answer(answer))) => return Ok(answer),
-            Ok(Ok(Link::Pass(message))) => message,
-            Ok(Err(error)) => return Err(error),
-            Err(message) => return Err(DispatchError::Panicked { handler: item.name, message }),
-        };
+        if let Err(message) = Caught((thunk.0)(&mut passed, cx, *link)).await {
+            return Err(Box::new(DispatchError::Panicked { handler: item.name, message }));
+        }
+        if let Some(end) = passed.end {
+            return end;
+        }
         if let Some(unit) = cx.unit.as_mut() {
             unit.tx.end_late();
         }
     }
-    Err(DispatchError::ChainExhausted { message: M::SPEC.type_name() })
+    Err(Box::new(DispatchError::ChainExhausted { message: M::SPEC.type_name() }))
 }

@@ -221,13 +221,13 @@ impl<'a, M: Handled> Sending<'a, M> {
 
     fn end_whole(
         &mut self,
-        polled: Polled<'a, M, DispatchError<M::Error>>,
+        polled: Polled<'a, M, Box<DispatchError<M::Error>>>,
         handler: &'static str,
         cx: &mut Context<'_>,
     ) -> Poll<Answer<M>> {
         match polled {
             Polled::Ready(Ok(response), unit) => self.settle(response, unit, cx),
-            Polled::Ready(Err(error), _) => Poll::Ready(Err(error)),
+            Polled::Ready(Err(error), _) => Poll::Ready(Err(*error)),
             Polled::Panicked(message) => Poll::Ready(Err(DispatchError::Panicked { handler, message })),
             Polled::Pending => Poll::Pending,
         }
@@ -322,7 +322,7 @@ fn poll_handler<'a, M: Handled>(future: &mut CallFuture<'a, M>, cx: &mut Context
 fn poll_whole<'a, M: Handled>(
     future: &mut WholeFuture<'a, M>,
     cx: &mut Context<'_>,
-) -> Polled<'a, M, DispatchError<M::Error>> {
+) -> Polled<'a, M, Box<DispatchError<M::Error>>> {
     poll_apart(|| future.as_mut().poll(cx))
 }
 

@@ -192,7 +192,7 @@ where
         let answer = run::<H, J, B, _, _, How>(&mut Kept::Shared(event), &mut cx, handler, true).await;
         let item = cx.app.planned(handler).item;
         let in_vain = item.is_stored() && cx.unit.as_ref().is_some_and(|unit| unit.in_vain);
-        (answer.map_err(|error| Failure::of_event(error, item, in_vain).into()), cx)
+        (answer.map_err(|error| Failure::of_event(*error, item, in_vain).into()), cx)
     })
 }
 
@@ -229,7 +229,10 @@ impl<'a, M: Handled> Future for AnyCall<'a, M> {
                 let (result, unit) = ready!(call.as_mut().poll(cx));
                 Poll::Ready((result.map_err(DispatchError::Handler), unit))
             }
-            Self::Whole(call) => call.as_mut().poll(cx),
+            Self::Whole(call) => {
+                let (result, unit) = ready!(call.as_mut().poll(cx));
+                Poll::Ready((result.map_err(|error| *error), unit))
+            }
         }
     }
 }

@@ -65,7 +65,7 @@ pub(crate) async fn run<H, J, B, R, E, How>(
     cx: &mut Cx<'_>,
     handler: u32,
     shared: bool,
-) -> Result<R, DispatchError<E>>
+) -> Result<R, Box<DispatchError<E>>>
 where
     H: HandleRef,
     H::Message: Message,
@@ -77,23 +77,26 @@ where
 {
     let policy = cx.app.planned(handler).policy.clone().unwrap_or_default();
     let attempts = Attempts { handler, shared, policy: &policy };
-    let permit = match attempts.admit().await {
-        Ok(permit) => permit,
-        Err(Open { .. }) => return Box::pin(attempts.give_up::<H, B, _, _, _>(message, cx, Cause::BreakerOpen)).await,
+    let Ok(permit) = attempts.admit().await else {
+        let given_up = attempts.give_up::<H, B, _, _, _>(message, cx, Cause::BreakerOpen);
+        return Box::pin(given_up).await.map_err(Box::new);
     };
     let before = match &cx.unit {
         None => Before::slim(cx),
-        Some(_) => Box::pin(attempts.prepare(cx)).await.map_err(Failure::widen)?,
+        Some(_) => Box::pin(attempts.prepare(cx)).await.map_err(|failure| Box::new(failure.widen()))?,
     };
     match attempts.one::<H, _, _, _>(message, cx).await {
         Ended::Answered(answer) => {
             if cx.unit.is_some() {
-                Box::pin(before.keep(cx)).await.map_err(Failure::widen)?;
+                Box::pin(before.keep(cx)).await.map_err(|failure| Box::new(failure.widen()))?;
             }
             tell(permit, Permit::success);
             Ok(answer)
         }
-        ended => Box::pin(attempts.recover::<H, J, B, _, _, _>(message, cx, permit, before, ended)).await,
+        ended => {
+            let recovered = attempts.recover::<H, J, B, _, _, _>(message, cx, permit, before, ended);
+            Box::pin(recovered).await.map_err(Box::new)
+        }
     }
 }
 

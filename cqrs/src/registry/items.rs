@@ -18,10 +18,11 @@ use crate::unit::Cx;
 /// The future of a command or query handler: its result, and the call's context handed back.
 pub(crate) type CallFuture<'a, M> =
     Pin<Box<dyn Future<Output = (Result<<M as Handled>::Response, <M as Handled>::Error>, Cx<'a>)> + Send + 'a>>;
-/// The same of one that may fail with more than its handler's error: a chain, or a handler with a policy.
+/// The same of one that may fail with more than its handler's error: a chain, or a handler with a policy. Boxed, that is
+/// no larger than an answer: what is handed out is copied more than once.
 pub(crate) type WholeFuture<'a, M> = Pin<
     Box<
-        dyn Future<Output = (Result<<M as Handled>::Response, DispatchError<<M as Handled>::Error>>, Cx<'a>)>
+        dyn Future<Output = (Result<<M as Handled>::Response, Box<DispatchError<<M as Handled>::Error>>>, Cx<'a>)>
             + Send
             + 'a,
     >,

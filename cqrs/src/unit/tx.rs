@@ -28,6 +28,7 @@ pub struct Tx<Db: Database> {
 }
 
 /// The end of a savepoint that nobody waited for: it may have happened or not.
+#[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "only a store's transactions end savepoints"))]
 #[derive(Debug, Clone, Copy)]
 enum Owed {
     /// Its release, after which the transaction is so deep in savepoints. Dropped before it was sent, it still has to be.
