@@ -110,7 +110,11 @@ impl From<sqlx::Error> for StoreError {
             }
             sqlx::Error::Configuration(_) => (StoreErrorKind::Configuration, "the database URL is wrong".to_owned()),
             sqlx::Error::Database(database) => {
-                (kind_of(database.as_ref()), "the database refused a statement".to_owned())
+                let what = match sqlite_code(database.as_ref()) {
+                    Some(13) => "the disk is full: make room",
+                    _ => "the database refused a statement",
+                };
+                (kind_of(database.as_ref()), what.to_owned())
             }
             _ => (StoreErrorKind::Database, "the database driver failed".to_owned()),
         };
@@ -123,15 +127,19 @@ fn kind_of(error: &dyn sqlx::error::DatabaseError) -> StoreErrorKind {
     if !matches!(error.kind(), ErrorKind::Other) {
         return StoreErrorKind::Constraint;
     }
-    // SQLite's primary result codes (the low byte of the extended code): 5 BUSY, 6 LOCKED, 8 READONLY, 10 IOERR, 13 FULL,
-    // 14 CANTOPEN,
+    // 5 BUSY, 6 LOCKED, 8 READONLY, 10 IOERR, 13 FULL, 14 CANTOPEN,
     // 19 CONSTRAINT (of a kind that sqlx does not tell apart: a trigger, a data type).
-    // PostgreSQL and MySQL answer with five-character SQLSTATE codes, which never parse into these.
-    match error.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff) {
+    match sqlite_code(error) {
         Some(5 | 6) => StoreErrorKind::Busy,
         Some(8) => StoreErrorKind::ReadOnly,
         Some(10 | 13 | 14) => StoreErrorKind::Unavailable,
         Some(19) => StoreErrorKind::Constraint,
         _ => StoreErrorKind::Database,
     }
+}
+
+/// SQLite's primary result code: the low byte of the extended one. PostgreSQL and MySQL answer with five characters of
+/// SQLSTATE, none of which reads as one of those that are looked for.
+fn sqlite_code(error: &dyn sqlx::error::DatabaseError) -> Option<u32> {
+    Some(error.code()?.parse::<u32>().ok()? & 0xff)
 }
