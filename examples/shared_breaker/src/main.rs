@@ -35,12 +35,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
+fn redis() -> String {
+    env::var("CQRS_REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:6379".to_owned())
+}
+
 /// What each of the two does: one call for each line it is told.
 async fn till(prefix: String) -> Result<(), Box<dyn Error>> {
-    let url = env::var("CQRS_REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:6379".to_owned());
     // Calls go by what their process knows, which is fetched anew behind them; what is ten refreshes old, they wait for.
     let breakers =
-        Breakers::redis(url).prefix(prefix).refresh(Duration::from_millis(20)).timeout(Duration::from_secs(1));
+        Breakers::redis(redis()).prefix(prefix).refresh(Duration::from_millis(20)).timeout(Duration::from_secs(1));
     let app = cqrs::bootstrap!().breakers(breakers).await?;
     let mut told = BufReader::new(stdin()).lines();
     while let Some(line) = told.next_line().await? {
@@ -79,6 +82,12 @@ impl Till {
 }
 
 async fn both() -> Result<(), Box<dyn Error>> {
+    // A service goes on without Redis, with a breaker for each process. There would be nothing to see here.
+    let url = redis();
+    let place = url.rsplit(['/', '@']).find(|part| part.contains(':')).unwrap_or_default();
+    if let Err(error) = std::net::TcpStream::connect(place) {
+        return Err(format!("no Redis at {place} ({error}): start `redis-server`, or set CQRS_REDIS_URL").into());
+    }
     // Keys of its own, so that every run begins with a breaker that is closed.
     let prefix = format!("example-{}", std::process::id());
     let (mut first, mut second) = (Till::open(&prefix)?, Till::open(&prefix)?);
