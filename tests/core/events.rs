@@ -7,7 +7,7 @@ use cqrs::sqlx::Sqlite;
 use cqrs::{DispatchErrorKind, EventErrors};
 use serde::{Deserialize, Serialize};
 
-use crate::support::{Harness, Probe, Refused, bounded, write};
+use crate::support::{Harness, Log, Probe, Refused, bounded, write};
 
 #[derive(Command)]
 #[command(response = &'static str)]
@@ -265,6 +265,26 @@ async fn g6_a_failing_handler_neither_stops_the_others_nor_hides_the_response() 
         assert_eq!(app.probe.log(), ["holds", "risen"]);
         assert_eq!(*seen.lock().unwrap(), [r#"Fallen breaks Some("refused: broken")"#, "Fallen panics None"]);
         assert_eq!(app.event_error_count(), 2);
+    })
+    .await;
+}
+
+/// One line for each, in which nothing stands before its text and every field is told once.
+#[tokio::test]
+async fn g6_the_line_about_a_failing_handler_says_which_and_why() {
+    bounded(async {
+        let log = Log::start();
+        let app = Harness::start().await;
+        app.send(Fall).await.unwrap();
+        let text = log.text();
+        let lines: Vec<_> = text.lines().filter_map(|line| line.split_once("ERROR ")).map(|(_, line)| line).collect();
+        assert_eq!(
+            lines,
+            [
+                r#"cqrs::event::process: an event handler failed event="Fallen" handler="breaks" error="`breaks`, a handler of `Fallen`, failed: refused: broken""#,
+                r#"cqrs::event::process: an event handler failed event="Fallen" handler="panics" error="`panics` panicked: broken too""#,
+            ]
+        );
     })
     .await;
 }

@@ -141,6 +141,57 @@ async fn a_locked_file_gives_a_clear_error_and_the_next_call_goes_through() {
     .await;
 }
 
+#[derive(NotificationEvent, Serialize, Deserialize)]
+#[event(topic = "files")]
+struct Bulky {
+    text: String,
+}
+
+/// Leaves no page to the file, by a limit that its connection forgets, and says what a full disk is to it.
+#[derive(Command)]
+#[command(response = Option<StoreErrorKind>, error = cqrs::StoreError)]
+struct Fill {
+    by_hand: bool,
+}
+
+#[command_handler]
+async fn fill(cmd: Fill, tx: &mut Tx<Sqlite>, events: &mut Events) -> Result<Option<StoreErrorKind>, cqrs::StoreError> {
+    let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(&mut **tx).await?;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"))).execute(&mut **tx).await?;
+    let text = "x".repeat(500_000);
+    if cmd.by_hand {
+        write(tx, text).await?;
+    } else {
+        events.raise(Bulky { text });
+    }
+    Ok(None)
+}
+
+#[tokio::test]
+async fn a_full_disk_is_a_clear_error_worth_another_try() {
+    bounded(async {
+        let directory = directory();
+        let place = directory.path().join("full.db");
+        let probe = Arc::new(Probe::default());
+        let app = on_file(&place, &probe, |builder| builder).await;
+        // The outbox has no place for the event.
+        let error = app.send(Fill { by_hand: false }).await.unwrap_err();
+        assert!(matches!(&error, DispatchError::Store { source } if source.kind() == StoreErrorKind::Unavailable));
+        assert!(error.is_retryable());
+        assert!(error.to_string().contains("the disk is full: make room"), "{error}");
+        // Nor the user's own table for a row.
+        let error = app.send(Fill { by_hand: true }).await.unwrap_err().into_handler().unwrap();
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+        assert!(error.is_retryable());
+        // There is room again, and nothing was left behind.
+        app.send(File { id: 1 }).await.unwrap();
+        assert_eq!(probe.rows().await, ["file 1"]);
+        assert_eq!(app.counts().await.unwrap().outbox, 1);
+        app.shutdown().await;
+    })
+    .await;
+}
+
 /// A store of the user's own pool: what it is asked for goes through it.
 #[tokio::test]
 async fn a_pool_of_the_users_own() {
