@@ -113,7 +113,7 @@ async fn in_unit<M: Handled>(
 
 /// Waits for something for so long. A deadline that is over is over: what would end on its first poll does not begin after
 /// it, and what ended behind it, having kept the thread busy, was late.
-async fn within_time<F: Future>(after: Duration, work: F) -> Option<F::Output> {
+pub(super) async fn within_time<F: Future>(after: Duration, work: F) -> Option<F::Output> {
     let begun = Instant::now();
     let in_time = || begun.elapsed() < after;
     if !in_time() {

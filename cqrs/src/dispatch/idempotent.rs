@@ -89,7 +89,7 @@ pub(super) async fn run<M: Handled>(
     let attempt = attempt(app, handler, message, meta, within, &keyed, &mut held);
     let ended = match timeout {
         None => attempt.await,
-        Some(after) => tokio::time::timeout(after, attempt).await.unwrap_or_else(|_| {
+        Some(after) => full::within_time(after, attempt).await.unwrap_or_else(|| {
             let handler = app.planned(handler).item.name;
             Err(DispatchError::Timeout { handler, after })
         }),

@@ -50,6 +50,35 @@ async fn a_timeout_frees_the_key_before_the_caller_is_told() {
     .await;
 }
 
+/// Keeps its thread for longer than its caller waits.
+#[derive(Command, Clone, Serialize, Deserialize)]
+#[command(name = "idempotency.block", response = usize)]
+struct Block(Duration);
+
+#[command_handler]
+async fn on_block(cmd: Block, probe: Inject<Probe>) -> usize {
+    probe.note("block");
+    std::thread::sleep(cmd.0);
+    probe.count("block")
+}
+
+#[tokio::test]
+async fn what_ends_behind_its_deadline_is_late_and_frees_the_key() {
+    bounded(async {
+        let app = Harness::idle().await;
+        let soon = Duration::from_millis(200);
+        let error = app.send(Block(soon * 2)).idempotency_key("k").timeout(soon).await.unwrap_err();
+        assert!(matches!(error, DispatchError::Timeout { handler: "on_block", .. }), "{error:?}");
+        assert_eq!((app.probe.count("block"), keys(&app).await), (1, (0, 0)));
+        let error = app.send(Block(Duration::ZERO)).idempotency_key("k").timeout(Duration::ZERO).await.unwrap_err();
+        assert_eq!(error.kind(), DispatchErrorKind::Timeout);
+        assert_eq!((app.probe.count("block"), keys(&app).await), (1, (0, 0)), "it does not begin");
+        assert_eq!(app.send(Block(Duration::ZERO)).idempotency_key("k").timeout(DAY).await.unwrap(), 2);
+        assert_eq!(keys(&app).await, (0, 1));
+    })
+    .await;
+}
+
 /// Polls a call so often, or to its end; gives its end.
 async fn polled<F: Future + Unpin>(mut call: F, polls: u32) -> Option<F::Output> {
     let mut left = polls;
