@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::handler::{Opening, abandon, begin_in_turn, begin_tx, call_bare_handler, call_event_handler, open_unit};
+use super::handler::{
+    Opening, abandon, begin_in_turn, begin_tx, call_bare_handler, call_event_handler, empty_unit, join_unit, open_unit,
+};
 use super::idempotent::HeldKey;
 use super::{Detached, Failure, records_of};
 use crate::app::App;
@@ -146,16 +148,9 @@ async fn lend<'a>(
     node: &Node,
     parent: &Cause,
 ) -> Result<Box<Unit<'a>>, Failure> {
-    let planned = app.planned(handler);
-    let meta = node.meta(parent);
-    let mut unit =
-        unit.unwrap_or_else(|| Box::new(Unit { tx: TxSlot::empty(app.store().cloned()), ..Unit::default() }));
-    let scope = Arc::clone(unit.scope.get_or_insert_with(|| Arc::new(Scope::new(Arc::clone(parent.meta())))));
-    unit.slots = if planned.scoped { Some(scope.slots(app, planned).await?) } else { None };
-    unit.meta = meta;
-    if planned.needs_tx && unit.tx.open.is_none() {
-        unit.tx.open = Some(begin_in_turn(app, planned.item.message.name, unit.tx.is_patient).await?);
-    }
+    let mut unit = unit.unwrap_or_else(|| empty_unit(app, Arc::clone(parent.meta())));
+    join_unit(app, handler, &mut unit).await?;
+    unit.meta = node.meta(parent);
     Ok(unit)
 }
 

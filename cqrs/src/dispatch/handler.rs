@@ -80,6 +80,30 @@ pub(crate) async fn open_unit<'a>(
     Ok(Some(Box::new(Unit { tx, meta: opening.meta, slots, scope: Some(scope), ..Unit::default() })))
 }
 
+/// A unit of work in which nothing has been done yet.
+pub(crate) fn empty_unit<'a>(app: &App, meta: Arc<Meta>) -> Box<Unit<'a>> {
+    Box::new(Unit { tx: TxSlot::empty(app.store().cloned()), meta, ..Unit::default() })
+}
+
+/// Puts a handler's dependencies in place in the unit of work of the one before it, and begins the transaction it takes
+/// if none is open. Gives whether it has begun one.
+pub(crate) async fn join_unit(app: &App, handler: u32, unit: &mut Unit<'_>) -> Result<bool, Failure> {
+    let planned = app.planned(handler);
+    let scope = Arc::clone(unit.scope.get_or_insert_with(|| Arc::new(Scope::new(Arc::clone(&unit.meta)))));
+    unit.slots = if planned.scoped { Some(scope.slots(app, planned).await?) } else { None };
+    begin_needed(app, handler, unit).await
+}
+
+/// Begins the transaction that a handler takes, if none is open. Gives whether it has.
+pub(crate) async fn begin_needed(app: &App, handler: u32, unit: &mut Unit<'_>) -> Result<bool, Failure> {
+    let planned = app.planned(handler);
+    if !planned.needs_tx || unit.tx.open.is_some() {
+        return Ok(false);
+    }
+    unit.tx.open = Some(begin_in_turn(app, planned.item.message.name, unit.tx.is_patient).await?);
+    Ok(true)
+}
+
 async fn borrow_tx<'a>(
     app: &App,
     tx: Box<dyn std::any::Any + Send>,

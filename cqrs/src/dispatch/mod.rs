@@ -26,8 +26,8 @@ pub use self::error::{DispatchError, DispatchErrorKind};
 pub(crate) use self::flush::{lane, records_of};
 pub(crate) use self::guard::{Caught, Guarded, caught};
 pub(crate) use self::handler::{
-    BUSY, Opening, abandon, begin_in_turn, begin_tx, call_with_cell, context as call_context, is_busy, open_unit,
-    surround,
+    BUSY, Opening, abandon, begin_needed, begin_tx, call_with_cell, context as call_context, empty_unit, is_busy,
+    join_unit, open_unit, surround,
 };
 pub(crate) use self::idempotent::kept_since;
 pub use self::publish::{Publish, Schedule, TimerId};

@@ -23,6 +23,7 @@ use crate::middleware::CallKind;
 use crate::registry::{CallFuture, WholeFuture, WholeThunk};
 use crate::store::driver::BoxFuture;
 use crate::unit::{Cx, Tx};
+use crate::wiring::CallEntry;
 
 type Answer<M> = Result<<M as Handled>::Response, DispatchError<<M as Handled>::Error>>;
 
@@ -192,7 +193,10 @@ impl<'a, M: Handled> Sending<'a, M> {
                     polled => self.end_slim(polled, name, cx),
                 }
             }
-            None if slim => self.begin_whole(app, handler, message, cx),
+            None if slim => {
+                let entry = *entry;
+                self.begin_whole(entry, Cx::new(app), message, cx)
+            }
             _ => {
                 self.begin_full(app, handler, message);
                 self.poll_rest(cx)
@@ -202,20 +206,17 @@ impl<'a, M: Handled> Sending<'a, M> {
 
     /// Out of line: most handlers have no policy.
     #[inline(never)]
-    fn begin_whole(&mut self, app: App, handler: u32, message: M, cx: &mut Context<'_>) -> Poll<Answer<M>> {
-        let name = app.planned(handler).item.name;
-        let thunk =
-            app.plan().calls.get(&M::SPEC.type_id).and_then(|entry| entry.thunk.downcast_ref::<WholeThunk<M>>());
-        let Some(thunk) = thunk else {
+    fn begin_whole(&mut self, entry: CallEntry, unit: Cx<'a>, message: M, cx: &mut Context<'_>) -> Poll<Answer<M>> {
+        let Some(thunk) = entry.thunk.downcast_ref::<WholeThunk<M>>() else {
             return Poll::Ready(Err(DispatchError::NoHandler { message: std::any::type_name::<M>() }));
         };
-        let mut future = (thunk.0)(message, Cx::new(app), handler);
+        let mut future = (thunk.0)(message, unit, entry.handler);
         match poll_whole::<M>(&mut future, cx) {
             Polled::Pending => {
-                self.state = State::Whole(future, name);
+                self.state = State::Whole(future, entry.name);
                 Poll::Pending
             }
-            polled => self.end_whole(polled, name, cx),
+            polled => self.end_whole(polled, entry.name, cx),
         }
     }
 

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::dispatch::{Failure, begin_in_turn, deadlock};
-use crate::inject::Scope;
-use crate::unit::{AttemptMark, Cx, TxSlot, Unit};
+use crate::dispatch::{Failure, begin_needed, deadlock, empty_unit, join_unit};
+use crate::unit::{AttemptMark, Cx};
 
 /// How things stood before an attempt.
 pub(super) struct Before {
@@ -26,9 +25,11 @@ impl Before {
     pub(super) async fn attempt(cx: &mut Cx<'_>, handler: u32, shared: bool, goes_on: bool) -> Result<Self, Failure> {
         let raised = cx.events.len();
         let mut tx = AttemptMark::Nothing;
-        if cx.unit.is_some() {
-            begin(cx, handler).await?;
-            if goes_on && let Some(unit) = cx.unit.as_mut() {
+        if let Some(unit) = cx.unit.as_mut() {
+            if begin_needed(&cx.app, handler, unit).await? {
+                deadlock::hold();
+            }
+            if goes_on {
                 tx = unit.tx.begin_attempt(shared).await?;
             }
         }
@@ -61,25 +62,12 @@ impl Before {
     }
 }
 
-/// Puts a handler's dependencies in place, and begins the transaction it takes if none is open: it runs in the unit of
-/// work of the one before it.
+/// Makes a handler's context that of another one, which runs in the same unit of work: its dependencies, and the
+/// transaction it takes. Only while the first is being polled, which then holds it.
 pub(crate) async fn enter(cx: &mut Cx<'_>, handler: u32) -> Result<(), Failure> {
     let app = cx.app.clone();
-    let planned = app.planned(handler);
-    let unit =
-        cx.unit.get_or_insert_with(|| Box::new(Unit { tx: TxSlot::empty(app.store().cloned()), ..Unit::default() }));
-    let scope = Arc::clone(unit.scope.get_or_insert_with(|| Arc::new(Scope::new(Arc::clone(&unit.meta)))));
-    unit.slots = if planned.scoped { Some(scope.slots(&app, planned).await?) } else { None };
-    begin(cx, handler).await
-}
-
-/// Begins the transaction that a handler takes, if none is open.
-async fn begin(cx: &mut Cx<'_>, handler: u32) -> Result<(), Failure> {
-    let planned = cx.app.planned(handler);
-    let (needs_tx, what) = (planned.needs_tx, planned.item.message.name);
-    let Some(unit) = cx.unit.as_mut() else { return Ok(()) };
-    if needs_tx && unit.tx.open.is_none() {
-        unit.tx.open = Some(begin_in_turn(&cx.app, what, unit.tx.is_patient).await?);
+    let unit = cx.unit.get_or_insert_with(|| empty_unit(&app, Arc::default()));
+    if join_unit(&app, handler, unit).await? {
         deadlock::hold();
     }
     Ok(())
