@@ -6,14 +6,15 @@ use proc_macro2::{Span, TokenStream};
 use quote::quote;
 
 use crate::diag::{Sink, catalogue};
+use crate::expand::Reader;
 use crate::model::MessageKind;
-use crate::parse::{FnItem, NotAFunction, Place, arguments, fn_item, message_item};
+use crate::parse::{FnItem, NotAFunction, Place, arguments, fn_item, message_item, without_second_attribute};
 use crate::{expand, validate};
 
 /// A derive. Its impls are emitted beside its errors, so that uses of the type bring no errors of their own.
 pub(crate) fn derive(kind: MessageKind, item: TokenStream) -> TokenStream {
     run(kind.derive(), TokenStream::new(), |sink| match message_item(item) {
-        Ok(item) => Some(expand::message(&validate::message(kind, &item, sink))),
+        Ok(item) => Some(expand::message(&validate::message(kind, &item, sink), reader())),
         Err(error) => {
             sink.syntax(error);
             None
@@ -35,10 +36,17 @@ pub(crate) fn problem(item: TokenStream) -> TokenStream {
 /// An attribute on a function. The function goes out first and unchanged, but for lints that would blame the user for
 /// the form we ask for: `async` without an `await`, `Inject<T>` by value. Then errors or the registration.
 pub(crate) fn attribute(place: Place, args: TokenStream, item: TokenStream) -> TokenStream {
+    let (item, seconds) = without_second_attribute(place, item);
     let lenient = quote!(#[allow(clippy::needless_pass_by_value, clippy::unused_async)] #item);
     run(place.word(), lenient, |sink| {
+        for second in &seconds {
+            sink.at(second, catalogue::second_attribute(place, &second.to_string()));
+        }
         match fn_item(item) {
-            Ok(function) => return registration(place, args, &function, sink),
+            Ok(function) => {
+                let registration = registration(place, args.clone(), &function, sink);
+                return registration.or_else(|| stand_in(place, args, &function, sink));
+            }
             Err(NotAFunction::Other(keyword)) => {
                 sink.at(&keyword, catalogue::not_a_function(place, &keyword.to_string()));
             }
@@ -46,6 +54,12 @@ pub(crate) fn attribute(place: Place, args: TokenStream, item: TokenStream) -> T
         }
         None
     })
+}
+
+/// What others name by a path is there in spite of its errors.
+fn stand_in(place: Place, args: TokenStream, function: &FnItem, sink: &Sink) -> Option<TokenStream> {
+    let function = validate::named_part(place, arguments(args), function)?;
+    Some(expand::broken_part(place, &function, &sink.take_first()?))
 }
 
 fn registration(place: Place, args: TokenStream, function: &FnItem, sink: &Sink) -> Option<TokenStream> {
@@ -73,6 +87,11 @@ fn run(name: &str, item: TokenStream, stages: impl FnOnce(&Sink) -> Option<Token
         eprintln!("{name}: {output}");
     }
     output
+}
+
+fn reader() -> Reader {
+    let program = std::env::current_exe().unwrap_or_default();
+    if program.file_stem().is_some_and(|name| name == "rustdoc") { Reader::Rustdoc } else { Reader::Compiler }
 }
 
 fn please_report(name: &str) -> syn::Error {

@@ -128,6 +128,16 @@ pub(crate) fn response_beside_item(place: Place) -> Text {
         .help(format!("a streaming message answers with its items: `#[{}(item = ..)]`", place.word()))
 }
 
+pub(crate) fn borrowed_answer(key: &str) -> Text {
+    Text::new(format!("`{key}` cannot borrow"))
+        .help("name an owned type, such as `String` for `&str`; `&'static str` is one, too")
+        .note("it outlives the call of the handler")
+}
+
+pub(crate) fn opaque_answer(key: &str) -> Text {
+    Text::new(format!("`{key}` cannot be `impl Trait`")).help("name the type")
+}
+
 pub(crate) fn topic_of_domain_event() -> Text {
     Text::new("a domain event has no `topic`")
         .help("use `#[derive(NotificationEvent)]` for an event that leaves the service")
@@ -196,6 +206,11 @@ pub(crate) fn not_a_uri(found: &str) -> Text {
 
 // Functions
 
+pub(crate) fn second_attribute(place: Place, second: &str) -> Text {
+    Text::new(format!("`#[{second}]` stands on a function that is a {} already", place.noun()))
+        .help("remove one of the two; where both are meant, write a second function that calls the first")
+}
+
 pub(crate) fn not_a_function(place: Place, keyword: &str) -> Text {
     Text::new(format!("`#[{}]` belongs on a function, not on `{keyword}`", place.word())).help(place.usage())
 }
@@ -236,6 +251,22 @@ pub(crate) fn opaque_output(place: Place, name: &Ident) -> Text {
     })
 }
 
+pub(crate) fn borrowed_object(place: Place, name: &Ident) -> Text {
+    Text::new(format!("{} `{name}` cannot return a trait object that borrows", place.noun()))
+        .help("write `cqrs::BoxError` for `Box<dyn Error + '_>`")
+        .note("what it returns is passed on after the call")
+}
+
+pub(crate) fn borrowed_output(place: Place, name: &Ident) -> Text {
+    Text::new(format!("{} `{name}` cannot return what borrows", place.noun()))
+        .help("return owned values, such as `String` for `&str`, or `cqrs::BoxError` as the error")
+}
+
+pub(crate) fn borrowed_value(name: &Ident) -> Text {
+    Text::new(format!("provider `{name}` cannot return a reference"))
+        .help("return what it provides: `T`, `Arc<T>`, or a `Result` of one of them")
+}
+
 pub(crate) fn conditional_parameter(place: Place, name: &Ident) -> Text {
     Text::new(format!("{} `{name}` cannot take a parameter under `cfg`", place.noun()))
         .help("write two functions and put the `cfg` on them")
@@ -249,6 +280,11 @@ pub(crate) fn missing_message(place: Place, name: &Ident) -> Text {
 pub(crate) fn mutable_message(place: Place, name: &Ident) -> Text {
     Text::new(format!("{} `{name}` cannot take its message as `&mut`", place.noun()))
         .help("take `M` to own the message, or `&M` to look at it")
+}
+
+pub(crate) fn static_message(place: Place, name: &Ident) -> Text {
+    Text::new(format!("{} `{name}` cannot borrow its message for `'static`", place.noun()))
+        .help("take `&M`: the message is there for the time of the call, or `M` to own it")
 }
 
 pub(crate) fn repeated_parameter(place: Place, name: &Ident, ty: &str) -> Text {

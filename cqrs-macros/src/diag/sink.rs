@@ -26,6 +26,12 @@ impl Sink {
         self.0.borrow().is_empty()
     }
 
+    /// Takes the first error out, to be said by an expression.
+    pub(crate) fn take_first(&self) -> Option<TokenStream> {
+        let mut errors = self.0.borrow_mut();
+        (!errors.is_empty()).then(|| errors.remove(0).to_compile_error())
+    }
+
     /// The errors as tokens: one `compile_error!` each.
     pub(crate) fn into_tokens(self) -> TokenStream {
         self.0.into_inner().iter().map(syn::Error::to_compile_error).collect()

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
 
 use super::part::link;
 use super::policy::{Guarded, guarded};
@@ -30,8 +31,7 @@ pub(crate) fn handler(handler: &Handler) -> TokenStream {
             quote!(__cqrs::#make::<__Handler, #types #message, #output, #how>(#origin, #needs #fallback))
         }
         HandlerKind::Link => {
-            let how = if guarded.is_some() { quote!(_, _) } else { quote!(_) };
-            quote!(__cqrs::#make::<__Handler, #types #message, #output, #how>(#origin, #needs #fallback))
+            quote!(__cqrs::#make::<__Handler, #types #message, #output, _, _>(#origin, #needs #fallback))
         }
         HandlerKind::Event { mode, order } => {
             let mode = event_mode(mode);
@@ -44,7 +44,7 @@ pub(crate) fn handler(handler: &Handler) -> TokenStream {
             use __cqrs::AskedFallback as _;
         )
     });
-    let definitions = quote!(#asked #definition #definitions);
+    let definitions = quote!(use __cqrs::ProbeFallback as _; #asked #definition #definitions);
     match handler.kind {
         HandlerKind::Link => link(function, &message, &definitions, &value),
         _ => registration(function, &definitions, &quote!(HandlerItem), &value),
@@ -53,8 +53,11 @@ pub(crate) fn handler(handler: &Handler) -> TokenStream {
 
 /// What the parameters ask for. The checks of the whole list blame the function's name.
 pub(super) fn needs(function: &Function, message: &TokenStream, is_handler: bool) -> TokenStream {
-    let params = function.params.iter().map(|ty| function.ty(ty));
-    let needs = quote!(&[#(__cqrs::Asked::<#params>::NEED),*]);
+    let needs = function.params.iter().map(|param| {
+        let ty = function.ty(param);
+        quote_spanned!(param.span()=> __cqrs::Asked::<#ty>::NEED)
+    });
+    let needs = quote!(&[#(#needs),*]);
     let check = if is_handler { quote!(needs) } else { quote!(needs_of_part) };
     quote_spanned!(function.name.span()=> __cqrs::#check::<#message>(#needs))
 }

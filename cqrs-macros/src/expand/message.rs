@@ -1,28 +1,40 @@
 //! The impls of a message type.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
+use syn::spanned::Spanned;
 use syn::{GenericParam, Generics, Lifetime};
 
 use super::registration::location;
 use super::thunk::local;
 use crate::model::{Answer, Message, MessageKind};
+use crate::parse::borrows_at_all;
+
+/// Who reads the expansion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reader {
+    Compiler,
+    /// It leaves out impls with a bound that is about no parameter, and checks nothing.
+    Rustdoc,
+}
 
 /// The impls, and the registration of a type that is not generic.
-pub(crate) fn message(message: &Message) -> TokenStream {
+pub(crate) fn message(message: &Message, reader: Reader) -> TokenStream {
     let krate = &message.krate;
-    let generics = Impl::new(message);
+    let generics = Impl::new(message, reader);
     let spec = spec(message, &generics);
     let kind_impls = kind_impls(message, &generics);
+    let check = &generics.check;
     let register = generics.is_concrete.then(|| {
         let ty = &generics.ty;
-        quote!(__cqrs::inventory::submit! { __cqrs::MessageItem::new(<#ty as __cqrs::Message>::SPEC) })
+        quote!(__cqrs::inventory::submit! { __cqrs::MessageItem::of::<#ty>() })
     });
     quote! {
         #[allow(deprecated)]
         const _: () = {
             use #krate::__private as __cqrs;
+            #check
             #spec
             #kind_impls
             #register
@@ -32,6 +44,8 @@ pub(crate) fn message(message: &Message) -> TokenStream {
 
 /// What stands around the body of an impl.
 struct Impl {
+    /// Asks once whether the type can be a message, so that one mistake is one error.
+    check: TokenStream,
     params: TokenStream,
     ty: TokenStream,
     bounds: TokenStream,
@@ -39,23 +53,44 @@ struct Impl {
 }
 
 impl Impl {
-    fn new(message: &Message) -> Self {
+    fn new(message: &Message, reader: Reader) -> Self {
         let ident = &message.ident;
         let generics = without_lifetimes(&message.generics);
         let (params, _, written) = generics.split_for_impl();
         let args = message.generics.params.iter().map(argument);
-        let ty = if message.generics.params.is_empty() { quote!(#ident) } else { quote!(#ident<#(#args),*>) };
-        let types: Vec<_> = generics.type_params().map(|param| &param.ident).collect();
-        let mut bounds = quote!(#written);
-        if !types.is_empty() {
-            let start = match written {
-                Some(clause) if clause.predicates.empty_or_trailing() => quote!(#clause),
-                Some(clause) => quote!(#clause,),
-                None => quote!(where),
+        let ty = if message.generics.params.is_empty() {
+            quote!(#ident)
+        } else {
+            // All of it at the name, where its errors belong.
+            quote_spanned!(ident.span()=> #ident<#(#args),*>)
+        };
+        let mut bounds = match written {
+            Some(clause) if clause.predicates.empty_or_trailing() => quote!(#clause),
+            Some(clause) => quote!(#clause,),
+            None => quote!(where),
+        };
+        let types = generics.type_params().map(|param| &param.ident);
+        bounds.extend(quote!(#(#types: ::core::marker::Send + ::core::marker::Sync + 'static,)*));
+        let is_concrete = generics.params.is_empty();
+        let check = if is_concrete {
+            // Where this constant is an error, the impls that depend on it bring none, and stand for every use.
+            if reader == Reader::Compiler {
+                bounds.extend(quote!(__Checked:));
+            }
+            quote!(
+                type __Checked = [(); __cqrs::checked_message::<#ty>()];
+            )
+        } else {
+            let check = quote! {
+                #[allow(dead_code, clippy::multiple_bound_locations)]
+                const fn __checked #params() -> usize #bounds {
+                    __cqrs::checked_message::<#ty>()
+                }
             };
-            bounds = quote!(#start #(#types: ::core::marker::Send + ::core::marker::Sync + 'static,)*);
-        }
-        Self { params: quote!(#params), ty, bounds, is_concrete: generics.params.is_empty() }
+            bounds.extend(quote!(#ty: __cqrs::Shareable));
+            check
+        };
+        Self { check, params: quote!(#params), ty, bounds, is_concrete }
     }
 
     fn of(&self, name: &TokenStream, body: &TokenStream) -> TokenStream {
@@ -89,9 +124,11 @@ fn spec(message: &Message, generics: &Impl) -> TokenStream {
     let key = key(message);
     let codec = codec(generics);
     let path = path(message, generics);
+    let checked = if generics.is_concrete { quote!(__Checked) } else { quote!(()) };
     generics.of(
         &quote!(Message),
         &quote! {
+            type Checked = #checked;
             const SPEC: &'static __cqrs::MessageSpec = &__cqrs::MessageSpec {
                 kind: __cqrs::MessageKind::#kind,
                 streaming: #streaming,
@@ -121,7 +158,7 @@ fn key(message: &Message) -> TokenStream {
     let Some(field) = &message.key else { return quote!(::core::option::Option::None) };
     let (erased, read) = (local("message"), local("event"));
     // A field that is no `Display` is blamed where the attribute names it.
-    let span = syn::spanned::Spanned::span(field);
+    let span = field.span();
     let read = quote_spanned!(span=> __cqrs::key::<Self, _>(#erased, |#read| &#read.#field));
     quote!(::core::option::Option::Some(|#erased| #read))
 }
@@ -160,24 +197,34 @@ fn kind_impls(message: &Message, generics: &Impl) -> TokenStream {
     let unit = quote!(());
     let no_error = quote!(__cqrs::BoxError);
     let (response, error, last) = match &message.answer {
-        Answer::Stream { item, error } => (unit, error, generics.of(&quote!(Streaming), &quote!(type Item = #item;))),
+        Answer::Stream { item, error } => {
+            (unit, error, generics.of(&quote!(Streaming), &associated("Item", &item.to_token_stream())))
+        }
         Answer::Once { response, error } => {
             (response.as_ref().map_or(unit, ToTokens::to_token_stream), error, generics.of(&marker, &nothing))
         }
         Answer::None => (unit, &None, nothing.clone()),
     };
     let error = error.as_ref().map_or(no_error, ToTokens::to_token_stream);
+    let response = associated("Response", &response);
+    let error_type = associated("Error", &error);
     let keyed = may_take_a_key(message).then(|| quote!(, keyed));
     let handled = generics.of(
         &quote!(Handled),
         &quote! {
-            type Response = #response;
-            type Error = #error;
+            #response
+            #error_type
             __cqrs::web_of! { #error #keyed }
         },
     );
     let any = generics.of(&any, &nothing);
     quote!(#handled #any #last)
+}
+
+/// `type Response = OrderId;`, at the place of `OrderId`: what is private there is blamed there.
+fn associated(name: &str, ty: &TokenStream) -> TokenStream {
+    let name = Ident::new(name, ty.span());
+    quote_spanned!(ty.span()=> type #name = #ty;)
 }
 
 /// Whether it is worth asking if calls of the message take an idempotency key. A response that borrows, such as
@@ -186,7 +233,7 @@ fn kind_impls(message: &Message, generics: &Impl) -> TokenStream {
 fn may_take_a_key(message: &Message) -> bool {
     match &message.answer {
         Answer::Once { response, .. } => {
-            message.kind == MessageKind::Command && !response.as_ref().is_some_and(super::thunk::borrows_at_all)
+            message.kind == MessageKind::Command && !response.as_ref().is_some_and(borrows_at_all)
         }
         Answer::Stream { .. } | Answer::None => false,
     }

@@ -15,7 +15,7 @@ mod types;
 mod wiring;
 
 pub(crate) use self::handler::handler;
-pub(crate) use self::message::message;
-pub(crate) use self::part::fallback;
+pub(crate) use self::message::{Reader, message};
+pub(crate) use self::part::{broken_part, fallback};
 pub(crate) use self::problem::problem;
 pub(crate) use self::wiring::{middleware, provider};

@@ -7,6 +7,7 @@ use super::handler::needs;
 use super::registration::{name_and_location, registration};
 use super::thunk::{arguments, called, local, returned};
 use crate::model::{Fallback, Function};
+use crate::parse::{Place, borrow};
 
 /// The type of the function's name, by which a path to the function is a path to what was registered.
 pub(super) fn marker(function: &Function) -> TokenStream {
@@ -51,8 +52,8 @@ pub(crate) fn fallback(fallback: &Fallback) -> TokenStream {
     let parts = if function.params.is_empty() { quote!(_) } else { quote!(mut #parts) };
     let output = returned(function);
     // A parameter behind a reference is told nothing of the cause.
-    let told = function.params.iter().filter(|ty| !super::thunk::borrows(ty));
-    let future = super::thunk::future(name);
+    let told = function.params.iter().filter(|ty| borrow(ty).is_none());
+    let (checked, future) = (super::thunk::checked(&ty), super::thunk::future(name));
     let marker = marker(function);
     quote! {
         #marker
@@ -61,16 +62,57 @@ pub(crate) fn fallback(fallback: &Fallback) -> TokenStream {
         const _: () = {
             use #krate::__private as __cqrs;
             #[allow(unused_imports)]
-            use __cqrs::AskedFallback as _;
+            use __cqrs::{AskedFallback as _, ProbeFallback as _};
             impl __cqrs::Fallback<#ty> for #name {
                 type Output = #output;
                 const BY_VALUE: bool = #by_value;
                 const ITEM: &'static __cqrs::HandlerItem = &__cqrs::fallback::<#ty>(#origin, #needs);
                 fn call<'c>(#lent: __cqrs::Lent<'c, #ty>, #parts: __cqrs::Parts<'c>) -> #future {
+                    #checked
                     #call
                 }
             }
             impl<__E> __cqrs::AnswersTo<__E> for #name where #(#told: __cqrs::FitsCause<__E>,)* {}
+        };
+    }
+}
+
+/// What stands for a link or a fallback with an error, so that a path to it is no second one: what depends on a type that
+/// is in error has none of its own.
+pub(crate) fn broken_part(place: Place, function: &Function, error: &TokenStream) -> TokenStream {
+    let Function { name, cfgs, krate, .. } = function;
+    let item = quote! {
+        const ITEM: &'static __cqrs::HandlerItem = {
+            let _: __Error;
+            loop {}
+        };
+    };
+    let part = if place == Place::Fallback {
+        quote! {
+            impl<__M: __cqrs::Message> __cqrs::Fallback<__M> for #name {
+                type Output = __Error;
+                const BY_VALUE: bool = false;
+                #item
+                fn call<'c>(
+                    _: __cqrs::Lent<'c, __M>,
+                    _: __cqrs::Parts<'c>,
+                ) -> impl ::core::future::Future<Output = Self::Output> {
+                    async { loop {} }
+                }
+            }
+            impl<__E> __cqrs::AnswersTo<__E> for #name {}
+        }
+    } else {
+        quote!(impl<__M: __cqrs::Handled> __cqrs::ChainLink<__M> for #name { #item })
+    };
+    let marker = marker(function);
+    quote! {
+        #marker
+        #(#cfgs)*
+        const _: () = {
+            use #krate::__private as __cqrs;
+            type __Error = [(); { #error }];
+            #part
         };
     }
 }

@@ -2,8 +2,10 @@
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
+use syn::spanned::Spanned;
 
 use crate::model::{EventMode, Function, Handler, HandlerKind};
+use crate::parse::borrow;
 
 /// A local of the generated code. Hygiene keeps it apart from a function of the same name.
 pub(super) fn local(name: &str) -> Ident {
@@ -30,7 +32,7 @@ pub(super) fn thunk(handler: &Handler) -> Thunk {
     let (argument, parts) = (local("message"), local("parts"));
     let parts = if function.params.is_empty() { quote!(_) } else { quote!(mut #parts) };
     let (output, body) = output_and_body(handler, by_ref);
-    let future = future(&function.name);
+    let (checked, future) = (checked(&message), future(&function.name));
     let definition = quote! {
         struct __Handler;
         impl __cqrs::#handle for __Handler {
@@ -38,6 +40,7 @@ pub(super) fn thunk(handler: &Handler) -> Thunk {
             type Output = #output;
             #[inline]
             fn call<'c>(#argument: #message_type, #parts: __cqrs::Parts<'c>) -> #future {
+                #checked
                 #body
             }
         }
@@ -45,9 +48,16 @@ pub(super) fn thunk(handler: &Handler) -> Thunk {
     Thunk { by_ref, definition, output }
 }
 
-/// What a call gives. A future that is not `Send` is the function's own: its name is blamed.
+/// Names what is in error where the derive of `message` is: then nothing else about the call is an error of its own, such
+/// as that its future is not `Send`, for the message is not.
+pub(super) fn checked(message: &impl ToTokens) -> TokenStream {
+    quote!(let _ = __cqrs::Probe::<#message>::CHECKED;)
+}
+
+/// What a call gives. A future that is not `Send`, which the trait asks for, is the function's own: its name is blamed.
+/// Asked for here, too, it would be a second error where a parameter is one already.
 pub(super) fn future(name: &Ident) -> TokenStream {
-    quote_spanned!(name.span()=> impl ::core::future::Future<Output = Self::Output> + ::core::marker::Send)
+    quote_spanned!(name.span()=> impl ::core::future::Future<Output = Self::Output>)
 }
 
 /// Whether one value of the message is for several handlers.
@@ -63,40 +73,43 @@ fn output_and_body(handler: &Handler, by_ref: bool) -> (TokenStream, TokenStream
     let first = first_argument(handler, by_ref);
     let arguments = arguments(&handler.function, &first, &quote!(__cqrs::role::#role<#message>));
     let returned = returned(&handler.function);
-    if !output.as_ref().is_some_and(|ty| has_lifetimes(ty.to_token_stream())) {
+    let Some(borrowed) = output.as_ref().filter(|ty| borrow(ty).is_some()) else {
         let call = called(name, &arguments);
         return (returned, call);
-    }
+    };
     let future = must_be_send(name, &arguments);
+    // An answer that outlives nothing is blamed where its type is written.
+    let span = borrowed.span();
     let (output, answer) = match handler.kind {
         HandlerKind::Command | HandlerKind::Query => {
             let message = handler.function.ty(&handler.message.ty);
             let answers = quote!(<#message as __cqrs::Handled>);
             (
                 quote!(::core::result::Result<#answers::Response, #answers::Error>),
-                quote!(__cqrs::answer::<#message, #returned, _, _, _>),
+                quote_spanned!(span=> __cqrs::answer::<#message, #returned, _, _, _>),
             )
         }
         HandlerKind::Link => {
             let message = handler.function.ty(&handler.message.ty);
             (
                 quote!(::core::result::Result<__cqrs::Link<#message>, <#message as __cqrs::Handled>::Error>),
-                quote!(__cqrs::link_answer::<#message, #returned, _>),
+                quote_spanned!(span=> __cqrs::link_answer::<#message, #returned, _>),
             )
         }
         HandlerKind::Event { .. } => {
-            (quote!(::core::result::Result<(), __cqrs::BoxError>), quote!(__cqrs::event_answer::<#returned>))
+            let answer = quote_spanned!(span=> __cqrs::event_answer::<#returned>);
+            (quote!(::core::result::Result<(), __cqrs::BoxError>), answer)
         }
     };
-    (output, quote!(async move { #answer(#future.await) }))
+    (output, quote_spanned!(span=> async move { #answer(#future.await) }))
 }
 
 /// The arguments of the function's call: the first, and the parameters, each taken by its type.
 pub(super) fn arguments(function: &Function, first: &TokenStream, role: &TokenStream) -> TokenStream {
     let parts = local("parts");
     let params = function.params.iter().map(|ty| {
-        let ty = function.ty(ty);
-        quote!(__cqrs::parameter::<#ty, #role>(&mut #parts))
+        let (ty, span) = (function.ty(ty), ty.span());
+        quote_spanned!(span=> __cqrs::parameter::<#ty, #role>(&mut #parts))
     });
     quote!(#first #(, #params)*)
 }
@@ -132,43 +145,10 @@ fn first_argument(handler: &Handler, by_ref: bool) -> TokenStream {
     if by_ref && !handler.message.by_ref {
         let ty = handler.function.ty(&handler.message.ty);
         let copied = if handler.policy.is_some() { quote!(given_again) } else { quote!(duplicated) };
-        quote!(__cqrs::#copied::<#ty>(#message))
+        quote!(__cqrs::Copies(__cqrs::Probe::<#ty>::CHECKED).#copied::<#ty>(#message))
     } else {
         message.into_token_stream()
     }
-}
-
-/// Whether a type borrows: its lifetimes mean nothing outside of the function.
-pub(super) fn borrows(ty: &syn::Type) -> bool {
-    let tokens = ty.to_token_stream();
-    let is_and = |token| matches!(token, proc_macro2::TokenTree::Punct(punct) if punct.as_char() == '&');
-    tokens.clone().into_iter().any(is_and) || has_lifetimes(tokens)
-}
-
-/// Whether a type borrows anything, for however long.
-pub(super) fn borrows_at_all(ty: &syn::Type) -> bool {
-    fn any(tokens: TokenStream) -> bool {
-        tokens.into_iter().any(|token| match token {
-            proc_macro2::TokenTree::Punct(punct) => matches!(punct.as_char(), '&' | '\''),
-            proc_macro2::TokenTree::Group(group) => any(group.stream()),
-            proc_macro2::TokenTree::Ident(_) | proc_macro2::TokenTree::Literal(_) => false,
-        })
-    }
-    any(ty.to_token_stream())
-}
-
-/// Whether a type names a lifetime other than `'static`.
-fn has_lifetimes(ty: TokenStream) -> bool {
-    let mut quote = false;
-    ty.into_iter().any(|token| match token {
-        proc_macro2::TokenTree::Punct(punct) => {
-            quote = punct.as_char() == '\'';
-            false
-        }
-        proc_macro2::TokenTree::Ident(ident) => std::mem::take(&mut quote) && ident != "static",
-        proc_macro2::TokenTree::Group(group) => has_lifetimes(group.stream()),
-        proc_macro2::TokenTree::Literal(_) => false,
-    })
 }
 
 /// The return type by its own tokens, so that a wrong one is underlined as a whole.

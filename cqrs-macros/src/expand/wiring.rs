@@ -1,7 +1,8 @@
 //! Providers and middleware.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
 
 use super::registration::{name_and_location, registration};
 use super::thunk::{local, must_be_send, returned};
@@ -27,6 +28,10 @@ pub(crate) fn provider(provider: &Provider) -> TokenStream {
         quote!(#name(#(#params),*))
     };
     let resolver = resolver_pattern(function, &resolver);
+    // What cannot be kept is blamed where its type is written.
+    let kept = quote_spanned!(provider.output.span()=>
+        __cqrs::Shaped((&&&__cqrs::Provided::<#output>::new()).shape()).provided::<#output>(#value)
+    );
     // Method resolution tries the four traits by one reference at a time; only one of them is used.
     let item = quote! {
         {
@@ -36,10 +41,10 @@ pub(crate) fn provider(provider: &Provider) -> TokenStream {
                 __cqrs::ProviderScope::#scope,
                 #origin,
                 #needs,
-                || __cqrs::provided_target::<#output, _>((&&&__cqrs::Provided::<#output>::new()).shape()),
+                || __cqrs::Shaped((&&&__cqrs::Provided::<#output>::new()).shape()).target::<#output>(),
                 |#resolver| ::std::boxed::Box::pin(async move {
                     let #value = #call;
-                    __cqrs::provided::<#output, _>((&&&__cqrs::Provided::<#output>::new()).shape(), #value)
+                    #kept
                 }),
             )
         }

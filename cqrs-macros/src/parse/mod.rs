@@ -4,10 +4,12 @@ mod args;
 mod handler_fn;
 mod item;
 mod keys;
+mod lifetimes;
 mod values;
 
 pub(crate) use self::args::{Arg, ArgValue, arguments};
-pub(crate) use self::handler_fn::{FnItem, NotAFunction, fn_item};
+pub(crate) use self::handler_fn::{FnItem, NotAFunction, fn_item, without_second_attribute};
 pub(crate) use self::item::{MessageItem, helper_arguments, message_item};
 pub(crate) use self::keys::{Key, Place};
+pub(crate) use self::lifetimes::{borrow, borrows_at_all, made_static, object_lifetime};
 pub(crate) use self::values::{Arm, Malformed, Value};

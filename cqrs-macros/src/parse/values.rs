@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use proc_macro2::{Ident, TokenStream};
+use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::{Lit, LitStr, Token};
@@ -53,10 +54,18 @@ impl Value for syn::Path {
     }
 }
 
-/// The field a message is keyed by.
+/// The field a message is keyed by. A keyword can only mean the field `r#type`.
 impl Value for syn::Member {
     fn read(arg: &Arg) -> Result<Self, Malformed> {
-        given(arg, Self::parse)
+        given(arg, |input: ParseStream<'_>| {
+            if input.peek(syn::Ident) || !input.peek(Ident::peek_any) {
+                return Self::parse(input);
+            }
+            let word = input.call(Ident::parse_any)?;
+            // Some, such as `self`, cannot be raw.
+            syn::parse_str::<Ident>(&format!("r#{word}"))?;
+            Ok(Self::Named(Ident::new_raw(&word.to_string(), word.span())))
+        })
     }
 }
 

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use super::inputs::inputs;
+use crate::diag::Sink;
+use crate::expand::{self, Reader};
+use crate::model::MessageKind;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/expansions")
@@ -48,4 +51,16 @@ fn a_renamed_crate_is_used_everywhere() {
         let expansion = input.renamed().expand().to_string();
         assert!(!expansion.contains(":: cqrs"), "{name} names `::cqrs`: {expansion}");
     }
+}
+
+/// `rustdoc` shows no impl with such a bound.
+#[test]
+fn documentation_is_not_told_of_the_check() {
+    let item = syn::parse_quote! {
+        struct PlaceOrder;
+    };
+    let message = crate::validate::message(MessageKind::Command, &item, &Sink::default());
+    let bound = |reader| expand::message(&message, reader).to_string().contains("where __Checked");
+    assert!(bound(Reader::Compiler));
+    assert!(!bound(Reader::Rustdoc));
 }

@@ -8,8 +8,8 @@ use super::event::event_kind;
 use super::policy::policy;
 use super::signature::{Asyncness, Checked, signature};
 use crate::diag::{Sink, catalogue};
-use crate::model::{Fallback, Handler, HandlerKind, MessageParam};
-use crate::parse::{Arg, FnItem, Place};
+use crate::model::{Fallback, Function, Handler, HandlerKind, MessageParam};
+use crate::parse::{Arg, FnItem, Place, made_static};
 
 /// Checks a handler; `None` means that an error was reported.
 pub(crate) fn handler(
@@ -44,7 +44,17 @@ pub(crate) fn fallback(args: Vec<Result<Arg, TokenStream>>, item: &FnItem, sink:
     sink.is_clean().then(|| Fallback { function: checked.function(1, krate), message })
 }
 
-/// The first parameter: `M` or `&M`, behind any pattern.
+/// A link or a fallback that has errors, as far as it can be named.
+pub(crate) fn named_part(place: Place, args: Vec<Result<Arg, TokenStream>>, item: &FnItem) -> Option<Function> {
+    if !matches!(place, Place::ChainLink | Place::Fallback) {
+        return None;
+    }
+    let silent = Sink::default();
+    let krate = Args::new(place, args, &silent).krate();
+    Some(signature(place, item, Asyncness::Either, &silent).function(1, krate))
+}
+
+/// The first parameter: `M` or `&M`, behind any pattern. A message borrows nothing; where one does, its derive tells.
 fn message_param(checked: &Checked<'_>, sink: &Sink) -> Option<MessageParam> {
     let name = &checked.sig.ident;
     let Some(first) = checked.params.first() else {
@@ -64,9 +74,13 @@ fn message_param(checked: &Checked<'_>, sink: &Sink) -> Option<MessageParam> {
                     sink.at(ty, catalogue::mutable_message(checked.place, name));
                     return None;
                 }
-                return Some(MessageParam { ty: (*reference.elem).clone(), by_ref: true });
+                if let Some(lifetime) = reference.lifetime.as_ref().filter(|lifetime| lifetime.ident == "static") {
+                    sink.at(lifetime, catalogue::static_message(checked.place, name));
+                    return None;
+                }
+                return Some(MessageParam { ty: made_static(&reference.elem), by_ref: true });
             }
-            _ => return Some(MessageParam { ty: ty.clone(), by_ref: false }),
+            _ => return Some(MessageParam { ty: made_static(ty), by_ref: false }),
         }
     }
 }

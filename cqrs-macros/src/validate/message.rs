@@ -3,9 +3,10 @@
 use syn::{Data, Fields, GenericParam, Member, Type};
 
 use super::args::Args;
+use super::signature::opaque_type;
 use crate::diag::{Sink, catalogue};
 use crate::model::{Answer, Message, MessageKind};
-use crate::parse::{MessageItem, Place, helper_arguments};
+use crate::parse::{MessageItem, Place, borrow, helper_arguments, made_static};
 
 /// Checks a message type.
 pub(crate) fn message(kind: MessageKind, item: &MessageItem, sink: &Sink) -> Message {
@@ -56,7 +57,7 @@ fn wrong_helpers(kind: MessageKind, item: &MessageItem, sink: &Sink) {
 }
 
 fn answer(args: &Args<'_>, place: Place) -> Answer {
-    let (response, error, item) = (args.value("response"), args.value("error"), args.value::<Type>("item"));
+    let (response, error, item) = (owned(args, "response"), owned(args, "error"), owned(args, "item"));
     if let (Some(_), Some((_, written))) = (args.written("response"), args.written("item")) {
         args.sink().at(&written.key, catalogue::response_beside_item(place));
     }
@@ -64,6 +65,19 @@ fn answer(args: &Args<'_>, place: Place) -> Answer {
         Some(item) if response.is_none() => Answer::Stream { item, error },
         _ => Answer::Once { response, error },
     }
+}
+
+/// A type that borrows nothing; what does is reported, and passes as `'static` from there on.
+fn owned(args: &Args<'_>, word: &str) -> Option<Type> {
+    let ty: Type = args.value(word)?;
+    if let Some(opaque) = opaque_type(&ty) {
+        args.sink().at(opaque, catalogue::opaque_answer(word));
+        return None;
+    }
+    if let Some(borrow) = borrow(&ty) {
+        args.sink().at(borrow, catalogue::borrowed_answer(word));
+    }
+    Some(made_static(&ty))
 }
 
 /// The field by which order is kept.

@@ -11,7 +11,7 @@ mod signature;
 mod values;
 mod wiring;
 
-pub(crate) use self::handler::{fallback, handler};
+pub(crate) use self::handler::{fallback, handler, named_part};
 pub(crate) use self::message::message;
 pub(crate) use self::problem::problem;
 pub(crate) use self::wiring::{middleware, provider};

@@ -6,7 +6,7 @@ use syn::{Attribute, FnArg, GenericParam, PatType, ReturnType, Signature, Type};
 
 use crate::diag::{Sink, catalogue};
 use crate::model::{CratePath, Function};
-use crate::parse::{FnItem, Place};
+use crate::parse::{FnItem, Place, borrow, object_lifetime};
 
 /// Whether a function of this kind has to be async.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +98,7 @@ fn is_cfg(attr: &Attribute) -> bool {
 }
 
 /// The `impl Trait` in a type, found as a word: `impl` is reserved, so it cannot mean anything else.
-fn opaque_type(ty: &Type) -> Option<TokenStream> {
+pub(super) fn opaque_type(ty: &Type) -> Option<TokenStream> {
     if matches!(ty, Type::ImplTrait(_)) {
         return Some(ty.to_token_stream());
     }
@@ -111,6 +111,10 @@ fn find_impl(tokens: TokenStream) -> Option<Ident> {
         TokenTree::Group(group) => find_impl(group.stream()),
         _ => None,
     })
+}
+
+fn is_future(opaque: &TokenStream) -> bool {
+    opaque.clone().into_iter().any(|token| matches!(token, TokenTree::Ident(ident) if ident == "Future"))
 }
 
 /// What `&mut T` points to, its lifetimes left out, in the user's spelling.
@@ -133,10 +137,18 @@ fn spelling(tokens: &TokenStream) -> String {
 impl Checked<'_> {
     /// Checks the return type, as far as that can be done without types.
     pub(super) fn output(&self, sink: &Sink) {
-        if let ReturnType::Type(_, ty) = &self.sig.output
-            && let Some(opaque) = opaque_type(ty)
+        let (ReturnType::Type(_, ty), name) = (&self.sig.output, &self.sig.ident) else { return };
+        if let Some(opaque) = opaque_type(ty) {
+            // `fn place() -> impl Future` is short of `async`, which is an error already.
+            if self.sig.asyncness.is_some() || self.place == Place::Provider || !is_future(&opaque) {
+                sink.at(opaque, catalogue::opaque_output(self.place, name));
+            }
+        } else if let Some(lifetime) = object_lifetime(ty) {
+            sink.at(lifetime, catalogue::borrowed_object(self.place, name));
+        } else if self.place == Place::Fallback
+            && let Some(borrow) = borrow(ty)
         {
-            sink.at(opaque, catalogue::opaque_output(self.place, &self.sig.ident));
+            sink.at(borrow, catalogue::borrowed_output(self.place, name));
         }
     }
 

@@ -1,12 +1,13 @@
 //! Providers and middleware.
 
 use proc_macro2::TokenStream;
+use syn::Type;
 
 use super::args::Args;
 use super::signature::{Asyncness, signature};
 use crate::diag::{Sink, catalogue};
 use crate::model::{CallKind, Middleware, Provider, Scope};
-use crate::parse::{Arg, FnItem, Place};
+use crate::parse::{Arg, FnItem, Place, borrow};
 
 const SCOPES: [(&str, Scope); 2] = [("app", Scope::App), ("message", Scope::Message)];
 
@@ -26,10 +27,16 @@ pub(crate) fn provider(args: Vec<Result<Arg, TokenStream>>, item: &FnItem, sink:
     let checked = signature(Place::Provider, item, Asyncness::Either, sink);
     checked.output(sink);
     let function = checked.function(0, krate);
+    let name = &function.name;
     let Some(output) = function.output.clone() else {
-        sink.at(&function.name, catalogue::provider_without_output(&function.name));
+        sink.at(name, catalogue::provider_without_output(name));
         return None;
     };
+    match &output {
+        Type::Tuple(unit) if unit.elems.is_empty() => sink.at(unit, catalogue::provider_without_output(name)),
+        Type::Reference(_) if borrow(&output).is_some() => sink.at(&output, catalogue::borrowed_value(name)),
+        _ => {}
+    }
     sink.is_clean().then_some(Provider { function, output, scope })
 }
 

@@ -17,6 +17,7 @@ pub enum by_card {}
 #[allow(deprecated)]
 const _: () = {
     use ::cqrs::__private as __cqrs;
+    use __cqrs::ProbeFallback as _;
     use __cqrs::AskedFallback as _;
     struct __Handler;
     impl __cqrs::Handle for __Handler {
@@ -26,7 +27,8 @@ const _: () = {
         fn call<'c>(
             message: Self::Message,
             mut parts: __cqrs::Parts<'c>,
-        ) -> impl ::core::future::Future<Output = Self::Output> + ::core::marker::Send {
+        ) -> impl ::core::future::Future<Output = Self::Output> {
+            let _ = __cqrs::Probe::<Pay>::CHECKED;
             by_card(
                 message,
                 __cqrs::parameter::<
@@ -41,6 +43,7 @@ const _: () = {
             __Handler,
             Pay,
             Result<Link<Pay>, PayError>,
+            _,
             _,
         >(
             "by_card",

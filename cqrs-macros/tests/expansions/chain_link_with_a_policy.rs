@@ -14,6 +14,7 @@ enum by_card {}
 #[allow(deprecated)]
 const _: () = {
     use ::cqrs::__private as __cqrs;
+    use __cqrs::ProbeFallback as _;
     struct __Handler;
     impl __cqrs::HandleRef for __Handler {
         type Message = Pay;
@@ -22,7 +23,8 @@ const _: () = {
         fn call<'c>(
             message: &'c Self::Message,
             _: __cqrs::Parts<'c>,
-        ) -> impl ::core::future::Future<Output = Self::Output> + ::core::marker::Send {
+        ) -> impl ::core::future::Future<Output = Self::Output> {
+            let _ = __cqrs::Probe::<Pay>::CHECKED;
             by_card(message)
         }
     }

@@ -1,8 +1,13 @@
 #[allow(deprecated)]
 const _: () = {
     use ::cqrs::__private as __cqrs;
+    type __Checked = [(); __cqrs::checked_message::<PlaceOrder>()];
     #[automatically_derived]
-    impl __cqrs::Message for PlaceOrder {
+    impl __cqrs::Message for PlaceOrder
+    where
+        __Checked:,
+    {
+        type Checked = __Checked;
         const SPEC: &'static __cqrs::MessageSpec = &__cqrs::MessageSpec {
             kind: __cqrs::MessageKind::Command,
             streaming: false,
@@ -33,7 +38,10 @@ const _: () = {
         };
     }
     #[automatically_derived]
-    impl __cqrs::Handled for PlaceOrder {
+    impl __cqrs::Handled for PlaceOrder
+    where
+        __Checked:,
+    {
         type Response = OrderId;
         type Error = PlaceOrderError;
         __cqrs::web_of! {
@@ -41,10 +49,16 @@ const _: () = {
         }
     }
     #[automatically_derived]
-    impl __cqrs::AnyCommand for PlaceOrder {}
+    impl __cqrs::AnyCommand for PlaceOrder
+    where
+        __Checked:,
+    {}
     #[automatically_derived]
-    impl __cqrs::Command for PlaceOrder {}
+    impl __cqrs::Command for PlaceOrder
+    where
+        __Checked:,
+    {}
     __cqrs::inventory::submit! {
-        __cqrs::MessageItem::new(< PlaceOrder as __cqrs::Message > ::SPEC)
+        __cqrs::MessageItem::of:: < PlaceOrder > ()
     }
 };

@@ -9,6 +9,7 @@ async fn place_order(
 #[allow(deprecated)]
 const _: () = {
     use ::cqrs::__private as __cqrs;
+    use __cqrs::ProbeFallback as _;
     use __cqrs::AskedFallback as _;
     struct __Handler;
     impl __cqrs::Handle for __Handler {
@@ -18,7 +19,8 @@ const _: () = {
         fn call<'c>(
             message: Self::Message,
             mut parts: __cqrs::Parts<'c>,
-        ) -> impl ::core::future::Future<Output = Self::Output> + ::core::marker::Send {
+        ) -> impl ::core::future::Future<Output = Self::Output> {
+            let _ = __cqrs::Probe::<PlaceOrder>::CHECKED;
             place_order(
                 message,
                 __cqrs::parameter::<

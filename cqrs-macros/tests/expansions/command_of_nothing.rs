@@ -1,8 +1,13 @@
 #[allow(deprecated)]
 const _: () = {
     use ::cqrs::__private as __cqrs;
+    type __Checked = [(); __cqrs::checked_message::<Wake>()];
     #[automatically_derived]
-    impl __cqrs::Message for Wake {
+    impl __cqrs::Message for Wake
+    where
+        __Checked:,
+    {
+        type Checked = __Checked;
         const SPEC: &'static __cqrs::MessageSpec = &__cqrs::MessageSpec {
             kind: __cqrs::MessageKind::Command,
             streaming: false,
@@ -33,7 +38,10 @@ const _: () = {
         };
     }
     #[automatically_derived]
-    impl __cqrs::Handled for Wake {
+    impl __cqrs::Handled for Wake
+    where
+        __Checked:,
+    {
         type Response = ();
         type Error = __cqrs::BoxError;
         __cqrs::web_of! {
@@ -41,10 +49,16 @@ const _: () = {
         }
     }
     #[automatically_derived]
-    impl __cqrs::AnyCommand for Wake {}
+    impl __cqrs::AnyCommand for Wake
+    where
+        __Checked:,
+    {}
     #[automatically_derived]
-    impl __cqrs::Command for Wake {}
+    impl __cqrs::Command for Wake
+    where
+        __Checked:,
+    {}
     __cqrs::inventory::submit! {
-        __cqrs::MessageItem::new(< Wake as __cqrs::Message > ::SPEC)
+        __cqrs::MessageItem::of:: < Wake > ()
     }
 };

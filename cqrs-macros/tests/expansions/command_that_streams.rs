@@ -1,8 +1,13 @@
 #[allow(deprecated)]
 const _: () = {
     use ::cqrs::__private as __cqrs;
+    type __Checked = [(); __cqrs::checked_message::<ImportOrders>()];
     #[automatically_derived]
-    impl __cqrs::Message for ImportOrders {
+    impl __cqrs::Message for ImportOrders
+    where
+        __Checked:,
+    {
+        type Checked = __Checked;
         const SPEC: &'static __cqrs::MessageSpec = &__cqrs::MessageSpec {
             kind: __cqrs::MessageKind::Command,
             streaming: true,
@@ -33,7 +38,10 @@ const _: () = {
         };
     }
     #[automatically_derived]
-    impl __cqrs::Handled for ImportOrders {
+    impl __cqrs::Handled for ImportOrders
+    where
+        __Checked:,
+    {
         type Response = ();
         type Error = ImportError;
         __cqrs::web_of! {
@@ -41,12 +49,18 @@ const _: () = {
         }
     }
     #[automatically_derived]
-    impl __cqrs::AnyCommand for ImportOrders {}
+    impl __cqrs::AnyCommand for ImportOrders
+    where
+        __Checked:,
+    {}
     #[automatically_derived]
-    impl __cqrs::Streaming for ImportOrders {
+    impl __cqrs::Streaming for ImportOrders
+    where
+        __Checked:,
+    {
         type Item = Imported;
     }
     __cqrs::inventory::submit! {
-        __cqrs::MessageItem::new(< ImportOrders as __cqrs::Message > ::SPEC)
+        __cqrs::MessageItem::of:: < ImportOrders > ()
     }
 };

@@ -1,8 +1,13 @@
 #[allow(deprecated)]
 const _: () = {
     use ::cqrs::__private as __cqrs;
+    type __Checked = [(); __cqrs::checked_message::<Stocked>()];
     #[automatically_derived]
-    impl __cqrs::Message for Stocked {
+    impl __cqrs::Message for Stocked
+    where
+        __Checked:,
+    {
+        type Checked = __Checked;
         const SPEC: &'static __cqrs::MessageSpec = &__cqrs::MessageSpec {
             kind: __cqrs::MessageKind::DomainEvent,
             streaming: false,
@@ -33,10 +38,16 @@ const _: () = {
         };
     }
     #[automatically_derived]
-    impl __cqrs::Event for Stocked {}
+    impl __cqrs::Event for Stocked
+    where
+        __Checked:,
+    {}
     #[automatically_derived]
-    impl __cqrs::DomainEvent for Stocked {}
+    impl __cqrs::DomainEvent for Stocked
+    where
+        __Checked:,
+    {}
     __cqrs::inventory::submit! {
-        __cqrs::MessageItem::new(< Stocked as __cqrs::Message > ::SPEC)
+        __cqrs::MessageItem::of:: < Stocked > ()
     }
 };

@@ -1,12 +1,22 @@
 #[allow(deprecated)]
 const _: () = {
     use ::cqrs::__private as __cqrs;
+    #[allow(dead_code, clippy::multiple_bound_locations)]
+    const fn __checked<T: Clone, const N: usize>() -> usize
+    where
+        T: Debug,
+        T: ::core::marker::Send + ::core::marker::Sync + 'static,
+    {
+        __cqrs::checked_message::<Created<T, N>>()
+    }
     #[automatically_derived]
     impl<T: Clone, const N: usize> __cqrs::Message for Created<T, N>
     where
         T: Debug,
         T: ::core::marker::Send + ::core::marker::Sync + 'static,
+        Created<T, N>: __cqrs::Shareable,
     {
+        type Checked = ();
         const SPEC: &'static __cqrs::MessageSpec = &__cqrs::MessageSpec {
             kind: __cqrs::MessageKind::DomainEvent,
             streaming: false,
@@ -29,11 +39,13 @@ const _: () = {
     where
         T: Debug,
         T: ::core::marker::Send + ::core::marker::Sync + 'static,
+        Created<T, N>: __cqrs::Shareable,
     {}
     #[automatically_derived]
     impl<T: Clone, const N: usize> __cqrs::DomainEvent for Created<T, N>
     where
         T: Debug,
         T: ::core::marker::Send + ::core::marker::Sync + 'static,
+        Created<T, N>: __cqrs::Shareable,
     {}
 };

@@ -8,6 +8,7 @@ async fn send_mail(
 #[allow(deprecated)]
 const _: () = {
     use ::cqrs::__private as __cqrs;
+    use __cqrs::ProbeFallback as _;
     use __cqrs::AskedFallback as _;
     struct __Handler;
     impl __cqrs::HandleRef for __Handler {
@@ -17,7 +18,8 @@ const _: () = {
         fn call<'c>(
             message: &'c Self::Message,
             mut parts: __cqrs::Parts<'c>,
-        ) -> impl ::core::future::Future<Output = Self::Output> + ::core::marker::Send {
+        ) -> impl ::core::future::Future<Output = Self::Output> {
+            let _ = __cqrs::Probe::<OrderPlaced>::CHECKED;
             send_mail(
                 message,
                 __cqrs::parameter::<

@@ -5,6 +5,7 @@ async fn bill(e: OrderPlacedV1, meta: &Meta) -> Result<(), BillError> {
 #[allow(deprecated)]
 const _: () = {
     use ::cqrs::__private as __cqrs;
+    use __cqrs::ProbeFallback as _;
     use __cqrs::AskedFallback as _;
     struct __Handler;
     impl __cqrs::Handle for __Handler {
@@ -14,7 +15,8 @@ const _: () = {
         fn call<'c>(
             message: Self::Message,
             mut parts: __cqrs::Parts<'c>,
-        ) -> impl ::core::future::Future<Output = Self::Output> + ::core::marker::Send {
+        ) -> impl ::core::future::Future<Output = Self::Output> {
+            let _ = __cqrs::Probe::<OrderPlacedV1>::CHECKED;
             bill(
                 message,
                 __cqrs::parameter::<

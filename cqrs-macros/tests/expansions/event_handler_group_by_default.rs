@@ -3,6 +3,7 @@ async fn bill(e: &OrderPlacedV1) {}
 #[allow(deprecated)]
 const _: () = {
     use ::cqrs::__private as __cqrs;
+    use __cqrs::ProbeFallback as _;
     struct __Handler;
     impl __cqrs::HandleRef for __Handler {
         type Message = OrderPlacedV1;
@@ -11,7 +12,8 @@ const _: () = {
         fn call<'c>(
             message: &'c Self::Message,
             _: __cqrs::Parts<'c>,
-        ) -> impl ::core::future::Future<Output = Self::Output> + ::core::marker::Send {
+        ) -> impl ::core::future::Future<Output = Self::Output> {
+            let _ = __cqrs::Probe::<OrderPlacedV1>::CHECKED;
             bill(message)
         }
     }

@@ -5,6 +5,7 @@ async fn reserve_number(e: OrderPlaced, tx: &mut Tx<Sqlite>) -> Result<(), sqlx:
 #[allow(deprecated)]
 const _: () = {
     use ::cqrs::__private as __cqrs;
+    use __cqrs::ProbeFallback as _;
     use __cqrs::AskedFallback as _;
     struct __Handler;
     impl __cqrs::HandleRef for __Handler {
@@ -14,9 +15,11 @@ const _: () = {
         fn call<'c>(
             message: &'c Self::Message,
             mut parts: __cqrs::Parts<'c>,
-        ) -> impl ::core::future::Future<Output = Self::Output> + ::core::marker::Send {
+        ) -> impl ::core::future::Future<Output = Self::Output> {
+            let _ = __cqrs::Probe::<OrderPlaced>::CHECKED;
             reserve_number(
-                __cqrs::duplicated::<OrderPlaced>(message),
+                __cqrs::Copies(__cqrs::Probe::<OrderPlaced>::CHECKED)
+                    .duplicated::<OrderPlaced>(message),
                 __cqrs::parameter::<
                     &mut Tx<Sqlite>,
                     __cqrs::role::InlineEventHandler<OrderPlaced>,

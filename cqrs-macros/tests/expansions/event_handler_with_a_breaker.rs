@@ -5,6 +5,7 @@ async fn send_mail(e: &OrderPlaced) -> Result<(), MailError> {
 #[allow(deprecated)]
 const _: () = {
     use ::cqrs::__private as __cqrs;
+    use __cqrs::ProbeFallback as _;
     struct __Handler;
     impl __cqrs::HandleRef for __Handler {
         type Message = OrderPlaced;
@@ -13,7 +14,8 @@ const _: () = {
         fn call<'c>(
             message: &'c Self::Message,
             _: __cqrs::Parts<'c>,
-        ) -> impl ::core::future::Future<Output = Self::Output> + ::core::marker::Send {
+        ) -> impl ::core::future::Future<Output = Self::Output> {
+            let _ = __cqrs::Probe::<OrderPlaced>::CHECKED;
             send_mail(message)
         }
     }

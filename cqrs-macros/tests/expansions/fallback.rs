@@ -20,7 +20,7 @@ pub(crate) enum cached {}
 const _: () = {
     use ::cqrs::__private as __cqrs;
     #[allow(unused_imports)]
-    use __cqrs::AskedFallback as _;
+    use __cqrs::{AskedFallback as _, ProbeFallback as _};
     impl __cqrs::Fallback<GetQuote> for cached {
         type Output = Result<Quote, QuoteError>;
         const BY_VALUE: bool = true;
@@ -46,7 +46,8 @@ const _: () = {
         fn call<'c>(
             message: __cqrs::Lent<'c, GetQuote>,
             mut parts: __cqrs::Parts<'c>,
-        ) -> impl ::core::future::Future<Output = Self::Output> + ::core::marker::Send {
+        ) -> impl ::core::future::Future<Output = Self::Output> {
+            let _ = __cqrs::Probe::<GetQuote>::CHECKED;
             cached(
                 message.by_value(),
                 __cqrs::parameter::<

@@ -1,8 +1,13 @@
 #[allow(deprecated)]
 const _: () = {
     use ::cqrs::__private as __cqrs;
+    type __Checked = [(); __cqrs::checked_message::<OrderShipped>()];
     #[automatically_derived]
-    impl __cqrs::Message for OrderShipped {
+    impl __cqrs::Message for OrderShipped
+    where
+        __Checked:,
+    {
+        type Checked = __Checked;
         const SPEC: &'static __cqrs::MessageSpec = &__cqrs::MessageSpec {
             kind: __cqrs::MessageKind::NotificationEvent,
             streaming: false,
@@ -36,10 +41,16 @@ const _: () = {
         };
     }
     #[automatically_derived]
-    impl __cqrs::Event for OrderShipped {}
+    impl __cqrs::Event for OrderShipped
+    where
+        __Checked:,
+    {}
     #[automatically_derived]
-    impl __cqrs::NotificationEvent for OrderShipped {}
+    impl __cqrs::NotificationEvent for OrderShipped
+    where
+        __Checked:,
+    {}
     __cqrs::inventory::submit! {
-        __cqrs::MessageItem::new(< OrderShipped as __cqrs::Message > ::SPEC)
+        __cqrs::MessageItem::of:: < OrderShipped > ()
     }
 };

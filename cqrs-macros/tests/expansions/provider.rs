@@ -26,13 +26,15 @@ const _: () = {
                     ShopSettings,
                 > as __cqrs::ProviderParam<'static, __cqrs::role::AppProvider>>::NEED,
             ],
-            || __cqrs::provided_target::<
-                Result<Arc<dyn PriceList>, BoxError>,
-                _,
-            >(
-                (&&&__cqrs::Provided::<Result<Arc<dyn PriceList>, BoxError>>::new())
-                    .shape(),
-            ),
+            || {
+                __cqrs::Shaped(
+                        (&&&__cqrs::Provided::<
+                            Result<Arc<dyn PriceList>, BoxError>,
+                        >::new())
+                            .shape(),
+                    )
+                    .target::<Result<Arc<dyn PriceList>, BoxError>>()
+            },
             |mut resolver| ::std::boxed::Box::pin(async move {
                 let value = __cqrs::future_must_be_send(
                         price_list(
@@ -43,14 +45,13 @@ const _: () = {
                         ),
                     )
                     .await;
-                __cqrs::provided::<
-                    Result<Arc<dyn PriceList>, BoxError>,
-                    _,
-                >(
-                    (&&&__cqrs::Provided::<Result<Arc<dyn PriceList>, BoxError>>::new())
-                        .shape(),
-                    value,
-                )
+                __cqrs::Shaped(
+                        (&&&__cqrs::Provided::<
+                            Result<Arc<dyn PriceList>, BoxError>,
+                        >::new())
+                            .shape(),
+                    )
+                    .provided::<Result<Arc<dyn PriceList>, BoxError>>(value)
             }),
         )
     };

@@ -25,10 +25,13 @@ const _: () = {
                     __cqrs::role::MessageProvider,
                 >>::NEED,
             ],
-            || __cqrs::provided_target::<
-                Result<CurrentUser, AuthError>,
-                _,
-            >((&&&__cqrs::Provided::<Result<CurrentUser, AuthError>>::new()).shape()),
+            || {
+                __cqrs::Shaped(
+                        (&&&__cqrs::Provided::<Result<CurrentUser, AuthError>>::new())
+                            .shape(),
+                    )
+                    .target::<Result<CurrentUser, AuthError>>()
+            },
             |mut resolver| ::std::boxed::Box::pin(async move {
                 let value = current_user(
                     __cqrs::dependency::<
@@ -36,14 +39,11 @@ const _: () = {
                         __cqrs::role::MessageProvider,
                     >(&mut resolver),
                 );
-                __cqrs::provided::<
-                    Result<CurrentUser, AuthError>,
-                    _,
-                >(
-                    (&&&__cqrs::Provided::<Result<CurrentUser, AuthError>>::new())
-                        .shape(),
-                    value,
-                )
+                __cqrs::Shaped(
+                        (&&&__cqrs::Provided::<Result<CurrentUser, AuthError>>::new())
+                            .shape(),
+                    )
+                    .provided::<Result<CurrentUser, AuthError>>(value)
             }),
         )
     };

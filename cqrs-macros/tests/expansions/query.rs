@@ -1,8 +1,13 @@
 #[allow(deprecated)]
 const _: () = {
     use ::cqrs::__private as __cqrs;
+    type __Checked = [(); __cqrs::checked_message::<GetOrder>()];
     #[automatically_derived]
-    impl __cqrs::Message for GetOrder {
+    impl __cqrs::Message for GetOrder
+    where
+        __Checked:,
+    {
+        type Checked = __Checked;
         const SPEC: &'static __cqrs::MessageSpec = &__cqrs::MessageSpec {
             kind: __cqrs::MessageKind::Query,
             streaming: false,
@@ -33,7 +38,10 @@ const _: () = {
         };
     }
     #[automatically_derived]
-    impl __cqrs::Handled for GetOrder {
+    impl __cqrs::Handled for GetOrder
+    where
+        __Checked:,
+    {
         type Response = Option<OrderView>;
         type Error = sqlx::Error;
         __cqrs::web_of! {
@@ -41,10 +49,16 @@ const _: () = {
         }
     }
     #[automatically_derived]
-    impl __cqrs::AnyQuery for GetOrder {}
+    impl __cqrs::AnyQuery for GetOrder
+    where
+        __Checked:,
+    {}
     #[automatically_derived]
-    impl __cqrs::Query for GetOrder {}
+    impl __cqrs::Query for GetOrder
+    where
+        __Checked:,
+    {}
     __cqrs::inventory::submit! {
-        __cqrs::MessageItem::new(< GetOrder as __cqrs::Message > ::SPEC)
+        __cqrs::MessageItem::of:: < GetOrder > ()
     }
 };

@@ -12,7 +12,7 @@ use crate::message::{Handled, Message};
 
 /// Asks what `T` can do.
 #[derive(Debug)]
-pub struct Probe<T>(PhantomData<T>);
+pub struct Probe<T: ?Sized>(PhantomData<T>);
 
 /// The answers where `T` lacks the trait.
 pub trait ProbeFallback {
@@ -26,9 +26,16 @@ pub trait ProbeFallback {
     const DEBUG: Option<DebugFn> = None;
     /// No command, or no `DeserializeOwned`.
     const RUN: Option<RunFn> = None;
+    /// No message, which is an error elsewhere.
+    const CHECKED: () = ();
 }
 
-impl<T> ProbeFallback for Probe<T> {}
+impl<T: ?Sized> ProbeFallback for Probe<T> {}
+
+impl<T: Message> Probe<T> {
+    /// Is in error where the derive of `T` found one, so that what is generated for its handler has none of its own.
+    pub const CHECKED: PhantomData<T::Checked> = PhantomData;
+}
 
 impl<T: Any + Serialize> Probe<T> {
     /// Writes `T`.
@@ -53,6 +60,23 @@ impl<T: Any + Debug> Probe<T> {
 impl<T: Handled + DeserializeOwned> Probe<T> {
     /// Runs the handler of `T`.
     pub const RUN: Option<RunFn> = Some(codec_fns::run::<T>);
+}
+
+/// A type that can be a message.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a message: it is not `Send + Sync`",
+    label = "has a field that threads cannot share",
+    note = "a message is handled, queued and stored by whatever thread is free: use `Arc` for `Rc`, an atomic or a `Mutex` for `Cell` and `RefCell`"
+)]
+pub trait Shareable: Send + Sync {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Send + Sync> Shareable for T {}
+
+/// Checks a message type where it is derived.
+#[must_use]
+pub const fn checked_message<T: Shareable>() -> usize {
+    0
 }
 
 /// The type of a `key` field.

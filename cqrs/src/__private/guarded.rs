@@ -1,5 +1,7 @@
 //! Handlers with a policy, and fallbacks: the items that attributes register.
 
+use std::marker::PhantomData;
+
 use super::handler::{AnyCommand, AnyQuery, Consumed, HandledHere};
 use crate::BoxError;
 use crate::dispatch::thunk::{self, HandleRef};
@@ -131,7 +133,7 @@ pub const fn fallback_of<F: Fallback<M>, M: Message>(stands_in_for: StandsInFor)
                 "this fallback takes `&mut Events` or `&App`, which a query handler may not take: a query changes nothing"
             ),
             Need::Items => items = true,
-            Need::Inject { .. } | Need::Meta | Need::Cause => {}
+            Need::Inject { .. } | Need::Meta | Need::Cause | Need::Unknown => {}
         }
         i += 1;
     }
@@ -145,12 +147,22 @@ pub const fn fallback_of<F: Fallback<M>, M: Message>(stands_in_for: StandsInFor)
     label = "the message is needed again after a failed attempt",
     note = "take `&{Self}`, or annotate `{Self}` with `#[derive(Clone)]`"
 )]
-pub trait GivenAgain: Message + Clone {}
+pub trait GivenAgain<Checked>: Sized {
+    /// The message once more.
+    fn given_again(&self) -> Self;
+}
 
 #[diagnostic::do_not_recommend]
-impl<M: Message + Clone> GivenAgain for M {}
+impl<M: Message + Clone> GivenAgain<PhantomData<M::Checked>> for M {
+    fn given_again(&self) -> Self {
+        self.clone()
+    }
+}
 
-/// The message, for a handler with a policy that takes `M`.
-pub fn given_again<M: GivenAgain>(message: &M) -> M {
-    message.clone()
+/// What is no message has an error elsewhere.
+#[diagnostic::do_not_recommend]
+impl<M> GivenAgain<()> for M {
+    fn given_again(&self) -> Self {
+        unreachable!("the handler of what is no message does not compile")
+    }
 }

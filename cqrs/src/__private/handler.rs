@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::marker::PhantomData;
 
+use super::guarded::GivenAgain;
 use crate::BoxError;
 use crate::dispatch::thunk;
 pub use crate::dispatch::thunk::{Answer, EventAnswer, Fallible, Handle, HandleRef, Plain};
@@ -165,7 +166,7 @@ pub struct Asked<P>(PhantomData<fn() -> P>);
 /// The answer where `P` is no parameter, which [`parameter`] has an error for already.
 pub trait AskedFallback {
     /// Nothing.
-    const NEED: Need = Need::Meta;
+    const NEED: Need = Need::Unknown;
 }
 
 impl<P> AskedFallback for Asked<P> {}
@@ -187,7 +188,7 @@ pub const fn needs<M: Message>(needs: &'static [Need]) -> &'static [Need] {
         let mut items = false;
         let mut i = 0;
         while i < needs.len() {
-            items = items || matches!(needs[i], Need::Items);
+            items = items || matches!(needs[i], Need::Items | Need::Unknown);
             i += 1;
         }
         assert!(items, "the handler of a streaming message takes `&mut Items<T>`, its way out");
@@ -248,12 +249,38 @@ pub fn event_answer<O: EventAnswer>(output: O) -> Result<(), BoxError> {
     label = "one event goes to several handlers",
     note = "take `&{Self}`, or annotate `{Self}` with `#[derive(Clone)]`"
 )]
-pub trait Duplicated: Message + Clone {}
+pub trait Duplicated<Checked>: Sized {
+    /// The event, for one of them.
+    fn duplicated(&self) -> Self;
+}
 
 #[diagnostic::do_not_recommend]
-impl<E: Message + Clone> Duplicated for E {}
+impl<E: Message + Clone> Duplicated<PhantomData<E::Checked>> for E {
+    fn duplicated(&self) -> Self {
+        self.clone()
+    }
+}
 
-/// The event, for a handler of a domain event that takes `E`.
-pub fn duplicated<E: Duplicated>(event: &E) -> E {
-    event.clone()
+/// What is no message has an error elsewhere.
+#[diagnostic::do_not_recommend]
+impl<E> Duplicated<()> for E {
+    fn duplicated(&self) -> Self {
+        unreachable!("the handler of what is no message does not compile")
+    }
+}
+
+/// Gives a message away and keeps it; what it is was asked before.
+#[derive(Debug)]
+pub struct Copies<Checked>(pub Checked);
+
+impl<Checked> Copies<Checked> {
+    /// The event, for a handler of a domain event that takes `E`.
+    pub fn duplicated<E: Duplicated<Checked>>(self, event: &E) -> E {
+        event.duplicated()
+    }
+
+    /// The message, for a handler with a policy that takes `M`.
+    pub fn given_again<M: GivenAgain<Checked>>(self, message: &M) -> M {
+        message.given_again()
+    }
 }

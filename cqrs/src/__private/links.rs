@@ -8,30 +8,30 @@ use crate::message::{Handled, MessageKind, SourceLocation};
 use crate::registry::{ChainHead, ChainItem, HandlerItem, HandlerKind, Need, Thunk, WholeThunk};
 
 /// The item of a link that takes `M`.
-pub const fn link_handler<H, M, O, How>(
+pub const fn link_handler<H, M, O, How, E>(
     name: &'static str,
     location: SourceLocation,
     needs: &'static [Need],
 ) -> HandlerItem
 where
     H: Handle<Message = M, Output = O>,
-    M: Handled,
-    O: Answer<Link<M>, M::Error, How>,
+    M: Handled<Error = E>,
+    O: Answer<Link<M>, E, How>,
 {
     let thunk = &const { LinkThunk::<M>(link::<H, M, O, How>) };
     HandlerItem::part(HandlerKind::Link, name, location, M::SPEC, needs, Thunk::Link(thunk))
 }
 
 /// The item of a link that takes `&M`.
-pub const fn link_handler_ref<H, M, O, How>(
+pub const fn link_handler_ref<H, M, O, How, E>(
     name: &'static str,
     location: SourceLocation,
     needs: &'static [Need],
 ) -> HandlerItem
 where
     H: HandleRef<Message = M, Output = O>,
-    M: Handled,
-    O: Answer<Link<M>, M::Error, How>,
+    M: Handled<Error = E>,
+    O: Answer<Link<M>, E, How>,
 {
     let thunk = &const { LinkThunk::<M>(link_ref::<H, M, O, How>) };
     HandlerItem::part(HandlerKind::Link, name, location, M::SPEC, needs, Thunk::Link(thunk))

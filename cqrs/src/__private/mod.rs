@@ -20,8 +20,7 @@ pub use crate::axum::{Problem, ProblemDetails};
 pub use crate::breaker::BreakerOptions;
 
 pub use crate::inject::{
-    Provided, ProvidedArc, ProvidedResult, ProvidedResultArc, ProvidedValue, Resolved, Resolver, provided,
-    provided_target,
+    Provided, ProvidedArc, ProvidedResult, ProvidedResultArc, ProvidedValue, Resolved, Resolver, Shaped,
 };
 pub use crate::message::{
     Codec, Command, DomainEvent, Event, Handled, Message, MessageKind, MessageSpec, NotificationEvent, Query,
@@ -36,15 +35,15 @@ pub use crate::registry::{
 pub use crate::unit::{Meta, Param, Parts, TakenBy, role};
 pub use crate::{BoxError, Inject};
 
-pub use self::codec::{Probe, ProbeFallback, key};
+pub use self::codec::{Probe, ProbeFallback, Shareable, checked_message, key};
 pub use self::guarded::{
     AnswersTo, Attempted, Backed, Backup, Counts, EveryError, Fails, Fallback, FitsCause, GivenAgain, HasPolicy, Lent,
-    NoFallback, Policy, StandsInFor, fallback, fallback_of, given_again, guarded_command_handler,
-    guarded_domain_event_handler, guarded_group_handler, guarded_query_handler,
+    NoFallback, Policy, StandsInFor, fallback, fallback_of, guarded_command_handler, guarded_domain_event_handler,
+    guarded_group_handler, guarded_query_handler,
 };
 pub use self::handler::{
-    Answer, AnyCommand, AnyQuery, Asked, AskedFallback, EventAnswer, Fallible, Handle, HandleRef, Plain, answer,
-    command_handler, command_handler_ref, domain_event_handler, duplicated, event_answer, future_must_be_send,
+    Answer, AnyCommand, AnyQuery, Asked, AskedFallback, Copies, EventAnswer, Fallible, Handle, HandleRef, Plain,
+    answer, command_handler, command_handler_ref, domain_event_handler, event_answer, future_must_be_send,
     group_handler, group_handler_ref, needs, needs_of_part, parameter, query_handler, query_handler_ref,
 };
 pub use self::links::{

@@ -1,5 +1,5 @@
 use crate::Inject;
-use crate::inject::Resolver;
+use crate::inject::{Dependency, Resolver};
 use crate::registry::Need;
 use crate::unit::{Meta, role};
 
@@ -17,7 +17,7 @@ pub trait ProviderParam<'a, R>: Sized {
     fn take(resolver: &mut Resolver<'a>) -> Option<Self>;
 }
 
-impl<R, T: ?Sized + Send + Sync + 'static> ProviderParam<'_, R> for Inject<T> {
+impl<R, T: ?Sized + Dependency> ProviderParam<'_, R> for Inject<T> {
     const NEED: Need = Need::Inject { type_id: Self::id(), name: Self::name };
 
     fn take(resolver: &mut Resolver<'_>) -> Option<Self> {

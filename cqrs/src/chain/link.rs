@@ -67,7 +67,7 @@ where
     label = "not a link for `{M}`",
     note = "the links of a chain are functions under `#[chain_link]` that take its message, `{M}`, first"
 )]
-pub trait ChainLink<M: Handled>: 'static {
+pub trait ChainLink<M>: 'static {
     /// What was registered.
     const ITEM: &'static HandlerItem;
 }

@@ -98,6 +98,7 @@ impl EventAnswer for () {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<E: Into<BoxError>> EventAnswer for Result<(), E> {
     fn event_answer(self) -> Result<(), BoxError> {
         self.map_err(Into::into)

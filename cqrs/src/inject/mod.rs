@@ -11,9 +11,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-pub use self::provide::{
-    Provided, ProvidedArc, ProvidedResult, ProvidedResultArc, ProvidedValue, provided, provided_target,
-};
+pub use self::provide::{Provided, ProvidedArc, ProvidedResult, ProvidedResultArc, ProvidedValue, Shaped};
 pub use self::resolver::{Resolved, Resolver};
 pub(crate) use self::scope::{Scope, ScopedProvider, Slot};
 
@@ -33,6 +31,17 @@ pub(crate) use self::scope::{Scope, ScopedProvider, Slot};
 /// assert_eq!(total(Inject::new(Prices(3)), 4), 12);   // a handler is an ordinary function: call it
 /// ```
 pub struct Inject<T: ?Sized>(Arc<T>);
+
+/// What can be a dependency.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a dependency: it is not `Send + Sync`",
+    label = "handlers on several threads share it",
+    note = "a trait asks it of its implementations: `trait Prices: Send + Sync`; a type gets it by `Arc` for `Rc`, an atomic or a `Mutex` for `Cell` and `RefCell`"
+)]
+pub trait Dependency: Send + Sync + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: ?Sized + Send + Sync + 'static> Dependency for T {}
 
 impl<T> Inject<T> {
     /// Makes a dependency of a value, for calling a handler as an ordinary function.

@@ -113,15 +113,21 @@ impl<T: Send + Sync + 'static> Provides<Value> for T {
     }
 }
 
-/// The type id of `Inject<T>` and the path of `T`, for a provider that returns `Out`.
-pub fn provided_target<Out: Provides<Shape>, Shape>(_: Shape) -> (TypeId, &'static str) {
-    (Inject::<Out::Target>::id(), Inject::<Out::Target>::name())
-}
+/// What is asked of a return type once its shape is known.
+#[derive(Debug)]
+pub struct Shaped<Shape>(pub Shape);
 
-/// Turns what the provider returned into the dependency.
-///
-/// # Errors
-/// Fails with the provider's own error.
-pub fn provided<Out: Provides<Shape>, Shape>(_: Shape, out: Out) -> Result<Resolved, BoxError> {
-    out.provide().map(Inject::resolved)
+impl<Shape> Shaped<Shape> {
+    /// The type id of `Inject<T>` and the path of `T`, for a provider that returns `Out`.
+    pub fn target<Out: Provides<Shape>>(self) -> (TypeId, &'static str) {
+        (Inject::<Out::Target>::id(), Inject::<Out::Target>::name())
+    }
+
+    /// Turns what the provider returned into the dependency.
+    ///
+    /// # Errors
+    /// Fails with the provider's own error.
+    pub fn provided<Out: Provides<Shape>>(self, out: Out) -> Result<Resolved, BoxError> {
+        out.provide().map(Inject::resolved)
+    }
 }

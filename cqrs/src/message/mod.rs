@@ -25,6 +25,10 @@ pub use self::spec::{Codec, MessageKind, MessageSpec, SourceLocation, TypePath};
 pub trait Message: Sized + Send + Sync + 'static {
     /// The constants of this type: kind, stored name, version, codec.
     const SPEC: &'static MessageSpec;
+
+    /// No type at all where the derive found that this cannot be a message: what names it is in error, too.
+    #[doc(hidden)]
+    type Checked;
 }
 
 /// A message with exactly one handler: a command or a query, streaming or not.

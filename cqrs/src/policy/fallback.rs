@@ -18,7 +18,7 @@ use crate::{App, Events, Inject, Items, Meta};
     label = "no `#[fallback]` function that takes `{M}`",
     note = "`fallback = ..` names a function under `#[fallback]` that takes the handler's message, `{M}` or `&{M}`, first"
 )]
-pub trait Fallback<M: Message>: 'static {
+pub trait Fallback<M>: 'static {
     /// What the function returns.
     type Output;
     /// What was registered.
@@ -64,7 +64,7 @@ pub enum Lent<'c, M> {
     Shared(&'c M),
 }
 
-impl<'c, M: Message> Lent<'c, M> {
+impl<'c, M> Lent<'c, M> {
     /// The message, to look at.
     ///
     /// # Panics
@@ -76,7 +76,9 @@ impl<'c, M: Message> Lent<'c, M> {
             Self::Shared(message) => message,
         }
     }
+}
 
+impl<M: Message> Lent<'_, M> {
     /// The message, to keep; of a shared one a clone.
     ///
     /// # Panics

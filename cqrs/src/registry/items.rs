@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::BoxError;
 use crate::dispatch::DispatchError;
 use crate::inject::{Resolved, Resolver};
-use crate::message::{Erased, Handled, MessageSpec, SourceLocation};
+use crate::message::{Erased, Handled, Message, MessageSpec, SourceLocation};
 use crate::middleware::{Call, Next, Outcome};
 use crate::policy::Policy;
 use crate::registry::Need;
@@ -335,8 +335,8 @@ pub struct MessageItem(pub(crate) &'static MessageSpec);
 
 impl MessageItem {
     /// A message type.
-    pub const fn new(spec: &'static MessageSpec) -> Self {
-        Self(spec)
+    pub const fn of<M: Message>() -> Self {
+        Self(M::SPEC)
     }
 }
 

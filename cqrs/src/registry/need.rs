@@ -36,6 +36,8 @@ pub enum Need {
     Items,
     /// `Cause<E>`.
     Cause,
+    /// What is no parameter, which the compiler says elsewhere.
+    Unknown,
 }
 
 impl Need {
@@ -48,6 +50,7 @@ impl Need {
             Self::App => 4,
             Self::Items => 5,
             Self::Cause => 6,
+            Self::Unknown => 7,
         }
     }
 }
@@ -60,7 +63,7 @@ pub(crate) const fn needs_are_unique(needs: &[Need]) -> bool {
     while i < needs.len() {
         let slot = needs[i].slot() as usize;
         // `Inject`, `&Meta` and `&App` are shared: asking twice is odd, but harmless.
-        if slot == 1 || slot == 2 || slot > 4 {
+        if matches!(slot, 1 | 2 | 5 | 6) {
             if seen[slot] {
                 return false;
             }

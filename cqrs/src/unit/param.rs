@@ -6,7 +6,7 @@ use super::role::{FallbackHandler, Raises, Sends, Writes, Yields};
 use super::{Begin, Meta, Parts, Tx};
 use crate::app::App;
 use crate::event::Events;
-use crate::inject::Inject;
+use crate::inject::{Dependency, Inject};
 use crate::policy::Cause;
 use crate::registry::Need;
 use crate::stream::Items;
@@ -21,7 +21,7 @@ use crate::stream::Items;
 )]
 pub trait TakenBy<'c, R>: Param<'c> {}
 
-impl<R, T: ?Sized + Send + Sync + 'static> TakenBy<'_, R> for Inject<T> {}
+impl<R, T: ?Sized + Dependency> TakenBy<'_, R> for Inject<T> {}
 impl<'c, R: Raises> TakenBy<'c, R> for &'c mut Events {}
 impl<'c, R: Writes, Db: Database> TakenBy<'c, R> for &'c mut Tx<Db> {}
 impl<'c, R: Writes, Db: Database> TakenBy<'c, R> for &'c mut Begin<Db> {}
@@ -40,7 +40,7 @@ pub trait Param<'c>: Sized {
     fn take(parts: &mut Parts<'c>) -> Option<Self>;
 }
 
-impl<'c, T: ?Sized + Send + Sync + 'static> Param<'c> for Inject<T> {
+impl<'c, T: ?Sized + Dependency> Param<'c> for Inject<T> {
     const NEED: Need = Need::Inject { type_id: Self::id(), name: Self::name };
 
     #[inline]

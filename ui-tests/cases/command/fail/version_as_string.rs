@@ -1,0 +1,8 @@
+// A version in quotes.
+use cqrs::prelude::*;
+
+#[derive(Command)]
+#[command(version = "1")]
+struct PlaceOrder;
+
+fn main() {}

@@ -1,0 +1,7 @@
+// A provider of nothing.
+use cqrs::prelude::*;
+
+#[provider]
+fn nothing() -> () {}
+
+fn main() {}
