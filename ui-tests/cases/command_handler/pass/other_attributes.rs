@@ -13,7 +13,7 @@ struct PlaceOrder;
 #[inline]
 /// At once.
 #[deprecated]
-async fn place_order(#[allow(unused)] cmd: PlaceOrder, #[expect(unused)] prices: Inject<u8>) -> u64 {
+async fn place_order(_cmd: PlaceOrder, #[expect(unused, reason = "a case")] prices: Inject<u8>) -> u64 {
     1
 }
 
