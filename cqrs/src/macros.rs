@@ -95,18 +95,28 @@ macro_rules! chain {
     };
     ($message:ty => [$($link:ty),+ $(,)?] $(,)?) => {
         const _: () = {
-            const __HEAD: &$crate::__private::ChainHead = &$crate::__private::chain_handler::<$message>(
-                ::core::stringify!($message),
-                $crate::__private::SourceLocation {
-                    module: ::core::module_path!(),
-                    file: ::core::file!(),
-                    line: ::core::line!(),
-                },
-            );
-            const __ITEM: $crate::__private::ChainItem = $crate::__private::chain_item(
-                __HEAD,
-                &[$($crate::__private::link_of::<$link, $message>()),+],
-            );
+            // What does not fit is said here: the rest depends on it, and says nothing then.
+            type __Checked = [(); {
+                $crate::__private::chain_for::<$message>() $(+ $crate::__private::link_of::<$link, $message>())+
+            }];
+            struct __Chain;
+            impl $crate::__private::Chain for __Chain
+            where
+                __Checked:,
+            {
+                const ITEM: $crate::__private::ChainItem = $crate::__private::chain_item(
+                    &$crate::__private::chain_of::<$message>(
+                        ::core::stringify!($message),
+                        $crate::__private::SourceLocation {
+                            module: ::core::module_path!(),
+                            file: ::core::file!(),
+                            line: ::core::line!(),
+                        },
+                    )
+                    $(.then::<$link>())+
+                );
+            }
+            const __ITEM: $crate::__private::ChainItem = <__Chain as $crate::__private::Chain>::ITEM;
             $crate::__private::inventory::submit! { __ITEM }
         };
     };

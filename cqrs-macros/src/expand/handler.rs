@@ -6,7 +6,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 
-use super::part::link;
+use super::part::{Link, link};
 use super::policy::{Guarded, guarded};
 use super::registration::{name_and_location, registration};
 use super::thunk::{Thunk, thunk};
@@ -19,7 +19,6 @@ pub(crate) fn handler(handler: &Handler) -> TokenStream {
     let origin = name_and_location(function);
     let needs = needs(function, &message, !matches!(handler.kind, HandlerKind::Link));
     let Thunk { by_ref, definition, output } = thunk(handler);
-    let make = constructor(handler, by_ref);
     let guarded = handler.policy.as_ref().map(|policy| guarded(handler, policy, &output));
     let (definitions, types, fallback) = match &guarded {
         Some(Guarded { definitions, types, fallback }) => (Some(definitions), quote!(#types,), quote!(, #fallback)),
@@ -27,14 +26,16 @@ pub(crate) fn handler(handler: &Handler) -> TokenStream {
     };
     let value = match &handler.kind {
         HandlerKind::Command | HandlerKind::Query => {
+            let make = constructor(handler, by_ref);
             let how = if guarded.is_some() { quote!(_, _, _, _) } else { quote!(_, _, _) };
             quote!(__cqrs::#make::<__Handler, #types #message, #output, #how>(#origin, #needs #fallback))
         }
-        HandlerKind::Link => {
-            quote!(__cqrs::#make::<__Handler, #types #message, #output, _, _>(#origin, #needs #fallback))
+        HandlerKind::Link if guarded.is_some() => {
+            quote!(__cqrs::guarded_link::<__Handler, #message>(#origin, #needs #fallback))
         }
+        HandlerKind::Link => quote!(__cqrs::link::<#message>(#origin, #needs)),
         HandlerKind::Event { mode, order } => {
-            let mode = event_mode(mode);
+            let (make, mode) = (constructor(handler, by_ref), event_mode(mode));
             let how = guarded.is_some().then(|| quote!(, _, _));
             quote!(__cqrs::#make::<__Handler, #types #message, #output #how>(#mode, #origin, #order, #needs #fallback))
         }
@@ -46,7 +47,16 @@ pub(crate) fn handler(handler: &Handler) -> TokenStream {
     });
     let definitions = quote!(use __cqrs::ProbeFallback as _; #asked #definition #definitions);
     match handler.kind {
-        HandlerKind::Link => link(function, &message, &definitions, &value),
+        HandlerKind::Link => {
+            let (check, ask) = match (&guarded, by_ref) {
+                (Some(_), _) => (quote!(checked_guarded_link), quote!(ask_guarded)),
+                (None, true) => (quote!(checked_link_ref), quote!(ask_ref)),
+                (None, false) => (quote!(checked_link), quote!(ask)),
+            };
+            let types = quote!(__Handler, #types #message, #output, _);
+            let (check, ask) = (quote!(__cqrs::#check::<#types, _>()), quote!(__cqrs::#ask::<#types>));
+            link(&Link { function, message: &message, definitions: &definitions, check, value, ask })
+        }
         _ => registration(function, &definitions, &quote!(HandlerItem), &value),
     }
 }
@@ -67,7 +77,7 @@ fn constructor(handler: &Handler, by_ref: bool) -> Ident {
     let name = match &handler.kind {
         HandlerKind::Command => "command_handler",
         HandlerKind::Query => "query_handler",
-        HandlerKind::Link => "link_handler",
+        HandlerKind::Link => "link",
         HandlerKind::Event { mode: EventMode::Group(_), .. } => "group_handler",
         HandlerKind::Event { .. } => "domain_event_handler",
     };

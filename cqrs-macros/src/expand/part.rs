@@ -20,18 +20,40 @@ pub(super) fn marker(function: &Function) -> TokenStream {
     }
 }
 
-/// The registration of a link, whose item is `value`.
-pub(super) fn link(
-    function: &Function,
-    message: &TokenStream,
-    definitions: &TokenStream,
-    value: &TokenStream,
-) -> TokenStream {
+/// What is generated for a link.
+pub(super) struct Link<'f> {
+    pub(super) function: &'f Function,
+    pub(super) message: &'f TokenStream,
+    pub(super) definitions: &'f TokenStream,
+    /// Says whether its types fit.
+    pub(super) check: TokenStream,
+    /// Its item.
+    pub(super) value: TokenStream,
+    /// The function that asks it.
+    pub(super) ask: TokenStream,
+}
+
+/// The registration of a link. What does not fit is said by the length of an array: where that is an error, the rest
+/// depends on it and brings none.
+pub(super) fn link(link: &Link<'_>) -> TokenStream {
+    let Link { function, message, definitions, check, value, ask } = link;
     let name = &function.name;
+    let (passed, cx, number) = (local("passed"), local("cx"), local("link"));
     let definitions = quote! {
         #definitions
-        impl __cqrs::ChainLink<#message> for #name {
+        type __Checked = [(); #check];
+        impl __cqrs::ChainLink<#message> for #name
+        where
+            __Checked:,
+        {
             const ITEM: &'static __cqrs::HandlerItem = &#value;
+            fn ask<'c>(
+                #passed: &'c mut __cqrs::Passed<#message>,
+                #cx: &'c mut __cqrs::Cx<'_>,
+                #number: u32,
+            ) -> impl ::core::future::Future<Output = ()> {
+                #ask(#passed, #cx, #number)
+            }
         }
     };
     let item = quote!(__cqrs::LinkItem::new(<#name as __cqrs::ChainLink<#message>>::ITEM));
@@ -103,7 +125,18 @@ pub(crate) fn broken_part(place: Place, function: &Function, error: &TokenStream
             impl<__E> __cqrs::AnswersTo<__E> for #name {}
         }
     } else {
-        quote!(impl<__M: __cqrs::Handled> __cqrs::ChainLink<__M> for #name { #item })
+        quote! {
+            impl<__M: __cqrs::Handled> __cqrs::ChainLink<__M> for #name {
+                #item
+                fn ask<'c>(
+                    _: &'c mut __cqrs::Passed<__M>,
+                    _: &'c mut __cqrs::Cx<'_>,
+                    _: u32,
+                ) -> impl ::core::future::Future<Output = ()> {
+                    async { loop {} }
+                }
+            }
+        }
     };
     let marker = marker(function);
     quote! {

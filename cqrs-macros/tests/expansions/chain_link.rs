@@ -38,13 +38,19 @@ const _: () = {
             )
         }
     }
-    impl __cqrs::ChainLink<Pay> for by_card {
-        const ITEM: &'static __cqrs::HandlerItem = &__cqrs::link_handler::<
-            __Handler,
+    type __Checked = [(); __cqrs::checked_link::<
+        __Handler,
+        Pay,
+        Result<Link<Pay>, PayError>,
+        _,
+        _,
+    >()];
+    impl __cqrs::ChainLink<Pay> for by_card
+    where
+        __Checked:,
+    {
+        const ITEM: &'static __cqrs::HandlerItem = &__cqrs::link::<
             Pay,
-            Result<Link<Pay>, PayError>,
-            _,
-            _,
         >(
             "by_card",
             __cqrs::SourceLocation {
@@ -54,6 +60,18 @@ const _: () = {
             },
             __cqrs::needs_of_part::<Pay>(&[__cqrs::Asked::<&mut Tx<Sqlite>>::NEED]),
         );
+        fn ask<'c>(
+            passed: &'c mut __cqrs::Passed<Pay>,
+            cx: &'c mut __cqrs::Cx<'_>,
+            link: u32,
+        ) -> impl ::core::future::Future<Output = ()> {
+            __cqrs::ask::<
+                __Handler,
+                Pay,
+                Result<Link<Pay>, PayError>,
+                _,
+            >(passed, cx, link)
+        }
     }
     const __ITEM: __cqrs::LinkItem = __cqrs::LinkItem::new(
         <by_card as __cqrs::ChainLink<Pay>>::ITEM,

@@ -37,15 +37,22 @@ const _: () = {
             breaker: ::core::option::Option::None,
         };
     }
-    impl __cqrs::ChainLink<Pay> for by_card {
-        const ITEM: &'static __cqrs::HandlerItem = &__cqrs::guarded_link_handler::<
+    type __Checked = [(); __cqrs::checked_guarded_link::<
+        __Handler,
+        __cqrs::EveryError,
+        __cqrs::Backed<by_hand, _>,
+        Pay,
+        Link<Pay>,
+        _,
+        _,
+    >()];
+    impl __cqrs::ChainLink<Pay> for by_card
+    where
+        __Checked:,
+    {
+        const ITEM: &'static __cqrs::HandlerItem = &__cqrs::guarded_link::<
             __Handler,
-            __cqrs::EveryError,
-            __cqrs::Backed<by_hand, _>,
             Pay,
-            Link<Pay>,
-            _,
-            _,
         >(
             "by_card",
             __cqrs::SourceLocation {
@@ -56,6 +63,20 @@ const _: () = {
             __cqrs::needs_of_part::<Pay>(&[]),
             __cqrs::fallback_of::<by_hand, Pay>(__cqrs::link_stands_in_for::<Pay>()),
         );
+        fn ask<'c>(
+            passed: &'c mut __cqrs::Passed<Pay>,
+            cx: &'c mut __cqrs::Cx<'_>,
+            link: u32,
+        ) -> impl ::core::future::Future<Output = ()> {
+            __cqrs::ask_guarded::<
+                __Handler,
+                __cqrs::EveryError,
+                __cqrs::Backed<by_hand, _>,
+                Pay,
+                Link<Pay>,
+                _,
+            >(passed, cx, link)
+        }
     }
     const __ITEM: __cqrs::LinkItem = __cqrs::LinkItem::new(
         <by_card as __cqrs::ChainLink<Pay>>::ITEM,

@@ -94,7 +94,7 @@ where
 
 /// The item of a fallback.
 pub const fn fallback<M: Message>(name: &'static str, location: SourceLocation, needs: &'static [Need]) -> HandlerItem {
-    HandlerItem::part(HandlerKind::Fallback, name, location, M::SPEC, needs, Thunk::Fallback)
+    HandlerItem::part(HandlerKind::Fallback, name, location, M::SPEC, needs, Thunk::Part)
 }
 
 /// What a fallback stands in for: it may take no more than that.

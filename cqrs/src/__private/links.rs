@@ -1,59 +1,62 @@
 //! Links and chains: the items that `#[chain_link]` and `chain!` register.
 
-use super::guarded::{Attempted, Backup, Counts, HasPolicy, StandsInFor};
-pub use crate::chain::{ChainLink, Link};
-use crate::chain::{LinkThunk, chain, guarded_link, link, link_ref};
-use crate::dispatch::thunk::{Answer, Handle, HandleRef};
-use crate::message::{Handled, MessageKind, SourceLocation};
-use crate::registry::{ChainHead, ChainItem, HandlerItem, HandlerKind, Need, Thunk, WholeThunk};
+use std::marker::PhantomData;
 
-/// The item of a link that takes `M`.
-pub const fn link_handler<H, M, O, How, E>(
-    name: &'static str,
-    location: SourceLocation,
-    needs: &'static [Need],
-) -> HandlerItem
+use super::guarded::{Attempted, Backup, Counts, HasPolicy, StandsInFor};
+pub use crate::chain::{ChainLink, Link, Passed, ask, ask_guarded, ask_ref};
+use crate::chain::{Links, chain as run};
+use crate::dispatch::thunk::{Answer, Handle, HandleRef};
+use crate::message::{Handled, Message, MessageKind, SourceLocation};
+use crate::registry::{ChainItem, HandlerItem, HandlerKind, Need, Thunk, WholeThunk};
+
+/// Checks a link that takes `M`.
+#[must_use]
+pub const fn checked_link<H, M, O, How, E>() -> usize
 where
     H: Handle<Message = M, Output = O>,
     M: Handled<Error = E>,
     O: Answer<Link<M>, E, How>,
 {
-    let thunk = &const { LinkThunk::<M>(link::<H, M, O, How>) };
-    HandlerItem::part(HandlerKind::Link, name, location, M::SPEC, needs, Thunk::Link(thunk))
+    0
 }
 
-/// The item of a link that takes `&M`.
-pub const fn link_handler_ref<H, M, O, How, E>(
-    name: &'static str,
-    location: SourceLocation,
-    needs: &'static [Need],
-) -> HandlerItem
+/// Checks a link that takes `&M`.
+#[must_use]
+pub const fn checked_link_ref<H, M, O, How, E>() -> usize
 where
     H: HandleRef<Message = M, Output = O>,
     M: Handled<Error = E>,
     O: Answer<Link<M>, E, How>,
 {
-    let thunk = &const { LinkThunk::<M>(link_ref::<H, M, O, How>) };
-    HandlerItem::part(HandlerKind::Link, name, location, M::SPEC, needs, Thunk::Link(thunk))
+    0
 }
 
-/// The item of a link with a policy.
-pub const fn guarded_link_handler<H, J, B, M, O, How, Own>(
-    name: &'static str,
-    location: SourceLocation,
-    needs: &'static [Need],
-    fallback: Option<&'static HandlerItem>,
-) -> HandlerItem
+/// Checks a link with a policy.
+#[must_use]
+pub const fn checked_guarded_link<H, J, B, M, O, How, Own>() -> usize
 where
-    H: HandleRef<Message = M, Output = O> + HasPolicy,
+    H: HandleRef<Message = M, Output = O>,
     M: Handled,
     O: Attempted<Link<M>, M::Error, How, Own = Own>,
     J: Counts<Own>,
     B: Backup<M, Own, Link<M>, M::Error>,
 {
-    let thunk = &const { LinkThunk::<M>(guarded_link::<H, J, B, M, O, How>) };
-    HandlerItem::part(HandlerKind::Link, name, location, M::SPEC, needs, Thunk::Link(thunk))
-        .guarded(&H::POLICY, fallback)
+    0
+}
+
+/// The item of a link.
+pub const fn link<M: Message>(name: &'static str, location: SourceLocation, needs: &'static [Need]) -> HandlerItem {
+    HandlerItem::part(HandlerKind::Link, name, location, M::SPEC, needs, Thunk::Part)
+}
+
+/// The item of a link with a policy.
+pub const fn guarded_link<H: HasPolicy, M: Message>(
+    name: &'static str,
+    location: SourceLocation,
+    needs: &'static [Need],
+    fallback: Option<&'static HandlerItem>,
+) -> HandlerItem {
+    link::<M>(name, location, needs).guarded(&H::POLICY, fallback)
 }
 
 /// Turns what a link returned into its result, where its type cannot be named outside of the function.
@@ -85,25 +88,54 @@ pub trait Chained: Handled {}
 #[diagnostic::do_not_recommend]
 impl<M: Handled> Chained for M {}
 
-/// One link of a chain for `M`.
-#[must_use]
-pub const fn link_of<L: ChainLink<M>, M: Handled>() -> &'static HandlerItem {
-    L::ITEM
-}
-
-/// The handler that a chain for `M` is to everybody else.
+/// Checks the message of a chain.
 ///
 /// # Panics
 /// At compile time, where the message is a streaming one.
 #[must_use]
-pub const fn chain_handler<M: Chained>(name: &'static str, location: SourceLocation) -> ChainHead {
+pub const fn chain_for<M: Chained>() -> usize {
     assert!(!M::SPEC.streaming, "a chain is for a message that answers once, not for a streaming one");
-    let thunk = &const { WholeThunk::<M>(chain::<M>) };
-    ChainHead::new::<M>(HandlerItem::part(HandlerKind::Chain, name, location, M::SPEC, &[], Thunk::Call(thunk)))
+    0
 }
 
-/// A chain.
+/// Checks one link of a chain for `M`.
 #[must_use]
-pub const fn chain_item(head: &'static ChainHead, links: &'static [&'static HandlerItem]) -> ChainItem {
-    ChainItem::new(head, links)
+pub const fn link_of<L: ChainLink<M>, M: Handled>() -> usize {
+    0
+}
+
+/// What `chain!` registers.
+pub trait Chain {
+    /// The chain.
+    const ITEM: ChainItem;
+}
+
+/// A chain in the making.
+#[derive(Debug)]
+pub struct ChainOf<M, L> {
+    name: &'static str,
+    location: SourceLocation,
+    links: PhantomData<fn(M) -> L>,
+}
+
+/// A chain for `M`, without a link.
+#[must_use]
+pub const fn chain_of<M: Handled>(name: &'static str, location: SourceLocation) -> ChainOf<M, ()> {
+    ChainOf { name, location, links: PhantomData }
+}
+
+impl<M, L> ChainOf<M, L> {
+    /// The chain with one more link, asked last.
+    #[must_use]
+    pub const fn then<Last>(self) -> ChainOf<M, (L, Last)> {
+        ChainOf { name: self.name, location: self.location, links: PhantomData }
+    }
+}
+
+/// A whole chain, which is a handler to everybody else.
+#[must_use]
+pub const fn chain_item<M: Handled, L: Links<M>>(chain: &ChainOf<M, L>) -> ChainItem {
+    let thunk = &const { WholeThunk::<M>(run::<M, L>) };
+    let item = HandlerItem::part(HandlerKind::Chain, chain.name, chain.location, M::SPEC, &[], Thunk::Call(thunk));
+    ChainItem::new::<M>(item, L::items)
 }

@@ -28,11 +28,11 @@ pub use crate::message::{
 };
 pub use crate::middleware::{Call, Next, Outcome};
 pub use crate::registry::{
-    ChainHead, ChainItem, EventMode, GroupOptions, HandlerItem, HandlerKind, LinkItem, MessageItem, MiddlewareFuture,
+    ChainItem, EventMode, GroupOptions, HandlerItem, HandlerKind, LinkItem, MessageItem, MiddlewareFuture,
     MiddlewareItem, MiddlewareKinds, Need, OnDead, OnUnknown, ProviderFuture, ProviderItem, ProviderScope,
     RetryOptions,
 };
-pub use crate::unit::{Meta, Param, Parts, TakenBy, role};
+pub use crate::unit::{Cx, Meta, Param, Parts, TakenBy, role};
 pub use crate::{BoxError, Inject};
 
 pub use self::codec::{Probe, ProbeFallback, Shareable, checked_message, key};
@@ -47,8 +47,8 @@ pub use self::handler::{
     group_handler, group_handler_ref, needs, needs_of_part, parameter, query_handler, query_handler_ref,
 };
 pub use self::links::{
-    ChainLink, Chained, Link, chain_handler, chain_item, guarded_link_handler, link_answer, link_handler,
-    link_handler_ref, link_of, link_stands_in_for,
+    Chain, ChainLink, Chained, Link, Passed, ask, ask_guarded, ask_ref, chain_for, chain_item, chain_of,
+    checked_guarded_link, checked_link, checked_link_ref, guarded_link, link, link_answer, link_of, link_stands_in_for,
 };
 pub use self::middleware::{middleware_call, middleware_next, middleware_outcome};
 pub use self::provider::{ProviderParam, dependency};

@@ -3,11 +3,10 @@
 use std::fmt;
 
 use crate::dispatch::DispatchError;
-use crate::dispatch::thunk::{Answer, Handle, HandleRef, boxed};
+use crate::dispatch::thunk::{Answer, Handle, HandleRef};
 use crate::message::Handled;
 use crate::policy::{Attempted, Backup, Counts, Kept, run};
 use crate::registry::HandlerItem;
-use crate::store::driver::BoxFuture;
 use crate::unit::Cx;
 
 /// What a link of a chain returns: the answer, or the message for the next link.
@@ -70,6 +69,11 @@ where
 pub trait ChainLink<M>: 'static {
     /// What was registered.
     const ITEM: &'static HandlerItem;
+
+    /// Asks the link.
+    fn ask<'c>(passed: &'c mut Passed<M>, cx: &'c mut Cx<'_>, link: u32) -> impl Future<Output = ()> + Send
+    where
+        M: Handled;
 }
 
 /// How a chain ends.
@@ -77,10 +81,18 @@ pub(super) type End<M> = Result<<M as Handled>::Response, Box<DispatchError<<M a
 
 /// The message of a chain while its links are asked, and what becomes of it. It stays in one place: handed from link to
 /// link it would be copied several times for each.
-pub(crate) struct Passed<M: Handled> {
+pub struct Passed<M: Handled> {
     /// Taken by the link that is asked, put back if it passes.
     pub(super) message: Option<M>,
     pub(super) end: Option<End<M>>,
+    /// The link that is asked, by its number in the app's plan.
+    pub(super) asked: u32,
+}
+
+impl<M: Handled> fmt::Debug for Passed<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Passed").field("asked", &self.asked).finish_non_exhaustive()
+    }
 }
 
 impl<M: Handled> Passed<M> {
@@ -97,50 +109,33 @@ impl<M: Handled> Passed<M> {
     }
 }
 
-/// Asks a link in the context of its chain.
-pub(crate) struct LinkThunk<M: Handled>(
-    pub(crate) for<'c, 'a> fn(&'c mut Passed<M>, &'c mut Cx<'a>, u32) -> BoxFuture<'c, ()>,
-);
-
 /// Asks a link that takes its message by value.
-pub(crate) fn link<'c, H, M, O, How>(passed: &'c mut Passed<M>, cx: &'c mut Cx<'_>, handler: u32) -> BoxFuture<'c, ()>
+pub async fn ask<H, M, O, How>(passed: &mut Passed<M>, cx: &mut Cx<'_>, link: u32)
 where
     H: Handle<Message = M, Output = O>,
     M: Handled,
     O: Answer<Link<M>, M::Error, How>,
 {
-    boxed(Box::new_uninit(), async move {
-        if let Some(message) = passed.message.take() {
-            passed.own(H::call(message, cx.parts(handler)).await.answer());
-        }
-    })
+    if let Some(message) = passed.message.take() {
+        passed.own(H::call(message, cx.parts(link)).await.answer());
+    }
 }
 
 /// Asks a link that takes its message by reference.
-pub(crate) fn link_ref<'c, H, M, O, How>(
-    passed: &'c mut Passed<M>,
-    cx: &'c mut Cx<'_>,
-    handler: u32,
-) -> BoxFuture<'c, ()>
+pub async fn ask_ref<H, M, O, How>(passed: &mut Passed<M>, cx: &mut Cx<'_>, link: u32)
 where
     H: HandleRef<Message = M, Output = O>,
     M: Handled,
     O: Answer<Link<M>, M::Error, How>,
 {
-    boxed(Box::new_uninit(), async move {
-        if let Some(message) = passed.message.take() {
-            let said = H::call(&message, cx.parts(handler)).await.answer();
-            passed.own(said);
-        }
-    })
+    if let Some(message) = passed.message.take() {
+        let said = H::call(&message, cx.parts(link)).await.answer();
+        passed.own(said);
+    }
 }
 
 /// Asks a link with a policy.
-pub(crate) fn guarded_link<'c, H, J, B, M, O, How>(
-    passed: &'c mut Passed<M>,
-    cx: &'c mut Cx<'_>,
-    handler: u32,
-) -> BoxFuture<'c, ()>
+pub async fn ask_guarded<H, J, B, M, O, How>(passed: &mut Passed<M>, cx: &mut Cx<'_>, link: u32)
 where
     H: HandleRef<Message = M, Output = O>,
     M: Handled,
@@ -148,10 +143,8 @@ where
     J: Counts<O::Own>,
     B: Backup<M, O::Own, Link<M>, M::Error>,
 {
-    boxed(Box::new_uninit(), async move {
-        // What the links before it wrote is in the same transaction.
-        let mut message = Kept::Own(passed.message.take());
-        let said = run::<H, J, B, _, _, How>(&mut message, cx, handler, true).await;
-        passed.note(said);
-    })
+    // What the links before it wrote is in the same transaction.
+    let mut message = Kept::Own(passed.message.take());
+    let said = run::<H, J, B, _, _, How>(&mut message, cx, link, true).await;
+    passed.note(said);
 }

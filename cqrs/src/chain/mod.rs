@@ -6,6 +6,6 @@
 mod link;
 mod run;
 
-pub use self::link::{ChainLink, Link};
-pub(crate) use self::link::{LinkThunk, guarded_link, link, link_ref};
+pub use self::link::{ChainLink, Link, Passed, ask, ask_guarded, ask_ref};
+pub(crate) use self::run::Links;
 pub(crate) use self::run::chain;

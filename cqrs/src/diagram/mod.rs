@@ -59,13 +59,13 @@ use crate::wiring::breakers;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Diagrams {
-    chains: Vec<ChainItem>,
+    chains: Vec<&'static ChainItem>,
     handlers: Vec<&'static HandlerItem>,
     breakers: Arc<BTreeMap<String, BreakerPolicy>>,
 }
 
 impl Diagrams {
-    fn new(chains: &[ChainItem], handlers: Vec<&'static HandlerItem>, defaults: BreakerPolicy) -> Self {
+    fn new(chains: &[&'static ChainItem], handlers: Vec<&'static HandlerItem>, defaults: BreakerPolicy) -> Self {
         let breakers = Arc::new(policies(&breakers(&handlers), defaults));
         Self { chains: chains.to_vec(), handlers, breakers }
     }
@@ -86,7 +86,8 @@ impl Diagrams {
     /// # Errors
     /// Where no chain handles it, and where messages of several chains are called so; the error says what there is.
     pub fn chain_named(&self, name: &str) -> Result<ChainDiagram, DiagramError> {
-        let named: Vec<&ChainItem> = self.chains.iter().filter(|chain| is_called(chain.item.message, name)).collect();
+        let named: Vec<&'static ChainItem> =
+            self.chains.iter().copied().filter(|chain| is_called(chain.item.message, name)).collect();
         match named[..] {
             [chain] => Ok(self.draw(chain)),
             [] => match self.handlers.iter().find(|item| is_called(item.message, name)) {
@@ -102,8 +103,8 @@ impl Diagrams {
         self.chains.iter().map(|chain| self.draw(chain))
     }
 
-    fn draw(&self, chain: &ChainItem) -> ChainDiagram {
-        ChainDiagram::new(*chain, Arc::clone(&self.breakers))
+    fn draw(&self, chain: &'static ChainItem) -> ChainDiagram {
+        ChainDiagram::new(chain, Arc::clone(&self.breakers))
     }
 
     fn handler(&self, spec: &MessageSpec) -> Option<&'static HandlerItem> {

@@ -224,7 +224,7 @@ impl ErasedTerminal<'_, '_> {
             (Thunk::Event(thunk), _) => thunk(message, cx, self.handler),
             (Thunk::Call(thunk), Some(run)) => run(thunk, message, cx, self.handler),
             (Thunk::Call(_), None) => return Err(rejected("the command cannot be stored".into())),
-            (Thunk::Link(_) | Thunk::Fallback, _) => return Err(rejected("it is no handler by itself".into())),
+            (Thunk::Part, _) => return Err(rejected("it is no handler by itself".into())),
         };
         match Guarded::new(future, holds).await {
             Ok((Ok(()), cx)) => {

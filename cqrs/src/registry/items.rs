@@ -150,10 +150,8 @@ pub(crate) enum Thunk {
     Call(&'static (dyn Any + Send + Sync)),
     /// An event's.
     Event(EventThunk),
-    /// A `LinkThunk<M>`.
-    Link(&'static (dyn Any + Send + Sync)),
-    /// A fallback's: whoever calls it knows its type.
-    Fallback,
+    /// That of a link or a fallback: whoever calls it knows its type.
+    Part,
 }
 
 /// A handler, as its attribute registered it.
@@ -354,9 +352,10 @@ impl LinkItem {
 /// A chain, as `chain!` registered it.
 #[derive(Debug, Clone, Copy)]
 pub struct ChainItem {
-    pub(crate) item: &'static HandlerItem,
+    /// The handler that the chain is to everybody else.
+    pub(crate) item: HandlerItem,
     /// The links, in the order in which they are asked.
-    pub(crate) links: &'static [&'static HandlerItem],
+    pub(crate) links: fn() -> Vec<&'static HandlerItem>,
     /// The path of the type it answers with.
     pub(crate) response: fn() -> &'static str,
     /// The path of the type it fails with.
@@ -364,22 +363,9 @@ pub struct ChainItem {
 }
 
 impl ChainItem {
-    pub(crate) const fn new(head: &'static ChainHead, links: &'static [&'static HandlerItem]) -> Self {
-        Self { item: &head.item, links, response: head.response, error: head.error }
-    }
-}
-
-/// What a chain is without its links: the handler of its message.
-#[derive(Debug, Clone, Copy)]
-pub struct ChainHead {
-    item: HandlerItem,
-    response: fn() -> &'static str,
-    error: fn() -> &'static str,
-}
-
-impl ChainHead {
-    pub(crate) const fn new<M: Handled>(item: HandlerItem) -> Self {
-        Self { item, response: std::any::type_name::<M::Response>, error: std::any::type_name::<M::Error> }
+    pub(crate) const fn new<M: Handled>(item: HandlerItem, links: fn() -> Vec<&'static HandlerItem>) -> Self {
+        let (response, error) = (std::any::type_name::<M::Response>, std::any::type_name::<M::Error>);
+        Self { item, links, response, error }
     }
 }
 

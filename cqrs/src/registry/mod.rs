@@ -7,7 +7,7 @@ mod need;
 
 pub(crate) use self::items::{CallFuture, CallThunk, EventFuture, Thunk, WholeFuture, WholeThunk, by_order};
 pub use self::items::{
-    ChainHead, ChainItem, EventMode, GroupOptions, HandlerItem, HandlerKind, LinkItem, MessageItem, MiddlewareFuture,
+    ChainItem, EventMode, GroupOptions, HandlerItem, HandlerKind, LinkItem, MessageItem, MiddlewareFuture,
     MiddlewareItem, MiddlewareKinds, OnDead, OnUnknown, ProviderFuture, ProviderItem, ProviderScope, RetryOptions,
 };
 pub use self::need::Need;

@@ -12,8 +12,8 @@ mod slot;
 mod tx;
 
 pub use self::begin::Begin;
-pub use self::cx::Parts;
-pub(crate) use self::cx::{Cx, Unit};
+pub(crate) use self::cx::Unit;
+pub use self::cx::{Cx, Parts};
 pub use self::meta::Meta;
 pub(crate) use self::meta::MetaInit;
 pub use self::param::{Param, TakenBy};

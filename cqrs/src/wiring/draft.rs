@@ -39,7 +39,7 @@ pub(crate) struct Supply {
 pub(crate) struct Draft {
     /// Handlers, and chains, which are handlers to everybody else.
     pub(crate) handlers: Vec<&'static HandlerItem>,
-    pub(crate) chains: Vec<ChainItem>,
+    pub(crate) chains: Vec<&'static ChainItem>,
     /// Every link there is, listed in a chain or not.
     pub(crate) links: Vec<&'static HandlerItem>,
     /// The links and fallbacks that handlers and chains name.
@@ -68,11 +68,11 @@ pub(crate) struct Draft {
 impl Draft {
     /// Everything that is linked into this program.
     pub(crate) fn linked() -> Self {
-        let mut chains: Vec<ChainItem> = inventory::iter::<ChainItem>.into_iter().copied().collect();
+        let mut chains: Vec<&ChainItem> = inventory::iter::<ChainItem>.into_iter().collect();
         chains.sort_by_key(|chain| by_order(0, &chain.item.location, chain.item.name));
         let links: Vec<&HandlerItem> = inventory::iter::<LinkItem>.into_iter().map(|link| link.0).collect();
         let mut handlers: Vec<&HandlerItem> = inventory::iter::<HandlerItem>.into_iter().collect();
-        handlers.extend(chains.iter().map(|chain| chain.item));
+        handlers.extend(chains.iter().map(|chain| &chain.item));
         handlers.sort_by_key(|item| by_order(item.order, &item.location, item.name));
         let mut providers: Vec<ProviderItem> = inventory::iter::<ProviderItem>.into_iter().copied().collect();
         providers.sort_by_key(|item| by_order(0, &item.location, item.name));

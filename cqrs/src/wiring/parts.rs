@@ -16,8 +16,8 @@ pub(super) fn key(item: &HandlerItem) -> Key {
 }
 
 /// The links and fallbacks that handlers and chains name, each once, in the order they are named.
-pub(super) fn parts(handlers: &[&'static HandlerItem], chains: &[ChainItem]) -> Vec<&'static HandlerItem> {
-    let links = chains.iter().flat_map(|chain| chain.links.iter().copied());
+pub(super) fn parts(handlers: &[&'static HandlerItem], chains: &[&'static ChainItem]) -> Vec<&'static HandlerItem> {
+    let links = chains.iter().flat_map(|chain| (chain.links)());
     let fallbacks = handlers.iter().filter_map(|item| item.fallback);
     let mut parts: Vec<&'static HandlerItem> = Vec::new();
     for part in fallbacks.chain(links.flat_map(|link| [Some(link), link.fallback]).flatten()) {
@@ -31,8 +31,8 @@ pub(super) fn parts(handlers: &[&'static HandlerItem], chains: &[ChainItem]) -> 
 /// Every link is in a chain, and in one chain only once.
 pub(super) fn check_links(draft: &Draft, problems: &mut Vec<Problem>) {
     let mut places: HashMap<Key, Vec<&ChainItem>> = HashMap::new();
-    for chain in &draft.chains {
-        for link in chain.links {
+    for chain in draft.chains.iter().copied() {
+        for link in (chain.links)() {
             places.entry(key(link)).or_default().push(chain);
         }
     }
@@ -57,7 +57,7 @@ pub(super) fn check_links(draft: &Draft, problems: &mut Vec<Problem>) {
                 let mend = "a link that has passed a message would be asked again: keep it once";
                 let mut problem = Problem::new(ProblemKind::LinkTwice, what, mend).at("the link", link.location);
                 for chain in several {
-                    problem = problem.at(describe(chain.item), chain.item.location);
+                    problem = problem.at(describe(&chain.item), chain.item.location);
                 }
                 wrong.insert(key(link), problem);
             }

@@ -108,7 +108,7 @@ pub(crate) struct Plan {
     pub(crate) middleware: [Chain; CallKind::ALL.len()],
     pub(crate) messages: Vec<&'static MessageSpec>,
     /// The chains, each of which is a handler too: kept to be drawn.
-    pub(crate) chains: Vec<ChainItem>,
+    pub(crate) chains: Vec<&'static ChainItem>,
     /// The circuit breakers.
     pub(crate) panel: Panel,
     pub(super) names: Names,

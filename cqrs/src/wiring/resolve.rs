@@ -182,9 +182,9 @@ fn connect(handlers: &mut [Planned], draft: &Draft, panel: &Panel) {
     }
     // After the fallbacks: what a link needs, its chain needs.
     for chain in &draft.chains {
-        let links: Arc<[u32]> = chain.links.iter().filter_map(|link| number_of(link)).collect();
+        let links: Arc<[u32]> = (chain.links)().into_iter().filter_map(number_of).collect();
         let needs_unit = links.iter().any(|link| handlers[*link as usize].needs_unit);
-        if let Some(planned) = handlers.iter_mut().find(|planned| std::ptr::eq(planned.item, chain.item)) {
+        if let Some(planned) = handlers.iter_mut().find(|planned| std::ptr::eq(planned.item, &raw const chain.item)) {
             planned.links = links;
             planned.needs_unit |= needs_unit;
         }

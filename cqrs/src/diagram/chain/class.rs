@@ -25,7 +25,7 @@ pub(super) fn draw(chain: &ChainDiagram) -> String {
     let whole = drawn.diagram.class("chain", &format!("chain of {}", chain.message_name()), &promises);
     drawn.diagram.relation(whole, Relation::Needs, message, "handles");
     let mut before = None;
-    for (link, number) in chain.chain.links.iter().copied().zip(1..) {
+    for (link, number) in chain.links.iter().copied().zip(1..) {
         let class = drawn.function(link);
         drawn.diagram.relation(whole, Relation::Has, class, &format!("link {number}"));
         if let Some(before) = before.replace(class) {

@@ -21,13 +21,14 @@ use crate::registry::{ChainItem, HandlerItem, Need};
 /// characters unless told otherwise, about a hundred links.
 #[derive(Debug, Clone)]
 pub struct ChainDiagram {
-    chain: ChainItem,
+    chain: &'static ChainItem,
+    links: Vec<&'static HandlerItem>,
     breakers: Arc<BTreeMap<String, BreakerPolicy>>,
 }
 
 impl ChainDiagram {
-    pub(super) fn new(chain: ChainItem, breakers: Arc<BTreeMap<String, BreakerPolicy>>) -> Self {
-        Self { chain, breakers }
+    pub(super) fn new(chain: &'static ChainItem, breakers: Arc<BTreeMap<String, BreakerPolicy>>) -> Self {
+        Self { chain, links: (chain.links)(), breakers }
     }
 
     /// The path of the message that the chain is for.
@@ -74,7 +75,7 @@ impl ChainDiagram {
 
     /// When the transaction that the links share is begun, if they have one.
     fn transaction(&self) -> Option<String> {
-        let items = self.chain.links.iter().flat_map(|link| [Some(*link), link.fallback]).flatten();
+        let items = self.links.iter().flat_map(|link| [Some(*link), link.fallback]).flatten();
         let mut asked = items.flat_map(|item| item.needs.iter().map(move |need| (item, need)));
         asked.find_map(|(item, need)| match need {
             Need::Tx { name, .. } => Some(format!("one transaction, Tx<{}>, begun for {}", short(name()), item.name)),

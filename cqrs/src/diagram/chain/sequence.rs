@@ -16,7 +16,7 @@ impl Cast {
         let caller = diagram.actor("caller");
         let middle = diagram.participant(&format!("chain of {}", chain.message_name()));
         let mut cast = Self { caller, chain: middle, functions: Vec::new() };
-        for link in chain.chain.links.iter().copied() {
+        for link in chain.links.iter().copied() {
             cast.enter(diagram, link, link.name);
             if let Some(fallback) = link.fallback {
                 cast.enter(diagram, fallback, &format!("{}, a fallback", fallback.name));
@@ -46,7 +46,7 @@ pub(super) fn draw(chain: &ChainDiagram) -> String {
     let cast = Cast::new(&mut diagram, chain);
     diagram.message(cast.caller, Arrow::Call, cast.chain, &chain.message_name());
     diagram.note(cast.chain, cast.last(), &chain.promises());
-    for link in chain.chain.links.iter().copied() {
+    for link in chain.links.iter().copied() {
         ask(&mut diagram, chain, &cast, link);
     }
     diagram.message(cast.chain, Arrow::Failure, cast.caller, "ChainExhausted, every link has passed");

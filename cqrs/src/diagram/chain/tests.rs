@@ -8,7 +8,7 @@ use crate::breaker::BreakerOptions;
 use crate::diagram::{ChainDiagram, real};
 use crate::message::{Handled, Message, SourceLocation};
 use crate::policy::Policy;
-use crate::registry::{ChainHead, ChainItem, HandlerItem, HandlerKind, Need, RetryOptions, Thunk};
+use crate::registry::{ChainItem, HandlerItem, HandlerKind, Need, RetryOptions, Thunk};
 
 #[derive(crate::Command)]
 #[command(crate = crate)]
@@ -24,7 +24,7 @@ fn leaked<T>(value: T) -> &'static T {
 
 fn function(kind: HandlerKind, name: &str, needs: &[Need]) -> HandlerItem {
     let location = SourceLocation { module: "shop", file: "shop.rs", line: 1 };
-    HandlerItem::part(kind, String::leak(name.to_owned()), location, Pay::SPEC, needs.to_vec().leak(), Thunk::Fallback)
+    HandlerItem::part(kind, String::leak(name.to_owned()), location, Pay::SPEC, needs.to_vec().leak(), Thunk::Part)
 }
 
 fn link(name: &str, needs: &[Need]) -> &'static HandlerItem {
@@ -32,8 +32,8 @@ fn link(name: &str, needs: &[Need]) -> &'static HandlerItem {
 }
 
 fn chain(links: &[&'static HandlerItem]) -> ChainDiagram {
-    let head = leaked(ChainHead::new::<Pay>(function(HandlerKind::Chain, "Pay", &[])));
-    ChainDiagram::new(ChainItem::new(head, links.to_vec().leak()), Arc::new(BTreeMap::new()))
+    let chain = leaked(ChainItem::new::<Pay>(function(HandlerKind::Chain, "Pay", &[]), Vec::new));
+    ChainDiagram { links: links.to_vec(), ..ChainDiagram::new(chain, Arc::new(BTreeMap::new())) }
 }
 
 fn read(chain: &ChainDiagram) -> [serde_json::Value; 2] {
