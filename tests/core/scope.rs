@@ -316,3 +316,38 @@ async fn a_message_scoped_provider_sees_the_calls_headers_whoever_asks_first() {
     })
     .await;
 }
+
+/// What one call's dependencies and handlers take for the call.
+struct Seen(uuid::Uuid);
+
+#[provider(scope = "message")]
+fn seen(meta: &Meta) -> Seen {
+    Seen(meta.correlation_id())
+}
+
+#[derive(DomainEvent)]
+struct Looked;
+
+#[event_handler(inline)]
+async fn looked_inline(_e: &Looked, seen: Inject<Seen>, meta: &Meta, probe: Inject<Probe>) -> Result<(), BoxError> {
+    probe.note(format!("inline {}", seen.0 == meta.correlation_id()));
+    Ok(())
+}
+
+#[event_handler]
+async fn looked(_e: &Looked, seen: Inject<Seen>, meta: &Meta, probe: Inject<Probe>) {
+    probe.note(format!("after {}", seen.0 == meta.correlation_id()));
+}
+
+/// A unit outside of handlers is one call, too.
+#[tokio::test]
+async fn message_scoped_providers_of_a_unit_see_its_own_meta() {
+    bounded(async {
+        let app = Harness::idle().await;
+        let mut unit = app.unit::<Sqlite>().await.unwrap();
+        unit.events().raise(Looked);
+        unit.commit().await.unwrap();
+        assert_eq!(app.probe.log(), ["inline true", "after true"]);
+    })
+    .await;
+}

@@ -7,6 +7,7 @@ mod diagrams;
 mod event_fallbacks;
 mod fallbacks;
 mod layers;
+mod outages;
 mod shared_breakers;
 mod stream_fallbacks;
 #[path = "../core/support.rs"]

@@ -7,11 +7,11 @@ use sqlx::Database;
 
 use super::App;
 use crate::Error;
-use crate::dispatch::{begin_tx, conclude, current};
+use crate::dispatch::{begin_tx, conclude, current, empty_unit};
 use crate::event::Events;
 use crate::store::driver::Transaction;
 use crate::store::{StoreError, StoreErrorKind};
-use crate::unit::{Cx, Meta, Tx, TxSlot, Unit};
+use crate::unit::{Cx, Meta, Tx, Unit};
 
 /// A unit of work outside a handler: a transaction and the events raised beside it. Dropped, it is rolled back.
 ///
@@ -77,17 +77,18 @@ impl<Db: Database> OutsideUnit<Db> {
             let what = "the app's store does not take its own transaction back";
             return Err(StoreError::new(StoreErrorKind::Configuration, what).into());
         };
-        let cx = Cx { app: app.clone(), events, unit: Some(Box::new(unit_of(&app, tx))) };
-        let conclusion = conclude(cx, Some(Arc::new(Meta::new(current::caused_here()))), "unit").await?;
+        let meta = Arc::new(Meta::new(current::caused_here()));
+        let cx = Cx { app: app.clone(), events, unit: Some(unit_of(&app, tx, &meta)) };
+        let conclusion = conclude(cx, Some(meta), "unit").await?;
         conclusion.complete(&app).await?;
         Ok(())
     }
 }
 
-fn unit_of(app: &App, tx: Box<dyn Transaction>) -> Unit<'static> {
-    let mut slot = TxSlot::empty(app.store().cloned());
-    slot.open = Some(tx);
-    Unit { tx: slot, ..Unit::default() }
+fn unit_of(app: &App, tx: Box<dyn Transaction>, meta: &Arc<Meta>) -> Box<Unit<'static>> {
+    let mut unit = empty_unit(app, Arc::clone(meta));
+    unit.tx.open = Some(tx);
+    unit
 }
 
 impl<Db: Database> fmt::Debug for OutsideUnit<Db> {

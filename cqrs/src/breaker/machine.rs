@@ -24,7 +24,7 @@ pub(super) type Time = Duration;
 
 /// Says when a call was let in, and as what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ticket {
+pub(crate) struct Ticket {
     /// Ends whenever the breaker opens or closes.
     pub(super) period: u64,
     /// The number of the trial; 0 for a call of a closed breaker.

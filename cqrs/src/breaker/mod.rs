@@ -17,7 +17,7 @@ mod state;
 
 pub use self::breakers::Breakers;
 pub(crate) use self::declared::{Declared, key, policies, problems};
-pub(crate) use self::panel::{Breaker, Open, Panel, Permit};
+pub(crate) use self::panel::{Breaker, Open, Panel, Permit, Ticket};
 pub use self::policy::BreakerOptions;
 pub(crate) use self::policy::BreakerPolicy;
 pub use self::state::{BreakerPhase, BreakerState};

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::breakers::{Breakers, Source};
 use super::declared::{self, Declared};
-use super::machine::{Effect, Input, Ticket};
+pub(crate) use super::machine::Ticket;
+use super::machine::{Effect, Input};
 use super::memory::MemoryBreaker;
 use super::policy::{BreakerOptions, BreakerPolicy};
 #[cfg(feature = "redis")]
@@ -129,6 +130,28 @@ impl Breaker {
             Some(answer) => answer,
             None => self.ask().await,
         }
+    }
+
+    /// Lets a call in if nobody has to be asked and it is no trial.
+    #[inline]
+    pub(crate) fn pass(&self) -> Option<Ticket> {
+        match &self.place {
+            Place::Memory(memory) => memory.pass(),
+            #[cfg(feature = "redis")]
+            Place::Redis(redis) => redis.pass()?.ok().filter(|ticket| !ticket.is_trial()),
+        }
+    }
+
+    /// A call that [`pass`](Self::pass) let in succeeded.
+    #[inline]
+    pub(crate) fn passed(&self, ticket: Ticket) {
+        self.permit(ticket).success();
+    }
+
+    /// What a call that [`pass`](Self::pass) let in says how it ended by.
+    #[inline]
+    pub(crate) fn permit(&self, ticket: Ticket) -> Permit<'_> {
+        Permit { breaker: self, ticket }
     }
 
     /// How it stands.

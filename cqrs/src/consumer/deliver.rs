@@ -13,7 +13,7 @@ use crate::dispatch::Caught;
 use crate::registry::{GroupOptions, OnDead, OnUnknown};
 use crate::retry::{Verdict, random};
 use crate::store::{Claim, InboxMark, Record, StoreError, WorkKind, WorkRecord};
-use crate::worker::{Attempt, Commit, Ended, Trouble, attempt, decode, describe, in_time, meta_of};
+use crate::worker::{Attempt, Commit, Ended, Trouble, after_breaker, attempt, decode, describe, in_time, meta_of};
 
 /// Gives a message to the handlers of a group. `Return` only where the store could not even keep it.
 pub(super) async fn deliver(app: &App, group: &'static str, delivery: Delivery) -> Settlement {
@@ -222,12 +222,18 @@ async fn hand(
     let tried = async {
         let attempt =
             attempt(app, Attempt { handler, message, meta, mark: Some(mark), lane, claim: None, commit: &commit });
-        attempt.await.map_err(|failure| (describe(&failure), failure.is_in_vain()))
+        attempt.await.map_err(|failure| (describe(&failure), failure.is_in_vain(), failure.turned_away()))
     };
     let (error, in_vain) = match in_time(app, &commit, tried).await {
         Ok(Ok(Ended::Behind)) => return store(app, record).await,
         Ok(Ok(_)) => return Ok(()),
-        Ok(Err(failed)) => failed,
+        Ok(Err((error, _, Some(pause)))) => {
+            // Not tried, so no attempt.
+            record.due_at = app.clock().now() + after_breaker(pause);
+            record.error = Some(error);
+            return store(app, record).await;
+        }
+        Ok(Err((error, in_vain, None))) => (error, in_vain),
         Err(error) => (error, false),
     };
     let policy = app.options().retry(Some(options.group), options.retry);

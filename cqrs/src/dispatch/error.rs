@@ -83,6 +83,8 @@ pub enum DispatchError<E> {
     BreakerOpen {
         /// The handler.
         handler: &'static str,
+        /// When a call may be let in again.
+        retry_after: Duration,
     },
     /// The handler panicked; nothing was committed, the app goes on.
     Panicked {
@@ -259,11 +261,20 @@ impl<E> DispatchError<E> {
     pub fn name(&self) -> Option<&'static str> {
         match self {
             Self::Timeout { handler, .. }
-            | Self::BreakerOpen { handler }
+            | Self::BreakerOpen { handler, .. }
             | Self::Panicked { handler, .. }
             | Self::UncommittedItem { handler }
             | Self::EventFailed { handler, .. } => Some(handler),
             Self::FallbackFailed { source, .. } => source.name(),
+            _ => None,
+        }
+    }
+
+    /// When the same call may be worth another try, where the failure knows: that of an open circuit breaker does.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::BreakerOpen { retry_after, .. } => Some(*retry_after),
+            Self::FallbackFailed { source, .. } => source.retry_after(),
             _ => None,
         }
     }
@@ -280,10 +291,11 @@ impl<E> DispatchError<E> {
 }
 
 impl Failure {
-    /// What a call that nobody waits for failed with, its handler's own error in words.
-    pub(crate) fn of_call<E: MessageError>(error: DispatchError<E>, item: &HandlerItem) -> Self {
+    /// What a call that nobody waits for failed with, its handler's own error in words. `in_vain`: another attempt would
+    /// fail in the same way.
+    pub(crate) fn of_call<E: MessageError>(error: DispatchError<E>, item: &HandlerItem, in_vain: bool) -> Self {
         let own = |error: E| BoxError::from(error.to_string());
-        error.map(&|error| Self::EventFailed { event: item.message.name, handler: item.name, source: own(error) })
+        Self::of_event(error.map(&|error| DispatchError::Handler(own(error))), item, in_vain)
     }
 
     /// What an event handler failed with. `in_vain`: another attempt would fail in the same way.
@@ -297,6 +309,14 @@ impl Failure {
     /// Whether another attempt would fail in the same way: the handler says which errors to try again.
     pub(crate) fn is_in_vain(&self) -> bool {
         matches!(self, Self::EventFailed { source, .. } if source.is::<InVain>())
+    }
+
+    /// For how long the handler's breaker turns calls away, if that is why it failed: nothing was tried.
+    pub(crate) fn turned_away(&self) -> Option<Duration> {
+        match self {
+            Self::BreakerOpen { retry_after, .. } => Some(*retry_after),
+            _ => None,
+        }
     }
 
     /// The same failure for a message with the error `E`.
@@ -313,7 +333,7 @@ impl<E> DispatchError<E> {
             Self::NoHandler { message } => DispatchError::NoHandler { message },
             Self::ChainExhausted { message } => DispatchError::ChainExhausted { message },
             Self::Timeout { handler, after } => DispatchError::Timeout { handler, after },
-            Self::BreakerOpen { handler } => DispatchError::BreakerOpen { handler },
+            Self::BreakerOpen { handler, retry_after } => DispatchError::BreakerOpen { handler, retry_after },
             Self::Panicked { handler, message } => DispatchError::Panicked { handler, message },
             Self::Rejected { message, source } => DispatchError::Rejected { message, source },
             Self::Dependency { dependency, provider, source } => {
@@ -359,7 +379,7 @@ impl<E: fmt::Display> fmt::Display for DispatchError<E> {
             ),
             Self::ChainExhausted { message } => write!(f, "every link of the chain for `{message}` passed"),
             Self::Timeout { handler, after } => write!(f, "`{handler}` took longer than {after:?}"),
-            Self::BreakerOpen { handler } => write!(f, "the circuit breaker of `{handler}` is open"),
+            Self::BreakerOpen { handler, .. } => write!(f, "the circuit breaker of `{handler}` is open"),
             Self::Panicked { handler, message } => write!(f, "`{handler}` panicked: {message}"),
             Self::Rejected { message, .. } => write!(f, "a middleware rejected `{message}`"),
             Self::Dependency { dependency, provider, .. } => {
@@ -431,7 +451,8 @@ impl<E: fmt::Debug> fmt::Display for DisplayFailure<'_, E> {
         match self.0 {
             DispatchError::Handler(error) => write!(f, "{error:?}"),
             DispatchError::Timeout { handler, after } => write!(f, "{handler}, {after:?}"),
-            DispatchError::BreakerOpen { handler } | DispatchError::UncommittedItem { handler } => f.write_str(handler),
+            DispatchError::BreakerOpen { handler, retry_after } => write!(f, "{handler}, for {retry_after:?}"),
+            DispatchError::UncommittedItem { handler } => f.write_str(handler),
             DispatchError::Panicked { handler, message } => write!(f, "{handler}: {message}"),
             DispatchError::NoHandler { message }
             | DispatchError::ChainExhausted { message }

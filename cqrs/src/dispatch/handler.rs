@@ -55,7 +55,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) within: Option<Within<'a>>,
 }
 
-/// Opens the unit of work a handler needs: dependencies first, the transaction last.
+/// Opens the unit of work a handler needs: dependencies first, the transaction last. Where there is a policy, the attempt
+/// begins it: a call that a breaker turns away waits for no transaction.
 pub(crate) async fn open_unit<'a>(
     app: &App,
     handler: u32,
@@ -72,7 +73,7 @@ pub(crate) async fn open_unit<'a>(
         borrow_tx(app, tx, home).await?
     } else {
         let mut slot = TxSlot::empty(app.store().cloned());
-        if planned.needs_tx {
+        if planned.needs_tx && planned.policy.is_none() {
             slot.open = Some(begin_tx(app, name).await?);
         }
         slot
@@ -86,12 +87,12 @@ pub(crate) fn empty_unit<'a>(app: &App, meta: Arc<Meta>) -> Box<Unit<'a>> {
 }
 
 /// Puts a handler's dependencies in place in the unit of work of the one before it, and begins the transaction it takes
-/// if none is open. Gives whether it has begun one.
+/// if none is open and no policy does so. Gives whether it has begun one.
 pub(crate) async fn join_unit(app: &App, handler: u32, unit: &mut Unit<'_>) -> Result<bool, Failure> {
     let planned = app.planned(handler);
     let scope = Arc::clone(unit.scope.get_or_insert_with(|| Arc::new(Scope::new(Arc::clone(&unit.meta)))));
     unit.slots = if planned.scoped { Some(scope.slots(app, planned).await?) } else { None };
-    begin_needed(app, handler, unit).await
+    if planned.policy.is_some() { Ok(false) } else { begin_needed(app, handler, unit).await }
 }
 
 /// Begins the transaction that a handler takes, if none is open. Gives whether it has.

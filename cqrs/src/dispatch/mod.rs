@@ -24,7 +24,7 @@ pub(crate) use self::detached::Detached;
 pub(crate) use self::error::Failure;
 pub use self::error::{DispatchError, DispatchErrorKind};
 pub(crate) use self::flush::{lane, records_of};
-pub(crate) use self::guard::{Caught, Guarded, caught};
+pub(crate) use self::guard::{Caught, Guarded, caught, poll_caught};
 pub(crate) use self::handler::{
     BUSY, Opening, abandon, begin_needed, begin_tx, call_with_cell, context as call_context, empty_unit, is_busy,
     join_unit, open_unit, surround,

@@ -220,6 +220,7 @@ impl<'a, M: Handled> Sending<'a, M> {
         }
     }
 
+    #[inline]
     fn end_whole(
         &mut self,
         polled: Polled<'a, M, Box<DispatchError<M::Error>>>,
@@ -320,6 +321,7 @@ fn poll_handler<'a, M: Handled>(future: &mut CallFuture<'a, M>, cx: &mut Context
 }
 
 /// Polls a chain, or a slim handler with a policy.
+#[inline]
 fn poll_whole<'a, M: Handled>(
     future: &mut WholeFuture<'a, M>,
     cx: &mut Context<'_>,

@@ -98,7 +98,8 @@ pub(crate) fn run<'a, M: Handled>(
             Ok(call) => {
                 let (result, cx) = call.await;
                 let item = cx.app.planned(handler).item;
-                (result.map(drop).map_err(|error| Failure::of_call(error, item).into()), cx)
+                let in_vain = cx.unit.as_ref().is_some_and(|unit| unit.in_vain);
+                (result.map(drop).map_err(|error| Failure::of_call(error, item, in_vain).into()), cx)
             }
             Err(cx) => (Err(CodecError::WrongType { message: std::any::type_name::<M>() }.into()), cx),
         }

@@ -1,12 +1,15 @@
 //! The time one attempt may take.
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
+
+use crate::dispatch::poll_caught;
 
 /// How far a stream has come, as its handler's way out tells it.
 #[derive(Debug, Default)]
@@ -37,39 +40,60 @@ impl Progress {
     }
 }
 
-/// One attempt took too long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Elapsed;
+/// How the call of a handler's function ended.
+pub(crate) enum Called<O> {
+    Returned(O),
+    TimedOut,
+    Panicked(String),
+}
 
-/// Runs one attempt, for as long as it may take.
+/// One call of a handler's function, for as long as it may take; a panic is a value.
 ///
 /// Of a stream the wait for each item is bounded, its end included; the time it is parked is its reader's.
-pub(crate) async fn within<F: Future>(
+pub(crate) struct Call<'c, F> {
+    future: Pin<&'c mut F>,
     after: Option<Duration>,
-    progress: Option<&Progress>,
-    attempt: F,
-) -> Result<F::Output, Elapsed> {
-    let mut attempt = pin!(attempt);
-    let Some(after) = after else { return Ok(attempt.await) };
-    // Made when the attempt first waits: most never do.
-    let mut timer: Option<Pin<Box<Sleep>>> = None;
-    let mut at = progress.and_then(Progress::item_under_way);
-    poll_fn(|cx| {
-        if let Poll::Ready(output) = attempt.as_mut().poll(cx) {
-            return Poll::Ready(Ok(output));
-        }
-        let timer = timer.get_or_insert_with(|| Box::pin(sleep(after)));
-        if let Some(progress) = progress {
+    progress: Option<Arc<Progress>>,
+    at: Option<u64>,
+    /// Made when the call first waits: most never do.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<'c, F> Call<'c, F> {
+    #[inline]
+    pub(crate) fn new(future: Pin<&'c mut F>, after: Option<Duration>, progress: Option<Arc<Progress>>) -> Self {
+        let at = progress.as_ref().and_then(|progress| progress.item_under_way());
+        Self { future, after, progress, at, timer: None }
+    }
+
+    #[cold]
+    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(after) = self.after else { return false };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(after)));
+        if let Some(progress) = &self.progress {
             let now_at = progress.item_under_way();
-            if now_at != at {
-                at = now_at;
+            if now_at != self.at {
+                self.at = now_at;
                 timer.as_mut().reset(Instant::now() + after);
             }
-            if at.is_none() {
-                return Poll::Pending;
+            if self.at.is_none() {
+                return false;
             }
         }
-        timer.as_mut().poll(cx).map(|()| Err(Elapsed))
-    })
-    .await
+        timer.as_mut().poll(cx).is_ready()
+    }
+}
+
+impl<F: Future> Future for Call<'_, F> {
+    type Output = Called<F::Output>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match poll_caught(&mut self.future, cx) {
+            Poll::Ready(Ok(output)) => Poll::Ready(Called::Returned(output)),
+            Poll::Ready(Err(panic)) => Poll::Ready(Called::Panicked(panic)),
+            Poll::Pending if self.is_late(cx) => Poll::Ready(Called::TimedOut),
+            Poll::Pending => Poll::Pending,
+        }
+    }
 }

@@ -3,14 +3,15 @@
 use std::fmt::Display;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Cause;
-use super::deadline::{Elapsed, within};
+use super::deadline::{Call, Called, Progress};
 use super::fallback::{Backup, Lent};
 use super::outcome::{Attempted, Counts};
 use super::planned::PlannedPolicy;
 use super::undo::{Before, enter};
-use crate::breaker::{Open, Permit};
+use crate::breaker::{Open, Permit, Ticket};
 use crate::dispatch::thunk::HandleRef;
 use crate::dispatch::{Caught, DispatchError, Failure};
 use crate::message::{Erased, Message};
@@ -54,13 +55,118 @@ enum Ended<R, Own> {
     Panicked(String),
 }
 
+impl<R, Own> Ended<R, Own> {
+    #[inline]
+    fn of<E, How, O: Attempted<R, E, How, Own = Own>>(called: Called<O>) -> Self {
+        match called {
+            Called::Returned(output) => match output.attempted() {
+                Ok(answer) => Self::Answered(answer),
+                Err(own) => Self::Failed(own),
+            },
+            Called::TimedOut => Self::TimedOut,
+            Called::Panicked(panic) => Self::Panicked(panic),
+        }
+    }
+}
+
 /// Runs a handler with a policy. `shared`: its transaction holds other handlers' work.
 ///
 /// What it leaves in the context on an error is for the caller to abandon.
 ///
-/// All is well in most calls: whatever is done only where something is not, or where there is a transaction, is boxed. The
-/// future of a call that needs neither stays small, and with it what it costs to make.
+/// All is well in most calls. A call that nothing has to be undone for, behind a breaker that is closed, makes its attempt
+/// here; whatever else may be necessary is boxed, so that the future of such a call stays small, and with it what it costs
+/// to make.
 pub(crate) async fn run<H, J, B, R, E, How>(
+    message: &mut Kept<H::Message>,
+    cx: &mut Cx<'_>,
+    handler: u32,
+    shared: bool,
+) -> Result<R, Box<DispatchError<E>>>
+where
+    H: HandleRef,
+    H::Message: Message,
+    H::Output: Attempted<R, E, How>,
+    J: Counts<Own<H, R, E, How>>,
+    B: Backup<H::Message, Own<H, R, E, How>, R, E>,
+    R: Send,
+    E: Display,
+{
+    let Some(pass) = Pass::of(cx, handler) else {
+        return Box::pin(carefully::<H, J, B, R, E, How>(message, cx, handler, shared)).await;
+    };
+    let raised = cx.events.len();
+    let called = {
+        let call = pin!(H::call(message.get(), cx.parts(handler)));
+        Call::new(call, pass.timeout, None).await
+    };
+    match Ended::of(called) {
+        Ended::Answered(answer) => {
+            pass.success(cx, handler);
+            Ok(answer)
+        }
+        ended => Box::pin(on_from::<H, J, B, R, E, How>(message, cx, handler, pass, raised, ended)).await,
+    }
+}
+
+/// Leave to call a handler at once: it has no unit of work, and its breaker is closed.
+#[derive(Clone, Copy)]
+struct Pass {
+    timeout: Option<Duration>,
+    ticket: Option<Ticket>,
+}
+
+impl Pass {
+    #[inline]
+    fn of(cx: &Cx<'_>, handler: u32) -> Option<Self> {
+        let policy = cx.app.planned(handler).policy.as_ref()?;
+        if cx.unit.is_some() {
+            return None;
+        }
+        let ticket = match &policy.breaker {
+            Some(breaker) => Some(breaker.pass()?),
+            None => None,
+        };
+        Some(Self { timeout: policy.timeout, ticket })
+    }
+
+    #[inline]
+    fn success(self, cx: &Cx<'_>, handler: u32) {
+        if let Some(ticket) = self.ticket
+            && let Some(breaker) = cx.app.planned(handler).policy.as_ref().and_then(|policy| policy.breaker.as_ref())
+        {
+            breaker.passed(ticket);
+        }
+    }
+}
+
+/// What follows a first attempt that was made at once and did not answer.
+async fn on_from<H, J, B, R, E, How>(
+    message: &mut Kept<H::Message>,
+    cx: &mut Cx<'_>,
+    handler: u32,
+    pass: Pass,
+    raised: usize,
+    ended: Ended<R, Own<H, R, E, How>>,
+) -> Result<R, Box<DispatchError<E>>>
+where
+    H: HandleRef,
+    H::Message: Message,
+    H::Output: Attempted<R, E, How>,
+    J: Counts<Own<H, R, E, How>>,
+    B: Backup<H::Message, Own<H, R, E, How>, R, E>,
+    R: Send,
+    E: Display,
+{
+    let policy = cx.app.planned(handler).policy.clone().unwrap_or_default();
+    let permit = policy.breaker.as_deref().zip(pass.ticket).map(|(breaker, ticket)| breaker.permit(ticket));
+    let admitted = Admitted { permit, stream: None };
+    let attempts = Attempts { handler, shared: false, policy: &policy };
+    let before = Before::slim(raised);
+    attempts.recover::<H, J, B, R, E, How>(message, cx, admitted, before, ended).await.map_err(Box::new)
+}
+
+/// Runs a handler that has a unit of work, or whose breaker has to be asked.
+async fn carefully<H, J, B, R, E, How>(
     message: &mut Kept<H::Message>,
     cx: &mut Cx<'_>,
     handler: u32,
@@ -77,25 +183,51 @@ where
 {
     let policy = cx.app.planned(handler).policy.clone().unwrap_or_default();
     let attempts = Attempts { handler, shared, policy: &policy };
-    let Ok(permit) = attempts.admit().await else {
-        let given_up = attempts.give_up::<H, B, _, _, _>(message, cx, Cause::BreakerOpen);
-        return Box::pin(given_up).await.map_err(Box::new);
-    };
-    let before = match &cx.unit {
-        None => Before::slim(cx),
-        Some(_) => Box::pin(attempts.prepare(cx)).await.map_err(|failure| Box::new(failure.widen()))?,
-    };
-    match attempts.one::<H, _, _, _>(message, cx).await {
-        Ended::Answered(answer) => {
-            if cx.unit.is_some() {
-                Box::pin(before.keep(cx)).await.map_err(|failure| Box::new(failure.widen()))?;
-            }
-            tell(permit, Permit::success);
-            Ok(answer)
+    let stream = cx.unit.as_ref().and_then(|unit| unit.progress.clone());
+    let admitted = match attempts.admit(stream).await {
+        Ok(admitted) => admitted,
+        Err(Open { retry_after }) => {
+            let refused = attempts.give_up::<H, B, R, E, How>(message, cx, Cause::BreakerOpen, Some(retry_after));
+            return refused.await.map_err(Box::new);
         }
-        ended => {
-            let recovered = attempts.recover::<H, J, B, _, _, _>(message, cx, permit, before, ended);
-            Box::pin(recovered).await.map_err(Box::new)
+    };
+    // Only now: a call that is refused waits for no transaction.
+    let before = match attempts.prepare(cx).await {
+        Ok(before) => before,
+        Err(failure) => return Err(Box::new(failure.widen())),
+    };
+    let ended = attempts.one::<H, R, E, How>(message, cx).await;
+    attempts.recover::<H, J, B, R, E, How>(message, cx, admitted, before, ended).await.map_err(Box::new)
+}
+
+/// Leave to call a handler, until the breaker knows how that went.
+struct Admitted<'p> {
+    permit: Option<Permit<'p>>,
+    /// Of a stream: how far it has come.
+    stream: Option<Arc<Progress>>,
+}
+
+impl Admitted<'_> {
+    fn success(mut self) {
+        if let Some(permit) = self.permit.take() {
+            permit.success();
+        }
+    }
+
+    fn failure(mut self) {
+        if let Some(permit) = self.permit.take() {
+            permit.failure();
+        }
+    }
+}
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        // Dropped by a reader who has had enough, a stream that delivered is no less of a success.
+        if self.stream.as_ref().is_some_and(|progress| progress.has_delivered())
+            && let Some(permit) = self.permit.take()
+        {
+            permit.success();
         }
     }
 }
@@ -110,15 +242,12 @@ struct Attempts<'p> {
 
 impl<'p> Attempts<'p> {
     /// Asks the breaker, if there is one.
-    #[inline]
-    async fn admit(self) -> Result<Option<Permit<'p>>, Open> {
-        match &self.policy.breaker {
-            None => Ok(None),
-            Some(breaker) => match breaker.try_admit() {
-                Some(answer) => answer.map(Some),
-                None => Box::pin(breaker.admit()).await.map(Some),
-            },
-        }
+    async fn admit(self, stream: Option<Arc<Progress>>) -> Result<Admitted<'p>, Open> {
+        let permit = match &self.policy.breaker {
+            None => None,
+            Some(breaker) => Some(breaker.admit().await?),
+        };
+        Ok(Admitted { permit, stream })
     }
 
     async fn prepare(self, cx: &mut Cx<'_>) -> Result<Before, Failure> {
@@ -126,7 +255,6 @@ impl<'p> Attempts<'p> {
     }
 
     /// Makes one attempt.
-    #[inline]
     async fn one<H, R, E, How>(self, message: &Kept<H::Message>, cx: &mut Cx<'_>) -> Ended<R, Own<H, R, E, How>>
     where
         H: HandleRef,
@@ -135,22 +263,15 @@ impl<'p> Attempts<'p> {
     {
         let progress = cx.unit.as_ref().and_then(|unit| unit.progress.clone());
         let call = pin!(H::call(message.get(), cx.parts(self.handler)));
-        match within(self.policy.timeout, progress.as_deref(), Caught(call)).await {
-            Err(Elapsed) => Ended::TimedOut,
-            Ok(Err(panic)) => Ended::Panicked(panic),
-            Ok(Ok(output)) => match output.attempted() {
-                Ok(answer) => Ended::Answered(answer),
-                Err(own) => Ended::Failed(own),
-            },
-        }
+        Ended::of(Call::new(call, self.policy.timeout, progress).await)
     }
 
-    /// What follows a first attempt that did not answer: others, then the fallback.
+    /// What follows a first attempt: keeping what it did, or others, then the fallback.
     async fn recover<H, J, B, R, E, How>(
         self,
         message: &mut Kept<H::Message>,
         cx: &mut Cx<'_>,
-        permit: Option<Permit<'p>>,
+        admitted: Admitted<'p>,
         mut before: Before,
         mut ended: Ended<R, Own<H, R, E, How>>,
     ) -> Result<R, DispatchError<E>>
@@ -168,16 +289,16 @@ impl<'p> Attempts<'p> {
             let cause = match ended {
                 Ended::Answered(answer) => {
                     before.keep(cx).await.map_err(Failure::widen)?;
-                    tell(permit, Permit::success);
+                    admitted.success();
                     return Ok(answer);
                 }
                 Ended::Panicked(message) => {
-                    tell(permit, Permit::failure);
-                    before.undo(cx, true).await.map_err(Failure::widen)?;
+                    admitted.failure();
+                    before.undo(cx, true).await;
                     return Err(DispatchError::Panicked { handler: name, message });
                 }
                 Ended::Failed(own) if !J::counts(&own) => {
-                    before.undo(cx, true).await.map_err(Failure::widen)?;
+                    before.undo(cx, true).await;
                     if let Some(unit) = cx.unit.as_mut() {
                         unit.in_vain = true;
                     }
@@ -186,23 +307,59 @@ impl<'p> Attempts<'p> {
                 Ended::Failed(own) => Cause::Error(own),
                 Ended::TimedOut => Cause::Timeout,
             };
-            before.undo(cx, !matches!(cause, Cause::Timeout)).await.map_err(Failure::widen)?;
+            if !before.undo(cx, !matches!(cause, Cause::Timeout)).await {
+                // What it wrote is still there, among what others wrote: nothing may follow.
+                admitted.failure();
+                return Err(self.failed::<H, R, E, How>(cx, cause, None));
+            }
             let Verdict::Again(pause) = self.verdict(cx, attempt) else {
-                tell(permit, Permit::failure);
-                return self.give_up::<H, B, R, E, How>(message, cx, cause).await;
+                admitted.failure();
+                return self.give_up::<H, B, R, E, How>(message, cx, cause, None).await;
             };
             tracing::info!(handler = name, attempt, ?pause, %cause, "a handler failed; it is tried again");
-            drop(cause);
-            tokio::time::sleep(pause).await;
+            let Some(prepared) = self.prepare_again(cx, pause).await else {
+                admitted.failure();
+                return self.give_up::<H, B, R, E, How>(message, cx, cause, None).await;
+            };
+            before = prepared;
             attempt += 1;
-            before = self.prepare(cx).await.map_err(Failure::widen)?;
             ended = self.one::<H, R, E, How>(message, cx).await;
         }
+    }
+
+    /// Waits, and makes room for the next attempt; none where the store does not.
+    async fn prepare_again(self, cx: &mut Cx<'_>, pause: Duration) -> Option<Before> {
+        tokio::time::sleep(pause).await;
+        let prepared = self.prepare(cx).await;
+        if let Err(failure) = &prepared {
+            let handler = cx.app.planned(self.handler).item.name;
+            tracing::warn!(handler, %failure, "a handler could not be tried again");
+        }
+        prepared.ok()
     }
 
     fn verdict(self, cx: &Cx<'_>, attempt: u32) -> Verdict {
         let retry = self.policy.retry.filter(|_| !has_delivered(cx));
         retry.map_or(Verdict::GiveUp, |retry| retry.verdict(attempt, random()))
+    }
+
+    /// What the call fails with where no fallback is asked.
+    fn failed<H, R, E, How>(
+        self,
+        cx: &Cx<'_>,
+        cause: Cause<Own<H, R, E, How>>,
+        retry_after: Option<Duration>,
+    ) -> DispatchError<E>
+    where
+        H: HandleRef,
+        H::Output: Attempted<R, E, How>,
+    {
+        let handler = cx.app.planned(self.handler).item.name;
+        match cause {
+            Cause::Error(own) => DispatchError::Handler(H::Output::widen(own)),
+            Cause::Timeout => DispatchError::Timeout { handler, after: self.policy.timeout.unwrap_or_default() },
+            Cause::BreakerOpen => DispatchError::BreakerOpen { handler, retry_after: retry_after.unwrap_or_default() },
+        }
     }
 
     /// Calls the fallback, or answers with what went wrong where there is none.
@@ -211,6 +368,7 @@ impl<'p> Attempts<'p> {
         message: &mut Kept<H::Message>,
         cx: &mut Cx<'_>,
         cause: Cause<Own<H, R, E, How>>,
+        retry_after: Option<Duration>,
     ) -> Result<R, DispatchError<E>>
     where
         H: HandleRef,
@@ -221,25 +379,19 @@ impl<'p> Attempts<'p> {
     {
         let handler = cx.app.planned(self.handler).item.name;
         let Some(number) = self.policy.fallback.filter(|_| !has_delivered(cx)) else {
-            return Err(match cause {
-                Cause::Error(own) => DispatchError::Handler(H::Output::widen(own)),
-                Cause::Timeout => DispatchError::Timeout { handler, after: self.policy.timeout.unwrap_or_default() },
-                Cause::BreakerOpen => DispatchError::BreakerOpen { handler },
-            });
+            return Err(self.failed::<H, R, E, How>(cx, cause, retry_after));
         };
         let (primary, fallback) = (cause.to_string(), cx.app.planned(number).item.name);
-        tracing::warn!(handler, fallback, cause = primary, "a handler failed; its fallback is asked");
+        if matches!(cause, Cause::BreakerOpen) {
+            // The breaker has said so when it opened.
+            tracing::debug!(handler, fallback, "a handler is not called; its fallback is asked");
+        } else {
+            tracing::warn!(handler, fallback, cause = primary, "a handler failed; its fallback is asked");
+        }
         fall_back::<B, _, _, R, E>(message, cx, number, cause).await.map_err(|error| {
             tracing::error!(handler, fallback, cause = primary, %error, "a fallback failed as well");
             DispatchError::FallbackFailed { primary, source: Box::new(error) }
         })
-    }
-}
-
-/// Tells the breaker, if there is one, how the call ended.
-fn tell<'b>(permit: Option<Permit<'b>>, how: fn(Permit<'b>)) {
-    if let Some(permit) = permit {
-        how(permit);
     }
 }
 

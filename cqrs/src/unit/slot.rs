@@ -127,9 +127,14 @@ pub(crate) enum AttemptMark {
 }
 
 impl TxSlot<'_> {
+    /// Whether the transaction holds more than one handler's work: as the handler's kind says, or since it is borrowed.
+    pub(crate) fn is_shared(&self, shared: bool) -> bool {
+        shared || self.is_borrowed()
+    }
+
     /// Makes room for an attempt that can be undone by itself: a savepoint where the transaction holds more than its work.
     pub(crate) async fn begin_attempt(&mut self, shared: bool) -> Result<AttemptMark, StoreError> {
-        let shared = shared || self.is_borrowed();
+        let shared = self.is_shared(shared);
         let Some(tx) = self.open.as_mut().filter(|_| shared) else { return Ok(AttemptMark::Whole) };
         let carried = tx.carried().map_or(0, |carried| carried.0.len());
         tx.savepoint().await?;
@@ -160,10 +165,14 @@ impl TxSlot<'_> {
                 self.in_attempt = false;
                 Ok(())
             }
-            AttemptMark::Whole => match self.open.take() {
-                Some(tx) if waits => tx.rollback().await,
-                _ => Ok(()),
-            },
+            AttemptMark::Whole => {
+                if let Some(tx) = self.open.take().filter(|_| waits)
+                    && let Err(error) = tx.rollback().await
+                {
+                    tracing::warn!(%error, "the transaction of a failed call could not be rolled back; the database will");
+                }
+                Ok(())
+            }
         }
     }
 }

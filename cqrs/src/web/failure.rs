@@ -1,5 +1,7 @@
 //! What becomes of a call that failed: one table of statuses, and one place that logs what a client is not told.
 
+use std::time::Duration;
+
 use ::axum::http::StatusCode;
 
 use super::known::{find, find_boxed};
@@ -52,7 +54,7 @@ fn of_kind<E>(error: &DispatchError<E>) -> ProblemDetails {
         Kind::Timeout => ProblemDetails::new(StatusCode::GATEWAY_TIMEOUT).detail("it took too long, and was given up"),
         Kind::BreakerOpen => ProblemDetails::new(StatusCode::SERVICE_UNAVAILABLE)
             .detail("what this depends on has failed too often lately")
-            .retry_after(SOON),
+            .retry_after(error.retry_after().map_or(SOON, seconds)),
         Kind::ShuttingDown => ProblemDetails::new(StatusCode::SERVICE_UNAVAILABLE)
             .detail("the service is shutting down")
             .retry_after(SOON),
@@ -91,6 +93,11 @@ pub(super) fn unwritable<M: Handled>(error: &serde_json::Error) -> ProblemDetail
     let problem = ProblemDetails::new(StatusCode::INTERNAL_SERVER_ERROR).named();
     tracing::error!(instance = problem.name(), name = M::SPEC.name, "an answer cannot be written as JSON: {error}");
     problem
+}
+
+/// Whole seconds, at least one: what the header `Retry-After` counts in.
+fn seconds(after: Duration) -> u64 {
+    (after.as_secs() + u64::from(after.subsec_nanos() > 0)).max(SOON)
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::BoxError;
 use crate::app::App;
 use crate::dispatch::{
-    BUSY, Caught, DispatchError, Failure, Opening, abandon, call_context, call_with_cell, conclude, is_busy, open_unit,
-    surround, undo,
+    BUSY, Caught, DispatchError, Failure, Opening, abandon, begin_needed, call_context, call_with_cell, conclude,
+    is_busy, open_unit, surround, undo,
 };
 use crate::inject::Scope;
 use crate::message::Erased;
@@ -161,7 +161,8 @@ async fn in_unit(app: &App, unit: UnitOf<'_>, cell: &MessageCell) -> Result<(End
     let UnitOf { handler, meta, mark, lane, claim, commit } = unit;
     let planned = app.planned(handler);
     let what = planned.item.message.name;
-    let unit = open(app, handler, &meta).await?;
+    let mut unit = open(app, handler, &meta).await?;
+    begin_needed(app, handler, &mut unit).await?;
     let mut cx = call_context(app, Some(unit));
     if planned.needs_tx
         && let Some(tx) = cx.unit.as_mut().and_then(|unit| unit.tx.open.as_mut())

@@ -1,7 +1,7 @@
 //! What surrounds an attempt at stored work: decoding, lease, deadline, retry, dead letter.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tracing::Instrument;
 
@@ -21,6 +21,8 @@ use crate::unit::{Meta, MetaInit};
 pub(crate) enum Trouble {
     /// It may go better next time.
     Failed(String),
+    /// Its breaker let nothing in for so long: it was not tried.
+    TurnedAway(Duration, String),
     /// It never will.
     Hopeless(String),
     /// This program has no handler for it; another version may.
@@ -56,6 +58,7 @@ pub(super) async fn run(app: &App, store: &Arc<dyn Driver>, work: ClaimedWork) {
         }
         Err(Trouble::Hopeless(error)) => bury(app, store, claim, &record, &error).await,
         Err(Trouble::Failed(error)) => fail(app, store, claim, &record, &error).await,
+        Err(Trouble::TurnedAway(pause, error)) => wait_for_breaker(app, store, claim, &record, pause, &error).await,
         Err(Trouble::Absent(error)) => put_off(app, store, claim, &record, deferred_since, &error).await,
     };
     if let Err(error) = settled {
@@ -119,7 +122,11 @@ async fn do_work(app: &App, claim: Claim, record: &WorkRecord, commit: &Commit) 
     attempt(app, Attempt { handler, message, meta, mark: None, lane: None, claim: Some(claim), commit }).await.map_err(
         |failure| {
             let text = describe(&failure);
-            if failure.is_in_vain() { Trouble::Hopeless(text) } else { Trouble::Failed(text) }
+            match failure.turned_away() {
+                Some(pause) => Trouble::TurnedAway(pause, text),
+                None if failure.is_in_vain() => Trouble::Hopeless(text),
+                None => Trouble::Failed(text),
+            }
         },
     )
 }
@@ -212,6 +219,27 @@ async fn fail(
         }
         Verdict::GiveUp => bury(app, store, claim, record, error).await,
     }
+}
+
+/// When work is looked at again that a breaker turned away: a little later than it says, each at a time of its own.
+pub(crate) fn after_breaker(pause: Duration) -> Duration {
+    let least = Duration::from_millis(500);
+    pause.max(least) + least.mul_f64(random())
+}
+
+/// Puts work off that a breaker turned away. It was not tried, so it counts as no attempt: an outage of what its handler
+/// depends on buries nothing. The breaker's trials are attempts, so it does not wait for ever.
+async fn wait_for_breaker(
+    app: &App,
+    store: &Arc<dyn Driver>,
+    claim: Claim,
+    record: &WorkRecord,
+    pause: Duration,
+    error: &str,
+) -> Result<(), StoreError> {
+    let (now, pause) = (app.clock().now(), after_breaker(pause));
+    tracing::debug!(name = record.name, handler = record.handler, id = %record.id, ?pause, "stored work waits for a circuit breaker");
+    store.defer_work(claim, now, now + pause, error).await.map(drop)
 }
 
 /// Leaves work that this program cannot do to one that can. It counts as no attempt, and ends after a day.

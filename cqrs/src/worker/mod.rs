@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::attempt::{Attempt, Commit, Ended, attempt, in_time};
-pub(crate) use self::job::{Trouble, decode, describe, meta_of};
+pub(crate) use self::job::{Trouble, after_breaker, decode, describe, meta_of};
 use self::queues::Share;
 #[cfg(feature = "testing")]
 pub(crate) use self::queues::here as queues_here;

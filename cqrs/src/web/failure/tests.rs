@@ -33,7 +33,7 @@ fn table() -> Vec<(Failure, u16, Option<&'static str>)> {
         (Failure::NoHandler { message: SECRET }, 500, None),
         (Failure::ChainExhausted { message: SECRET }, 500, None),
         (Failure::Timeout { handler: SECRET, after: Duration::ZERO }, 504, None),
-        (Failure::BreakerOpen { handler: SECRET }, 503, Some("1")),
+        (Failure::BreakerOpen { handler: SECRET, retry_after: Duration::from_millis(29_001) }, 503, Some("30")),
         (Failure::Panicked { handler: SECRET, message: secret() }, 500, None),
         (Failure::Rejected { message: SECRET, source: source() }, 403, None),
         (Failure::Dependency { dependency: SECRET, provider: SECRET, source: source() }, 500, None),
