@@ -13,9 +13,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::RedisBreaker;
 use super::options::RedisOptions;
-use super::script::{Answer, Answered, Step};
+use super::script::{Answered, Step};
 use super::worker::Worker;
-use crate::breaker::machine::Input;
+use crate::breaker::machine::{Input, Ticket};
 
 /// How much may wait to be said.
 const QUEUE: usize = 1024;
@@ -55,22 +55,43 @@ impl Status {
 pub(super) struct Job {
     pub(super) breaker: Arc<RedisBreaker>,
     pub(super) step: Step,
-    /// Where somebody waits for the answer.
-    reply: Option<oneshot::Sender<Answer>>,
+    /// Where somebody waits for the trial.
+    reply: Option<oneshot::Sender<Trial>>,
+}
+
+/// A trial that was granted. Dropped before anybody has taken it, its place is given back: who asked may have gone, before
+/// the answer or after it.
+#[derive(Debug)]
+pub(super) struct Trial {
+    breaker: Arc<RedisBreaker>,
+    ticket: Option<Ticket>,
+}
+
+impl Trial {
+    pub(super) fn take(mut self) -> Option<Ticket> {
+        self.ticket.take()
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.breaker.tell(Input::Release(ticket));
+        }
+    }
 }
 
 impl Job {
-    /// Takes the answer. Where a trial was granted to somebody who has gone meanwhile, its place is given back.
+    /// Takes the answer.
     pub(super) fn answer(mut self, answered: Answered) {
         let answer = match answered {
             Answered::Breaker(answer) => answer,
             Answered::NotOurs(kind) => return self.breaker.not_ours(&kind),
         };
         self.breaker.learn(answer);
-        let Some(ticket) = answer.granted else { return };
-        let unheard = self.reply.take().is_none_or(|reply| reply.send(answer).is_err());
-        if unheard {
-            self.breaker.tell(Input::Release(ticket));
+        if answer.granted.is_some() {
+            let trial = Trial { breaker: Arc::clone(&self.breaker), ticket: answer.granted };
+            drop(self.reply.take().map(|reply| reply.send(trial)));
         }
     }
 }
@@ -99,7 +120,7 @@ impl Link {
     }
 
     /// Asks; the answer comes to the breaker, and a trial that is granted here.
-    pub(super) fn ask(&self, breaker: &Arc<RedisBreaker>, step: Step) -> oneshot::Receiver<Answer> {
+    pub(super) fn ask(&self, breaker: &Arc<RedisBreaker>, step: Step) -> oneshot::Receiver<Trial> {
         let (reply, answer) = oneshot::channel();
         self.send(Job { breaker: Arc::clone(breaker), step, reply: Some(reply) });
         answer

@@ -106,11 +106,11 @@ impl RedisBreaker {
             }
             if self.claim() {
                 asked = true;
-                let answer = self.link.ask(self, Step::Take(Input::Admit));
-                match tokio::time::timeout_at(deadline, answer).await {
-                    Ok(Ok(Answer { granted: Some(ticket), .. })) => return Ok(ticket),
+                let granted = self.link.ask(self, Step::Take(Input::Admit));
+                match tokio::time::timeout_at(deadline, granted).await {
+                    Ok(Ok(trial)) => return Ok(trial.take().unwrap_or(BLIND)),
                     // What was answered is known by now; or nobody answers.
-                    Ok(Ok(_) | Err(_)) => {}
+                    Ok(Err(_)) => {}
                     Err(_) => return Ok(BLIND),
                 }
             } else if tokio::time::timeout_at(deadline, answered).await.is_err() {

@@ -9,7 +9,7 @@ use tracing::Level;
 
 use super::log::Log;
 use super::{
-    LONG, MILLI, breakers, client, fail, opened_for_a_moment, opens_for, refused, run, stands, succeed, until,
+    LONG, MILLI, breakers, client, fail, key, opened_for_a_moment, opens_for, refused, run, stands, succeed, until,
 };
 use crate::breaker::{Breaker, BreakerPhase, Breakers, Permit};
 
@@ -255,6 +255,28 @@ async fn a_trial_that_is_granted_to_a_call_that_has_gone_is_given_back() {
     let gone = tokio::time::timeout(50 * MILLI, breaker.admit()).await;
     assert!(gone.is_err(), "the answer is not here yet");
     proxy.delay(Duration::ZERO);
+    let trial = until("its place is free", async || breaker.admit().await.ok()).await;
+    assert!(trial.is_trial());
+}
+
+/// The answer is here, and nobody looks at it any more.
+#[tokio::test]
+async fn a_trial_whose_call_is_dropped_before_it_hears_of_it_is_given_back() {
+    let server = RedisServer::start();
+    let breakers = breakers(&server.url());
+    opened_for_a_moment(&server.url(), &breakers).await;
+    let breaker = client(&breakers, opens_for(LONG));
+    let mut call = Box::pin(breaker.admit());
+    std::future::poll_fn(|cx| {
+        assert!(call.as_mut().poll(cx).is_pending(), "Redis has to be asked");
+        std::task::Poll::Ready(())
+    })
+    .await;
+    let phase = async || run::<Option<u32>>(&server.url(), &["HGET", &key(&breakers), "phase"]).await;
+    until("it is granted", async || (phase().await == Some(2)).then_some(())).await;
+    // The worker hands the answer on meanwhile.
+    tokio::time::sleep(100 * MILLI).await;
+    drop(call);
     let trial = until("its place is free", async || breaker.admit().await.ok()).await;
     assert!(trial.is_trial());
 }
