@@ -54,33 +54,40 @@ pub(crate) struct Call<'c, F> {
     future: Pin<&'c mut F>,
     after: Option<Duration>,
     progress: Option<Arc<Progress>>,
-    at: Option<u64>,
     /// Made when the call first waits: most never do.
-    timer: Option<Pin<Box<Sleep>>>,
+    clock: Option<Box<Clock>>,
+}
+
+/// The time that is left.
+struct Clock {
+    timer: Pin<Box<Sleep>>,
+    /// The item that it is for.
+    at: Option<u64>,
 }
 
 impl<'c, F> Call<'c, F> {
     #[inline]
     pub(crate) fn new(future: Pin<&'c mut F>, after: Option<Duration>, progress: Option<Arc<Progress>>) -> Self {
-        let at = progress.as_ref().and_then(|progress| progress.item_under_way());
-        Self { future, after, progress, at, timer: None }
+        Self { future, after, progress, clock: None }
     }
 
     #[cold]
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(after) = self.after else { return false };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(after)));
-        if let Some(progress) = &self.progress {
-            let now_at = progress.item_under_way();
-            if now_at != self.at {
-                self.at = now_at;
-                timer.as_mut().reset(Instant::now() + after);
+        let under_way = self.progress.as_ref().map(|progress| progress.item_under_way());
+        let clock = self
+            .clock
+            .get_or_insert_with(|| Box::new(Clock { timer: Box::pin(sleep(after)), at: under_way.flatten() }));
+        if let Some(at) = under_way {
+            if at != clock.at {
+                clock.at = at;
+                clock.timer.as_mut().reset(Instant::now() + after);
             }
-            if self.at.is_none() {
+            if at.is_none() {
                 return false;
             }
         }
-        timer.as_mut().poll(cx).is_ready()
+        clock.timer.as_mut().poll(cx).is_ready()
     }
 }
 

@@ -94,7 +94,6 @@ where
     let Some(pass) = Pass::of(cx, handler) else {
         return Box::pin(carefully::<H, J, B, R, E, How>(message, cx, handler, shared)).await;
     };
-    let raised = cx.events.len();
     let called = {
         let call = pin!(H::call(message.get(), cx.parts(handler)));
         Call::new(call, pass.timeout, None).await
@@ -104,7 +103,7 @@ where
             pass.success(cx, handler);
             Ok(answer)
         }
-        ended => Box::pin(on_from::<H, J, B, R, E, How>(message, cx, handler, pass, raised, ended)).await,
+        ended => Box::pin(on_from::<H, J, B, R, E, How>(message, cx, handler, pass, ended)).await,
     }
 }
 
@@ -113,6 +112,8 @@ where
 struct Pass {
     timeout: Option<Duration>,
     ticket: Option<Ticket>,
+    /// How many events were raised before.
+    raised: usize,
 }
 
 impl Pass {
@@ -126,7 +127,7 @@ impl Pass {
             Some(breaker) => Some(breaker.pass()?),
             None => None,
         };
-        Some(Self { timeout: policy.timeout, ticket })
+        Some(Self { timeout: policy.timeout, ticket, raised: cx.events.len() })
     }
 
     #[inline]
@@ -145,7 +146,6 @@ async fn on_from<H, J, B, R, E, How>(
     cx: &mut Cx<'_>,
     handler: u32,
     pass: Pass,
-    raised: usize,
     ended: Ended<R, Own<H, R, E, How>>,
 ) -> Result<R, Box<DispatchError<E>>>
 where
@@ -161,7 +161,7 @@ where
     let permit = policy.breaker.as_deref().zip(pass.ticket).map(|(breaker, ticket)| breaker.permit(ticket));
     let admitted = Admitted { permit, stream: None };
     let attempts = Attempts { handler, shared: false, policy: &policy };
-    let before = Before::slim(raised);
+    let before = Before::slim(pass.raised);
     attempts.recover::<H, J, B, R, E, How>(message, cx, admitted, before, ended).await.map_err(Box::new)
 }
 
