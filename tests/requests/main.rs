@@ -1,5 +1,6 @@
 //! Requests: chains, fallbacks, retries, breakers, deadlines, on SQLite and the memory broker.
 
+mod around;
 mod attempts;
 mod breakers;
 mod chains;

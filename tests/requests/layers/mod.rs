@@ -1,7 +1,7 @@
 //! `tower` layers around calls: tower's own, and some that nobody should write.
 
 mod own;
-mod places;
+pub(crate) mod places;
 mod strange;
 
 use cqrs::prelude::*;

@@ -15,9 +15,9 @@ use super::{COMMANDS, How, Look, Work, layered};
 use crate::support::{Harness, Probe, bounded, with_middleware};
 
 /// Notes calls that come and go.
-struct Noting(&'static str, Arc<Probe>);
+pub(crate) struct Noting(pub &'static str, pub Arc<Probe>);
 
-struct NotingService<S> {
+pub(crate) struct NotingService<S> {
     name: &'static str,
     probe: Arc<Probe>,
     inner: S,
