@@ -7,6 +7,7 @@ mod chains;
 mod diagrams;
 mod event_fallbacks;
 mod fallbacks;
+mod follow_ups;
 mod layers;
 mod outages;
 mod shared_breakers;

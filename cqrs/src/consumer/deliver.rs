@@ -9,7 +9,7 @@ use super::wire::{self, Received};
 use crate::app::App;
 use crate::broker::Delivery;
 use crate::broker::driver::Settlement;
-use crate::dispatch::Caught;
+use crate::dispatch::{Caught, Failure};
 use crate::registry::{GroupOptions, OnDead, OnUnknown};
 use crate::retry::{Verdict, random};
 use crate::store::{Claim, InboxMark, Record, StoreError, WorkKind, WorkRecord};
@@ -222,7 +222,9 @@ async fn hand(
     let tried = async {
         let attempt =
             attempt(app, Attempt { handler, message, meta, mark: Some(mark), lane, claim: None, commit: &commit });
-        attempt.await.map_err(|failure| (describe(&failure), failure.is_in_vain(), failure.turned_away()))
+        let item = app.planned(handler).item;
+        let failed = |failure: Failure| (describe(&failure, item), failure.is_in_vain(), failure.turned_away());
+        attempt.await.map_err(failed)
     };
     let (error, in_vain) = match in_time(app, &commit, tried).await {
         Ok(Ok(Ended::Behind)) => return store(app, record).await,

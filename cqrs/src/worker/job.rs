@@ -11,7 +11,7 @@ use crate::consumer;
 use crate::dispatch::{Caught, DispatchError, Failure};
 use crate::error::chain;
 use crate::message::{Erased, MessageSpec};
-use crate::registry::{EventMode, HandlerKind, OnDead, RetryOptions};
+use crate::registry::{EventMode, HandlerItem, HandlerKind, OnDead, RetryOptions};
 use crate::retry::{RetryPolicy, Verdict, random};
 use crate::store::driver::Driver;
 use crate::store::{Claim, ClaimedWork, StoreError, WorkKind, WorkRecord};
@@ -121,7 +121,7 @@ async fn do_work(app: &App, claim: Claim, record: &WorkRecord, commit: &Commit) 
     // A consumed message was marked when it was stored: the claim is what it is done once by.
     attempt(app, Attempt { handler, message, meta, mark: None, lane: None, claim: Some(claim), commit }).await.map_err(
         |failure| {
-            let text = describe(&failure);
+            let text = describe(&failure, app.planned(handler).item);
             match failure.turned_away() {
                 Some(pause) => Trouble::TurnedAway(pause, text),
                 None if failure.is_in_vain() => Trouble::Hopeless(text),
@@ -180,12 +180,15 @@ pub(crate) fn meta_of(record: &WorkRecord) -> Meta {
     })
 }
 
-/// A failure and its causes, in one line. A handler's own error speaks for itself: whose it is stands beside it.
-pub(crate) fn describe(failure: &Failure) -> String {
+/// A failure of a handler's attempt and its causes, in one line. The handler's own error speaks for itself: whose it is stands
+/// beside it. One of an inline handler of what it raised does not.
+pub(crate) fn describe(failure: &Failure, of: &HandlerItem) -> String {
     match failure {
-        DispatchError::EventFailed { source, .. } => chain(source.as_ref()),
+        DispatchError::EventFailed { event, handler, source } if (*event, *handler) == (of.message.name, of.name) => {
+            chain(source.as_ref())
+        }
         DispatchError::FallbackFailed { primary, source } => {
-            format!("{}, as a fallback after: {primary}", describe(source))
+            format!("{}, as a fallback after: {primary}", describe(source, of))
         }
         failure => chain(failure),
     }
