@@ -9,6 +9,7 @@ mod event_fallbacks;
 mod fallbacks;
 mod follow_ups;
 mod layers;
+mod nested_calls;
 mod outages;
 mod shared_breakers;
 mod stream_fallbacks;
