@@ -248,8 +248,10 @@ async fn risen(_e: &Risen, probe: Inject<Probe>) {
     probe.note("risen");
 }
 
+/// In the reference one failing handler cancelled all later handlers and events, and hid the response of a command that had been
+/// committed (its weakness 38).
 #[tokio::test]
-async fn g6_a_failing_handler_neither_stops_the_others_nor_hides_the_response() {
+async fn hole_38_g6_a_failing_handler_neither_stops_the_others_nor_hides_the_response() {
     bounded(async {
         let seen: Arc<Mutex<Vec<String>>> = Arc::default();
         let listener = Arc::clone(&seen);

@@ -197,8 +197,9 @@ async fn entered_inline(_e: &EnteredInline, session: Inject<Session>, tx: &mut T
     Ok(())
 }
 
+/// In the reference the scope of a call's dependencies was closed before its handler ran (its weakness 40).
 #[tokio::test]
-async fn message_scope_is_one_value_per_unit_shared_by_what_follows_and_dropped_after() {
+async fn hole_40_message_scope_is_one_value_per_unit_shared_by_what_follows_and_dropped_after() {
     bounded(async {
         let app = Harness::idle().await;
         assert_eq!(app.send(Enter { with_tx: true }).await.unwrap(), "badge 1 of session 1");
