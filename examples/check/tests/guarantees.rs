@@ -1,20 +1,70 @@
-//! Holds `docs/guarantees.md` to its word: every test it names exists.
+//! Holds `docs/guarantees.md` to its word: every test it names exists, and is run.
 
 use std::fs;
 use std::path::Path;
 
 #[test]
-fn every_test_that_is_named_exists() {
+fn every_test_that_is_named_exists_and_is_run() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let text = fs::read_to_string(root.join("docs/guarantees.md")).unwrap();
     let named: Vec<_> = text.split('`').filter_map(|code| code.split_once(".rs::")).collect();
     assert!(named.len() > 30, "only these were found: {named:?}");
-    let missing: Vec<_> = named
+    let wrong: Vec<_> = named
         .iter()
-        .filter(|(file, function)| {
+        .filter_map(|(file, function)| {
             let source = fs::read_to_string(root.join(format!("{file}.rs"))).unwrap_or_default();
-            !source.contains(&format!("fn {function}("))
+            objection(&source, function).map(|what| format!("{file}.rs::{function}: {what}"))
         })
         .collect();
-    assert!(missing.is_empty(), "these tests do not exist: {missing:?}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Why a function of a file is no test that is run.
+fn objection(source: &str, function: &str) -> Option<&'static str> {
+    let signature = format!("fn {function}(");
+    let lines: Vec<_> = source.lines().map(str::trim).collect();
+    let Some(at) = lines.iter().position(|line| !line.starts_with("//") && line.contains(&signature)) else {
+        return Some("there is no such function");
+    };
+    // From the line after whatever stands before it: its attributes, which may take several lines, and its documentation.
+    let is_before = |line: &&str| line.is_empty() || line.ends_with('}') || line.ends_with(';');
+    let from = lines[..at].iter().rposition(is_before).map_or(0, |before| before + 1);
+    let attributes: Vec<_> = lines[from..at].iter().filter(|line| !line.starts_with("//")).copied().collect();
+    if !attributes.iter().any(|line| *line == "#[test]" || line.starts_with("#[tokio::test")) {
+        return Some("it is no test");
+    }
+    attributes
+        .iter()
+        .any(|line| line.contains("ignore") || line.starts_with("#[cfg("))
+        .then_some("it is not always run")
+}
+
+#[test]
+fn a_function_that_is_not_run_is_no_proof() {
+    let source = "
+fn helper() {}
+
+/// Says something.
+#[tokio::test(flavor = \"multi_thread\")]
+async fn proves() {}
+
+#[test]
+#[ignore = \"takes long\"]
+fn ignored() {}
+
+#[test]
+#[cfg(windows)]
+fn elsewhere() {}
+
+// fn gone() {}
+";
+    assert_eq!(objection(source, "proves"), None);
+    for (function, expected) in [
+        ("helper", "it is no test"),
+        ("ignored", "it is not always run"),
+        ("elsewhere", "it is not always run"),
+        ("gone", "there is no such function"),
+    ] {
+        assert_eq!(objection(source, function), Some(expected), "{function}");
+    }
 }
