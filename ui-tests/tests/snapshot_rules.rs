@@ -92,6 +92,49 @@ fn no_error_blames_the_attribute_as_a_whole() {
     }
 }
 
+/// What the compiler says in its own words, beside a mend that can be copied, and nothing of ours can say better.
+const OWN_WORDS: [&str; 1] = ["app_by_value"];
+
+/// The first line of each error, and what stands under the code of the case.
+fn own_words(fail: &Fail) -> Vec<&str> {
+    let mut in_case = false;
+    let mut words = Vec::new();
+    for line in fail.stderr.lines() {
+        if let Some((_, place)) = line.split_once("--> ").or_else(|| line.split_once("::: ")) {
+            in_case = place.starts_with("cases/");
+        }
+        let under = line.split_once('|').map_or("", |(_, code)| code.trim_start_matches([' ', '|', '_']));
+        if line.starts_with("error") || in_case && under.starts_with(['^', '-']) {
+            words.push(line);
+        }
+    }
+    words
+}
+
+#[test]
+fn no_error_speaks_of_what_is_not_public() {
+    for fail in fails() {
+        let name = fail.path.file_stem().unwrap().to_string_lossy();
+        if OWN_WORDS.contains(&&*name) {
+            continue;
+        }
+        for words in own_words(&fail) {
+            // The compiler names the constant that panicked; what the panic said stands above it.
+            let words = words.split_once("evaluation of `_::__").map_or(words, |(before, _)| before);
+            assert!(!words.contains("__"), "{}: {words}", fail.path.display());
+        }
+    }
+}
+
+#[test]
+fn no_snapshot_prints_a_path_into_the_standard_library() {
+    for fail in fails() {
+        for path in ["$RUST", "/rustc/", "library/core", "library/std", "library/alloc"] {
+            assert!(!fail.stderr.contains(path), "{} holds `{path}`", fail.path.display());
+        }
+    }
+}
+
 #[test]
 fn every_text_of_the_catalogue_has_a_case() {
     let catalogue = root().parent().unwrap().join("cqrs-macros/src/diag/catalogue.rs");
