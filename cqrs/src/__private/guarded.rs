@@ -114,6 +114,8 @@ pub enum StandsInFor {
 ///
 /// # Panics
 /// At compile time, where the fallback takes what the handler itself may not take.
+// The compiler then blames the caller alone, which is the path in `fallback = ..`.
+#[track_caller]
 pub const fn fallback_of<F: Fallback<M>, M: Message>(stands_in_for: StandsInFor) -> FallbackItem {
     let message = F::ITEM.message;
     let event = matches!(stands_in_for, StandsInFor::PlainEvent | StandsInFor::Event);

@@ -8,7 +8,7 @@ use crate::BoxError;
 use crate::dispatch::thunk;
 pub use crate::dispatch::thunk::{Answer, EventAnswer, Fallible, Handle, HandleRef, Plain};
 use crate::message::{DomainEvent, Handled, Message, NotificationEvent, SourceLocation};
-use crate::registry::{CallThunk, EventMode, GroupOptions, HandlerItem, HandlerKind, Need, needs_are_unique};
+use crate::registry::{CallThunk, EventMode, GroupOptions, HandlerItem, HandlerKind, Need, asked_for_twice};
 use crate::unit::{Param, Parts, TakenBy};
 
 /// A command, streaming or not.
@@ -182,8 +182,9 @@ impl<P: Param<'static>> Asked<P> {
 /// At compile time, where a parameter that exists once per call is asked for twice, or a streaming handler takes no
 /// `&mut Items`.
 #[must_use]
+// The compiler then blames the caller alone, which is the function's name, and shows nothing of what is in here.
+#[track_caller]
 pub const fn needs<M: Message>(needs: &'static [Need]) -> &'static [Need] {
-    assert!(needs_are_unique(needs), "a handler takes its transaction, its `Events` and its `Items` once");
     if M::SPEC.streaming {
         let mut items = false;
         let mut i = 0;
@@ -193,7 +194,7 @@ pub const fn needs<M: Message>(needs: &'static [Need]) -> &'static [Need] {
         }
         assert!(items, "the handler of a streaming message takes `&mut Items<T>`, its way out");
     }
-    needs
+    needs_of_part::<M>(needs)
 }
 
 /// Checks what the list of parameters of a fallback or a link alone can show.
@@ -201,11 +202,10 @@ pub const fn needs<M: Message>(needs: &'static [Need]) -> &'static [Need] {
 /// # Panics
 /// At compile time, where a parameter that exists once per call is asked for twice.
 #[must_use]
+#[track_caller]
 pub const fn needs_of_part<M: Message>(needs: &'static [Need]) -> &'static [Need] {
-    assert!(
-        needs_are_unique(needs),
-        "a function takes its transaction, its `Events`, its `Items` and its `Cause` once"
-    );
+    let twice = asked_for_twice(needs);
+    assert!(twice.is_empty(), "{}", twice);
     needs
 }
 

@@ -93,8 +93,10 @@ impl<M: Handled> Chained for M {}
 /// # Panics
 /// At compile time, where the message is a streaming one.
 #[must_use]
+// The compiler then blames the caller alone, which is the message in `chain!`.
+#[track_caller]
 pub const fn chain_for<M: Chained>() -> usize {
-    assert!(!M::SPEC.streaming, "a chain is for a message that answers once, not for a streaming one");
+    assert!(!M::SPEC.streaming, "a chain is for a message that answers once; a streaming one has a single handler");
     0
 }
 

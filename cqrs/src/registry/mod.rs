@@ -11,4 +11,4 @@ pub use self::items::{
     MiddlewareItem, MiddlewareKinds, OnDead, OnUnknown, ProviderFuture, ProviderItem, ProviderScope, RetryOptions,
 };
 pub use self::need::Need;
-pub(crate) use self::need::needs_are_unique;
+pub(crate) use self::need::asked_for_twice;

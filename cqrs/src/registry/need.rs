@@ -41,35 +41,54 @@ pub enum Need {
 }
 
 impl Need {
-    const fn slot(&self) -> u8 {
+    /// Which of the things that exist once per call it is. `Inject`, `&Meta` and `&App` are shared: asking twice is odd, but
+    /// harmless.
+    const fn once(&self) -> Option<Once> {
         match self {
-            Self::Inject { .. } => 0,
-            Self::Events => 1,
-            Self::Tx { .. } | Self::Begin { .. } => 2,
-            Self::Meta => 3,
-            Self::App => 4,
-            Self::Items => 5,
-            Self::Cause => 6,
-            Self::Unknown => 7,
+            Self::Events => Some(Once::Events),
+            Self::Tx { .. } | Self::Begin { .. } => Some(Once::Transaction),
+            Self::Items => Some(Once::Items),
+            Self::Cause => Some(Once::Cause),
+            Self::Inject { .. } | Self::Meta | Self::App | Self::Unknown => None,
         }
     }
 }
 
-/// Whether no parameter that exists once per call is asked for twice (`&mut Tx` beside `&mut Begin` counts as twice).
+/// What exists once per call.
+#[derive(Clone, Copy)]
+enum Once {
+    Events,
+    Transaction,
+    Items,
+    Cause,
+}
+
+impl Once {
+    const fn asked_for_twice(self) -> &'static str {
+        match self {
+            Self::Events => "this function takes its `&mut Events` twice: take it once and pass it on by reborrowing",
+            Self::Transaction => {
+                "this function takes its transaction twice: take it once, as `&mut Tx<Db>` or as `&mut Begin<Db>`, and pass it on by reborrowing"
+            }
+            Self::Items => "this function takes its `&mut Items<T>` twice: take it once and pass it on by reborrowing",
+            Self::Cause => "this function takes its `Cause<E>` twice: take it once",
+        }
+    }
+}
+
+/// What to say where something that exists once per call is asked for twice; empty where nothing is.
 #[must_use]
-pub(crate) const fn needs_are_unique(needs: &[Need]) -> bool {
-    let mut seen = [false; 7];
+pub(crate) const fn asked_for_twice(needs: &[Need]) -> &'static str {
+    let mut seen = [false; 4];
     let mut i = 0;
     while i < needs.len() {
-        let slot = needs[i].slot() as usize;
-        // `Inject`, `&Meta` and `&App` are shared: asking twice is odd, but harmless.
-        if matches!(slot, 1 | 2 | 5 | 6) {
-            if seen[slot] {
-                return false;
+        if let Some(once) = needs[i].once() {
+            if seen[once as usize] {
+                return once.asked_for_twice();
             }
-            seen[slot] = true;
+            seen[once as usize] = true;
         }
         i += 1;
     }
-    true
+    ""
 }
