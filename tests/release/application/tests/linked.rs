@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use cqrs::ProblemKind;
-use messages::{Archive, Invoice, Log, Parcels, Ship, Track};
+use messages::{Archive, Invoice, Log, Parcels, Settle, Ship, Track};
 
 async fn started() -> (cqrs::App, Arc<Log>) {
     let log = Arc::new(Log::default());
@@ -35,6 +35,20 @@ async fn handlers_of_one_event_run_in_their_order_over_crates() {
             "shipping: the customer knows of parcel 3",
         ]
     );
+}
+
+#[tokio::test]
+async fn a_chain_has_its_links_in_two_crates_and_a_link_its_fallback() {
+    let (app, log) = started().await;
+    assert_eq!(app.send(Settle { cents: 5 }).await.unwrap(), "by credit");
+    assert_eq!(log.take(), ["billing: credit for 5?"]);
+    assert_eq!(app.send(Settle { cents: 50 }).await.unwrap(), "on delivery");
+    assert_eq!(log.take(), ["billing: credit for 50?", "shipping: 50 are paid on delivery"]);
+    assert_eq!(app.send(Settle { cents: 15 }).await.unwrap(), "by overdraft");
+    let asked = "billing: credit for 15?";
+    assert_eq!(log.take(), [asked, asked, "billing: overdraft, no credit: Unavailable"]);
+    assert_eq!(app.send(Settle { cents: 0 }).await.unwrap_err().to_string(), "no credit: Refused");
+    assert_eq!(log.take(), ["billing: credit for 0?"]);
 }
 
 #[tokio::test]

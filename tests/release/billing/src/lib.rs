@@ -1,4 +1,7 @@
-//! Handlers only: nobody names anything of this crate but the crate itself.
+//! Handlers, which nobody names, and a link, which a chain of another crate does.
 
 mod invoices;
 mod parcels;
+mod settling;
+
+pub use settling::by_credit;

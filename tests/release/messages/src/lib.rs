@@ -48,6 +48,14 @@ pub struct Parcels {
     pub count: u64,
 }
 
+/// Handled by a chain with links of `billing` and `shipping`.
+#[derive(Command, Debug, Clone)]
+#[command(response = &'static str, error = cqrs::BoxError)]
+pub struct Settle {
+    /// The amount.
+    pub cents: u64,
+}
+
 /// Handled in `unlinked`.
 #[derive(Command, Debug)]
 pub struct Archive;

@@ -3,7 +3,7 @@
 mod numbered;
 
 use cqrs::prelude::*;
-use messages::{Log, Parcels, Ship, Shipped, Track};
+use messages::{Log, Parcels, Settle, Ship, Shipped, Track};
 
 #[command_handler]
 async fn ship(cmd: Ship, events: &mut Events, log: Inject<Log>) {
@@ -38,3 +38,11 @@ async fn counted(call: Call<'_>, next: Next<'_>, log: Inject<Log>) -> Outcome {
     log.note(format!("shipping: {} asked", call.name()));
     next.run().await
 }
+
+#[chain_link]
+async fn on_delivery(cmd: Settle, log: Inject<Log>) -> Link<Settle> {
+    log.note(format!("shipping: {} are paid on delivery", cmd.cents));
+    Link::Answer("on delivery")
+}
+
+cqrs::chain!(Settle => [billing::by_credit, on_delivery]);
