@@ -5,7 +5,7 @@ use std::time::Duration;
 use cqrs::prelude::*;
 use cqrs::{BoxError, BreakerPhase, DispatchErrorKind};
 
-use crate::support::{Harness, Probe, Refused, bounded};
+use crate::support::{Harness, Log, Probe, Refused, bounded};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -145,6 +145,40 @@ async fn an_open_breaker_asks_the_fallback() {
         assert_eq!(harness.probe.count("backed"), 1);
         let names: Vec<String> = harness.breakers().into_iter().map(|state| state.name).collect();
         assert!(names.iter().any(|name| name.ends_with("breakers::backed")), "{names:?}");
+    })
+    .await;
+}
+
+/// Of a breaker within the process: each change is one line, which names the breaker, whatever opened or closed it.
+#[tokio::test]
+async fn what_a_breaker_does_is_logged_once_a_change() {
+    bounded(async {
+        let (log, _guard) = Log::of_everything();
+        let harness = Harness::idle().await;
+        for _ in 0..3 {
+            harness.query(Call::Fails).await.unwrap_err();
+        }
+        for _ in 0..2 {
+            harness.query(Call::Succeeds).await.unwrap_err();
+        }
+        harness.advance(MINUTE).await;
+        harness.query(Call::Fails).await.unwrap_err();
+        harness.advance(MINUTE).await;
+        for _ in 0..2 {
+            harness.query(Call::Succeeds).await.unwrap();
+        }
+        let text = log.text();
+        let lines: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.split_once("cqrs::breaker::panel: "))
+            .map(|(before, line)| (before.split_whitespace().nth(1).unwrap(), line))
+            .collect();
+        let opened =
+            r#"circuit breaker open: its handlers are not called for a while breaker="source" failures=3 trial_in=60s"#;
+        let trial = r#"circuit breaker half-open: one call is let in to see breaker="source""#;
+        let closed = r#"circuit breaker closed: the trial succeeded breaker="source""#;
+        let (opened, trial, closed) = (("WARN", opened), ("INFO", trial), ("INFO", closed));
+        assert_eq!(lines, [opened, trial, opened, trial, closed]);
     })
     .await;
 }
