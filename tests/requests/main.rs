@@ -17,6 +17,7 @@ mod stream_fallbacks;
 #[path = "../core/support.rs"]
 #[allow(dead_code, reason = "shared with the core's tests, which use all of it")]
 mod support;
+mod traces;
 
 /// What the handlers of this binary need besides a probe.
 fn complete(builder: cqrs::Builder) -> cqrs::Builder {
