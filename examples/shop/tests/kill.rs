@@ -70,10 +70,11 @@ async fn run(directory: &Path) {
     check(directory, &acknowledged).await;
 }
 
-/// An order that a client got its answers for.
+/// An order that a client got its answers for, and what it had asked for.
 struct Bought {
     id: String,
     cancelled: bool,
+    lines: [(&'static str, i64); 2],
 }
 
 /// Places orders until it is enough, and cancels every fifth.
@@ -83,10 +84,11 @@ async fn buy(client: Client) -> Vec<Bought> {
     while !client.load.enough.load(Ordering::SeqCst) {
         let n = bought.len();
         let id = format!("{}-{n}", client.number);
-        let (sku, other) = (SKUS[n % 3], SKUS[(n + 1) % 3]);
+        let quantity = [1, 2, 3, 4][n % 4];
+        let lines = [(SKUS[n % 3], quantity), (SKUS[(n + 1) % 3], 1)];
+        let [(sku, _), (other, one)] = lines;
         let order = format!(
-            r#"{{"id": "{id}", "customer": "{id}", "lines": [{{"sku": "{sku}", "quantity": {}}}, {{"sku": "{other}", "quantity": 1}}]}}"#,
-            1 + n % 4
+            r#"{{"id": "{id}", "customer": "{id}", "lines": [{{"sku": "{sku}", "quantity": {quantity}}}, {{"sku": "{other}", "quantity": {one}}}]}}"#
         );
         assert_eq!(client.post("/orders", &order).await, 201);
         let cancelled = n % 5 == 4;
@@ -95,7 +97,7 @@ async fn buy(client: Client) -> Vec<Bought> {
             let status = client.post(&format!("/orders/{id}/cancel"), "").await;
             assert!(matches!(status, 200 | 409), "{status}");
         }
-        bought.push(Bought { id, cancelled });
+        bought.push(Bought { id, cancelled, lines });
     }
     bought
 }
@@ -125,22 +127,29 @@ async fn check(directory: &Path, acknowledged: &[Bought]) {
     expected.sort();
     assert_eq!(orders, expected, "every acknowledged order is there, once, and no other");
 
+    // The clients know what they asked for: the lines of each order are those, none of them twice.
+    let lines: Vec<(String, String, i64)> =
+        sqlx::query_as("SELECT order_id, sku, quantity FROM order_lines ORDER BY 1, 2, 3")
+            .fetch_all(&pool)
+            .await
+            .unwrap();
+    let asked = |sign| {
+        move |order: &Bought| order.lines.map(|(sku, quantity)| (order.id.clone(), sku.to_owned(), sign * quantity))
+    };
+    let mut expected: Vec<_> = acknowledged.iter().flat_map(asked(1)).collect();
+    expected.sort();
+    assert_eq!(lines, expected, "every order is what its client asked for");
+
     // Out for each line of each order, back in for each line of each cancelled one; nothing twice.
     let moves: Vec<(String, String, i64)> =
         sqlx::query_as("SELECT order_id, sku, quantity FROM stock_moves ORDER BY 1, 2, 3")
             .fetch_all(&pool)
             .await
             .unwrap();
-    let expected: Vec<(String, String, i64)> = sqlx::query_as(
-        "SELECT order_id, sku, -quantity FROM order_lines
-         UNION ALL
-         SELECT order_id, sku, quantity FROM order_lines JOIN orders ON orders.id = order_id WHERE status = 'cancelled'
-         ORDER BY 1, 2, 3",
-    )
-    .fetch_all(&pool)
-    .await
-    .unwrap();
-    assert_eq!(moves, expected);
+    let cancelled = acknowledged.iter().filter(|order| order.cancelled);
+    let mut expected: Vec<_> = acknowledged.iter().flat_map(asked(-1)).chain(cancelled.flat_map(asked(1))).collect();
+    expected.sort();
+    assert_eq!(moves, expected, "stock moved as the clients asked");
     let wrong: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM stock WHERE on_hand <> 100000 +
          (SELECT coalesce(sum(quantity), 0) FROM stock_moves WHERE stock_moves.sku = stock.sku)",
