@@ -9,7 +9,8 @@ use cqrs::axum::command;
 use cqrs::prelude::*;
 use serde::Deserialize;
 
-use crate::support::{Harness, ask, empty, get};
+use crate::client::{ask, empty, get};
+use crate::support::Harness;
 
 #[derive(Command, Deserialize)]
 #[command(response = &'static str)]

@@ -7,7 +7,8 @@ use cqrs::prelude::*;
 use cqrs::sqlx::{self, Sqlite};
 use serde::Deserialize;
 
-use crate::support::{Dropped, Harness, Probe, Schema, Served, bounded, write};
+use crate::client::{Dropped, Served};
+use crate::support::{Harness, Probe, Schema, bounded, write};
 
 #[derive(Command, Deserialize)]
 #[command(error = sqlx::Error)]
@@ -56,12 +57,14 @@ fn request(body: &str) -> String {
 async fn before_the_commit_a_client_that_hangs_up_undoes_everything() {
     let harness = Harness::start().await;
     let served = Served::start(&harness, routes()).await;
+    harness.probe.close("before the commit");
     let client = served.open(request(r#"{"wait": true}"#)).await;
-    harness.probe.noted("written").await;
+    harness.probe.noted("written", 1).await;
     drop(client);
-    harness.probe.noted("dropped").await;
+    harness.probe.noted("dropped", 1).await;
     // Whoever writes next waits until it is rolled back.
-    assert!(bounded(harness.rows()).await.is_empty());
+    bounded(harness.unit::<Sqlite>()).await.unwrap();
+    assert!(harness.rows().await.is_empty());
     assert_eq!(harness.probe.log(), ["written", "dropped"]);
     assert!(harness.events::<Placed>().is_empty());
 }
@@ -70,10 +73,11 @@ async fn before_the_commit_a_client_that_hangs_up_undoes_everything() {
 async fn after_the_commit_a_client_that_hangs_up_undoes_nothing() {
     let harness = Harness::start().await;
     let served = Served::start(&harness, routes()).await;
+    harness.probe.close("after the commit");
     let client = served.open(request(r#"{"wait": false}"#)).await;
-    harness.probe.noted("after the commit").await;
+    harness.probe.noted("after the commit", 1).await;
     drop(client);
-    harness.probe.open("after the commit", 1);
-    harness.probe.noted("done").await;
+    harness.probe.open("after the commit");
+    harness.probe.noted("done", 1).await;
     assert_eq!(harness.rows().await, ["placed"]);
 }

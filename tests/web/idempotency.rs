@@ -9,7 +9,8 @@ use cqrs::prelude::*;
 use cqrs::sqlx::{self, Sqlite};
 use serde::{Deserialize, Serialize};
 
-use crate::support::{Answer, Harness, Probe, Schema, json, write};
+use crate::client::{Answer, json};
+use crate::support::{Harness, Probe, Schema, write};
 
 #[derive(Command, Serialize, Deserialize)]
 #[command(response = usize, error = sqlx::Error)]
@@ -102,11 +103,12 @@ async fn the_same_key_with_another_body_is_422() {
 #[tokio::test]
 async fn the_same_key_while_it_runs_is_409() {
     let harness = Harness::start().await;
+    harness.probe.close("wait");
     let body = r#"{"cents": 995, "wait": true}"#;
     let (first, second) = tokio::join!(charged(&harness, "9f2c", body), async {
-        harness.probe.noted("charged").await;
+        harness.probe.noted("charged", 1).await;
         let answer = charged(&harness, "9f2c", body).await;
-        harness.probe.open("wait", 1);
+        harness.probe.open("wait");
         answer
     });
     assert_eq!((first.status, first.body.as_str()), (StatusCode::OK, "1"));

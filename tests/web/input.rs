@@ -9,7 +9,8 @@ use cqrs::axum::{command, query};
 use cqrs::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::support::{Answer, Harness, empty, get, json};
+use crate::client::{Answer, empty, get, json};
+use crate::support::Harness;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

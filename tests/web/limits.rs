@@ -13,7 +13,8 @@ use cqrs::prelude::*;
 use futures_util::stream;
 use serde::Deserialize;
 
-use crate::support::{Answer, Harness, Served, json};
+use crate::client::{Answer, Served, json};
+use crate::support::Harness;
 
 #[derive(Command, Deserialize)]
 #[command(response = usize)]
@@ -55,7 +56,7 @@ async fn the_limit_is_the_apps_unless_the_endpoint_has_its_own() {
     assert_too_large(&sent(&harness, command().body_limit(100), body(101)).await, 100);
     assert_eq!(sent(&harness, command().body_limit(3 * mebibyte), body(2 * mebibyte + 1)).await.status, StatusCode::OK);
 
-    let small = Harness::with(|builder| builder.payload_limit(50).retain_middlewares(|_| false)).await;
+    let small = Harness::with(|builder| builder.payload_limit(50)).await;
     assert_too_large(&sent(&small, command(), body(51)).await, 50);
 }
 

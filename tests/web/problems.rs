@@ -10,10 +10,12 @@ use axum::routing::post;
 use cqrs::axum::{ProblemDetails, command};
 use cqrs::prelude::*;
 use cqrs::sqlx::Sqlite;
+use cqrs::testing::TestApp;
 use cqrs::{BoxError, Problem};
 use serde::{Deserialize, Serialize};
 
-use crate::support::{Answer, Harness, Log, empty, json};
+use crate::client::{Answer, empty, json};
+use crate::support::{Harness, Log, with_middleware};
 
 #[derive(Debug, Clone, Copy, Deserialize)]
 enum Way {
@@ -441,7 +443,9 @@ async fn a_provider_says_who_may_not_come_in() {
 
 #[tokio::test]
 async fn a_middleware_that_turns_down_is_403_or_what_it_says() {
-    let harness = Harness::with(|builder| builder).await;
+    let probe = std::sync::Arc::default();
+    let app = TestApp::new(with_middleware(&probe)).await.unwrap();
+    let harness = Harness { app, probe };
     let request = |gate| {
         let mut request = json("POST", "/boxed", "0");
         request.headers_mut().insert("x-gate", HeaderValue::from_static(gate));
@@ -488,7 +492,7 @@ async fn failures_of_the_frameworks_are_as_the_table_says() {
     assert_hidden(&told("/nested", "null").await);
     assert_hidden(&told("/pass-on", "null").await);
     assert_eq!(told("/hang", "null").await.status, StatusCode::GATEWAY_TIMEOUT);
-    let harness = Harness::with(|builder| builder.payload_limit(1000).retain_middlewares(|_| false)).await;
+    let harness = Harness::with(|builder| builder.payload_limit(1000)).await;
     let answer = harness.ask(routes(), empty("POST", "/bulk")).await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
     let app = harness.plain();

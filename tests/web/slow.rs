@@ -8,7 +8,8 @@ use cqrs::axum::sse;
 use cqrs::prelude::*;
 use serde::Deserialize;
 
-use crate::support::{Dropped, Harness, Probe, Served};
+use crate::client::{Dropped, Served};
+use crate::support::{Harness, Probe};
 
 /// One item.
 const SIZE: usize = 64 * 1024;
@@ -35,7 +36,7 @@ async fn a_client_that_does_not_read_holds_bounded_memory() {
     let harness = Harness::start().await;
     let served = Served::start(&harness, Router::new().route("/", on_get(sse::<Flood>()))).await;
     let mut client = served.request("GET", "/").await;
-    harness.probe.noted("made").await;
+    harness.probe.noted("made", 1).await;
     let stuck = loop {
         let before = harness.probe.count("made");
         assert!(before * SIZE < MOST, "{before} items were made for a client that reads nothing");
@@ -47,5 +48,5 @@ async fn a_client_that_does_not_read_holds_bounded_memory() {
     // It goes on once the client reads.
     client.until(&format!("id: {}\n", stuck + 2)).await;
     drop(client);
-    harness.probe.noted("dropped").await;
+    harness.probe.noted("dropped", 1).await;
 }

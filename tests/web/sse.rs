@@ -13,7 +13,8 @@ use futures_util::StreamExt;
 use serde::{Deserialize, Serialize, Serializer};
 use tower::ServiceExt;
 
-use crate::support::{Answer, Dropped, Harness, Probe, Served, bounded, get, json};
+use crate::client::{Answer, Dropped, Served, get, json};
+use crate::support::{Harness, Probe, bounded};
 
 /// An item that may be none: it cannot be written.
 struct Row {
@@ -193,27 +194,30 @@ async fn the_reader_pulls() {
 #[tokio::test]
 async fn a_client_that_goes_away_drops_the_handler() {
     let harness = Harness::start().await;
+    harness.probe.close("wait");
     let served = Served::start(&harness, routes()).await;
     let mut client = served.request("GET", "/import/1?end=wait").await;
     client.until("event: item").await;
     assert_eq!(harness.probe.count("dropped"), 0);
     drop(client);
-    harness.probe.noted("dropped").await;
+    harness.probe.noted("dropped", 1).await;
 }
 
 #[tokio::test]
 async fn a_silent_stream_says_that_it_is_there() {
     let harness = Harness::start().await;
+    harness.probe.close("wait");
     let served = Served::start(&harness, with(sse::<Import>().keep_alive(Duration::from_millis(100)))).await;
     let mut client = served.request("GET", "/import/1?end=wait").await;
     client.until(":\n\n\r\n3\r\n:\n\n").await;
-    harness.probe.open("wait", 1);
+    harness.probe.open("wait");
     assert!(client.until("event: end").await.contains("event: item"));
 }
 
 #[tokio::test]
 async fn a_stream_that_takes_too_long_ends_with_504() {
     let harness = Harness::start().await;
+    harness.probe.close("wait");
     let second = Duration::from_secs(1);
     for (count, endpoint) in [(1, sse::<Import>().timeout(second)), (2, sse::<Import>().item_timeout(second))] {
         let answer = harness.ask(with(endpoint), get("/import/1?end=wait")).await;

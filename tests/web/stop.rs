@@ -6,7 +6,8 @@ use cqrs::axum::{command, sse};
 use cqrs::prelude::*;
 use serde::Deserialize;
 
-use crate::support::{Dropped, Harness, Probe, Served, bounded};
+use crate::client::{Dropped, Served};
+use crate::support::{Harness, Probe, bounded};
 
 #[derive(Query, Deserialize)]
 #[query(item = u8)]
@@ -18,7 +19,7 @@ async fn feed(_q: Feed, items: &mut Items<u8>, probe: Inject<Probe>) {
     let _dropped = Dropped(probe.clone());
     items.send(1).await;
     probe.note("waiting");
-    probe.pass("never").await;
+    std::future::pending::<()>().await;
 }
 
 #[derive(Command, Deserialize)]
@@ -42,7 +43,7 @@ async fn open_streams_do_not_hold_the_stop_and_say_why_they_end() {
     let mut served = Served::start(&harness, routes()).await;
     let mut client = served.request("GET", "/feed").await;
     client.until("event: item").await;
-    harness.probe.noted("waiting").await;
+    harness.probe.noted("waiting", 1).await;
 
     bounded(harness.plain().shutdown()).await;
     bounded(&mut served.task).await.unwrap().unwrap();
@@ -57,15 +58,16 @@ async fn open_streams_do_not_hold_the_stop_and_say_why_they_end() {
 async fn a_request_that_has_begun_is_finished() {
     let harness = Harness::start().await;
     let mut served = Served::start(&harness, routes()).await;
+    harness.probe.close("slow");
     let mut client = served.request("POST", "/slow").await;
-    harness.probe.noted("begun").await;
+    harness.probe.noted("begun", 1).await;
 
     let stopping = tokio::spawn({
         let app = harness.plain();
         async move { app.shutdown().await }
     });
     bounded(harness.plain().stopping()).await;
-    harness.probe.open("slow", 1);
+    harness.probe.open("slow");
     assert!(client.until("finished").await.starts_with("HTTP/1.1 200 "));
     bounded(&mut served.task).await.unwrap().unwrap();
     bounded(stopping).await.unwrap();

@@ -1,82 +1,16 @@
-//! What all modules share: an app, a router, a client without a socket and one with.
+//! Who asks: a client without a socket and one with, and what they are answered.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::ops::Deref;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
-use cqrs::Builder;
 use cqrs::prelude::*;
-use cqrs::sqlx::{self, Sqlite, SqlitePool};
-use cqrs::testing::TestApp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Notify, Semaphore};
 use tower::ServiceExt;
 
-/// The longest any wait may take: far beyond what a healthy one needs, on a busy machine too.
-const LONGEST: Duration = Duration::from_secs(45);
-
-/// Ends a wait that hangs.
-pub async fn bounded<T>(wait: impl Future<Output = T>) -> T {
-    tokio::time::timeout(LONGEST, wait).await.expect("this hangs")
-}
-
-/// What handlers tell a test, and where they wait for it. Every test has its own.
-#[derive(Debug, Default)]
-pub struct Probe {
-    log: Mutex<Vec<String>>,
-    noted: Notify,
-    gates: Mutex<HashMap<String, Arc<Semaphore>>>,
-}
-
-impl Probe {
-    pub fn note(&self, text: impl Into<String>) {
-        self.log.lock().unwrap().push(text.into());
-        self.noted.notify_waiters();
-    }
-
-    pub fn log(&self) -> Vec<String> {
-        self.log.lock().unwrap().clone()
-    }
-
-    pub fn count(&self, text: &str) -> usize {
-        self.log.lock().unwrap().iter().filter(|noted| *noted == text).count()
-    }
-
-    /// Waits until something was noted.
-    pub async fn noted(&self, text: &str) {
-        bounded(async {
-            loop {
-                let noted = self.noted.notified();
-                if self.count(text) > 0 {
-                    return;
-                }
-                noted.await;
-            }
-        })
-        .await;
-    }
-
-    /// Waits at a place until the test opens it.
-    pub async fn pass(&self, place: &str) {
-        self.gate(place).acquire().await.unwrap().forget();
-    }
-
-    /// Lets so many pass.
-    pub fn open(&self, place: &str, times: usize) {
-        self.gate(place).add_permits(times);
-    }
-
-    fn gate(&self, place: &str) -> Arc<Semaphore> {
-        let mut gates = self.gates.lock().unwrap();
-        Arc::clone(gates.entry(place.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(0))))
-    }
-}
+use crate::support::{Harness, Probe, bounded};
 
 /// Tells when it is dropped, and with it the handler that holds it.
 pub struct Dropped(pub Inject<Probe>);
@@ -87,47 +21,7 @@ impl Drop for Dropped {
     }
 }
 
-/// The user's table exists before any handler runs.
-pub struct Schema;
-
-#[provider]
-async fn schema(pool: Inject<SqlitePool>) -> Result<Schema, sqlx::Error> {
-    sqlx::query("CREATE TABLE IF NOT EXISTS notes (text TEXT NOT NULL)").execute(&*pool).await?;
-    Ok(Schema)
-}
-
-pub async fn write(tx: &mut Tx<Sqlite>, text: &str) -> Result<(), sqlx::Error> {
-    sqlx::query("INSERT INTO notes (text) VALUES (?)").bind(text).execute(&mut **tx).await.map(drop)
-}
-
-/// A test app and its probe.
-pub struct Harness {
-    pub app: TestApp,
-    pub probe: Arc<Probe>,
-}
-
-impl Deref for Harness {
-    type Target = TestApp;
-
-    fn deref(&self) -> &TestApp {
-        &self.app
-    }
-}
-
 impl Harness {
-    pub async fn start() -> Self {
-        Self::with(|builder| builder.retain_middlewares(|_| false)).await
-    }
-
-    pub async fn with(change: impl FnOnce(Builder) -> Builder) -> Self {
-        let probe = Arc::new(Probe::default());
-        let builder = cqrs::bootstrap!()
-            .store(Store::url("sqlite://moved-by-the-test-kit.db"))
-            .provide_arc::<Probe>(Arc::clone(&probe))
-            .elsewhere::<crate::problems::HandledElsewhere>();
-        Self { app: TestApp::new(change(builder)).await.unwrap(), probe }
-    }
-
     /// The app itself.
     pub fn plain(&self) -> App {
         App::clone(&self.app)
@@ -136,13 +30,6 @@ impl Harness {
     /// One request to a router, without a socket.
     pub async fn ask(&self, router: Router<App>, request: Request<Body>) -> Answer {
         ask(router.with_state(self.plain()), request).await
-    }
-
-    /// The rows that handlers wrote, in order.
-    pub async fn rows(&self) -> Vec<String> {
-        let pool = self.app.unit::<Sqlite>().await.unwrap();
-        let mut unit = pool;
-        sqlx::query_scalar("SELECT text FROM notes ORDER BY rowid").fetch_all(&mut **unit.tx()).await.unwrap()
     }
 }
 
@@ -269,41 +156,5 @@ impl Client {
         let read = self.stream.read(&mut bytes).await.unwrap_or(0);
         self.received.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
         read
-    }
-}
-
-/// What this thread logs, warnings and errors, for as long as it lives.
-pub struct Log {
-    text: Arc<Mutex<Vec<u8>>>,
-    _until_dropped: tracing::subscriber::DefaultGuard,
-}
-
-impl Log {
-    pub fn start() -> Self {
-        let text = Arc::new(Mutex::new(Vec::new()));
-        let writer = Arc::clone(&text);
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::WARN)
-            .with_ansi(false)
-            .with_writer(move || LogWriter(Arc::clone(&writer)))
-            .finish();
-        Self { text, _until_dropped: tracing::subscriber::set_default(subscriber) }
-    }
-
-    pub fn text(&self) -> String {
-        String::from_utf8(self.text.lock().unwrap().clone()).unwrap()
-    }
-}
-
-struct LogWriter(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for LogWriter {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }
