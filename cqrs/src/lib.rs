@@ -27,6 +27,7 @@ mod docs;
 mod error;
 mod event;
 mod inject;
+mod lease;
 mod macros;
 mod message;
 mod middleware;

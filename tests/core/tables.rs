@@ -24,7 +24,7 @@ async fn traffic(app: &Harness, broker: &MemoryBroker) {
 async fn sweep(app: &Harness) {
     let pool = app.probe.pool();
     sqlx::query("INSERT INTO cqrs_inbox VALUES ('old', 'old', x'00', 0)").execute(&pool).await.unwrap();
-    let key = "INSERT INTO cqrs_idempotent VALUES ('old', 'old', x'00', x'00', NULL, '1', 0)";
+    let key = "INSERT INTO cqrs_idempotent VALUES ('old', 'old', x'00', x'00', NULL, '1', 0, 0)";
     sqlx::query(key).execute(&pool).await.unwrap();
     app.advance(Duration::from_secs(11 * 60)).await;
     let old = "SELECT (SELECT COUNT(*) FROM cqrs_inbox WHERE consumer_group = 'old')

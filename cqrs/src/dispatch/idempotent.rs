@@ -16,6 +16,7 @@ use super::handler::{Opening, abandon, context, open_unit};
 use super::options::Within;
 use super::{Conclusion, Detached, DispatchError, Failure, caught, deadlock, full, undo};
 use crate::app::App;
+use crate::lease;
 use crate::message::canonical::canonical;
 use crate::message::{Handled, MessageSpec, Stored, StoredResponse};
 use crate::store::driver::{BoxFuture, Driver, IdempotentRequest};
@@ -162,6 +163,11 @@ async fn attempt_within<'a, M: Handled>(
             }
             Err(failure) => {
                 abandon(context(app, unit)).await;
+                if matches!(failure, Failure::InProgress { .. }) {
+                    // Nobody else may come to find that its owner has died: once this transaction has ended, it is claimed and
+                    // freed in the background.
+                    drop(keyed.claiming(app));
+                }
                 return Err(failure.widen());
             }
         }
@@ -169,6 +175,9 @@ async fn attempt_within<'a, M: Handled>(
     let (response, conclusion) = full::handled(app, handler, message, meta, unit).await?;
     keyed.finish(app, response, conclusion).await.map_err(Failure::widen)
 }
+
+/// What a claim gives: its outcome, and the key where the claim holds.
+type Asked = Result<(IdempotentOutcome, Option<HeldKey>), StoreError>;
 
 /// What came of a claim.
 enum Claimed {
@@ -214,6 +223,16 @@ impl<M: Handled> Keyed<M> {
     /// Claims the key. Dropped in the middle, the claim is waited for in the background, and freed.
     async fn claim(&self, app: &App) -> Result<Claimed, Failure> {
         deadlock::check().map_err(|()| Failure::WouldDeadlock { message: M::SPEC.name })?;
+        let (outcome, held) = self.claiming(app)?.await?;
+        match (self.judge(outcome)?, held) {
+            (Some(response), _) => Ok(Claimed::Done(response)),
+            (None, Some(held)) => Ok(Claimed::Held(held)),
+            (None, None) => Err(self.in_progress()),
+        }
+    }
+
+    /// The same, unchecked and unjudged. Dropped before it has begun, it is made in the background as well.
+    fn claiming(&self, app: &App) -> Result<Detached<Asked>, Failure> {
         let store = store_of(app)?;
         let (request, app_of_key) = (self.request(app), app.clone());
         let claiming: BoxFuture<'static, _> = Box::pin(async move {
@@ -221,14 +240,9 @@ impl<M: Handled> Keyed<M> {
             let outcome = store.claim_idempotent(request).await.map_err(unclaimed)?;
             // The key is held from here on: dropped, it is freed.
             let held = (outcome == IdempotentOutcome::Claimed).then(|| HeldKey { app: app_of_key, claim: Some(claim) });
-            Ok::<_, StoreError>((outcome, held))
+            Ok((outcome, held))
         });
-        let (outcome, held) = Detached::new(app.tracker().clone(), claiming).await?;
-        match (self.judge(outcome)?, held) {
-            (Some(response), _) => Ok(Claimed::Done(response)),
-            (None, Some(held)) => Ok(Claimed::Held(held)),
-            (None, None) => Err(self.in_progress()),
-        }
+        Ok(Detached::new(app.tracker().clone(), claiming))
     }
 
     /// What a claim means for the call: it may run, or is answered with a stored response.
@@ -364,16 +378,8 @@ impl HeldKey {
     async fn keep(&self) {
         let (Some(claim), Some(store)) = (&self.claim, self.app.store()) else { return };
         let lease = self.app.options().lease;
-        loop {
-            tokio::time::sleep(lease / 3).await;
-            match store.renew_idempotent(claim.clone(), self.app.clock().lease_now() + lease).await {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(error) => {
-                    tracing::warn!(%error, "the claim of an idempotency key could not be renewed; it is tried again");
-                }
-            }
-        }
+        let renew = || store.renew_idempotent(claim.clone(), self.app.clock().lease_now() + lease);
+        lease::keep(lease, "the claim of an idempotency key", renew).await;
     }
 
     /// Waits for the commit and what follows it. The key stays where the call is done, or may be: nobody knows then, and

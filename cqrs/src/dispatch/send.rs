@@ -105,8 +105,9 @@ impl<'a, C: Command> Sending<'a, C> {
     /// | empty, longer than 255 bytes, or with control characters | [`InvalidKey`](DispatchError::InvalidKey) |
     ///
     /// Keys are told apart by the command's stored name, payloads by their JSON, whatever the order of its fields. The key
-    /// of a call that died with its process is free when its `lease` (5 s) has run out. A call that stalled for longer than
-    /// that, so that another has taken its key, is rolled back and fails with `InProgress`.
+    /// of a call that died with its process is free when its `lease` (5 s) has run out; on SQLite, where a call may have been kept
+    /// from renewing it, a third of a lease after somebody has found that. A call that stalled for longer, so that another has
+    /// taken its key, is rolled back and fails with `InProgress`.
     ///
     /// Before the handler runs, the key is claimed in a transaction of its own; a call from a handler that holds a
     /// transaction is made [`within`](Self::within) that one, and so is its claim then: the key is taken when that

@@ -89,7 +89,7 @@ pub struct IdempotentRequest {
     pub claim: IdempotentClaim,
     /// A digest of the command: the same for the same payload.
     pub payload: [u8; 32],
-    /// Now, by the clock that leases run by: the key of a call whose lease ran out by then is free.
+    /// Now, by the clock that leases run by: the key of a call whose lease ran out by then may be taken over.
     pub lease_now: SystemTime,
     /// Until when the claim holds unless it is renewed, by the clock of leases.
     pub lease_until: SystemTime,
@@ -288,6 +288,10 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// Claims an idempotency key, committed by itself, unless it is taken: by a call that was done since `kept_since`, or by
     /// one whose lease has not run out. Names and keys are told apart byte by byte, whatever the database's collation.
     ///
+    /// A lease counts from when the key is claimed: a store that has to wait for others who write adds the time that took.
+    /// Where a renewal has to wait for them too, a store does not take over a key whose lease has run out before it has given
+    /// the owner a chance, as for stored work: until then the key is [`Running`](IdempotentOutcome::Running).
+    ///
     /// Looks before it asks for a lock: a call that runs may hold its transaction for long, and the others are to be
     /// answered meanwhile. Only a key that is claimed in a transaction that has not ended
     /// ([`Transaction::claim_idempotent`]) cannot be seen: there it waits for that transaction's end.
@@ -377,7 +381,9 @@ pub trait Transaction: Send + fmt::Debug + 'static {
     fn finish_work(&mut self, claim: Claim) -> BoxFuture<'_, Result<bool, StoreError>>;
 
     /// Claims an idempotency key in this transaction, for a call made within it: undone with it, and seen by others from
-    /// its commit on. It says the same as [`Driver::claim_idempotent`].
+    /// its commit on. It says the same as [`Driver::claim_idempotent`], but that a key whose lease has run out is still
+    /// [`Running`](IdempotentOutcome::Running) where renewals have to wait for this transaction: it may be what keeps the
+    /// owner from renewing it.
     ///
     /// # Errors
     /// Fails with what the database said.

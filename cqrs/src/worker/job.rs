@@ -1,7 +1,7 @@
 //! What surrounds an attempt at stored work: decoding, lease, deadline, retry, dead letter.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use tracing::Instrument;
 
@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::consumer;
 use crate::dispatch::{Caught, DispatchError, Failure};
 use crate::error::chain;
+use crate::lease;
 use crate::message::{Erased, MessageSpec};
 use crate::registry::{EventMode, HandlerItem, HandlerKind, OnDead, RetryOptions};
 use crate::retry::{RetryPolicy, Verdict, random};
@@ -80,25 +81,15 @@ async fn held(app: &App, store: &Arc<dyn Driver>, claim: Claim, record: &WorkRec
 }
 
 /// Renews a claim until it is lost. One that is gone because its own attempt committed is not lost.
-///
-/// A renewal that failed is tried again soon: it may have waited in vain behind somebody who writes for long, and when that
-/// ends others look whether the claim has run out.
 async fn keep(app: &App, store: &Arc<dyn Driver>, claim: Claim, commit: &Commit) {
     let lease = app.options().lease;
-    let mut pause = lease / 3;
-    loop {
-        tokio::time::sleep(pause).await;
-        let asked = Instant::now();
-        match store.renew_work(vec![claim], app.clock().lease_now() + lease).await {
-            Ok(held) if held.is_empty() && commit.has_begun() => return std::future::pending().await,
-            Ok(held) if held.is_empty() => return,
-            // The lease counts from when it was asked for, however long the renewal took.
-            Ok(_) => pause = (lease / 3).saturating_sub(asked.elapsed()).max(lease / 12),
-            Err(error) => {
-                pause = lease / 12;
-                tracing::warn!(%error, "a claim could not be renewed; it is tried again");
-            }
-        }
+    let renew = || async {
+        let held = store.renew_work(vec![claim], app.clock().lease_now() + lease).await?;
+        Ok(!held.is_empty())
+    };
+    lease::keep(lease, "a claim", renew).await;
+    if commit.has_begun() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -127,6 +127,26 @@ async fn within_a_key_of_a_running_call_is_in_progress() {
     .await;
 }
 
+/// A transaction that is under way is no place to find out whether an owner still lives; what comes after it is.
+#[tokio::test]
+async fn within_a_key_of_a_call_that_died_is_free_soon() {
+    bounded(async {
+        let app = Harness::with(|builder| builder.run([""; 0]).lease(Duration::from_millis(300))).await;
+        let died = "INSERT INTO cqrs_idempotent (name, idempotency_key, payload, token, lease_until) \
+                    SELECT name, 'k', payload, x'00', 1 FROM cqrs_idempotent";
+        app.send(pay(100)).idempotency_key("other").await.unwrap();
+        sqlx::query(died).execute(&app.probe.pool()).await.unwrap();
+        let mut asked = 1;
+        while ordered(&app, How::Within).await != [2] {
+            asked += 1;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(asked > 2 && app.probe.count("InProgress") == asked - 1, "{asked}: {:?}", app.probe.log());
+        assert_eq!((app.probe.count("pay"), keys(&app).await), (2, (0, 2)));
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn apart_from_a_transaction_that_is_held_is_refused_at_once() {
     bounded(async {

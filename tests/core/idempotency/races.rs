@@ -198,3 +198,63 @@ async fn a_handler_that_holds_its_transaction_for_longer_than_the_lease_keeps_it
     })
     .await;
 }
+
+/// A call with a key that asks again and again, for so long: every time it is told to wait.
+async fn in_progress_for(app: &Harness, so_long: Duration) {
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < so_long {
+        let error = app.send(charge(100)).idempotency_key("k").await.unwrap_err();
+        assert_eq!(error.kind(), DispatchErrorKind::InProgress);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Somebody else writes while the lease is to be renewed: it counts from when that was asked for, and so does the time
+/// to the next renewal.
+#[tokio::test]
+async fn g12_a_lease_that_is_renewed_late_is_renewed_again_soon() {
+    bounded(async {
+        let lease = Duration::from_secs(3);
+        let app = Harness::with(|builder| builder.run([""; 0]).lease(lease)).await;
+        app.probe.close("charge");
+        let slow = app.send(charge(100)).idempotency_key("k");
+        let meanwhile = async {
+            app.probe.arrived("charge").await;
+            let writer = app.unit::<Sqlite>().await.unwrap();
+            // The renewal is asked for after a third of the lease, and granted when little is left of what it asked for.
+            tokio::time::sleep(lease * 5 / 4).await;
+            drop(writer);
+            in_progress_for(&app, lease / 2).await;
+            app.probe.open("charge");
+        };
+        assert_eq!(tokio::join!(slow, meanwhile).0.unwrap().run, 1);
+        assert_eq!(app.probe.log(), ["charge"]);
+    })
+    .await;
+}
+
+/// Its lease runs out where nobody could renew it, and whoever asks next finds that: the owner, which lives, has a chance.
+#[tokio::test]
+async fn g12_an_owner_that_could_not_renew_its_lease_keeps_its_key() {
+    bounded(async {
+        let lease = Duration::from_secs(2);
+        let app = Harness::with(|builder| builder.run([""; 0]).lease(lease)).await;
+        app.probe.close("charge");
+        let slow = app.send(charge(100)).idempotency_key("k");
+        let meanwhile = async {
+            app.probe.arrived("charge").await;
+            let writer = app.unit::<Sqlite>().await.unwrap();
+            tokio::time::sleep(lease * 3 / 2).await;
+            // In line behind the renewal, which asked for a lease that has run out by now.
+            let rival = tokio::spawn(app.send(charge(100)).idempotency_key("k"));
+            tokio::time::sleep(lease / 4).await;
+            drop(writer);
+            assert_eq!(rival.await.unwrap().unwrap_err().kind(), DispatchErrorKind::InProgress);
+            in_progress_for(&app, lease / 2).await;
+            app.probe.open("charge");
+        };
+        assert_eq!(tokio::join!(slow, meanwhile).0.unwrap().run, 1);
+        assert_eq!(app.probe.log(), ["charge"]);
+    })
+    .await;
+}

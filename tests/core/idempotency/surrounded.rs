@@ -12,6 +12,7 @@ struct Transfer {
 async fn on_transfer(cmd: &Transfer, tx: &mut Tx<Sqlite>, probe: Inject<Probe>) -> Result<Receipt, BoxError> {
     probe.note("transfer");
     write(tx, format!("transfer {}", cmd.cents)).await?;
+    probe.pass("transfer").await;
     probe.try_it("transfer")?;
     Ok(Receipt { run: probe.count("transfer"), text: "transferred".to_owned() })
 }
@@ -66,6 +67,35 @@ async fn a_call_that_is_tried_twice_has_one_key_and_one_response() {
             assert_eq!(first.run, 2, "{how}");
             assert_eq!(call().await, first, "{how}");
             assert_eq!((app.rows().await, keys(&app).await), (vec!["transfer 7".to_owned()], (0, 1)), "{how}");
+        }
+    })
+    .await;
+}
+
+/// Its transaction is held for longer than the lease, so that nobody can renew that, and is let go between two attempts: whoever
+/// waits for the key to be free comes in between.
+#[tokio::test]
+async fn g12_a_call_that_lets_go_of_its_transaction_between_attempts_keeps_its_key() {
+    bounded(async {
+        let lease = Duration::from_millis(1_500);
+        for failures in [1, 2] {
+            let app = Harness::with(|builder| builder.run([""; 0]).lease(lease)).await;
+            app.probe.close("transfer");
+            app.probe.fail("transfer", failures);
+            let call = || tokio::spawn(app.send(Transfer { cents: 7 }).idempotency_key("k"));
+            let slow = call();
+            for _ in 0..failures {
+                app.probe.arrived("transfer").await;
+                tokio::time::sleep(lease * 3 / 2).await;
+                let rival = call();
+                tokio::time::sleep(lease / 2).await;
+                app.probe.open("transfer");
+                assert_eq!(rival.await.unwrap().unwrap_err().kind(), DispatchErrorKind::InProgress);
+            }
+            app.probe.open("transfer");
+            let receipt = slow.await.unwrap().unwrap();
+            assert_eq!(receipt.run, if failures == 1 { 2 } else { 0 });
+            assert_eq!((app.probe.count("transfer"), app.rows().await.len(), keys(&app).await), (2, 1, (0, 1)));
         }
     })
     .await;

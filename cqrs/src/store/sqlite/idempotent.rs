@@ -1,6 +1,6 @@
 //! Idempotency keys.
 
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use sqlx::{Row, SqliteConnection, SqliteExecutor, SqlitePool};
 
@@ -16,15 +16,21 @@ const LOOK: &str = "
 SELECT payload, response, done_at IS NOT NULL AS done FROM cqrs_idempotent
 WHERE name = ? AND idempotency_key = ? AND (done_at >= ? OR lease_until > ?)";
 
-/// Any other row is taken over.
+/// Any other row is taken over, but one whose lease has run out only once its owner was doubted.
 const CLAIM: &str = "
 INSERT INTO cqrs_idempotent (name, idempotency_key, payload, token, lease_until) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (name, idempotency_key) DO UPDATE
-SET payload = excluded.payload, token = excluded.token, lease_until = excluded.lease_until, response = NULL, done_at = NULL
-WHERE cqrs_idempotent.done_at < ? OR cqrs_idempotent.lease_until <= ?";
+SET payload = excluded.payload, token = excluded.token, lease_until = excluded.lease_until, response = NULL, done_at = NULL,
+    doubted = 0
+WHERE cqrs_idempotent.done_at < ? OR (cqrs_idempotent.lease_until <= ? AND cqrs_idempotent.doubted = 1)";
+
+/// Doubts an owner whose lease has run out, and gives it so much longer to say that it lives: see the outbox.
+const DOUBT: &str = "
+UPDATE cqrs_idempotent SET doubted = 1, lease_until = ?
+WHERE name = ? AND idempotency_key = ? AND lease_until <= ? AND doubted = 0";
 
 const RENEW: &str = "
-UPDATE cqrs_idempotent SET lease_until = ?
+UPDATE cqrs_idempotent SET lease_until = ?, doubted = 0
 WHERE name = ? AND idempotency_key = ? AND token = ? AND done_at IS NULL";
 
 const FREE: &str = "
@@ -42,7 +48,7 @@ DELETE FROM cqrs_idempotent WHERE rowid IN (SELECT rowid FROM cqrs_idempotent WH
 
 /// Every statement of this file whose text is fixed, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[LOOK, CLAIM, RENEW, FREE, FINISH, PURGE_DONE, PURGE_LEFT];
+pub(super) const STATEMENTS: &[&str] = &[LOOK, CLAIM, DOUBT, RENEW, FREE, FINISH, PURGE_DONE, PURGE_LEFT];
 
 impl SqliteStore {
     /// Asked without the write lock first: the call that has the key may hold it, for as long as its handler takes.
@@ -50,10 +56,17 @@ impl SqliteStore {
         if let Some(outcome) = self.named(look(&self.pool, &request).await)? {
             return Ok(outcome);
         }
+        let asked = Instant::now();
         let mut tx = self.write().await?;
-        let outcome = self.named(claim(&mut tx, &request).await)?;
+        let waited = asked.elapsed();
+        let request = IdempotentRequest { lease_until: request.lease_until + waited, ..request };
+        let mut outcome = self.named(claim(&mut tx, &request).await)?;
+        if outcome.is_none() {
+            self.named(doubt(&mut tx, &request, waited).await)?;
+            outcome = self.named(look(&mut *tx, &request).await)?;
+        }
         tx.commit().await?;
-        Ok(outcome)
+        Ok(outcome.unwrap_or(IdempotentOutcome::Running))
     }
 }
 
@@ -80,11 +93,21 @@ async fn look(
     }))
 }
 
-/// Claims a key, or says why not.
-pub(super) async fn claim(
+/// Claims a key in a transaction of the user's, or says why not. Nobody can have renewed a lease since that began: a key is its
+/// owner's until the call is done.
+pub(super) async fn claim_within(
+    connection: &mut SqliteConnection,
+    request: IdempotentRequest,
+) -> Result<IdempotentOutcome, sqlx::Error> {
+    let request = IdempotentRequest { lease_now: SystemTime::UNIX_EPOCH, ..request };
+    Ok(claim(connection, &request).await?.unwrap_or(IdempotentOutcome::Running))
+}
+
+/// Claims a key, or says why not; `None` where the lease of whom it belongs to has run out, and it was not doubted yet.
+async fn claim(
     connection: &mut SqliteConnection,
     request: &IdempotentRequest,
-) -> Result<IdempotentOutcome, sqlx::Error> {
+) -> Result<Option<IdempotentOutcome>, sqlx::Error> {
     let claimed = sqlx::query(CLAIM)
         .bind(request.claim.name.as_str())
         .bind(request.claim.key.as_str())
@@ -96,9 +119,25 @@ pub(super) async fn claim(
         .execute(&mut *connection)
         .await?;
     if claimed.rows_affected() > 0 {
-        return Ok(IdempotentOutcome::Claimed);
+        return Ok(Some(IdempotentOutcome::Claimed));
     }
-    Ok(look(connection, request).await?.unwrap_or(IdempotentOutcome::Running))
+    look(connection, request).await
+}
+
+/// Doubts whom a key belongs to. Whoever looks holds the write lock: after it the owner can write, too. It had to wait for its
+/// own turn as long as this one did.
+async fn doubt(
+    connection: &mut SqliteConnection,
+    request: &IdempotentRequest,
+    waited: Duration,
+) -> Result<(), sqlx::Error> {
+    let lease = request.lease_until.duration_since(request.lease_now).unwrap_or_default().saturating_sub(waited);
+    let statement = sqlx::query(DOUBT)
+        .bind(rows::micros(request.lease_now + waited + lease / 3))
+        .bind(request.claim.name.as_str())
+        .bind(request.claim.key.as_str())
+        .bind(rows::micros(request.lease_now));
+    statement.execute(connection).await.map(drop)
 }
 
 pub(super) async fn renew(

@@ -285,9 +285,11 @@ impl Request {
 }
 
 impl Request {
-    /// The same, made so long ago: it had to wait for its turn to write, and so had those who are doubted.
+    /// The same, made so long ago: it had to wait for its turn to write, and so had those who are doubted. What it claims counts
+    /// from now.
     fn delayed(mut self, by: Duration) -> Self {
         self.doubt_until += by;
+        self.lease_until = self.lease_until.saturating_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX));
         self
     }
 }

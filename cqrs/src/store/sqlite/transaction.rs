@@ -126,7 +126,7 @@ impl Transaction for SqliteTransaction {
     fn claim_idempotent(&mut self, request: IdempotentRequest) -> BoxFuture<'_, Result<IdempotentOutcome, StoreError>> {
         Box::pin(async move {
             self.check().await?;
-            Ok(idempotent::claim(&mut self.tx, &request).await?)
+            Ok(idempotent::claim_within(&mut self.tx, request).await?)
         })
     }
 

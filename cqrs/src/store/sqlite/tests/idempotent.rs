@@ -6,13 +6,13 @@ use crate::store::{IdempotentClaim, IdempotentOutcome};
 
 const DAY: u64 = 24 * 3600;
 
-/// A call of `pay` with a key, at some second: its lease is of five, responses are kept for a day.
+/// A call of `pay` with a key, at some second: its lease is of almost five, responses are kept for a day.
 fn call(key: &str, payload: u8, seconds: u64) -> IdempotentRequest {
     IdempotentRequest {
         claim: IdempotentClaim { name: "pay".to_owned(), key: key.to_owned(), token: Uuid::now_v7() },
         payload: [payload; 32],
         lease_now: at(seconds),
-        lease_until: at(seconds + 5),
+        lease_until: at(seconds) + LEASE,
         kept_since: at(seconds) - Duration::from_secs(DAY),
     }
 }
@@ -67,15 +67,18 @@ async fn keys_are_told_apart_by_name_and_byte_by_byte() {
 #[tokio::test]
 async fn a_key_whose_lease_ran_out_is_taken_over_and_its_first_owner_cannot_end_it() {
     let (_dir, store) = fresh().await;
-    let (first, second) = (call("k", 1, 0), call("k", 2, 5));
+    let (first, second) = (call("k", 1, 0), call("k", 2, 7));
     claim(&store, &first).await;
     assert_eq!(claim(&store, &call("k", 1, 4)).await, IdempotentOutcome::Running);
+    // From here on it is doubted, for a third of a lease.
+    assert_eq!(claim(&store, &call("k", 1, 5)).await, IdempotentOutcome::Running);
+    assert_eq!(claim(&store, &call("k", 1, 6)).await, IdempotentOutcome::Running);
     assert_eq!(claim(&store, &second).await, IdempotentOutcome::Claimed, "whatever its payload: nothing was done");
     assert!(!finish_call(&store, &first, "first").await);
     assert!(!store.renew_idempotent(first.claim.clone(), at(60)).await.unwrap());
     assert!(!store.free_idempotent(first.claim).await.unwrap());
     assert!(finish_call(&store, &second, "second").await);
-    assert_eq!(claim(&store, &call("k", 2, 6)).await, done("second"));
+    assert_eq!(claim(&store, &call("k", 2, 8)).await, done("second"));
 }
 
 #[tokio::test]
@@ -97,6 +100,73 @@ async fn an_owner_that_was_late_and_alone_may_end_its_call() {
     claim(&store, &first).await;
     assert!(store.renew_idempotent(first.claim.clone(), at(60)).await.unwrap());
     assert!(finish_call(&store, &first, "1").await);
+}
+
+/// Others wrote for long, so that it could not renew its lease: whoever finds that gives it a chance, each time anew.
+#[tokio::test]
+async fn an_owner_that_renews_late_keeps_its_key() {
+    let (_dir, store) = fresh().await;
+    let first = call("k", 1, 0);
+    claim(&store, &first).await;
+    for seconds in [20, 40, 60] {
+        assert_eq!(claim(&store, &call("k", 1, seconds)).await, IdempotentOutcome::Running, "{seconds}");
+        assert_eq!(claim(&store, &call("k", 1, seconds + 1)).await, IdempotentOutcome::Running);
+        assert!(store.renew_idempotent(first.claim.clone(), at(seconds + 6)).await.unwrap());
+        assert_eq!(claim(&store, &call("k", 1, seconds + 5)).await, IdempotentOutcome::Running);
+    }
+    assert!(finish_call(&store, &first, "1").await);
+}
+
+/// Nobody renews it: it is doubted once, not again and again, and whoever asks every second has it within ten.
+#[tokio::test]
+async fn the_key_of_a_dead_process_is_free_within_ten_seconds() {
+    let (_dir, store) = fresh().await;
+    claim(&store, &call("k", 1, 0)).await;
+    let mut taken = None;
+    for seconds in 1..10 {
+        if taken.is_none() && claim(&store, &call("k", 1, seconds)).await == IdempotentOutcome::Claimed {
+            taken = Some(seconds);
+        }
+    }
+    assert_eq!(taken, Some(7));
+}
+
+/// A transaction that is under way keeps the owner from renewing its lease.
+#[tokio::test]
+async fn within_a_transaction_no_key_is_taken_over() {
+    let (_dir, store) = fresh().await;
+    claim(&store, &call("k", 1, 0)).await;
+    let lease = "SELECT lease_until FROM cqrs_idempotent";
+    let before = number(&store.pool, lease).await;
+    for doubted in [0, 1] {
+        sqlx::query("UPDATE cqrs_idempotent SET doubted = ?").bind(doubted).execute(&store.writer).await.unwrap();
+        let mut tx = store.begin().await.unwrap();
+        assert_eq!(tx.claim_idempotent(call("k", 1, DAY)).await.unwrap(), IdempotentOutcome::Running);
+        assert_eq!(tx.claim_idempotent(call("k", 2, DAY)).await.unwrap(), IdempotentOutcome::OtherPayload);
+        tx.commit().await.unwrap();
+        assert_eq!(number(&store.pool, lease).await, before);
+    }
+}
+
+/// A claim that had to wait for those who wrote has its whole lease from then on, and whom it doubts as long as ever.
+#[tokio::test]
+async fn a_claim_that_had_to_wait_for_its_turn_counts_from_there() {
+    let (dir, store) = fresh().await;
+    let other = dir.open().await;
+    claim(&store, &call("left", 1, 0)).await;
+    let writer = other.begin().await.unwrap();
+    let (new, left) = (call("new", 1, 5), call("left", 1, 5));
+    let (new, left, ()) = tokio::join!(claim(&store, &new), claim(&store, &left), async {
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        drop(writer);
+    });
+    assert_eq!((new, left), (IdempotentOutcome::Claimed, IdempotentOutcome::Running));
+    let until = async |key| {
+        let lease = format!("SELECT lease_until / 1000 FROM cqrs_idempotent WHERE idempotency_key = '{key}'");
+        number(&store.pool, &lease).await - super::super::rows::micros(at(0)) / 1_000
+    };
+    let (new, left) = (until("new").await, until("left").await);
+    assert!(new >= 5_000 + 4_900 + 1_500 && left >= 5_000 + 1_633 + 1_500, "{new}, {left}");
 }
 
 #[tokio::test]
@@ -179,8 +249,8 @@ async fn a_sweep_takes_what_nobody_asks_for_any_more() {
         claim(&store, request).await;
     }
     assert!(finish_call(&store, &young, "1").await);
-    assert_eq!(store.purge_idempotent(at(0), at(5)).await.unwrap(), 0, "the bounds are not among it");
-    assert_eq!(store.purge_idempotent(at(10), at(15)).await.unwrap(), 251);
+    assert_eq!(store.purge_idempotent(at(0), at(0) + LEASE).await.unwrap(), 0, "the bounds are not among it");
+    assert_eq!(store.purge_idempotent(at(10), at(10) + LEASE).await.unwrap(), 251);
     assert_eq!(claim(&store, &call("young", 1, 11)).await, done("1"));
     assert_eq!(claim(&store, &call("running", 1, 11)).await, IdempotentOutcome::Running);
     assert!(!finish_call(&store, &left, "1").await);

@@ -22,6 +22,9 @@ use crate::store::driver::{ClaimRequest, Driver, Transaction, WorkShare};
 use crate::store::{Claim, ClaimedOutbox, ClaimedWork, OutboxRecord, Record, Store, WorkKind, WorkQueue, WorkRecord};
 use crate::unit::Tx;
 
+/// A bit less than five seconds: what a claim waits for its turn to write counts on top of it.
+const LEASE: Duration = Duration::from_millis(4_900);
+
 /// A directory that goes with the test.
 struct Dir(PathBuf);
 
@@ -127,7 +130,7 @@ async fn keep_work(store: &SqliteStore, records: impl IntoIterator<Item = WorkRe
 
 /// A claim at some second, with a lease of five.
 fn request(owner: &str, seconds: u64, limit: usize) -> ClaimRequest<'_> {
-    ClaimRequest { owner, now: at(seconds), lease_now: at(seconds), lease_until: at(seconds + 5), limit }
+    ClaimRequest { owner, now: at(seconds), lease_now: at(seconds), lease_until: at(seconds) + LEASE, limit }
 }
 
 async fn claim_messages(store: &SqliteStore, seconds: u64) -> Vec<ClaimedOutbox> {
