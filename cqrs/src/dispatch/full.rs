@@ -22,7 +22,8 @@ type Answer<M> = Result<<M as Handled>::Response, DispatchError<<M as Handled>::
 
 /// Runs a call, its middleware around it.
 pub(crate) async fn run<M: Handled>(app: App, handler: u32, message: M, options: CallOptions<'_>) -> Answer<M> {
-    let CallOptions { timeout, meta, within, key } = options;
+    let CallOptions { timeout, meta, within, key, key_scope } = options;
+    let key = key.map(|key| key.of(key_scope));
     let meta = Arc::new(Meta::new(meta));
     let kind = CallKind::of(M::SPEC);
     let chain = app.plan().middleware(kind);

@@ -16,6 +16,7 @@ use super::handler::{Opening, abandon, context, open_unit};
 use super::options::Within;
 use super::{Conclusion, Detached, DispatchError, Failure, caught, deadlock, full, undo};
 use crate::app::App;
+use crate::inject::Scope;
 use crate::lease;
 use crate::message::canonical::canonical;
 use crate::message::{Handled, MessageSpec, Stored, StoredResponse};
@@ -33,6 +34,8 @@ const FREEING: Duration = Duration::from_secs(1);
 /// A key, as the caller gave it.
 pub(crate) struct Key {
     text: String,
+    /// Whose it is, where the caller said so.
+    scope: Option<String>,
     /// The `KeyCodec` of the call's message.
     codec: &'static (dyn Any + Send + Sync),
 }
@@ -42,7 +45,12 @@ impl Key {
     where
         M::Response: StoredResponse,
     {
-        Self { text, codec: const { &KeyCodec::<M>::OF } }
+        Self { text, scope: None, codec: const { &KeyCodec::<M>::OF } }
+    }
+
+    /// The key of somebody.
+    pub(super) fn of(self, scope: Option<String>) -> Self {
+        Self { scope, ..self }
     }
 }
 
@@ -121,7 +129,8 @@ async fn attempt<'a, M: Handled>(
     keyed: &Keyed<M>,
     held: &mut Option<HeldKey>,
 ) -> Result<Ended<'a, M>, DispatchError<M::Error>> {
-    let opening = Opening { meta: Arc::clone(&meta), scope: None, within };
+    let scope = Some(scope(app, handler, &meta).await.map_err(Failure::widen)?);
+    let opening = Opening { meta: Arc::clone(&meta), scope, within };
     if opening.within.is_some() {
         return attempt_within(app, handler, message, opening, keyed).await;
     }
@@ -140,6 +149,19 @@ async fn attempt<'a, M: Handled>(
         // Stalled for longer than its lease: the key is another call's.
         () = claimed.keep() => Err(keyed.in_progress().widen()),
     }
+}
+
+/// Makes what the handler takes that is made for each message. A provider that fails, because nobody is logged in, say, turns
+/// its caller down before he is told anything of the key: what was stored under it, or that it was.
+async fn scope(app: &App, handler: u32, meta: &Arc<Meta>) -> Result<Arc<Scope>, Failure> {
+    let scope = Arc::new(Scope::new(Arc::clone(meta)));
+    // A chain takes nothing itself; which of the later links will be asked, nobody knows.
+    let first = app.planned(handler).links.first().copied().unwrap_or(handler);
+    let planned = app.planned(first);
+    if planned.scoped {
+        scope.slots(app, planned).await?;
+    }
+    Ok(scope)
 }
 
 /// A call made within another's transaction: its key is claimed there too, on its savepoint, and is taken when the other
@@ -188,13 +210,15 @@ enum Claimed {
 /// A call's key and payload, ready to be compared with what is stored.
 struct Keyed<M: Handled> {
     claim: IdempotentClaim,
+    /// The key, as the caller gave it.
+    key: String,
     payload: [u8; 32],
     codec: &'static KeyCodec<M>,
 }
 
 impl<M: Handled> Keyed<M> {
     fn new(app: &App, message: &M, key: Key) -> Result<Self, Failure> {
-        let Key { text, codec } = key;
+        let Key { text, scope, codec } = key;
         check_key(&text).map_err(|reason| Failure::InvalidKey { reason })?;
         if app.store().is_none() {
             return Err(Failure::NoStore { what: format!("an idempotency key of `{}`", M::SPEC.name) });
@@ -205,8 +229,9 @@ impl<M: Handled> Keyed<M> {
         };
         let payload = written(app, M::SPEC.name, M::SPEC.type_name(), || (codec.payload)(message))?;
         let payload = canonical(&payload).map_err(|error| unstorable(M::SPEC.type_name(), &error.to_string()))?;
-        let claim = IdempotentClaim { name: M::SPEC.name.to_owned(), key: text, token: Uuid::now_v7() };
-        Ok(Self { claim, payload: Sha256::digest(payload).into(), codec })
+        let key = stored_key(scope.as_deref(), &text);
+        let claim = IdempotentClaim { name: M::SPEC.name.to_owned(), key, token: Uuid::now_v7() };
+        Ok(Self { claim, key: text, payload: Sha256::digest(payload).into(), codec })
     }
 
     fn request(&self, app: &App) -> IdempotentRequest {
@@ -251,17 +276,17 @@ impl<M: Handled> Keyed<M> {
             IdempotentOutcome::Claimed => Ok(None),
             IdempotentOutcome::Done { response } => Ok(Some(response)),
             IdempotentOutcome::Running => Err(self.in_progress()),
-            IdempotentOutcome::OtherPayload => Err(Failure::KeyReused { key: self.claim.key.clone() }),
+            IdempotentOutcome::OtherPayload => Err(Failure::KeyReused { key: self.key.clone() }),
         }
     }
 
     fn in_progress(&self) -> Failure {
-        Failure::InProgress { key: self.claim.key.clone() }
+        Failure::InProgress { key: self.key.clone() }
     }
 
     /// Reads a stored response.
     fn before<'a>(&self, response: &[u8]) -> Result<Ended<'a, M>, Failure> {
-        let IdempotentClaim { name, key, .. } = &self.claim;
+        let (name, key) = (&self.claim.name, &self.key);
         let response = caught(|| (self.codec.read)(response)).and_then(|read| read.map_err(|error| error.to_string()));
         let response = response.map_err(|reason| {
             let what = format!(
@@ -332,6 +357,15 @@ fn unclaimed(error: StoreError) -> StoreError {
     }
     let what = "the answer to the claim of an idempotency key was lost: its call was not begun";
     StoreError::new(StoreErrorKind::Unavailable, what).with_source(error)
+}
+
+/// A key as it is stored. That of somebody has a digest of who it is before it, since that may be a credential, or long; a control
+/// character, which no key has, keeps it apart from any other.
+fn stored_key(scope: Option<&str>, key: &str) -> String {
+    match scope {
+        None => key.to_owned(),
+        Some(scope) => format!("{:x}\u{1f}{key}", Sha256::digest(scope)),
+    }
 }
 
 fn check_key(key: &str) -> Result<(), &'static str> {

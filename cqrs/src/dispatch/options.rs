@@ -13,12 +13,14 @@ pub(crate) struct CallOptions<'a> {
     pub(crate) meta: MetaInit,
     pub(crate) within: Option<Within<'a>>,
     pub(crate) key: Option<Key>,
+    /// Whose key it is.
+    pub(crate) key_scope: Option<String>,
 }
 
 impl Default for CallOptions<'_> {
     /// What a caller says without a word: that the handler it is being polled in, if any, caused the call.
     fn default() -> Self {
-        Self { timeout: None, meta: current::caused_here(), within: None, key: None }
+        Self { timeout: None, meta: current::caused_here(), within: None, key: None, key_scope: None }
     }
 }
 

@@ -109,6 +109,10 @@ impl<'a, C: Command> Sending<'a, C> {
     /// from renewing it, a third of a lease after somebody has found that. A call that stalled for longer, so that another has
     /// taken its key, is rolled back and fails with `InProgress`.
     ///
+    /// Everybody's keys are the same ones: where callers make them up, an app with more than one caller says whose a key is, with
+    /// [`key_scope`](Self::key_scope) or as part of the key. What a handler takes that is made for each message is made before
+    /// the key is looked at: a provider with `scope = "message"` that fails turns down who may not have the answer.
+    ///
     /// Before the handler runs, the key is claimed in a transaction of its own; a call from a handler that holds a
     /// transaction is made [`within`](Self::within) that one, and so is its claim then: the key is taken when that
     /// transaction commits, and until it ends, others with the key wait for it. Without `within` it is
@@ -150,6 +154,25 @@ impl<'a, C: Command> Sending<'a, C> {
         self
     }
 
+    /// Says whose the [idempotency key](Self::idempotency_key) is: keys of one caller and those of another, or of nobody in
+    /// particular, never meet. Any text: a digest of it is stored.
+    ///
+    /// ```no_run
+    /// # use cqrs::prelude::*;
+    /// # use cqrs::serde::{Deserialize, Serialize};
+    /// # #[derive(Command, Serialize, Deserialize)]
+    /// # #[serde(crate = "cqrs::serde")]
+    /// # struct Pay;
+    /// # async fn example(app: App, user: String) -> Result<(), cqrs::Error> {
+    /// app.send(Pay).idempotency_key("9f2c").key_scope(user).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn key_scope(mut self, caller: impl Into<String>) -> Self {
+        self.options(|options| options.key_scope = Some(caller.into()));
+        self
+    }
+
     /// Runs the command in the caller's transaction, on a savepoint: its failure undoes it alone, the plain handlers of
     /// its events run after the caller's commit.
     pub fn within<'b, Db: Database>(mut self, tx: &'b mut Tx<Db>) -> Sending<'b, C>
@@ -158,7 +181,8 @@ impl<'a, C: Command> Sending<'a, C> {
     {
         let mut options: CallOptions<'b> = match self.options.take() {
             Some(options) => {
-                CallOptions { timeout: options.timeout, meta: options.meta, within: None, key: options.key }
+                let CallOptions { timeout, meta, key, key_scope, .. } = *options;
+                CallOptions { timeout, meta, within: None, key, key_scope }
             }
             None => CallOptions::default(),
         };

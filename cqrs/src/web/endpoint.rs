@@ -3,16 +3,19 @@
 use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::axum::extract::{FromRef, Request};
 use ::axum::handler::Handler;
 use ::axum::http::header::CONTENT_TYPE;
+use ::axum::http::request::Parts;
 use ::axum::http::{HeaderValue, StatusCode};
 use ::axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::idempotency::KeyedFn;
 use super::intake::{Intake, Taken};
 use super::{ProblemDetails, failure, idempotency};
 use crate::message::Handled;
@@ -97,6 +100,9 @@ where
     Endpoint::new()
 }
 
+/// Finds out whose a request's idempotency key is.
+type KeyScope = Arc<dyn Fn(&Parts) -> Result<String, ProblemDetails> + Send + Sync>;
+
 /// The axum handler of one command or query, made by [`command`] and [`query`]. Cheap to clone.
 ///
 /// ```
@@ -124,12 +130,13 @@ pub struct Endpoint<M> {
     intake: Intake,
     status: Option<StatusCode>,
     none_is_404: bool,
+    key_scope: Option<KeyScope>,
     message: PhantomData<fn() -> M>,
 }
 
 impl<M> Endpoint<M> {
     fn new() -> Self {
-        Self { intake: Intake::default(), status: None, none_is_404: false, message: PhantomData }
+        Self { intake: Intake::default(), status: None, none_is_404: false, key_scope: None, message: PhantomData }
     }
 
     /// The status of a success: 200 unless said otherwise, 204 where the message's response is `()`.
@@ -164,6 +171,41 @@ impl<M> Endpoint<M> {
         self
     }
 
+    /// Says whose a request's idempotency key is, so that the keys of two callers never meet: one with another's key would be
+    /// answered with what that one was answered, or be told that it is in use.
+    ///
+    /// Asked where a request has a key, before its body is read, of its head: its headers, and its extensions, where a layer
+    /// that lets callers log in leaves who they are. What says nothing of who is asking fails with what the client is told. The
+    /// store gets a digest of it.
+    ///
+    /// ```
+    /// use axum::http::StatusCode;
+    /// use cqrs::axum::{Endpoint, ProblemDetails, command};
+    /// use cqrs::prelude::*;
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Command, Serialize, Deserialize)]
+    /// struct Pay { cents: u64 }
+    ///
+    /// #[derive(Clone)]
+    /// struct User { id: u64 }                  // what a layer put into the request's extensions
+    ///
+    /// fn pay() -> Endpoint<Pay> {
+    ///     command::<Pay>().key_scope(|request| match request.extensions.get::<User>() {
+    ///         Some(user) => Ok(user.id.to_string()),
+    ///         None => Err(ProblemDetails::new(StatusCode::UNAUTHORIZED)),
+    ///     })
+    /// }
+    /// # let _ = pay();
+    /// ```
+    pub fn key_scope(
+        mut self,
+        caller: impl Fn(&Parts) -> Result<String, ProblemDetails> + Send + Sync + 'static,
+    ) -> Self {
+        self.key_scope = Some(Arc::new(caller));
+        self
+    }
+
     /// How long a body may be, in bytes; the app's `payload_limit` unless said otherwise, which is 1 MiB.
     pub fn body_limit(mut self, bytes: usize) -> Self {
         self.intake.body_limit = Some(bytes);
@@ -182,18 +224,27 @@ where
     M::Response: Serialize,
 {
     async fn answer(&self, app: App, request: Request) -> Result<Response, ProblemDetails> {
-        let key = idempotency::key::<M>(request.headers())?;
+        let (key, request) = self.key(request)?;
         let Taken { message, headers } = self.intake.take::<M>(&app, request).await?;
         let mut sending =
             headers.into_iter().fold(Sending::new(app, message), |sending, (name, value)| sending.header(name, value));
         if let Some(after) = self.intake.timeout {
             sending = sending.timeout(after);
         }
-        if let Some((keyed, key)) = key {
-            sending = keyed(sending, key);
+        if let Some((keyed, key, scope)) = key {
+            sending = keyed(sending, key, scope);
         }
         let response = sending.await.map_err(|error| failure::told::<M>(&error))?;
         self.write(&response)
+    }
+
+    /// The request's key, how its call is given it, and whose it is.
+    #[expect(clippy::type_complexity, reason = "taken apart where it is asked for")]
+    fn key(&self, request: Request) -> Result<(Option<(KeyedFn<M>, String, Option<String>)>, Request), ProblemDetails> {
+        let Some((keyed, key)) = idempotency::key::<M>(request.headers())? else { return Ok((None, request)) };
+        let (head, body) = request.into_parts();
+        let scope = self.key_scope.as_ref().map(|caller| caller(&head)).transpose()?;
+        Ok((Some((keyed, key, scope)), Request::from_parts(head, body)))
     }
 
     fn write(&self, response: &M::Response) -> Result<Response, ProblemDetails> {
@@ -226,7 +277,8 @@ where
 
 impl<M> Clone for Endpoint<M> {
     fn clone(&self) -> Self {
-        Self { intake: self.intake.clone(), message: PhantomData, ..*self }
+        let (intake, key_scope) = (self.intake.clone(), self.key_scope.clone());
+        Self { intake, key_scope, message: PhantomData, ..*self }
     }
 }
 

@@ -11,8 +11,8 @@ use crate::{Command, Sending};
 
 const HEADER: &str = "idempotency-key";
 
-/// Gives a call an idempotency key.
-pub type KeyedFn<C> = fn(Sending<'static, C>, String) -> Sending<'static, C>;
+/// Gives a call an idempotency key, somebody's where it says whose.
+pub type KeyedFn<C> = fn(Sending<'static, C>, String, Option<String>) -> Sending<'static, C>;
 
 /// Asks in a constant whether a message takes a key: an inherent constant where it does, the trait's where not.
 pub struct KeyProbe<M>(PhantomData<M>);
@@ -36,7 +36,13 @@ where
     C::Response: StoredResponse,
 {
     /// Gives a call a key.
-    pub const KEYED: Option<KeyedFn<C>> = Some(Sending::idempotency_key);
+    pub const KEYED: Option<KeyedFn<C>> = Some(|sending, key, scope| {
+        let sending = sending.idempotency_key(key);
+        match scope {
+            None => sending,
+            Some(scope) => sending.key_scope(scope),
+        }
+    });
 }
 
 /// The key of a request, with how its call is given it; a query has none, whatever the header says.

@@ -188,6 +188,27 @@ async fn another_message_with_the_same_key_is_another_call() {
     .await;
 }
 
+#[tokio::test]
+async fn the_keys_of_two_callers_are_two_keys() {
+    bounded(async {
+        let app = Harness::idle().await;
+        let call = |caller: &str, cents| app.send(pay(cents)).key_scope(caller).idempotency_key("k");
+        assert_eq!((call("a", 100).await.unwrap().run, call("b", 200).await.unwrap().run), (1, 2));
+        assert_eq!((call("a", 100).await.unwrap().run, call("b", 200).await.unwrap().run), (1, 2));
+        assert_eq!(app.send(pay(300)).idempotency_key("k").await.unwrap().run, 3, "nobody's in particular");
+        let error = call("a", 200).await.unwrap_err();
+        assert!(matches!(&error, DispatchError::KeyReused { key } if key == "k"), "{error:?}");
+        let mut unit = app.unit::<Sqlite>().await.unwrap();
+        assert_eq!(call("b", 200).within(unit.tx()).await.unwrap().run, 2);
+        unit.commit().await.unwrap();
+        // Whatever a caller is known by, a key has its whole length.
+        let (long, key) = ("x\n".repeat(1000), "k".repeat(255));
+        assert_eq!(app.send(pay(400)).idempotency_key(key).key_scope(long).await.unwrap().run, 4);
+        assert_eq!(keys(&app).await, (0, 4));
+    })
+    .await;
+}
+
 /// On SQLite the call that runs holds the only write lock: the others are answered all the same.
 #[tokio::test]
 async fn a_key_whose_call_is_running_is_in_progress_at_once() {
