@@ -103,6 +103,11 @@ impl Options {
         self.groups.get(group).and_then(|settings| settings.unknown).or(said).unwrap_or(OnUnknown::Skip)
     }
 
+    /// Whether `run` runs any part: an empty list of them runs nothing.
+    pub(crate) fn runs_anything(&self) -> bool {
+        self.run.as_ref().is_none_or(|parts| !parts.is_empty())
+    }
+
     /// Whether `run` runs a part.
     pub(crate) fn runs(&self, part: &str) -> bool {
         self.run.as_ref().is_none_or(|parts| parts.iter().any(|named| named == part))

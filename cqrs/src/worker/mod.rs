@@ -37,12 +37,15 @@ const IDLE: Duration = Duration::from_secs(1);
 /// The pause where something was due and could not be claimed: somebody else was quicker, or will be.
 const CONTESTED: Duration = Duration::from_millis(200);
 
-/// Starts the workers that the app runs.
+/// Starts the workers that the app runs, and the upkeep of its store wherever it runs anything: calls leave idempotency keys
+/// in processes without a worker, too.
 pub(crate) fn start(app: &App, turns: &BTreeMap<&'static str, Turns>, parts: &TaskTracker, stop: &CancellationToken) {
     let Some(store) = app.store().cloned() else { return };
     let shares: Vec<Desk> = queues::shares(app, turns).into_iter().map(Desk::new).collect();
-    if !shares.is_empty() {
+    if app.options().runs_anything() {
         parts.spawn(upkeep::run(app.clone(), Arc::clone(&store), stop.clone()));
+    }
+    if !shares.is_empty() {
         parts.spawn(run(app.clone(), store, shares, stop.clone()));
     }
 }
