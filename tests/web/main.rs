@@ -7,6 +7,7 @@ mod extract;
 mod hangup;
 mod idempotency;
 mod input;
+mod layers;
 mod limits;
 mod problems;
 mod slow;

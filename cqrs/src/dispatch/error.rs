@@ -285,6 +285,8 @@ impl<E> DispatchError<E> {
             Self::Timeout { .. } | Self::BreakerOpen { .. } | Self::InProgress { .. } | Self::ShuttingDown => true,
             Self::Store { source } => source.is_retryable(),
             Self::FallbackFailed { source, .. } => source.is_retryable(),
+            #[cfg(feature = "tower")]
+            Self::Rejected { source, .. } => crate::tower::Temporary::of(source.as_ref()).is_some(),
             _ => false,
         }
     }

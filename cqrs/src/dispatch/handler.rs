@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::event::Events;
 use crate::inject::Scope;
 use crate::message::Erased;
-use crate::middleware::{CallKind, MessageCell, Refusal, Terminal};
+use crate::middleware::{CallKind, Fault, MessageCell, Refusal, Terminal};
 use crate::registry::{HandlerItem, Thunk};
 use crate::store::StoreErrorKind;
 use crate::store::driver::{BoxFuture, Transaction};
@@ -224,8 +224,8 @@ impl ErasedTerminal<'_, '_> {
         let future = match (item.thunk, item.message.codec.run) {
             (Thunk::Event(thunk), _) => thunk(message, cx, self.handler),
             (Thunk::Call(thunk), Some(run)) => run(thunk, message, cx, self.handler),
-            (Thunk::Call(_), None) => return Err(rejected("the command cannot be stored".into())),
-            (Thunk::Part, _) => return Err(rejected("it is no handler by itself".into())),
+            (Thunk::Call(_), None) => return Err(rejected(Fault::new("the command cannot be stored").into())),
+            (Thunk::Part, _) => return Err(rejected(Fault::new("it is no handler by itself").into())),
         };
         match Guarded::new(future, holds).await {
             Ok((Ok(()), cx)) => {

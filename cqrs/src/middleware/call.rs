@@ -4,6 +4,7 @@ use std::any::{Any, TypeId};
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::Fault;
 use crate::BoxError;
 use crate::message::{Erased, Message, MessageKind, MessageSpec, erased};
 use crate::registry::{EventMode, HandlerItem, HandlerKind};
@@ -87,7 +88,8 @@ impl<'a> Call<'a> {
     /// The message, if it is an `M` and the handler has not got it yet.
     ///
     /// Who looks at a message keeps it: the handler is then given a clone. A message that is not `Clone` can be looked
-    /// at only by a middleware that does not run the call: running it is [`Rejected`](crate::DispatchError::Rejected).
+    /// at only by a middleware that does not run the call: running it is [`Rejected`](crate::DispatchError::Rejected), a fault
+    /// of the program that clients of a web endpoint see as a 500.
     pub fn message<M: Message>(&self) -> Option<&M> {
         // Asked for another type, nothing is looked at: the call need not be cloneable for that.
         if self.spec.type_id != TypeId::of::<M>() {
@@ -145,7 +147,7 @@ impl MessageCell {
     /// Takes the message for a handler that knows its type; one that owns what it decoded gets a clone where a
     /// middleware keeps looking at it.
     pub(crate) fn take_erased(&self, item: &HandlerItem) -> Result<Erased, BoxError> {
-        let message = self.lock().take().ok_or("the call was run already")?;
+        let message = self.lock().take().ok_or_else(run_already)?;
         let owned = !matches!(item.kind, HandlerKind::Event(EventMode::Plain | EventMode::Inline));
         if !owned || Arc::strong_count(&message) == 1 {
             return Ok(message);
@@ -157,7 +159,7 @@ impl MessageCell {
     /// Takes the message for the handler; a clone where a middleware keeps looking at it.
     pub(crate) fn take<M: Message>(&self) -> Result<M, BoxError> {
         let message = self.lock().take().and_then(|message| message.downcast::<M>().ok());
-        let Some(message) = message else { return Err("the call was run already".into()) };
+        let Some(message) = message else { return Err(run_already()) };
         Arc::try_unwrap(message).or_else(|message| {
             let copy = M::SPEC.codec.duplicate.and_then(|duplicate| duplicate(&*message));
             copy.and_then(|copy| copy.downcast::<M>().ok())
@@ -167,6 +169,10 @@ impl MessageCell {
     }
 }
 
+fn run_already() -> BoxError {
+    Fault::new("the call was run already").into()
+}
+
 fn needs_clone(name: &str) -> BoxError {
-    format!("a middleware looked at the message and ran the call, which needs a clone of it; help: derive `Clone` for `{name}`").into()
+    Fault::new(format!("a middleware looked at the message and ran the call, which needs a clone of it; help: derive `Clone` for `{name}`")).into()
 }

@@ -4,11 +4,13 @@
 
 mod call;
 mod chain;
+mod fault;
 mod outcome;
 
 pub(crate) use self::call::MessageCell;
 pub use self::call::{Call, CallKind};
 pub use self::chain::Next;
 pub(crate) use self::chain::{Chain, Link, Terminal};
+pub(crate) use self::fault::Fault;
 pub use self::outcome::Outcome;
 pub(crate) use self::outcome::Refusal;

@@ -47,6 +47,10 @@
 //! # assert!(!is_overload(&error) && !ran_out_of_time(&error));
 //! ```
 //!
+//! Both say that the same call may succeed later ([`is_retryable`](crate::DispatchError::is_retryable)). A client of a web endpoint
+//! gets 503 with `Retry-After` for the first and 504 for the second; any other error of a layer is 403, unless it is a problem of
+//! its own.
+//!
 //! The handler's own failure is no error to a layer: it is an [`Outcome`] that is not ok, and reaches the caller as it is. A
 //! layer that gives up on a call (a timeout) drops it as a caller would: what is not committed is rolled back.
 //!
@@ -159,6 +163,28 @@ impl Layered {
 impl fmt::Debug for Layered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Layered").field("name", &self.name).field("order", &self.order).finish_non_exhaustive()
+    }
+}
+
+/// What an error of one of `tower`'s layers says of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Temporary {
+    /// There was too much to do.
+    Overload,
+    /// It took too long.
+    Timeout,
+}
+
+impl Temporary {
+    /// What it says, if that passes by itself.
+    pub(crate) fn of(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        if error.is::<::tower::load_shed::error::Overloaded>() {
+            Some(Self::Overload)
+        } else if error.is::<::tower::timeout::error::Elapsed>() {
+            Some(Self::Timeout)
+        } else {
+            None
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 
 use crate::message::MessageSpec;
-use crate::middleware::{CallKind, Outcome};
+use crate::middleware::{CallKind, Fault, Outcome};
 use crate::unit::Meta;
 
 /// A call, as a `tower` layer sees it.
@@ -112,7 +112,7 @@ impl Future for RestFuture {
             let _ = begin.send(());
         }
         Pin::new(&mut self.outcome).poll(cx).map(|outcome| {
-            Ok(outcome.unwrap_or_else(|_| Outcome::reject("the call was dropped while a layer kept it")))
+            Ok(outcome.unwrap_or_else(|_| Outcome::reject(Fault::new("the call was dropped while a layer kept it"))))
         })
     }
 }

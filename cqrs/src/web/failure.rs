@@ -1,5 +1,6 @@
 //! What becomes of a call that failed: one table of statuses, and one place that logs what a client is not told.
 
+use std::error::Error;
 use std::time::Duration;
 
 use ::axum::http::StatusCode;
@@ -8,6 +9,9 @@ use super::known::{find, find_boxed};
 use super::{ProblemDetails, idempotency};
 use crate::error::chain;
 use crate::message::Handled;
+use crate::middleware::Fault;
+#[cfg(feature = "tower")]
+use crate::tower::Temporary;
 use crate::{DispatchError, DispatchErrorKind};
 
 /// When to try again what may succeed by itself, in seconds.
@@ -51,7 +55,7 @@ fn said<M: Handled>(error: &DispatchError<M::Error>) -> Option<ProblemDetails> {
 fn of_kind<E>(error: &DispatchError<E>) -> ProblemDetails {
     use DispatchErrorKind as Kind;
     match error.kind() {
-        Kind::Timeout => ProblemDetails::new(StatusCode::GATEWAY_TIMEOUT).detail("it took too long, and was given up"),
+        Kind::Timeout => late(),
         Kind::BreakerOpen => ProblemDetails::new(StatusCode::SERVICE_UNAVAILABLE)
             .detail("what this depends on has failed too often lately")
             .retry_after(error.retry_after().map_or(SOON, seconds)),
@@ -61,7 +65,7 @@ fn of_kind<E>(error: &DispatchError<E>) -> ProblemDetails {
         Kind::Store if error.is_retryable() => ProblemDetails::new(StatusCode::SERVICE_UNAVAILABLE)
             .detail("the store is busy or out of reach; nothing was stored")
             .retry_after(SOON),
-        Kind::Rejected => ProblemDetails::new(StatusCode::FORBIDDEN).detail("the request was turned down"),
+        Kind::Rejected => turned_down(rejection(error)),
         Kind::InvalidKey => idempotency::refused("it is empty, longer than 255 bytes, or has control characters"),
         Kind::KeyReused => ProblemDetails::new(StatusCode::UNPROCESSABLE_ENTITY)
             .detail("the idempotency key was used with another request"),
@@ -86,6 +90,37 @@ fn of_kind<E>(error: &DispatchError<E>) -> ProblemDetails {
         | Kind::EventDepth
         | Kind::AmbiguousName => ProblemDetails::new(StatusCode::INTERNAL_SERVER_ERROR),
     }
+}
+
+/// Why a call was turned down, where it was.
+fn rejection<E>(error: &DispatchError<E>) -> Option<&(dyn Error + 'static)> {
+    match error {
+        DispatchError::Rejected { source, .. } => Some(source.as_ref()),
+        DispatchError::FallbackFailed { source, .. } => rejection(source),
+        _ => None,
+    }
+}
+
+/// What is told of a call that a middleware turned down, or a layer, or that the program's own fault is in the way of.
+fn turned_down(reason: Option<&(dyn Error + 'static)>) -> ProblemDetails {
+    if reason.is_some_and(Fault::is) {
+        return ProblemDetails::new(StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    #[cfg(feature = "tower")]
+    match reason.and_then(Temporary::of) {
+        Some(Temporary::Overload) => {
+            return ProblemDetails::new(StatusCode::SERVICE_UNAVAILABLE)
+                .detail("there is too much to do just now")
+                .retry_after(SOON);
+        }
+        Some(Temporary::Timeout) => return late(),
+        None => {}
+    }
+    ProblemDetails::new(StatusCode::FORBIDDEN).detail("the request was turned down")
+}
+
+fn late() -> ProblemDetails {
+    ProblemDetails::new(StatusCode::GATEWAY_TIMEOUT).detail("it took too long, and was given up")
 }
 
 /// An answer that cannot be written as JSON.

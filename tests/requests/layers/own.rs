@@ -25,7 +25,7 @@ async fn a_timeout_drops_the_call_and_what_it_wrote() {
     bounded(async {
         let app = layered([around(COMMANDS, TimeoutLayer::new(SHORT))]).await;
         let error = app.send(Work(How::Hangs)).await.unwrap_err();
-        assert!(!error.is_retryable() && error.name().is_none());
+        assert!(error.is_retryable() && error.name().is_none());
         let _: Elapsed = rejected(error);
         assert_eq!((app.probe.count("at work"), app.probe.count("gone")), (1, 1));
         assert!(app.rows().await.is_empty(), "it is rolled back");

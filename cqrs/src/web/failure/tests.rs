@@ -10,6 +10,7 @@ use DispatchErrorKind as Kind;
 
 use super::told;
 use crate::dispatch::Failure;
+use crate::middleware::Fault;
 use crate::store::{StoreError, StoreErrorKind};
 use crate::{BoxError, Command, DispatchErrorKind};
 
@@ -36,6 +37,15 @@ fn table() -> Vec<(Failure, u16, Option<&'static str>)> {
         (Failure::BreakerOpen { handler: SECRET, retry_after: Duration::from_millis(29_001) }, 503, Some("30")),
         (Failure::Panicked { handler: SECRET, message: secret() }, 500, None),
         (Failure::Rejected { message: SECRET, source: source() }, 403, None),
+        (Failure::Rejected { message: SECRET, source: Fault::new(SECRET).into() }, 500, None),
+        #[cfg(feature = "tower")]
+        (
+            Failure::Rejected { message: SECRET, source: ::tower::load_shed::error::Overloaded::new().into() },
+            503,
+            Some("1"),
+        ),
+        #[cfg(feature = "tower")]
+        (Failure::Rejected { message: SECRET, source: ::tower::timeout::error::Elapsed::new().into() }, 504, None),
         (Failure::Dependency { dependency: SECRET, provider: SECRET, source: source() }, 500, None),
         (Failure::WouldDeadlock { message: SECRET }, 500, None),
         (Failure::InvalidKey { reason: SECRET }, 400, None),
