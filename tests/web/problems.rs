@@ -267,6 +267,16 @@ async fn store_bulk(_cmd: StoreBulk, events: &mut Events, _tx: &mut Tx<Sqlite>) 
     events.send(Bulk("x".repeat(2000)));
 }
 
+/// Answers with more than may be stored.
+#[derive(Command, Serialize, Deserialize)]
+#[command(response = String)]
+struct Swell;
+
+#[command_handler]
+async fn swell(_cmd: Swell) -> String {
+    "x".repeat(2000)
+}
+
 #[derive(Command, Deserialize)]
 #[command(error = cqrs::Error)]
 struct Nested;
@@ -336,6 +346,8 @@ fn routes() -> Router<App> {
         .route("/elsewhere", post(command::<HandledElsewhere>()))
         .route("/panic", post(command::<Panic>()))
         .route("/bulk", post(command::<StoreBulk>()))
+        .route("/own-bulk", post(command::<Bulk>().body_limit(10_000)))
+        .route("/swell", post(command::<Swell>()))
         .route("/fall-back", post(command::<FallBack>()))
         .route("/ask", post(command::<Ask>()))
         .route("/hang", post(command::<Hang>()))
@@ -492,11 +504,31 @@ async fn failures_of_the_frameworks_are_as_the_table_says() {
     assert_hidden(&told("/nested", "null").await);
     assert_hidden(&told("/pass-on", "null").await);
     assert_eq!(told("/hang", "null").await.status, StatusCode::GATEWAY_TIMEOUT);
-    let harness = Harness::with(|builder| builder.payload_limit(1000)).await;
-    let answer = harness.ask(routes(), empty("POST", "/bulk")).await;
-    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let harness = Harness::start().await;
     let app = harness.plain();
     app.shutdown().await;
     let answer = harness.ask(routes(), empty("POST", "/panic")).await;
     assert_eq!((answer.status, answer.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "1"));
+}
+
+/// A request is too large where it is what is to be stored; what a handler makes of it, or answers, is none of the client's.
+#[tokio::test]
+async fn only_a_request_that_is_too_large_itself_is_413() {
+    let harness = Harness::with(|builder| builder.payload_limit(1000).retain_middlewares(|_| false)).await;
+    let keyed = |uri, body: String| {
+        let mut request = json("POST", uri, body);
+        request.headers_mut().insert("idempotency-key", HeaderValue::from_static("k"));
+        request
+    };
+    let answer = harness.ask(routes(), keyed("/own-bulk", format!("\"{}\"", "x".repeat(2000)))).await;
+    assert_eq!((answer.status.as_u16(), answer.detail()), (413, "what is to be stored of it is too large".to_owned()));
+    let log = Log::start();
+    for (request, what) in [(empty("POST", "/bulk"), "`Bulk` is "), (keyed("/swell", "null".to_owned()), "String` is ")]
+    {
+        let name = assert_hidden(&harness.ask(routes(), request).await);
+        let logged = log.text();
+        let (before, _) = logged.split_once(&name).unwrap_or_else(|| panic!("{name}: {logged}"));
+        let (_, entry) = before.rsplit_once("ERROR").unwrap_or_else(|| panic!("{logged}"));
+        assert!(entry.contains(what) && entry.contains("over the limit of 1000"), "{entry}");
+    }
 }

@@ -21,7 +21,7 @@ const SOON: u64 = 1;
 pub(super) fn told<M: Handled>(error: &DispatchError<M::Error>) -> ProblemDetails {
     let said = said::<M>(error);
     let rejected = said.is_none() && error.kind() == DispatchErrorKind::Rejected;
-    let problem = said.unwrap_or_else(|| of_kind(error));
+    let problem = said.unwrap_or_else(|| of_kind::<M>(error));
     let status = problem.status();
     if !status.is_server_error() && !rejected {
         return problem;
@@ -52,7 +52,7 @@ fn said<M: Handled>(error: &DispatchError<M::Error>) -> Option<ProblemDetails> {
 }
 
 /// The table: what is told of everything else.
-fn of_kind<E>(error: &DispatchError<E>) -> ProblemDetails {
+fn of_kind<M: Handled>(error: &DispatchError<M::Error>) -> ProblemDetails {
     use DispatchErrorKind as Kind;
     match error.kind() {
         Kind::Timeout => late(),
@@ -72,7 +72,7 @@ fn of_kind<E>(error: &DispatchError<E>) -> ProblemDetails {
         Kind::InProgress => ProblemDetails::new(StatusCode::CONFLICT)
             .detail("a request with this idempotency key is being served")
             .retry_after(SOON),
-        Kind::TooLarge => {
+        Kind::TooLarge if too_large(error) == Some(M::SPEC.name) => {
             ProblemDetails::new(StatusCode::PAYLOAD_TOO_LARGE).detail("what is to be stored of it is too large")
         }
         Kind::CommitUnknown => ProblemDetails::new(StatusCode::INTERNAL_SERVER_ERROR)
@@ -88,7 +88,17 @@ fn of_kind<E>(error: &DispatchError<E>) -> ProblemDetails {
         | Kind::UncommittedItem
         | Kind::EventFailed
         | Kind::EventDepth
-        | Kind::AmbiguousName => ProblemDetails::new(StatusCode::INTERNAL_SERVER_ERROR),
+        | Kind::AmbiguousName
+        | Kind::TooLarge => ProblemDetails::new(StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
+
+/// What is too large, where something is: the request itself, or what the server made of it.
+fn too_large<E>(error: &DispatchError<E>) -> Option<&'static str> {
+    match error {
+        DispatchError::TooLarge { message, .. } => Some(message),
+        DispatchError::FallbackFailed { source, .. } => too_large(source),
+        _ => None,
     }
 }
 

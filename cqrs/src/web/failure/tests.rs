@@ -10,6 +10,7 @@ use DispatchErrorKind as Kind;
 
 use super::told;
 use crate::dispatch::Failure;
+use crate::message::Message;
 use crate::middleware::Fault;
 use crate::store::{StoreError, StoreErrorKind};
 use crate::{BoxError, Command, DispatchErrorKind};
@@ -67,7 +68,8 @@ fn table() -> Vec<(Failure, u16, Option<&'static str>)> {
             None,
         ),
         (Failure::ShuttingDown, 503, Some("1")),
-        (Failure::TooLarge { message: SECRET, size: 2, limit: 1 }, 413, None),
+        (Failure::TooLarge { message: SECRET, size: 2, limit: 1 }, 500, None),
+        (Failure::TooLarge { message: Place::<()>::SPEC.name, size: 2, limit: 1 }, 413, None),
     ]
 }
 
