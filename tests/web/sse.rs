@@ -294,3 +294,42 @@ async fn bytes_that_no_header_may_hold_reach_no_handler() {
     }
     assert!(harness.probe.log().is_empty());
 }
+
+#[derive(NotificationEvent, Clone, Serialize, Deserialize)]
+#[event(name = "web.shipped", topic = "web")]
+struct Shipped;
+
+#[derive(Command, Deserialize)]
+#[command(item = u64)]
+struct Ship {
+    first: u64,
+}
+
+/// Each item but the first ones is stored before it is delivered.
+#[command_handler]
+async fn ship(cmd: Ship, items: &mut Items<u64>, events: &mut Events, probe: Inject<Probe>) {
+    for number in 0..cmd.first {
+        items.send(number).await;
+    }
+    probe.pass("ship").await;
+    events.raise(Shipped);
+    items.send(cmd.first).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_busy_after_an_item_took_nothing_of_that_back() {
+    let harness = Harness::start().await;
+    let served = Served::start(&harness, Router::new().route("/{first}", any(sse::<Ship>()))).await;
+    let mut begun = served.request("POST", "/1").await;
+    let mut idle = served.request("POST", "/0").await;
+    begun.until("event: item").await;
+    // Others write for longer than the store waits for them.
+    let writer = harness.app.unit::<cqrs::sqlx::Sqlite>().await.unwrap();
+    harness.probe.open("ship", 2);
+    let told = begun.until("urn:uuid").await;
+    assert!(told.contains("503") && told.contains("what was delivered before stays"), "{told}");
+    assert!(!told.contains("nothing was stored"), "{told}");
+    let told = idle.until("urn:uuid").await;
+    assert!(told.contains("nothing was stored") && !told.contains("event: item"), "{told}");
+    drop(writer);
+}

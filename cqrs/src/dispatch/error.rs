@@ -39,7 +39,7 @@ pub enum DispatchErrorKind {
     InProgress,
     /// The call needs a store, and the app has none.
     NoStore,
-    /// The store failed; nothing was committed.
+    /// The store failed; nothing was committed, of a stream nothing since its last item.
     Store,
     /// The answer to the commit was lost: it may have happened.
     CommitUnknown,
@@ -134,7 +134,7 @@ pub enum DispatchError<E> {
         /// What needs it.
         what: String,
     },
-    /// The store failed; nothing was committed.
+    /// The store failed; nothing was committed, of a stream nothing since its last item: what was delivered before stays.
     Store {
         /// What the store said.
         source: StoreError,
@@ -464,7 +464,7 @@ impl<E: fmt::Debug> fmt::Display for DisplayFailure<'_, E> {
             DispatchError::InvalidKey { reason } => f.write_str(reason),
             DispatchError::KeyReused { key } | DispatchError::InProgress { key } => f.write_str(key),
             DispatchError::NoStore { what } => f.write_str(what),
-            DispatchError::Store { .. } => f.write_str("nothing was committed"),
+            DispatchError::Store { .. } => f.write_str("not committed"),
             DispatchError::CommitUnknown { .. } => f.write_str("it may have happened"),
             DispatchError::EventFailed { event, handler, .. } => write!(f, "{handler} of {event}"),
             DispatchError::EventDepth { limit, cycle } => write!(f, "{limit} levels: {cycle}"),

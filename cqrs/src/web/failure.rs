@@ -19,9 +19,14 @@ const SOON: u64 = 1;
 
 /// What a client is told of a call that failed. What it is not told is logged under the name that the problem carries.
 pub(super) fn told<M: Handled>(error: &DispatchError<M::Error>) -> ProblemDetails {
+    told_after::<M>(error, false)
+}
+
+/// The same of a stream, of which something may have been delivered: that stays.
+pub(super) fn told_after<M: Handled>(error: &DispatchError<M::Error>, has_delivered: bool) -> ProblemDetails {
     let said = said::<M>(error);
     let rejected = said.is_none() && error.kind() == DispatchErrorKind::Rejected;
-    let problem = said.unwrap_or_else(|| of_kind::<M>(error));
+    let problem = said.unwrap_or_else(|| of_kind::<M>(error, has_delivered));
     let status = problem.status();
     if !status.is_server_error() && !rejected {
         return problem;
@@ -52,7 +57,7 @@ fn said<M: Handled>(error: &DispatchError<M::Error>) -> Option<ProblemDetails> {
 }
 
 /// The table: what is told of everything else.
-fn of_kind<M: Handled>(error: &DispatchError<M::Error>) -> ProblemDetails {
+fn of_kind<M: Handled>(error: &DispatchError<M::Error>, has_delivered: bool) -> ProblemDetails {
     use DispatchErrorKind as Kind;
     match error.kind() {
         Kind::Timeout => late(),
@@ -63,7 +68,11 @@ fn of_kind<M: Handled>(error: &DispatchError<M::Error>) -> ProblemDetails {
             .detail("the service is shutting down")
             .retry_after(SOON),
         Kind::Store if error.is_retryable() => ProblemDetails::new(StatusCode::SERVICE_UNAVAILABLE)
-            .detail("the store is busy or out of reach; nothing was stored")
+            .detail(if has_delivered {
+                "the store is busy or out of reach; what was delivered before stays"
+            } else {
+                "the store is busy or out of reach; nothing was stored"
+            })
             .retry_after(SOON),
         Kind::Rejected => turned_down(rejection(error)),
         Kind::InvalidKey => idempotency::refused("it is empty, longer than 255 bytes, or has control characters"),

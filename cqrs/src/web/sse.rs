@@ -186,7 +186,7 @@ where
         if let Some(after) = self.item_timeout {
             items = items.item_timeout(after);
         }
-        let reading = Reading { items, last, stopping: Box::pin(app.stopping()) };
+        let reading = Reading { items, last, has_delivered: false, stopping: Box::pin(app.stopping()) };
         // Proxies that gather answers before they pass them on would hold events back.
         let unbuffered = [(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"))];
         let events = Sse::new(reading.events()).keep_alive(KeepAlive::new().interval(self.keep_alive));
@@ -199,6 +199,8 @@ struct Reading<M: Streaming> {
     items: ItemStream<M>,
     /// The id of the last event.
     last: u64,
+    /// Whether it has had an item.
+    has_delivered: bool,
     stopping: BoxFuture<'static, ()>,
 }
 
@@ -223,11 +225,12 @@ where
         let written = match item {
             None => return (Event::default().id(last_event_id::END).event("end").data("{}"), None),
             Some(Ok(item)) => serde_json::to_string(&item).map_err(|error| failure::unwritable::<M>(&error)),
-            Some(Err(error)) => Err(failure::told::<M>(&error)),
+            Some(Err(error)) => Err(failure::told_after::<M>(&error, self.has_delivered)),
         };
         match written {
             Ok(data) => {
                 self.last += 1;
+                self.has_delivered = true;
                 (Event::default().id(self.last.to_string()).event("item").data(data), Some(self))
             }
             Err(problem) => {
