@@ -303,6 +303,12 @@ impl App {
         self.0.life.skipped.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Whether the app was told to stop.
+    #[cfg(feature = "axum")]
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.0.stopping.is_cancelled()
+    }
+
     #[inline]
     pub(crate) fn is_stopped(&self) -> bool {
         self.0.life.stopped.load(Ordering::Acquire)

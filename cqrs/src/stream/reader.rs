@@ -148,6 +148,11 @@ impl<M: Streaming> ItemStream<M> {
     /// Drops the handler, which rolls back what is open.
     fn cut_off(&mut self, after: Duration) -> DispatchError<M::Error> {
         self.state = State::Done;
+        self.late(after)
+    }
+
+    /// What it fails with that has had its time.
+    pub(crate) fn late(&self, after: Duration) -> DispatchError<M::Error> {
         let handler = self.app.plan().calls.get(&M::SPEC.type_id).map_or(M::SPEC.name, |entry| entry.name);
         DispatchError::Timeout { handler, after }
     }

@@ -1,6 +1,6 @@
 #![doc = include_str!("../docs/web.md")]
 //
-// `endpoint` serves commands and queries, `sse` streams. `intake` reads a request with `parameters`, `body`, `trace`,
+// `endpoint` serves commands and queries, `sse` streams, which `watched` ends in time. `intake` reads a request with `parameters`, `body`, `trace`,
 // `last_event_id` and `idempotency`; `failure` is the table of what a client is told of a failed call, `problem` its form, `known` how an error
 // is recognised.
 
@@ -16,6 +16,7 @@ mod parameters;
 mod problem;
 mod sse;
 mod trace;
+mod watched;
 
 pub use self::endpoint::{Endpoint, command, query};
 #[doc(inline)]

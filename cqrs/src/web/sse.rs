@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +19,11 @@ use serde::de::DeserializeOwned;
 
 use super::intake::{Intake, Taken};
 use super::last_event_id::{self, LastEventId};
+use super::watched::Watched;
 use super::{ProblemDetails, failure, idempotency};
+use crate::App;
 use crate::message::Streaming;
 use crate::store::driver::BoxFuture;
-use crate::{App, DispatchError, ItemStream};
 
 /// How often a silent stream says that it is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -33,7 +35,7 @@ const SHORTEST: Duration = Duration::from_millis(100);
 ///
 /// Each item is an event `item` with its JSON as data and ids that count from 1. The last event is `end`, or `error` with
 /// the problem document where the stream failed. Items are made as the client reads them; one that goes away drops the
-/// handler. An app that stops ends its streams at once.
+/// handler. An app that stops ends its streams at once, those that nobody reads as well.
 ///
 /// ```standalone_crate
 /// use axum::Router;
@@ -151,8 +153,8 @@ impl<M> SseEndpoint<M> {
         self
     }
 
-    /// Gives the whole stream at most so long, whoever takes the time; then the handler is dropped, and the last event is an
-    /// `error` with 504.
+    /// Gives the whole stream at most so long, whoever takes the time, a client that does not read it too; then the handler is
+    /// dropped, and the last event is an `error` with 504.
     pub fn timeout(mut self, after: Duration) -> Self {
         self.intake.timeout = Some(after);
         self
@@ -186,7 +188,8 @@ where
         if let Some(after) = self.item_timeout {
             items = items.item_timeout(after);
         }
-        let reading = Reading { items, last, has_delivered: false, stopping: Box::pin(app.stopping()) };
+        let items = Watched::new(&app, items, self.intake.timeout);
+        let reading = Reading { items, last, has_delivered: false };
         // Proxies that gather answers before they pass them on would hold events back.
         let unbuffered = [(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"))];
         let events = Sse::new(reading.events()).keep_alive(KeepAlive::new().interval(self.keep_alive));
@@ -196,12 +199,11 @@ where
 
 /// A stream that is being read.
 struct Reading<M: Streaming> {
-    items: ItemStream<M>,
+    items: Watched<M>,
     /// The id of the last event.
     last: u64,
     /// Whether it has had an item.
     has_delivered: bool,
-    stopping: BoxFuture<'static, ()>,
 }
 
 impl<M: Streaming> Reading<M>
@@ -217,12 +219,7 @@ where
 
     /// The next event; the last one ends the stream, and with it the handler.
     async fn next(mut self) -> (Event, Option<Self>) {
-        let item = tokio::select! {
-            biased;
-            () = &mut self.stopping => Some(Err(DispatchError::ShuttingDown)),
-            item = self.items.next() => item,
-        };
-        let written = match item {
+        let written = match poll_fn(|cx| self.items.poll_next(cx)).await {
             None => return (Event::default().id(last_event_id::END).event("end").data("{}"), None),
             Some(Ok(item)) => serde_json::to_string(&item).map_err(|error| failure::unwritable::<M>(&error)),
             Some(Err(error)) => Err(failure::told_after::<M>(&error, self.has_delivered)),
