@@ -3,10 +3,13 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use cqrs::broker::MemoryBroker;
 use cqrs::prelude::*;
+use cqrs::sqlx::Sqlite;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-use crate::support::{Harness, Probe, Refused, bounded};
+use crate::support::{Harness, Probe, Refused, Running, bounded, directory, message, on_file, publish};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -168,6 +171,43 @@ async fn a_durable_handler_that_is_busy_keeps_no_other_waiting() {
         }
         app.settle().await;
         assert_eq!((app.probe.count("blocking"), app.query(MostAtOnce).await.unwrap()), (12, 8));
+    })
+    .await;
+}
+
+#[derive(Command, Serialize, Deserialize)]
+#[command(name = "limits.ring")]
+struct Ring;
+
+#[command_handler]
+async fn ring(_cmd: Ring, probe: Inject<Probe>) {
+    probe.note("rang");
+}
+
+/// Something else is due, and to claim it the worker waits for whoever writes: what comes from the broker does not.
+#[tokio::test]
+async fn what_comes_from_the_broker_does_not_wait_for_a_claim_that_waits_for_its_turn_to_write() {
+    bounded(async {
+        let (directory, broker) = (directory(), MemoryBroker::new());
+        let probe = std::sync::Arc::default();
+        let file = directory.path().join("turns.db");
+        let app = on_file(&file, &probe, |builder| builder.broker(Broker::driver(broker.clone()))).await;
+        let running = Running::start(app);
+        running.app.schedule(Ring).after(Duration::from_millis(500)).await.unwrap();
+        let writer = running.app.unit::<Sqlite>().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1_000)).await;
+        let sent = tokio::spawn(async move {
+            let id = Uuid::now_v7();
+            let delivery = message("limits.narrow", "limits.narrow", id, &serde_json::json!({"number": 1}));
+            publish(&broker, id, delivery).await;
+        });
+        // A write is waited for five seconds at most, and in between the worker would let go of what it holds.
+        let handled = tokio::time::timeout(Duration::from_secs(3), probe.noted("narrow", 1)).await;
+        assert!(handled.is_ok() && probe.count("rang") == 0, "{:?}", probe.log());
+        drop(writer);
+        probe.noted("rang", 1).await;
+        sent.await.unwrap();
+        running.stop().await;
     })
     .await;
 }

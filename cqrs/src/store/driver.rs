@@ -74,12 +74,19 @@ pub struct ClaimRequest<'a> {
 }
 
 /// A part of a claim of stored work: so many pieces of some queues together.
-#[derive(Debug, Clone)]
+#[derive(Clone, Copy)]
 pub struct WorkShare<'a> {
     /// The queues.
     pub queues: &'a [WorkQueue],
-    /// At most so many of them, however many others are claimed.
-    pub limit: usize,
+    /// At most so many of them, however many others are claimed. Asked by a store that waits for nothing any more: who asks for
+    /// work holds what it is done with only from then on.
+    pub limit: &'a (dyn Fn() -> usize + Send + Sync),
+}
+
+impl fmt::Debug for WorkShare<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkShare").field("queues", &self.queues).finish_non_exhaustive()
+    }
 }
 
 /// A wish to claim an idempotency key.
@@ -155,7 +162,8 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     ) -> BoxFuture<'_, Result<Vec<Claim>, StoreError>>;
 
     /// Claims stored work that is due, of the queues of the given shares, oldest first: of each share up to its limit, and
-    /// up to the request's limit in all. Of one lane it gives only the oldest row, and
+    /// up to the request's limit in all. A share's limit is asked for once there is something to claim and nothing to wait for (a
+    /// lock, a connection), and again where the claim is begun anew. Of one lane it gives only the oldest row, and
     /// none while that row is claimed, waiting or dead.
     ///
     /// What is claimed begins at once, so a claim that has run out is taken back as an attempt, whoever asks. Where a renewal
@@ -169,11 +177,11 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     /// Fails with what the database said.
-    fn claim_work(
-        &self,
-        shares: &[WorkShare<'_>],
+    fn claim_work<'a>(
+        &'a self,
+        shares: &[WorkShare<'a>],
         request: ClaimRequest<'_>,
-    ) -> BoxFuture<'_, Result<Vec<ClaimedWork>, StoreError>>;
+    ) -> BoxFuture<'a, Result<Vec<ClaimedWork>, StoreError>>;
 
     /// Renews claims of stored work. Gives those that are still held.
     ///

@@ -13,7 +13,7 @@ mod upkeep;
 
 use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
@@ -51,25 +51,40 @@ pub(crate) fn start(app: &App, turns: &BTreeMap<&'static str, Turns>, parts: &Ta
 }
 
 /// Where the work of one share is done. What is claimed begins at once: a claim that waited for its turn would be taken
-/// for an attempt where its process dies meanwhile.
+/// for an attempt where its process dies meanwhile. So turns are taken before it is claimed, but not before it could be: while
+/// a claim waits for others who write, what comes from the broker has them.
 struct Desk {
     share: Share,
-    /// Turns that are taken for the next claim.
-    taken: Vec<OwnedSemaphorePermit>,
+    /// Turns that are taken for a claim.
+    taken: Mutex<Vec<OwnedSemaphorePermit>>,
     /// Where no turn was free: in line for one, with what comes from the broker.
     line: Option<Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send + Sync>>>,
 }
 
 impl Desk {
     fn new(share: Share) -> Self {
-        Self { share, taken: Vec::new(), line: None }
+        Self { share, taken: Mutex::default(), line: None }
     }
 
-    /// Takes the turns that are free. Where none is, it gets in line for one: only a group's may have gone to somebody else,
-    /// of whose end nobody tells.
-    fn take_turns(&mut self) {
-        self.taken.extend(self.share.turns.take_free());
-        if self.taken.is_empty() && self.share.is_group && self.line.is_none() {
+    fn taken(&self) -> MutexGuard<'_, Vec<OwnedSemaphorePermit>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the turns that are free; gives how many it has.
+    fn take_turns(&self) -> usize {
+        let mut taken = self.taken();
+        taken.extend(self.share.turns.take_free());
+        taken.len()
+    }
+
+    /// Whether a claim could take a turn, or has one.
+    fn has_turns(&self) -> bool {
+        self.share.turns.are_free() || !self.taken().is_empty()
+    }
+
+    /// Where no turn is free, gets in line for one: only a group's may have gone to somebody else, of whose end nobody tells.
+    fn get_in_line(&mut self) {
+        if self.share.is_group && self.line.is_none() && !self.has_turns() {
             let turns = self.share.turns.clone();
             self.line = Some(Box::pin(async move { turns.wait().await }));
         }
@@ -80,11 +95,21 @@ impl Desk {
         self.share.is_group || self.share.turns.are_free()
     }
 
+    /// Gives back a turn that came in line where nothing is due that could be done with it: a claim of other work may wait long.
+    async fn give_back_idle(&self, store: &Arc<dyn Driver>, now: SystemTime) {
+        if !self.taken().is_empty()
+            && let Ok(due) = store.next_work_due(&self.share.queues).await
+            && due.is_none_or(|due| due > now)
+        {
+            self.taken().clear();
+        }
+    }
+
     /// Whether its turn has come.
     fn poll_line(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(Poll::Ready(turn)) = self.line.as_mut().map(|line| line.as_mut().poll(cx)) else { return false };
         self.line = None;
-        self.taken.extend(turn);
+        self.taken().extend(turn);
         true
     }
 }
@@ -126,9 +151,13 @@ async fn run(app: App, store: Arc<dyn Driver>, mut desks: Vec<Desk>, stop: Cance
         let bell = app.wake_bell().notified();
         // From the claim to the end of what follows the last commit: somebody is busy.
         let busy = app.tracker().token();
-        desks.iter_mut().for_each(Desk::take_turns);
+        desks.iter_mut().for_each(Desk::get_in_line);
         let looked = app.clock().now();
-        let claimed = claim(&app, &store, &desks, looked).await;
+        let open: Vec<&Desk> = desks.iter().filter(|desk| desk.has_turns()).collect();
+        for desk in &open {
+            desk.give_back_idle(&store, looked).await;
+        }
+        let claimed = claim(&app, &store, &open, looked).await;
         if stop.is_cancelled() {
             // Claimed while the app was told to stop: handed back with everything else that is unfinished.
             break;
@@ -137,7 +166,7 @@ async fn run(app: App, store: Arc<dyn Driver>, mut desks: Vec<Desk>, stop: Cance
         for work in claimed {
             // A store that gives what nobody asked for gets it back when the claim runs out.
             let Some(desk) = by_queue.get(&work.record.queue()).map(|at| &mut desks[*at]) else { continue };
-            let Some(turn) = desk.taken.pop() else { continue };
+            let Some(turn) = desk.taken().pop() else { continue };
             let (app, store, busy) = (app.clone(), Arc::clone(&store), busy.clone());
             let place = Place { turn: Some(turn), done: Arc::clone(&done) };
             jobs.spawn(async move {
@@ -146,7 +175,7 @@ async fn run(app: App, store: Arc<dyn Driver>, mut desks: Vec<Desk>, stop: Cance
             });
         }
         for desk in &mut desks {
-            desk.taken.clear();
+            desk.taken().clear();
         }
         drop(busy);
         if more {
@@ -168,12 +197,10 @@ async fn run(app: App, store: Arc<dyn Driver>, mut desks: Vec<Desk>, stop: Cance
     jobs.wait().await;
 }
 
-async fn claim(app: &App, store: &Arc<dyn Driver>, desks: &[Desk], now: SystemTime) -> Vec<ClaimedWork> {
-    let shares: Vec<WorkShare<'_>> = desks
-        .iter()
-        .map(|desk| WorkShare { queues: &desk.share.queues, limit: desk.taken.len() })
-        .filter(|share| share.limit > 0)
-        .collect();
+async fn claim(app: &App, store: &Arc<dyn Driver>, desks: &[&Desk], now: SystemTime) -> Vec<ClaimedWork> {
+    let limits: Vec<_> = desks.iter().map(|desk| || desk.take_turns()).collect();
+    let shares: Vec<WorkShare<'_>> =
+        desks.iter().zip(&limits).map(|(desk, limit)| WorkShare { queues: &desk.share.queues, limit }).collect();
     if shares.is_empty() {
         return Vec::new();
     }

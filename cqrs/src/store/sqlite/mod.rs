@@ -128,11 +128,11 @@ impl Driver for SqliteStore {
         Box::pin(self.hold("cqrs_outbox", claims, lease_until))
     }
 
-    fn claim_work(
-        &self,
-        shares: &[WorkShare<'_>],
+    fn claim_work<'a>(
+        &'a self,
+        shares: &[WorkShare<'a>],
         request: ClaimRequest<'_>,
-    ) -> BoxFuture<'_, Result<Vec<ClaimedWork>, StoreError>> {
+    ) -> BoxFuture<'a, Result<Vec<ClaimedWork>, StoreError>> {
         let (wanted, request) = (work::Wanted::new(shares), Request::new(&request));
         Box::pin(self.take_work(wanted, request))
     }

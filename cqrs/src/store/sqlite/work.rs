@@ -223,7 +223,7 @@ pub(super) const STATEMENTS: &[&str] = &[
 ];
 
 impl SqliteStore {
-    pub(super) async fn take_work(&self, wanted: Wanted, request: Request) -> Result<Vec<ClaimedWork>, StoreError> {
+    pub(super) async fn take_work(&self, wanted: Wanted<'_>, request: Request) -> Result<Vec<ClaimedWork>, StoreError> {
         let anything = sqlx::query_scalar(ANYTHING).bind(request.now).bind(request.lease_now).bind(&*wanted.queues);
         let anything = anything.fetch_one(&self.pool).await;
         if request.limit == 0 || !self.named(anything)? {
@@ -251,17 +251,16 @@ impl SqliteStore {
 }
 
 /// The queues of a claim, for `json_each`, and how much of them there is room for.
-#[derive(Debug, Clone)]
-pub(super) struct Wanted {
+pub(super) struct Wanted<'a> {
     pub(super) queues: String,
     /// Of each queue, its share.
     shares: Vec<usize>,
-    /// Of each share, its limit.
-    limits: Vec<usize>,
+    /// Of each share, how to ask for its limit.
+    limits: Vec<&'a (dyn Fn() -> usize + Send + Sync)>,
 }
 
-impl Wanted {
-    pub(super) fn new(shares: &[WorkShare<'_>]) -> Self {
+impl<'a> Wanted<'a> {
+    pub(super) fn new(shares: &[WorkShare<'a>]) -> Self {
         let share_of = |(at, share): (usize, &WorkShare<'_>)| vec![at; share.queues.len()];
         Self {
             queues: rows::queues(shares.iter().flat_map(|share| share.queues)),
@@ -271,10 +270,10 @@ impl Wanted {
     }
 }
 
-/// Claims what is free. Whether it looked at as much as one claim may, parked what it found, and left the rest.
+/// Claims what is free, under the write lock: how much there is room for is asked here. Whether it looked at as much as one claim may, parked what it found, and left the rest.
 pub(super) async fn claim(
     connection: &mut SqliteConnection,
-    wanted: &Wanted,
+    wanted: &Wanted<'_>,
     request: &Request,
 ) -> Result<(Vec<ClaimedWork>, bool), sqlx::Error> {
     let queues = wanted.queues.as_str();
@@ -283,7 +282,7 @@ pub(super) async fn claim(
     let doubt = sqlx::query(DOUBT).bind(request.lease_now).bind(queues).bind(rows::micros(request.doubt_until));
     doubt.execute(&mut *connection).await?;
     let mut claimed = Vec::new();
-    let (mut limits, mut limit) = (wanted.limits.clone(), request.limit);
+    let (mut limits, mut limit) = (wanted.limits.iter().map(|limit| limit()).collect::<Vec<_>>(), request.limit);
     let mut at_once = limits.iter().copied().max().unwrap_or(0).min(limit);
     loop {
         let (mut behind, mut free, mut hidden) = (Vec::new(), Vec::new(), Vec::new());

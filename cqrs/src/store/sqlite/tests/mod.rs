@@ -159,7 +159,8 @@ async fn claim_of(
     queues: &[WorkQueue],
     request: ClaimRequest<'_>,
 ) -> Result<Vec<ClaimedWork>, crate::StoreError> {
-    store.claim_work(&[WorkShare { queues, limit: request.limit }], request).await
+    let limit = request.limit;
+    store.claim_work(&[WorkShare { queues, limit: &move || limit }], request).await
 }
 
 async fn claim_work(store: &SqliteStore, seconds: u64) -> Vec<ClaimedWork> {

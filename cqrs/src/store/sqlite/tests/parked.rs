@@ -47,7 +47,7 @@ async fn counted(store: &SqliteStore, mut poll: impl AsyncFnMut(&mut SqliteConne
 
 async fn steps_of_a_poll(store: &SqliteStore) -> u64 {
     let everything = everything();
-    let wanted = work::Wanted::new(&[WorkShare { queues: &everything, limit: 8 }]);
+    let wanted = work::Wanted::new(&[WorkShare { queues: &everything, limit: &|| 8 }]);
     let asked = Request::new(&request("a", 3, 8));
     counted(store, async |connection| {
         let queues = wanted.queues.as_str();

@@ -350,12 +350,43 @@ async fn each_share_has_a_limit_of_its_own() {
     let rows = (0..6).flat_map(|_| [WorkKind::Command, WorkKind::Durable, WorkKind::Timer]);
     keep_work(&store, rows.map(|kind| piece(kind, kind.as_str(), None))).await;
     let (commands, others) = ([queue(WorkKind::Command)], [queue(WorkKind::Durable), queue(WorkKind::Timer)]);
-    let shares =
-        |first, second| [WorkShare { queues: &commands, limit: first }, WorkShare { queues: &others, limit: second }];
-    let claimed = store.claim_work(&shares(1, 3), request("a", 1, 9)).await.unwrap();
+    let claim = async |first: usize, second: usize, limit| {
+        let shares = [
+            WorkShare { queues: &commands, limit: &move || first },
+            WorkShare { queues: &others, limit: &move || second },
+        ];
+        store.claim_work(&shares, request("a", 1, limit)).await.unwrap()
+    };
+    let claimed = claim(1, 3, 9).await;
     assert_eq!(work_names(&claimed), ["command", "durable", "timer", "durable"]);
-    let claimed = store.claim_work(&shares(0, 2), request("a", 1, 9)).await.unwrap();
+    let claimed = claim(0, 2, 9).await;
     assert_eq!(work_names(&claimed), ["timer", "durable"]);
-    let claimed = store.claim_work(&shares(9, 9), request("a", 1, 3)).await.unwrap();
+    let claimed = claim(9, 9, 3).await;
     assert_eq!(work_names(&claimed), ["command", "command", "timer"], "the oldest, up to the limit of all");
+}
+
+/// What it is to be done with is held by nobody while the claim waits for its turn to write, or finds nothing.
+#[tokio::test]
+async fn how_much_there_is_room_for_is_asked_under_the_write_lock() {
+    let (dir, store) = fresh().await;
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let everything = everything();
+    let limit = || {
+        asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        9
+    };
+    let times = || asked.load(std::sync::atomic::Ordering::SeqCst);
+    let shares = [WorkShare { queues: &everything, limit: &limit }];
+    assert!(store.claim_work(&shares, request("a", 1, 9)).await.unwrap().is_empty());
+    assert_eq!(times(), 0, "there is nothing");
+
+    keep_work(&store, [piece(WorkKind::Durable, "a", None)]).await;
+    let other = dir.open().await;
+    let writer = other.begin().await.unwrap();
+    let (claimed, before) = tokio::join!(store.claim_work(&shares, request("a", 1, 9)), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        drop(writer);
+        times()
+    });
+    assert_eq!((before, work_names(&claimed.unwrap()), times()), (0, vec!["a"], 1));
 }
