@@ -1,5 +1,6 @@
 //! What a client is told where a layer of `tower` turns its request down, and where the program is wrong.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -8,11 +9,13 @@ use axum::routing::{get as on_get, post};
 use cqrs::CallKind;
 use cqrs::axum::{command, query, sse};
 use cqrs::prelude::*;
+use cqrs::testing::TestApp;
 use cqrs::tower::around;
 use serde::Deserialize;
 use tower::ServiceBuilder;
 
-use crate::support::{Answer, Harness, Log, Probe, empty, get};
+use crate::client::{Answer, empty, get};
+use crate::support::{Harness, Log, Probe, with_middleware};
 
 #[derive(Command, Deserialize)]
 struct Work;
@@ -79,13 +82,13 @@ fn told(answer: &Answer, log: &Log, level: &str, text: &str) -> (StatusCode, Str
 #[tokio::test]
 async fn what_a_layer_sheds_is_503_and_says_when_to_try_again() {
     let layers = ServiceBuilder::new().load_shed().concurrency_limit(1);
-    let harness =
-        Harness::with(|builder| builder.retain_middlewares(|_| false).layer(around([CallKind::Command], layers))).await;
+    let harness = Harness::with(|builder| builder.layer(around([CallKind::Command], layers))).await;
+    harness.probe.close("work");
     let log = Log::start();
     let (first, second) = tokio::join!(harness.ask(routes(), empty("POST", "/work")), async {
-        harness.probe.noted("at work").await;
+        harness.probe.noted("at work", 1).await;
         let answer = harness.ask(routes(), empty("POST", "/work")).await;
-        harness.probe.open("work", 1);
+        harness.probe.open("work");
         answer
     });
     assert_eq!(first.status, StatusCode::NO_CONTENT);
@@ -96,8 +99,8 @@ async fn what_a_layer_sheds_is_503_and_says_when_to_try_again() {
 #[tokio::test]
 async fn what_a_layer_gives_too_little_time_is_504() {
     let layers = ServiceBuilder::new().timeout(Duration::from_millis(30));
-    let harness =
-        Harness::with(|builder| builder.retain_middlewares(|_| false).layer(around([CallKind::Command], layers))).await;
+    let harness = Harness::with(|builder| builder.layer(around([CallKind::Command], layers))).await;
+    harness.probe.close("work");
     let log = Log::start();
     let answer = harness.ask(routes(), empty("POST", "/work")).await;
     let expected = (StatusCode::GATEWAY_TIMEOUT, "it took too long, and was given up".to_owned(), String::new());
@@ -107,7 +110,9 @@ async fn what_a_layer_gives_too_little_time_is_504() {
 /// A program that is wrong is no client's fault.
 #[tokio::test]
 async fn a_middleware_that_cannot_run_what_it_looked_at_is_500() {
-    let harness = Harness::with(|builder| builder.retain_middlewares(|name| name == "look")).await;
+    let probe = Arc::new(Probe::default());
+    let app = TestApp::new(with_middleware(&probe).retain_middlewares(|name| name == "look")).await.unwrap();
+    let harness = Harness { app, probe };
     let log = Log::start();
     for request in [empty("POST", "/single"), get("/single")] {
         let answer = harness.ask(routes(), request).await;

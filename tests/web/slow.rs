@@ -112,7 +112,7 @@ async fn a_body_that_nobody_polls_holds_no_handler_past_the_stop() {
     assert!(last.starts_with(b"event: error\n"), "{last:?}");
     assert!(bounded(events.next()).await.is_none());
     // A stream that is asked for now does not begin.
-    let answer = crate::support::ask(router, get("/")).await;
+    let answer = crate::client::ask(router, get("/")).await;
     assert!(answer.body.starts_with("event: error\n") && answer.body.contains("503"), "{answer:?}");
     assert_eq!(harness.probe.count("dropped"), 1);
 }

@@ -319,13 +319,16 @@ async fn ship(cmd: Ship, items: &mut Items<u64>, events: &mut Events, probe: Inj
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_busy_after_an_item_took_nothing_of_that_back() {
     let harness = Harness::start().await;
+    harness.probe.close("ship");
     let served = Served::start(&harness, Router::new().route("/{first}", any(sse::<Ship>()))).await;
     let mut begun = served.request("POST", "/1").await;
     let mut idle = served.request("POST", "/0").await;
     begun.until("event: item").await;
     // Others write for longer than the store waits for them.
     let writer = harness.app.unit::<cqrs::sqlx::Sqlite>().await.unwrap();
-    harness.probe.open("ship", 2);
+    for _ in 0..2 {
+        harness.probe.open("ship");
+    }
     let told = begun.until("urn:uuid").await;
     assert!(told.contains("503") && told.contains("what was delivered before stays"), "{told}");
     assert!(!told.contains("nothing was stored"), "{told}");
