@@ -15,6 +15,7 @@ mod inline_within;
 mod keys;
 mod leases;
 mod limits;
+mod log;
 mod meta;
 mod middleware;
 mod moved_clock;

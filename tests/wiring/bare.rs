@@ -1,7 +1,10 @@
 //! Without store and broker the in-process half works as it is; what would have to be stored says what is missing.
 
 mod foreign;
+#[path = "../core/log.rs"]
+mod log;
 
+use std::path::Path;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,14 +13,14 @@ use cqrs::prelude::*;
 use cqrs::sqlx::SqlitePool;
 use cqrs::sqlx::sqlite::SqliteConnectOptions;
 use cqrs::testing::TestApp;
-use cqrs::{DispatchErrorKind, Health};
+use cqrs::{Builder, DispatchErrorKind, Health, Settings};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 #[derive(Default)]
-struct Log(Mutex<Vec<&'static str>>);
+struct Notes(Mutex<Vec<&'static str>>);
 
-impl Log {
+impl Notes {
     fn note(&self, what: &'static str) {
         self.0.lock().unwrap().push(what);
     }
@@ -63,18 +66,18 @@ async fn act(cmd: Act, events: &mut Events) {
 }
 
 #[event_handler]
-async fn acted(_e: &Acted, events: &mut Events, log: Inject<Log>) {
+async fn acted(_e: &Acted, events: &mut Events, log: Inject<Notes>) {
     log.note("acted");
     events.raise(Followed);
 }
 
 #[event_handler(inline)]
-async fn inline(_e: &Acted, log: Inject<Log>) {
+async fn inline(_e: &Acted, log: Inject<Notes>) {
     log.note("inline");
 }
 
 #[event_handler]
-async fn followed(_e: &Followed, log: Inject<Log>) {
+async fn followed(_e: &Followed, log: Inject<Notes>) {
     log.note("followed");
 }
 
@@ -87,8 +90,8 @@ async fn count(_q: Count, items: &mut Items<u8>) {
     items.send(1).await;
 }
 
-async fn app() -> (App, Arc<Log>) {
-    let log = Arc::new(Log::default());
+async fn app() -> (App, Arc<Notes>) {
+    let log = Arc::new(Notes::default());
     (cqrs::bootstrap!().provide_arc(Arc::clone(&log)).await.unwrap(), log)
 }
 
@@ -136,7 +139,7 @@ async fn it_runs_stops_and_is_tested_like_any_other() {
     running.await.unwrap().unwrap();
     assert_eq!(app.health(), Health::Stopped);
 
-    let log = Arc::new(Log::default());
+    let log = Arc::new(Notes::default());
     let app = TestApp::new(cqrs::bootstrap!().provide_arc(Arc::clone(&log))).await.unwrap();
     app.send(Act { what: What::Raise }).await.unwrap();
     app.settle().await;
@@ -147,7 +150,7 @@ async fn it_runs_stops_and_is_tested_like_any_other() {
 /// G1: a crate that is named and registers nothing is a warning, no error.
 #[test]
 fn g1_a_named_crate_that_registers_nothing_is_no_error() {
-    cqrs::verify!(cqrs::bootstrap!(crates = [serde_json]).provide(Log::default()));
+    cqrs::verify!(cqrs::bootstrap!(crates = [serde_json]).provide(Notes::default()));
 }
 
 /// A call under way holds a clone of the app: what it leaves is stored, though the app was told to stop.
@@ -155,7 +158,7 @@ fn g1_a_named_crate_that_registers_nothing_is_no_error() {
 async fn the_store_is_closed_with_the_last_clone_of_the_app() {
     let closed = Arc::new(Notify::new());
     let store = foreign::Foreign { closed: Arc::clone(&closed) };
-    let app = cqrs::bootstrap!().provide(Log::default()).store(Store::driver(store)).await.unwrap();
+    let app = cqrs::bootstrap!().provide(Notes::default()).store(Store::driver(store)).await.unwrap();
     let held = app.clone();
     app.shutdown().await;
     drop(app);
@@ -177,11 +180,120 @@ async fn a_pool_of_the_users_stays_open() {
     let directory = tempfile::tempdir().unwrap();
     let file = SqliteConnectOptions::new().filename(directory.path().join("own.db")).create_if_missing(true);
     let pool = SqlitePool::connect_with(file).await.unwrap();
-    let app = cqrs::bootstrap!().provide(Log::default()).store(Store::pool(pool.clone())).await.unwrap();
+    let app = cqrs::bootstrap!().provide(Notes::default()).store(Store::pool(pool.clone())).await.unwrap();
     app.shutdown().await;
     drop(app);
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }
     assert!(!pool.is_closed());
+}
+
+const NOWHERE: &str = "a notification event was stored, but the app has no broker";
+const NEVER_RUN: &str = "something was stored, but this process does not run it";
+
+/// On a file, without a broker.
+async fn on_file(directory: &Path, change: impl FnOnce(Builder) -> Builder) -> App {
+    let file = format!("sqlite://{}", directory.join("app.db").display());
+    change(cqrs::bootstrap!().provide(Notes::default()).store(Store::url(file))).await.unwrap()
+}
+
+/// Runs an app that stores two notification events, before it begins to run or while it does. Gives what was logged.
+async fn lines(is_early: bool, change: impl FnOnce(Builder) -> Builder) -> String {
+    let (directory, lines) = (tempfile::tempdir().unwrap(), log::Log::start());
+    let app = on_file(directory.path(), change).await;
+    if is_early {
+        publish_twice(&app).await;
+        assert!(!lines.text().contains(NOWHERE), "whether it will run is not known yet: {}", lines.text());
+    }
+    let running = run(&app).await;
+    if !is_early {
+        publish_twice(&app).await;
+    }
+    assert_eq!(app.counts().await.unwrap().outbox, 2, "nobody publishes");
+    app.shutdown().await;
+    running.await.unwrap();
+    lines.text()
+}
+
+async fn publish_twice(app: &App) {
+    app.send(Act { what: What::Publish }).await.unwrap();
+    app.publish(ActedV1).await.unwrap();
+}
+
+/// Runs an app in the background, until it is shut down.
+async fn run(app: &App) -> tokio::task::JoinHandle<()> {
+    let running = app.clone();
+    let running = tokio::spawn(async move { running.run_until(std::future::pending()).await.unwrap() });
+    while app.health() == Health::Idle {
+        tokio::task::yield_now().await;
+    }
+    running
+}
+
+#[tokio::test]
+async fn hole_39_a_notification_event_that_nobody_will_publish_is_told_once() {
+    for is_early in [false, true] {
+        let text = lines(is_early, |builder| builder).await;
+        assert_eq!(text.matches(NOWHERE).count(), 1, "{text}");
+        assert!(text.contains("ActedV1") && text.contains("bare.rs:"), "what and where: {text}");
+        assert!(text.contains(".broker(") && text.contains("relay = \"off\""), "how to mend it: {text}");
+    }
+}
+
+#[tokio::test]
+async fn hole_39_who_says_that_somebody_else_publishes_is_told_nothing() {
+    let off = || Settings::from_toml("relay = 'off'").unwrap();
+    let text = lines(false, |builder| builder.settings(off())).await;
+    assert!(text.is_empty(), "{text}");
+    let text = lines(false, |builder| builder.run(["work", "timers"])).await;
+    assert!(text.is_empty(), "{text}");
+    // What is stored and is no notification event needs no broker.
+    let (directory, lines) = (tempfile::tempdir().unwrap(), log::Log::start());
+    let app = on_file(directory.path(), |builder| builder).await;
+    app.send(Act { what: What::Schedule }).await.unwrap();
+    app.send(Act { what: What::Send }).await.unwrap();
+    assert!(!lines.text().contains(NOWHERE), "{}", lines.text());
+    app.shutdown().await;
+}
+
+/// No warning: an event without a handler is no mistake. But who looks for a reason finds it.
+#[tokio::test]
+async fn hole_39_a_domain_event_that_nobody_handles_leaves_a_line_for_who_looks_for_it() {
+    let (lines, _guard) = log::Log::of_everything();
+    let (app, _) = app().await;
+    app.publish(Acted).await.unwrap();
+    assert!(!lines.text().contains("no handler of this program takes the event"), "{}", lines.text());
+    app.publish(Unheard).await.unwrap();
+    let text = lines.text();
+    let told: Vec<_> =
+        text.lines().filter(|line| line.contains("no handler of this program takes the event")).collect();
+    assert_eq!(told.len(), 1, "{text}");
+    assert!(told[0].contains("DEBUG") && told[0].contains("Unheard"), "{text}");
+}
+
+#[derive(DomainEvent)]
+struct Unheard;
+
+/// Nothing moves what is stored: the process that stored it first says so, once, and not where it runs.
+#[tokio::test]
+async fn the_first_stored_row_of_a_process_that_never_ran_is_told_once() {
+    let (directory, lines) = (tempfile::tempdir().unwrap(), log::Log::start());
+    let app = on_file(directory.path(), |builder| builder.broker(Broker::url("memory:"))).await;
+    app.send(Act { what: What::Raise }).await.unwrap();
+    assert!(lines.text().is_empty(), "nothing was stored: {}", lines.text());
+    for _ in 0..2 {
+        app.send(Act { what: What::Publish }).await.unwrap();
+    }
+    assert_eq!(lines.text().matches(NEVER_RUN).count(), 1, "{}", lines.text());
+    assert!(lines.text().contains("app.run()"), "{}", lines.text());
+    app.shutdown().await;
+
+    let lines = log::Log::start();
+    let app = on_file(directory.path(), |builder| builder.run(["work"])).await;
+    let running = run(&app).await;
+    app.send(Act { what: What::Publish }).await.unwrap();
+    app.shutdown().await;
+    running.await.unwrap();
+    assert!(lines.text().is_empty(), "{}", lines.text());
 }

@@ -1,8 +1,8 @@
 //! The life of an app: running what is stored, stopping, and how it feels.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,8 @@ use super::App;
 use crate::Error;
 use crate::broker::driver::Driver;
 use crate::broker::{BrokerError, BrokerErrorKind};
+use crate::event::Node;
+use crate::message::{MessageKind, MessageSpec};
 use crate::middleware::CallKind;
 use crate::{consumer, relay, worker};
 
@@ -70,6 +72,9 @@ pub(crate) struct Life {
     give_up: CancellationToken,
     ran: AtomicBool,
     warned: AtomicBool,
+    /// The first notification event that was stored where this process is to publish it and has no broker.
+    unpublished: OnceLock<&'static MessageSpec>,
+    warned_unpublished: AtomicBool,
     stopped: AtomicBool,
     event_errors: AtomicU64,
     skipped: AtomicU64,
@@ -87,6 +92,19 @@ impl Life {
         if !self.ran.load(Ordering::Relaxed) && !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "something was stored, but this process does not run it: call `app.run()` here or in another process"
+            );
+        }
+    }
+
+    /// Warns once, and only of a process that runs what is stored: of one that never does, [`note_stored`](Self::note_stored)
+    /// has warned already.
+    fn warn_unpublished(&self) {
+        let Some(spec) = self.unpublished.get().filter(|_| self.ran.load(Ordering::Relaxed)) else { return };
+        if !self.warned_unpublished.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                event = spec.name,
+                declared = %spec.location,
+                "a notification event was stored, but the app has no broker: its row stays in the outbox, as will all later ones; help: give the builder one, `.broker(Broker::url(..))`, or say that somebody else publishes: `relay = \"off\"` in the settings, or a list `run` without `relay`"
             );
         }
     }
@@ -128,6 +146,7 @@ impl App {
     pub(crate) async fn start_parts(&self) -> Result<(), Error> {
         self.check_reach()?;
         self.0.life.ran.store(true, Ordering::Relaxed);
+        self.0.life.warn_unpublished();
         let parts = &self.0.life.parts;
         let stop = self.0.stopping.clone();
         // Consumers first: the memory broker confirms what nobody subscribed to.
@@ -239,6 +258,20 @@ impl App {
         }
         // The store stays open for calls that are still under way: they end, and what they leave is stored. It is closed
         // with the last clone of the app.
+    }
+
+    /// Notes that a unit of work stored something of what was raised in it: where this process publishes, and has no
+    /// broker, notification events go nowhere.
+    pub(super) fn note_unpublished(&self, nodes: &[Node]) {
+        let options = self.options();
+        if self.broker().is_some() || options.relay_off || !options.runs("relay") {
+            return;
+        }
+        let mut specs = nodes.iter().map(Node::spec);
+        if let Some(spec) = specs.find(|spec| spec.kind == MessageKind::NotificationEvent) {
+            self.0.life.unpublished.get_or_init(|| spec);
+            self.0.life.warn_unpublished();
+        }
     }
 
     /// Held by a call with a unit of work while it is under way: stopping waits for it.

@@ -22,8 +22,9 @@ pub(crate) use self::options::{Options, SHORTEST};
 pub use self::outside::OutsideUnit;
 pub(crate) use self::recorder::Recorder;
 use crate::clock::Clock;
-use crate::event::EventError;
+use crate::event::{EventError, Node};
 use crate::inject::Resolved;
+use crate::message::MessageKind;
 use crate::wiring::{Plan, Planned};
 use crate::{broker, store};
 
@@ -85,6 +86,7 @@ impl App {
         &self.0.clock
     }
 
+    #[cfg(feature = "testing")]
     pub(crate) fn recorder(&self) -> &Recorder {
         &self.0.recorder
     }
@@ -99,6 +101,27 @@ impl App {
 
     pub(crate) fn wake_bell(&self) -> &Arc<Notify> {
         &self.0.wake
+    }
+
+    /// What was raised in a unit of work counts from here on. `stored`: some of it was stored with the unit.
+    pub(crate) fn note_raised(&self, nodes: &[Node], stored: bool) {
+        self.0.recorder.note(nodes);
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            self.note_unhandled(nodes);
+        }
+        if stored {
+            self.note_unpublished(nodes);
+            self.wake();
+        }
+    }
+
+    /// A domain event that nobody handles is no mistake, but worth a word to who wonders why nothing happens.
+    #[cold]
+    fn note_unhandled(&self, nodes: &[Node]) {
+        let is_domain = |node: &&Node| node.spec().kind == MessageKind::DomainEvent;
+        for node in nodes.iter().filter(is_domain).filter(|node| !self.plan().is_handled(node)) {
+            tracing::debug!(event = node.spec().name, "no handler of this program takes the event");
+        }
     }
 
     /// Tells the relay and the workers that something was stored.

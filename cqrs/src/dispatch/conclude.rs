@@ -205,10 +205,7 @@ pub(crate) async fn commit_and_after(
     if let Some(tx) = tx {
         tx.commit().await?;
     }
-    app.recorder().note(&after.nodes);
-    if after.stored {
-        app.wake();
-    }
+    app.note_raised(&after.nodes, after.stored);
     if after.nodes.is_empty() {
         return Ok(());
     }
@@ -237,7 +234,7 @@ pub(crate) fn plain_only(cx: &mut Cx<'_>) -> Rest {
     }
     let app = cx.app.clone();
     let nodes: Vec<Node> = cx.events.take().into_iter().map(Node::root).collect();
-    app.recorder().note(&nodes);
+    app.note_raised(&nodes, false);
     if nodes.iter().all(|node| app.plan().plain_handlers(node).is_empty()) {
         return Rest::Nothing;
     }
@@ -331,10 +328,7 @@ async fn follow_ups(
     }
     let stored = stored || !carried.is_empty();
     nodes.extend(carried);
-    app.recorder().note(&nodes);
-    if stored {
-        app.wake();
-    }
+    app.note_raised(&nodes, stored);
     Ok(nodes)
 }
 

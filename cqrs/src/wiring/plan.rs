@@ -150,6 +150,11 @@ impl Plan {
         self.events.get(&spec.type_id).is_none_or(|plan| plan.inline.is_empty() && plan.durable.is_empty())
     }
 
+    /// Whether an event has any handler here.
+    pub(crate) fn is_handled(&self, node: &Node) -> bool {
+        self.event(node).is_some()
+    }
+
     fn event(&self, node: &Node) -> Option<&EventPlan> {
         match node.raised() {
             Raised::Event { spec, .. } => self.events.get(&spec.type_id),
