@@ -16,6 +16,7 @@ mod keys;
 mod leases;
 mod limits;
 mod log;
+mod lost_commits;
 mod meta;
 mod middleware;
 mod moved_clock;

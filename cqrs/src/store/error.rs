@@ -143,3 +143,85 @@ fn kind_of(error: &dyn sqlx::error::DatabaseError) -> StoreErrorKind {
 fn sqlite_code(error: &dyn sqlx::error::DatabaseError) -> Option<u32> {
     Some(error.code()?.parse::<u32>().ok()? & 0xff)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use sqlx::error::{DatabaseError, ErrorKind};
+
+    use super::*;
+
+    /// What a database answered: it did answer.
+    #[derive(Debug)]
+    struct Answer(&'static str);
+
+    impl fmt::Display for Answer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl std::error::Error for Answer {}
+
+    impl DatabaseError for Answer {
+        fn message(&self) -> &str {
+            self.0
+        }
+
+        fn code(&self) -> Option<Cow<'_, str>> {
+            Some(self.0.into())
+        }
+
+        fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> BoxError {
+            self
+        }
+
+        fn kind(&self) -> ErrorKind {
+            ErrorKind::Other
+        }
+    }
+
+    #[test]
+    fn g3_a_commit_whose_answer_is_lost_is_commit_unknown() {
+        let io = || std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        let lost = [
+            sqlx::Error::Io(io()),
+            sqlx::Error::Tls(io().into()),
+            sqlx::Error::Protocol("half an answer".into()),
+            sqlx::Error::WorkerCrashed,
+        ];
+        for error in lost {
+            let said = error.to_string();
+            let judged = StoreError::from_commit(error);
+            assert_eq!((judged.kind(), judged.is_retryable()), (StoreErrorKind::CommitUnknown, false), "{said}");
+            assert_eq!(std::error::Error::source(&judged).unwrap().to_string(), said);
+        }
+    }
+
+    /// The database refused, or was never asked: nothing was committed.
+    #[test]
+    fn g3_a_commit_that_was_refused_or_never_sent_did_not_happen() {
+        let answered = |code| sqlx::Error::Database(Box::new(Answer(code)));
+        let known = [
+            (answered("5"), StoreErrorKind::Busy),
+            (answered("19"), StoreErrorKind::Constraint),
+            (answered("13"), StoreErrorKind::Unavailable),
+            (answered("1"), StoreErrorKind::Database),
+            (sqlx::Error::PoolClosed, StoreErrorKind::Unavailable),
+            (sqlx::Error::PoolTimedOut, StoreErrorKind::Unavailable),
+        ];
+        for (error, kind) in known {
+            let said = error.to_string();
+            assert_eq!(StoreError::from_commit(error).kind(), kind, "{said}");
+        }
+    }
+}
