@@ -1,6 +1,6 @@
 //! G9: effects happen once, however often a message is delivered; each handler has its own outcome.
 
-use cqrs::broker::driver::{Driver, Outgoing, Subscription};
+use cqrs::broker::driver::{Driver, Subscription};
 use cqrs::prelude::*;
 use cqrs::sqlx::Sqlite;
 use cqrs::{BoxError, EventErrors};
@@ -217,31 +217,6 @@ struct Pay {
 #[command_handler]
 async fn pay(cmd: Pay, events: &mut Events) {
     events.raise(Paid { id: cmd.id });
-}
-
-/// The same id twice in flight is one message to the memory broker.
-#[tokio::test]
-async fn g8_the_broker_is_given_the_id_to_tell_repeats() {
-    bounded(async {
-        let (app, broker) = Harness::with_broker(|builder| builder.run([""; 0])).await;
-        let subscription = Subscription { group: "watch".into(), topics: vec!["payments".into()], prefetch: 9 };
-        let mut watch = broker.subscribe(subscription).await.unwrap();
-        let event = Uuid::now_v7();
-        let twice = broker.publish(vec![
-            Outgoing { id: event, delivery: paid(event, 1) },
-            Outgoing { id: event, delivery: paid(event, 1) },
-        ]);
-        let read = async {
-            let received = watch.receive(9).await.unwrap();
-            let settled = received.iter().map(|one| (one.receipt, cqrs::broker::driver::Settlement::Done)).collect();
-            watch.settle(settled).await.unwrap();
-            received.len()
-        };
-        let (published, read) = tokio::join!(twice, read);
-        assert_eq!((published.len(), read), (2, 1));
-        drop(app);
-    })
-    .await;
 }
 
 /// `topic = ".."` on the handler overrides the event's own.

@@ -4,6 +4,7 @@ mod absent;
 mod calls;
 mod commit;
 mod dead;
+mod deadlines;
 mod dropped;
 mod durable;
 mod events;

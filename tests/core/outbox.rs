@@ -1,6 +1,7 @@
 //! G8: what was committed is published, whatever stops in between.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use cqrs::broker::driver::{Consumer, Driver, Outgoing, Settlement, Subscription};
 use cqrs::broker::{BrokerError, BrokerErrorKind, MemoryBroker};
@@ -220,6 +221,61 @@ async fn g10_g11_what_a_broker_refuses_is_a_dead_letter_that_holds_its_key_and_n
     .await;
 }
 
+/// Writes down what it is given, and cannot be reached the first time.
+#[derive(Debug, Clone)]
+struct Recording {
+    inner: MemoryBroker,
+    given: Arc<Mutex<Vec<(Uuid, String)>>>,
+}
+
+impl Driver for Recording {
+    fn name(&self) -> &'static str {
+        "recording"
+    }
+
+    fn publish(&self, batch: Vec<Outgoing>) -> BoxFuture<'_, Vec<Result<(), BrokerError>>> {
+        let mut given = self.given.lock().unwrap();
+        let is_first = given.is_empty();
+        let header = |outgoing: &Outgoing| outgoing.delivery.headers().get("event_id").cloned().unwrap_or_default();
+        given.extend(batch.iter().map(|outgoing| (outgoing.id, header(outgoing))));
+        if is_first {
+            let down = |_| Err(BrokerError::new(BrokerErrorKind::Unavailable, "not yet"));
+            return Box::pin(std::future::ready(batch.iter().map(down).collect()));
+        }
+        self.inner.publish(batch)
+    }
+
+    fn subscribe(&self, subscription: Subscription) -> BoxFuture<'_, Result<Box<dyn Consumer>, BrokerError>> {
+        self.inner.subscribe(subscription)
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.inner.close()
+    }
+}
+
+/// A broker that can tell repeats tells them by the id it is given with a message.
+#[tokio::test]
+async fn g8_the_broker_is_given_the_events_id_the_same_with_every_attempt() {
+    bounded(async {
+        let given: Arc<Mutex<Vec<_>>> = Arc::default();
+        let broker = Recording { inner: MemoryBroker::new(), given: Arc::clone(&given) };
+        let app = Harness::with(|builder| builder.broker(Broker::driver(broker))).await;
+        app.send(Ship { id: 1 }).await.unwrap();
+        while given.lock().unwrap().len() < 2 {
+            app.advance(Duration::from_secs(60)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        app.settle().await;
+        let given = given.lock().unwrap().clone();
+        let (id, header) = &given[0];
+        assert_eq!(&id.to_string(), header, "the header says the same");
+        assert_eq!(given, [given[0].clone(), given[0].clone()], "the first attempt failed, the second did not");
+        assert_eq!(app.probe.log()[..2], ["shipped 1".to_owned(), id.to_string()], "and the handler is told it");
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_subscription_that_fails_at_run_shuts_the_app_down_with_its_error() {
     bounded(async {
@@ -238,6 +294,20 @@ async fn a_subscription_that_fails_at_run_shuts_the_app_down_with_its_error() {
         assert!(app.send(Ship { id: 1 }).await.unwrap_err().to_string().contains("shutting down"));
         let late = Subscription { group: "late".into(), topics: vec!["shipping".into()], prefetch: 1 };
         assert!(inner.subscribe(late).await.is_err(), "the broker is closed");
+    })
+    .await;
+}
+
+/// The relay looks once an hour, unless it is woken.
+#[tokio::test]
+async fn the_relay_is_woken_directly_after_the_commit() {
+    bounded(async {
+        let settings = Settings::from_toml("relay = { poll_first = '1h', poll_ceiling = '1h' }").unwrap();
+        let app = Harness::with(|builder| builder.settings(settings)).await;
+        // It has looked, and found nothing.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        app.send(Ship { id: 1 }).await.unwrap();
+        app.probe.noted("shipped 1", 1).await;
     })
     .await;
 }
