@@ -17,7 +17,10 @@ use tempfile::TempDir;
 use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
 
-pub use crate::log::Log;
+pub use self::log::Log;
+
+#[path = "log.rs"]
+mod log;
 
 /// The longest any test may take: far beyond what a healthy one needs, on a busy machine too.
 const LONGEST: Duration = Duration::from_secs(90);

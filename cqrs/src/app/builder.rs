@@ -21,8 +21,9 @@ use crate::clock::Clock;
 use crate::event::{EventError, EventErrors};
 use crate::inject::Inject;
 use crate::message::{Message, SourceLocation};
-use crate::registry::{EventMode, HandlerKind};
+use crate::registry::{EventMode, HandlerItem, HandlerKind};
 use crate::settings::Settings;
+use crate::settings::nearest::nearest;
 use crate::store::Store;
 use crate::wiring::{Draft, Problem, ProblemKind, Supply, SupplyKind, WiringError, wire};
 use crate::{BoxError, Error};
@@ -244,6 +245,7 @@ impl Builder {
         if let Some(run) = self.options.run.as_deref() {
             draft.problems.extend(unknown_parts(run, &draft));
         }
+        draft.problems.extend(unknown_groups(&self.options, &draft));
         if let Some(broker) = &self.broker {
             draft.has_broker = true;
             if let Err(error) = broker.check() {
@@ -326,19 +328,37 @@ fn too_short(options: &Options) -> Vec<Problem> {
 
 /// Parts to run that there are not: nothing would run them, in silence.
 fn unknown_parts(run: &[String], draft: &Draft) -> Vec<Problem> {
-    let groups = draft.handlers.iter().filter_map(|item| match item.kind {
-        HandlerKind::Event(EventMode::Group(options)) => Some(format!("group:{}", options.group)),
-        _ => None,
-    });
+    let groups = groups(draft).into_iter().map(|group| format!("group:{group}"));
     let known: BTreeSet<String> = ["relay", "work", "timers"].into_iter().map(str::to_owned).chain(groups).collect();
     let unknown = run.iter().filter(|part| !known.contains(*part));
-    unknown
-        .map(|part| {
-            let known: Vec<String> = known.iter().map(|part| format!("`{part}`")).collect();
-            let what = format!("`run` names the part `{part}`, which this app does not have");
-            Problem::new(ProblemKind::Setting, what, format!("the parts are: {}", known.join(", ")))
-        })
-        .collect()
+    let said = |part: &String| format!("`run` names the part `{part}`, which this app does not have");
+    unknown.map(|part| Problem::new(ProblemKind::Setting, said(part), suggest(part, "parts", &known))).collect()
+}
+
+/// Groups that settings speak of and that there are not: what is said about them would be lost, in silence.
+fn unknown_groups(options: &Options, draft: &Draft) -> Vec<Problem> {
+    let known = groups(draft);
+    let unknown = options.groups.keys().filter(|group| !known.contains(*group));
+    let said = |group: &String| format!("the settings speak of the group `{group}`, which this app does not have");
+    unknown.map(|group| Problem::new(ProblemKind::Setting, said(group), suggest(group, "groups", &known))).collect()
+}
+
+/// The consumer groups of the handlers.
+fn groups(draft: &Draft) -> BTreeSet<String> {
+    let group = |item: &&HandlerItem| match item.kind {
+        HandlerKind::Event(EventMode::Group(options)) => Some(options.group.to_owned()),
+        _ => None,
+    };
+    draft.handlers.iter().filter_map(group).collect()
+}
+
+/// What may be meant by a name that there is not.
+fn suggest(name: &str, what: &str, known: &BTreeSet<String>) -> String {
+    if let Some(nearest) = nearest(name, known.iter().map(String::as_str)) {
+        return format!("did you mean `{nearest}`?");
+    }
+    let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+    if known.is_empty() { format!("it has no {what}") } else { format!("the {what} are: {}", known.join(", ")) }
 }
 
 fn setting(error: &dyn std::error::Error) -> Problem {

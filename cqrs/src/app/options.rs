@@ -76,11 +76,13 @@ impl Default for Options {
     }
 }
 
+/// What is said about stored work, by one rule: what the settings say about a group goes before what an attribute says, and
+/// that before what is said of all.
 impl Options {
-    /// The retry policy of stored work: what the attribute says over what the settings say.
+    /// The retry policy of stored work.
     pub(crate) fn retry(&self, group: Option<&str>, said: RetryOptions) -> RetryPolicy {
-        let group = group.and_then(|group| self.groups.get(group));
-        group.map_or(self.retry, |group| self.retry.overlaid(group.retry)).overlaid(said)
+        let policy = self.retry.overlaid(said);
+        group.and_then(|group| self.groups.get(group)).map_or(policy, |group| policy.overlaid(group.retry))
     }
 
     /// How many messages of a group are handled at once.
@@ -122,5 +124,54 @@ impl fmt::Debug for Options {
             .field("payload_limit", &self.payload_limit)
             .field("groups", &self.groups)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAID: GroupOptions = GroupOptions {
+        group: "billing",
+        topic: None,
+        concurrency: Some(4),
+        retry: RetryOptions::new(Some(9), Some(Duration::from_secs(9)), None, None),
+        on_dead: Some(OnDead::Skip),
+        unknown: Some(OnUnknown::Dead),
+    };
+
+    /// The settings of a group, then the attribute, then what is said of all: word by word.
+    #[test]
+    fn one_rule_says_whose_word_goes_first() {
+        let all = RetryPolicy { max: 2, ceiling: Duration::from_secs(2), ..RetryPolicy::STORED };
+        let mut options = Options { retry: all, concurrency: 2, ..Options::default() };
+        let said = SAID;
+        let retry = |options: &Options| options.retry(Some("billing"), said.retry);
+        let concurrency = |options: &Options| options.group_concurrency("billing", [said].into_iter());
+        let dead = |options: &Options| options.on_dead("billing", said.on_dead);
+        let unknown = |options: &Options| options.on_unknown("billing", said.unknown);
+
+        let silent = options.retry(Some("billing"), RetryOptions::NONE);
+        assert_eq!((silent, options.group_concurrency("billing", std::iter::empty())), (all, 2));
+        assert_eq!(
+            (options.on_dead("billing", None), options.on_unknown("billing", None)),
+            (OnDead::Park, OnUnknown::Skip)
+        );
+
+        assert_eq!(retry(&options), RetryPolicy { max: 9, first: Duration::from_secs(9), ..all });
+        assert_eq!((concurrency(&options), dead(&options), unknown(&options)), (4, OnDead::Skip, OnUnknown::Dead));
+
+        let words = GroupSettings {
+            concurrency: Some(6),
+            retry: RetryOptions::new(Some(3), None, Some(3.0), None),
+            on_dead: Some(OnDead::Park),
+            unknown: Some(OnUnknown::Skip),
+        };
+        options.groups.insert("billing".to_owned(), words);
+        assert_eq!(retry(&options), RetryPolicy { max: 3, first: Duration::from_secs(9), factor: 3.0, ..all });
+        assert_eq!((concurrency(&options), dead(&options), unknown(&options)), (6, OnDead::Park, OnUnknown::Skip));
+        // Another group's words, and those of no group, change nothing.
+        assert_eq!(options.retry(Some("mail"), RetryOptions::NONE), all);
+        assert_eq!(options.retry(None, said.retry).max, 9);
     }
 }

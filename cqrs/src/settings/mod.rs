@@ -49,6 +49,9 @@ const FILE: &str = "cqrs.toml";
 /// | `relay` | `"off"`, or a table: `batch`, `in_flight`, `poll_first`, `poll_ceiling`, `retry` | 100, 8, 50ms, 1s |
 /// | `group.NAME` | a table: `concurrency`, `retry`, `on_dead` (`park`, `skip`), `unknown` (`skip`, `dead`) | the attribute's |
 ///
+/// About a group `group.NAME` has the first word, then the handler's attribute, then what is said of all (`concurrency`,
+/// `retry`). A group that the app does not have is a wiring error.
+///
 /// In a variable's name `__` stands for a step into a table: `CQRS_GROUP__BILLING__CONCURRENCY`.
 ///
 /// ```

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use super::{Settings, SettingsError, SettingsErrorKind, keys};
-use crate::breaker::BreakerOptions;
+use crate::breaker::{BreakerOptions, BreakerPolicy};
 use crate::registry::{OnDead, OnUnknown};
+use crate::retry::RetryPolicy;
 
 fn with(file: &str, variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
     let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -75,6 +76,44 @@ fn every_key_is_read() {
     let group = settings.groups["billing"];
     assert_eq!((group.concurrency, group.on_dead, group.unknown), (Some(2), Some(OnDead::Skip), Some(OnUnknown::Dead)));
     assert_eq!(group.retry.max, Some(1));
+}
+
+/// What is read reaches the builder, key by key.
+#[test]
+fn every_key_is_applied() {
+    let mut builder = crate::Builder::linked(&[]);
+    builder.options.event_depth = 1;
+    with(WHOLE, &[("CQRS_RELAY__BATCH", "20")]).unwrap().apply(&mut builder);
+    let options = &builder.options;
+    let (secs, mins, hours) = (Duration::from_secs, Duration::from_mins, Duration::from_hours);
+    assert_eq!((options.event_concurrency, options.stream_event_concurrency, options.event_depth), (4, 4, 8));
+    assert_eq!((options.concurrency, options.payload_limit), (16, 2 << 20));
+    assert_eq!((options.shutdown_timeout, options.lease, options.deadline), (mins(1), secs(3), secs(90)));
+    assert_eq!((options.inbox_window, options.idempotency_retention), (hours(24), hours(48)));
+    let millis = Duration::from_millis;
+    assert_eq!(options.retry, RetryPolicy { max: 7, first: millis(250), factor: 3.0, ceiling: hours(1) });
+    assert_eq!(options.breaker, BreakerPolicy { failures: 3, open_for: secs(10), window: Some(mins(1)) });
+    let relay = &options.relay;
+    assert_eq!((relay.batch, relay.in_flight), (20, 2));
+    assert_eq!((relay.poll_first, relay.poll_ceiling), (millis(10), millis(500)));
+    let pauses = RetryPolicy { first: secs(1), factor: 1.5, ceiling: secs(10), ..RetryPolicy::OUTAGE };
+    assert_eq!((relay.retry, options.relay_off), (pauses, false));
+    assert_eq!(options.run.as_deref().unwrap(), ["relay", "work", "timers", "group:billing"]);
+    let group = &options.groups["billing"];
+    assert_eq!((group.concurrency, group.on_dead, group.unknown), (Some(2), Some(OnDead::Skip), Some(OnUnknown::Dead)));
+    assert_eq!((group.retry.max, group.retry.first), (Some(1), None));
+
+    // What is said later goes before, and what it leaves out stays.
+    let later = "relay = 'off'\n[group.billing]\nconcurrency = 3\nretry = { first = '2s' }\n[retry]\nmax = 2";
+    with(later, &[]).unwrap().apply(&mut builder);
+    let options = &builder.options;
+    assert_eq!((options.relay_off, options.relay.batch), (true, 20));
+    assert_eq!((options.retry.max, options.retry.first, options.lease), (2, millis(250), secs(3)));
+    let group = &options.groups["billing"];
+    assert_eq!((group.concurrency, group.retry.max, group.retry.first), (Some(3), Some(1), Some(secs(2))));
+    assert_eq!(group.on_dead, Some(OnDead::Skip));
+    with("relay = 'on'", &[]).unwrap().apply(&mut builder);
+    assert!(!builder.options.relay_off);
 }
 
 #[test]
