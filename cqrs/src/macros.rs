@@ -125,7 +125,8 @@ macro_rules! chain {
 /// Checks the wiring without connecting: every problem at once, in a panic.
 ///
 /// `cqrs::verify!(app())` checks a builder; what it `expects` counts as supplied, no provider is run.
-/// `cqrs::verify!()` checks the handlers linked into the test, and prints what they still need instead of failing.
+/// `cqrs::verify!()` checks the handlers linked into the test by themselves: what no builder could mend, such as a second
+/// handler, fails; what they still need of one (dependencies, a store, a broker, handlers of other crates) is printed.
 ///
 /// ```standalone_crate
 /// # fn app() -> cqrs::Builder { cqrs::bootstrap!() }

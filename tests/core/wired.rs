@@ -76,10 +76,30 @@ fn g1_this_binary_is_wired() {
     cqrs::verify!(support::app(&std::sync::Arc::default()));
 }
 
-/// Prints what is missing instead of failing.
+/// Sound by themselves: it does not fail.
 #[test]
 fn g1_verify_without_a_builder_checks_what_is_linked() {
     cqrs::verify!();
+}
+
+/// And says what a builder has to bring along.
+#[test]
+fn g1_verify_without_a_builder_lists_what_is_missing() {
+    let name = "wired::g1_verify_without_a_builder_checks_what_is_linked";
+    let mut process = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = process.args(["--exact", name, "--nocapture"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    for said in [
+        "what the handlers linked here still need:",
+        "no handler for the command `core::wired::HandledElsewhere`",
+        "nobody provides `core::support::Probe`",
+        "takes a transaction, and the app has no store",
+        "consumes from a broker, and the app has none",
+        ".broker(Broker::url(\"memory:\"))",
+    ] {
+        assert!(text.contains(said), "`{said}` is not in:\n{text}");
+    }
 }
 
 #[tokio::test]

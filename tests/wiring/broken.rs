@@ -319,3 +319,31 @@ fn g2_the_order_is_the_same_every_time() {
         assert_eq!(problems(), first);
     }
 }
+
+/// Without a builder: what none could mend fails, what one may still bring along is no mistake yet.
+#[test]
+fn g1_verify_without_a_builder_fails_with_what_no_builder_could_mend() {
+    let panic = std::panic::catch_unwind(|| cqrs::verify!()).unwrap_err();
+    let text = panic.downcast_ref::<String>().unwrap();
+    let said = [
+        "2 handlers for the command `broken::calls::Twice`",
+        "3 handlers for the query `broken::calls::Thrice`",
+        "`broken::dependencies::Cache` is provided twice",
+        "need one another",
+        "cannot be written and read back",
+        "2 stored events are called `taken`, version 1",
+        "2 stored handlers share the path",
+        "`by_card`",
+        "`bank`",
+    ];
+    for said in said {
+        assert!(text.contains(said), "`{said}` is not in:\n{text}");
+    }
+    for open in
+        ["no handler for", "nobody provides", "needs a store", "the app has no store", "the app has none", "forgotten"]
+    {
+        assert!(!text.contains(open), "`{open}` is in:\n{text}");
+    }
+    let wrong = problems().problems().iter().filter(|problem| problem.what.contains("handlers for the")).count();
+    assert_eq!(text.matches("handlers for the").count(), wrong, "{text}");
+}

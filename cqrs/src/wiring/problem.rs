@@ -44,6 +44,32 @@ pub enum ProblemKind {
     Setting,
 }
 
+impl ProblemKind {
+    /// Whether it is a lack that a builder, or another crate that it links, may make up for: the handlers themselves are
+    /// sound.
+    pub(crate) fn is_lack(self) -> bool {
+        match self {
+            Self::NoHandler
+            | Self::MissingDependency
+            | Self::NotSupplied
+            | Self::NoStore
+            | Self::NoBroker
+            | Self::LinkNotListed => true,
+            Self::SeveralHandlers
+            | Self::SeveralProviders
+            | Self::DependencyCycle
+            | Self::ScopeMismatch
+            | Self::WrongTransaction
+            | Self::NotStored
+            | Self::NameTaken
+            | Self::HandlerTwice
+            | Self::Breaker
+            | Self::LinkTwice
+            | Self::Setting => false,
+        }
+    }
+}
+
 /// One problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -98,6 +124,13 @@ pub struct WiringError {
 impl WiringError {
     pub(crate) fn new(problems: Vec<Problem>) -> Self {
         Self { problems }
+    }
+
+    /// What is merely lacking, and what is wrong whatever a builder says.
+    pub(crate) fn lacking_and_wrong(self) -> (Option<Self>, Option<Self>) {
+        let (lacking, wrong): (Vec<_>, Vec<_>) = self.problems.into_iter().partition(|problem| problem.kind.is_lack());
+        let some = |problems: Vec<_>| (!problems.is_empty()).then(|| Self::new(problems));
+        (some(lacking), some(wrong))
     }
 
     pub(crate) fn and(mut self, problem: Problem) -> Self {
