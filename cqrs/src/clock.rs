@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::unit::made;
+
 /// Tells the time: every due date and lease of an app comes from its clock.
 #[derive(Debug)]
 pub(crate) struct Clock {
@@ -23,11 +25,18 @@ impl Default for Clock {
 impl Clock {
     /// How long the clock has run. Unlike the time of day it never goes back: what waits within this process goes by it.
     pub(crate) fn steady(&self) -> Duration {
-        self.begun.elapsed() + Duration::from_millis(self.ahead_millis.load(Ordering::Acquire))
+        made::note();
+        self.begun.elapsed() + self.ahead()
     }
 
     pub(crate) fn now(&self) -> SystemTime {
-        SystemTime::now() + Duration::from_millis(self.ahead_millis.load(Ordering::Acquire))
+        made::note();
+        SystemTime::now() + self.ahead()
+    }
+
+    /// How far it is ahead of the system's.
+    pub(crate) fn ahead(&self) -> Duration {
+        Duration::from_millis(self.ahead_millis.load(Ordering::Acquire))
     }
 
     /// The time by which leases run. Moving the clock moves what is due and leaves it alone: whoever holds a lease was

@@ -11,6 +11,9 @@
 //! | `axum` | the module `axum`: handlers for axum, problem documents, server-sent events; `#[derive(Problem)]` | no |
 //! | `testing` | the test kit, the module `testing` | no |
 
+#[cfg(test)]
+extern crate self as cqrs;
+
 mod app;
 mod breaker;
 // The files are in `web/`; the module has the name of what it is for.

@@ -3,12 +3,15 @@
 use std::time::{Duration, SystemTime};
 
 use cqrs::BoxError;
+use cqrs::broker::driver::{Driver, Settlement, Subscription};
 use cqrs::prelude::*;
 use cqrs::sqlx::Sqlite;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::support::{Harness, Probe, bounded};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Command)]
 #[command(response = Uuid, error = BoxError)]
@@ -261,6 +264,117 @@ async fn a_stream_takes_headers_and_a_correlation() {
         // What is said does not take the place of what is known: the handler that streams is the cause.
         let said = app.send(Around(other)).correlation(one).await.unwrap();
         assert_eq!(said.unwrap(), format!(r#"{{"k": "v"}} {one}"#));
+    })
+    .await;
+}
+
+/// Tells the time of the call itself, before and after it raised.
+#[derive(Command)]
+#[command(response = SystemTime)]
+struct Stamp;
+
+#[derive(DomainEvent, Serialize, Deserialize)]
+struct Stamped;
+
+#[derive(NotificationEvent, Serialize, Deserialize)]
+#[event(name = "stamped", topic = "stamped")]
+struct StampedV1;
+
+#[command_handler]
+async fn stamp(_cmd: Stamp, meta: &Meta, events: &mut Events) -> SystemTime {
+    let time = meta.time();
+    events.raise(Stamped);
+    events.raise(StampedV1);
+    events.send(StampLater);
+    assert_eq!(meta.time(), time);
+    time
+}
+
+#[derive(Command, Serialize, Deserialize)]
+struct StampLater;
+
+fn say_when(probe: &Probe, what: &str, meta: &Meta) {
+    let since = meta.time().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    probe.note(format!("{what} {}", since.as_nanos()));
+}
+
+#[event_handler(inline)]
+async fn stamped_inline(_e: &Stamped, meta: &Meta, probe: Inject<Probe>) {
+    say_when(&probe, "domain", meta);
+}
+
+#[event_handler]
+async fn stamped(_e: &Stamped, meta: &Meta, probe: Inject<Probe>) {
+    say_when(&probe, "domain", meta);
+}
+
+#[event_handler(durable)]
+async fn stamped_durably(_e: &Stamped, meta: &Meta, probe: Inject<Probe>) {
+    say_when(&probe, "domain", meta);
+    probe.pass("stamped durably").await;
+}
+
+#[event_handler(group = "stamped")]
+async fn stamped_elsewhere(_e: &StampedV1, meta: &Meta, probe: Inject<Probe>) {
+    say_when(&probe, "notification", meta);
+}
+
+#[command_handler]
+async fn stamp_later(_cmd: StampLater, meta: &Meta, probe: Inject<Probe>) {
+    say_when(&probe, "command", meta);
+}
+
+#[tokio::test]
+async fn the_time_of_an_event_is_the_same_for_everybody_and_goes_by_the_apps_clock() {
+    bounded(async {
+        let (app, broker) = Harness::with_broker(|builder| builder).await;
+        let subscription = Subscription { group: "watch".into(), topics: vec!["stamped".into()], prefetch: 9 };
+        let mut watch = broker.subscribe(subscription).await.unwrap();
+        for ahead in [Duration::ZERO, 3 * DAY] {
+            app.advance(ahead).await;
+            let now = || SystemTime::now() + ahead;
+            let before = now() - Duration::from_micros(1);
+            let called = app.send(Stamp).await.unwrap();
+            let sent = now();
+            let received = watch.receive(1).await.unwrap().remove(0);
+            watch.settle(vec![(received.receipt, Settlement::Done)]).await.unwrap();
+            app.settle().await;
+            let mut said: Vec<(String, SystemTime)> = app
+                .probe
+                .log()
+                .iter()
+                .map(|line| {
+                    let (what, nanos) = line.split_once(' ').unwrap();
+                    (what.to_owned(), SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos.parse().unwrap()))
+                })
+                .collect();
+            said = said.split_off(if ahead.is_zero() { 0 } else { 5 });
+            said.sort();
+            let what: Vec<_> = said.iter().map(|(what, _)| what.as_str()).collect();
+            assert_eq!(what, ["command", "domain", "domain", "domain", "notification"]);
+            assert!(said.iter().all(|(_, time)| called <= *time && *time <= sent), "{called:?} {said:?} {sent:?}");
+            assert!(before <= called, "the app's clock: {before:?} {called:?}");
+            assert!(said[1].1 == said[2].1 && said[2].1 == said[3].1, "inline, plain and durable: {said:?}");
+            let body: serde_json::Value = serde_json::from_slice(received.delivery.payload()).unwrap();
+            let wire = humantime::parse_rfc3339(body["event_timestamp"].as_str().unwrap()).unwrap();
+            assert_eq!(wire, said[4].1, "on the wire as for whoever consumes it");
+        }
+    })
+    .await;
+}
+
+/// A second attempt is of the same event.
+#[tokio::test]
+async fn the_time_of_stored_work_is_that_of_its_event_with_every_attempt() {
+    bounded(async {
+        let app = Harness::with(|builder| builder.deadline(Duration::from_millis(100))).await;
+        app.probe.close("stamped durably");
+        app.send(Stamp).await.unwrap();
+        app.settle().await;
+        app.settle_an_hour_later().await;
+        let domain: Vec<_> = app.probe.log().into_iter().filter(|line| line.starts_with("domain")).collect();
+        assert_eq!(domain.len(), 4, "inline, plain, and two attempts: {domain:?}");
+        assert!(domain.iter().all(|line| *line == domain[0]), "{domain:?}");
     })
     .await;
 }

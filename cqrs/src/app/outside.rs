@@ -11,7 +11,7 @@ use crate::dispatch::{begin_tx, conclude, current, empty_unit};
 use crate::event::Events;
 use crate::store::driver::Transaction;
 use crate::store::{StoreError, StoreErrorKind};
-use crate::unit::{Cx, Meta, Tx, Unit};
+use crate::unit::{Cx, Meta, MetaInit, Tx, Unit};
 
 /// A unit of work outside a handler: a transaction and the events raised beside it. Dropped, it is rolled back.
 ///
@@ -77,7 +77,7 @@ impl<Db: Database> OutsideUnit<Db> {
             let what = "the app's store does not take its own transaction back";
             return Err(StoreError::new(StoreErrorKind::Configuration, what).into());
         };
-        let meta = Arc::new(Meta::new(current::caused_here()));
+        let meta = Arc::new(Meta::new(MetaInit { ahead: app.clock().ahead(), ..current::caused_here() }));
         let cx = Cx { app: app.clone(), events, unit: Some(unit_of(&app, tx, &meta)) };
         let conclusion = conclude(cx, Some(meta), "unit").await?;
         conclusion.complete(&app).await?;

@@ -216,7 +216,7 @@ async fn hand(
         Err(error) => return bury(app, record, options, error).await,
     };
     let mark = mark(app, &record);
-    let meta = Arc::new(meta_of(&record));
+    let meta = Arc::new(meta_of(app, &record));
     let lane = record.lane.clone();
     let commit = Commit::default();
     let tried = async {

@@ -62,10 +62,10 @@ pub(crate) async fn conclude<'a>(
     }
     if raised.is_empty() && !carries(unit.as_mut()) {
         let (tx, scope) = split(unit);
-        let after = After { nodes: Vec::new(), cause: meta.into(), scope, stored: false };
+        let after = After { nodes: Vec::new(), cause: Cause::new(&app, meta), scope, stored: false };
         return Ok(Conclusion { tx, after, key: None, ids: Vec::new() });
     }
-    let cause = Cause::from(meta);
+    let cause = Cause::new(&app, meta);
     let nodes = raised.into_iter().map(Node::root).collect();
     let (nodes, mut unit) = run_inline(&app, nodes, unit, &cause).await?;
     // Now that nobody can make a call within this one any more: inline handlers could.
@@ -240,7 +240,7 @@ pub(crate) fn plain_only(cx: &mut Cx<'_>) -> Rest {
     }
     let limit = app.options().event_concurrency;
     let tracker = app.tracker().clone();
-    let work = async move { process(&app, nodes, &Cause::default(), None, limit).await };
+    let work = async move { process(&app, nodes, &Cause::new(&app, None), None, limit).await };
     Rest::Plain(Detached::new(tracker, Box::pin(work)))
 }
 
@@ -311,7 +311,7 @@ async fn follow_ups(
     what: &'static str,
 ) -> Result<Vec<Node>, Failure> {
     let nodes: Nodes = raised.into_iter().map(|raised| node.follow_up(raised, meta)).collect();
-    let cause = Cause::from(Arc::clone(meta));
+    let cause = Cause::new(app, Some(Arc::clone(meta)));
     let (mut nodes, mut unit) = run_inline(app, nodes, cx.unit.take(), &cause).await?;
     let carried = take_carried(unit.as_mut());
     let (mut tx, _scope) = split(unit);

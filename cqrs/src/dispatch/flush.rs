@@ -112,8 +112,8 @@ pub(crate) fn command_record(
     work.id = command.id.unwrap_or(work.id);
     work.timer_key.clone_from(&command.timer_key);
     work.due_at = match command.timer {
-        None | Some(When::Now) => work.created_at,
-        Some(When::After(delay)) => work.created_at.checked_add(delay).unwrap_or_else(never),
+        None | Some(When::Now) => work.due_at,
+        Some(When::After(delay)) => work.due_at.checked_add(delay).unwrap_or_else(never),
         Some(When::At(time)) => time,
     };
     Ok(work)
@@ -136,7 +136,8 @@ fn work_record(app: &App, kind: WorkKind, spec: &MessageSpec, meta: &Meta, paylo
         timer_key: None,
         payload,
         headers,
-        created_at: now,
+        // The time of the event or command itself: whoever was told it before is told no other one now.
+        created_at: meta.time(),
         due_at: now,
         attempts: 0,
         error: None,

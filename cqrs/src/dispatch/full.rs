@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::message::Handled;
 use crate::middleware::{CallKind, MessageCell, Outcome, Refusal, Terminal};
 use crate::store::driver::BoxFuture;
-use crate::unit::{Cx, Meta, Unit};
+use crate::unit::{Cx, Meta, MetaInit, Unit};
 
 type Answer<M> = Result<<M as Handled>::Response, DispatchError<<M as Handled>::Error>>;
 
@@ -24,7 +24,7 @@ type Answer<M> = Result<<M as Handled>::Response, DispatchError<<M as Handled>::
 pub(crate) async fn run<M: Handled>(app: App, handler: u32, message: M, options: CallOptions<'_>) -> Answer<M> {
     let CallOptions { timeout, meta, within, key, key_scope } = options;
     let key = key.map(|key| key.of(key_scope));
-    let meta = Arc::new(Meta::new(meta));
+    let meta = Arc::new(Meta::new(MetaInit { ahead: app.clock().ahead(), ..meta }));
     let kind = CallKind::of(M::SPEC);
     let chain = app.plan().middleware(kind);
     if chain.is_empty() {

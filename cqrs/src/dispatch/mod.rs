@@ -17,6 +17,8 @@ mod idempotent;
 mod options;
 mod publish;
 mod send;
+#[cfg(test)]
+mod tests;
 pub(crate) mod thunk;
 
 pub(crate) use self::conclude::{Conclusion, conclude, run_plain_handler, undo};

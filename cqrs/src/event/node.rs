@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use super::raised::Raised;
 use crate::app::App;
@@ -13,24 +14,22 @@ use crate::unit::{Meta, MetaInit};
 pub(crate) type Nodes = Vec<Node>;
 
 /// The outermost call of a set of events: most are never asked about, so what is known of it is made when somebody asks.
-#[derive(Debug, Default)]
-pub(crate) struct Cause(OnceLock<Arc<Meta>>);
+#[derive(Debug)]
+pub(crate) struct Cause {
+    meta: OnceLock<Arc<Meta>>,
+    /// How far the app's clock is ahead of the system's.
+    ahead: Duration,
+}
 
 impl Cause {
+    /// The call, where something is known about it already.
+    pub(crate) fn new(app: &App, meta: Option<Arc<Meta>>) -> Self {
+        Self { meta: meta.map(OnceLock::from).unwrap_or_default(), ahead: app.clock().ahead() }
+    }
+
     pub(crate) fn meta(&self) -> &Arc<Meta> {
-        self.0.get_or_init(|| Arc::new(Meta::new(current::caused_here())))
-    }
-}
-
-impl From<Option<Arc<Meta>>> for Cause {
-    fn from(meta: Option<Arc<Meta>>) -> Self {
-        meta.map(Self::from).unwrap_or_default()
-    }
-}
-
-impl From<Arc<Meta>> for Cause {
-    fn from(meta: Arc<Meta>) -> Self {
-        Self(OnceLock::from(meta))
+        let make = || Arc::new(Meta::new(MetaInit { ahead: self.ahead, ..current::caused_here() }));
+        self.meta.get_or_init(make)
     }
 }
 

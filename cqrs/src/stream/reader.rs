@@ -22,7 +22,7 @@ use crate::inject::Scope;
 use crate::message::Streaming;
 use crate::middleware::{CallKind, MessageCell, Refusal, Terminal};
 use crate::store::driver::BoxFuture;
-use crate::unit::{Meta, TxSlot, Unit};
+use crate::unit::{Meta, MetaInit, TxSlot, Unit};
 use crate::wiring::CallEntry;
 
 type Item<M> = Result<<M as Streaming>::Item, DispatchError<<M as crate::message::Handled>::Error>>;
@@ -105,7 +105,8 @@ impl<M: Streaming> ItemStream<M> {
     fn begin(&mut self) {
         self.state = match std::mem::replace(&mut self.state, State::Done) {
             State::New(message) => {
-                let meta = Arc::new(Meta::new(self.options.meta()));
+                let ahead = self.app.clock().ahead();
+                let meta = Arc::new(Meta::new(MetaInit { ahead, ..self.options.meta() }));
                 let run = run(self.app.clone(), message, meta, Arc::clone(&self.channel), Arc::clone(&self.failure));
                 State::Running(Box::pin(run))
             }

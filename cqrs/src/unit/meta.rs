@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
@@ -11,6 +11,8 @@ use uuid::Uuid;
 pub(crate) struct MetaInit {
     pub(crate) id: Option<Uuid>,
     pub(crate) time: Option<SystemTime>,
+    /// How far the app's clock is ahead of the system's.
+    pub(crate) ahead: Duration,
     pub(crate) correlation_id: Option<Uuid>,
     pub(crate) causation_id: Option<Uuid>,
     /// The call that caused this one: asked for its ids only when somebody asks for them here.
@@ -34,6 +36,7 @@ pub(crate) struct MetaInit {
 pub struct Meta {
     id: OnceLock<Uuid>,
     time: OnceLock<SystemTime>,
+    ahead: Duration,
     correlation_id: Option<Uuid>,
     causation_id: Option<Uuid>,
     parent: Option<Arc<Meta>>,
@@ -48,6 +51,8 @@ impl Meta {
         let meta = Self {
             id: OnceLock::new(),
             time: OnceLock::new(),
+            // What a call sets off goes by its clock.
+            ahead: init.parent.as_ref().map_or(init.ahead, |parent| parent.ahead.max(init.ahead)),
             correlation_id: init.correlation_id,
             causation_id: init.causation_id,
             parent: init.parent,
@@ -67,12 +72,22 @@ impl Meta {
 
     /// The id of this call: of the event or stored command it handles, or a fresh one (UUID version 7).
     pub fn id(&self) -> Uuid {
-        *self.id.get_or_init(Uuid::now_v7)
+        *self.id.get_or_init(|| {
+            made::note();
+            Uuid::now_v7()
+        })
     }
 
-    /// When the event was raised or the command was sent.
+    /// The time of this call: of the event or stored command it handles, or of the call itself. Everybody who asks is told
+    /// the same, in this process and in those that consume the event.
+    ///
+    /// Read off the app's clock when somebody first asks: no call reads a clock for nobody. Of what is stored that is before
+    /// the commit of its unit of work at the latest.
     pub fn time(&self) -> SystemTime {
-        *self.time.get_or_init(SystemTime::now)
+        *self.time.get_or_init(|| {
+            made::note();
+            in_micros(SystemTime::now() + self.ahead)
+        })
     }
 
     /// The id shared by everything that one call set off: its events, their follow-ups, what it stored and what becomes
@@ -124,5 +139,30 @@ impl Meta {
     /// Which attempt this is, counted from 1.
     pub fn attempt(&self) -> u32 {
         self.attempt.max(1)
+    }
+}
+
+/// As fine as stores and the wire say it: read back, it is the same.
+fn in_micros(time: SystemTime) -> SystemTime {
+    let nanos = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.subsec_nanos() % 1000);
+    time - Duration::from_nanos(nanos.into())
+}
+
+/// Counts what is minted and read for calls on this thread: a call that nobody asks about must do neither.
+pub(crate) mod made {
+    #[cfg(test)]
+    thread_local! {
+        static MADE: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+    }
+
+    #[cfg(test)]
+    pub(crate) fn count() -> u32 {
+        MADE.get()
+    }
+
+    #[inline]
+    pub(crate) fn note() {
+        #[cfg(test)]
+        MADE.set(MADE.get() + 1);
     }
 }

@@ -15,7 +15,7 @@ pub use self::begin::Begin;
 pub(crate) use self::cx::Unit;
 pub use self::cx::{Cx, Parts};
 pub use self::meta::Meta;
-pub(crate) use self::meta::MetaInit;
+pub(crate) use self::meta::{MetaInit, made};
 pub use self::param::{Param, TakenBy};
 pub(crate) use self::slot::{AttemptMark, Home, TxSlot};
 pub use self::tx::{Carried, Tx};

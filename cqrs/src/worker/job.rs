@@ -108,7 +108,7 @@ async fn do_work(app: &App, claim: Claim, record: &WorkRecord, commit: &Commit) 
     }
     let (handler, spec) = target(app, record)?;
     let message = decode(spec, &record.payload).await.map_err(Trouble::Hopeless)?;
-    let meta = Arc::new(meta_of(record));
+    let meta = Arc::new(meta_of(app, record));
     // A consumed message was marked when it was stored: the claim is what it is done once by.
     attempt(app, Attempt { handler, message, meta, mark: None, lane: None, claim: Some(claim), commit }).await.map_err(
         |failure| {
@@ -156,11 +156,12 @@ fn target(app: &App, record: &WorkRecord) -> Result<(u32, &'static MessageSpec),
 }
 
 /// What is known about stored work's call.
-pub(crate) fn meta_of(record: &WorkRecord) -> Meta {
+pub(crate) fn meta_of(app: &App, record: &WorkRecord) -> Meta {
     let uuid = |name| record.headers.get(name).and_then(|text| text.parse().ok());
     Meta::new(MetaInit {
         id: Some(record.id),
         time: Some(record.created_at),
+        ahead: app.clock().ahead(),
         correlation_id: uuid(consumer::wire::CORRELATION_ID),
         causation_id: uuid(consumer::wire::CAUSATION_ID),
         parent: None,
