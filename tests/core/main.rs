@@ -3,6 +3,7 @@
 mod absent;
 mod calls;
 mod commit;
+mod cut_streams;
 mod dead;
 mod deadlines;
 mod dropped;
