@@ -257,7 +257,12 @@ impl<E> DispatchError<E> {
         }
     }
 
-    /// The name of the handler that failed, where the failure is of one handler.
+    /// The name of the handler that failed, where it is known: of a handler that took too long, panicked or was not asked
+    /// because its breaker is open, of an event handler, a link or a fallback.
+    ///
+    /// `None` where no handler had begun, where the store failed rather than a handler, and for
+    /// [`Handler`](Self::Handler), which holds the handler's own error and nothing beside it: whose it is, the one who sent
+    /// the message knows.
     pub fn name(&self) -> Option<&'static str> {
         match self {
             Self::Timeout { handler, .. }

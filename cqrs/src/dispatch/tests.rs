@@ -1,6 +1,10 @@
-//! What a call costs that nobody asks about: it mints no id and reads no clock.
+//! What a call costs that nobody asks about: it mints no id and reads no clock. Whose name an error has.
 
+use std::time::Duration;
+
+use crate::dispatch::Failure;
 use crate::prelude::*;
+use crate::store::{StoreError, StoreErrorKind};
 use crate::unit::made;
 
 /// Raises an event that is handled, which raises one that nobody handles.
@@ -71,5 +75,36 @@ async fn what_is_asked_for_is_made_once() {
     for (id, time) in [(false, false), (true, false), (false, true), (true, true)] {
         let made = made_for(async { app.send(Curious { id, time }).await.unwrap() }).await;
         assert_eq!(made, u32::from(id) + u32::from(time), "id: {id}, time: {time}");
+    }
+}
+
+/// The name is the handler's that failed, where a handler did and the error has room for it.
+#[test]
+fn an_error_names_the_handler_where_it_knows_it() {
+    let named = |error: Failure| error.name();
+    let (handler, message) = ("ship", "Ship");
+    let knows = [
+        Failure::Timeout { handler, after: Duration::ZERO },
+        Failure::BreakerOpen { handler, retry_after: Duration::ZERO },
+        Failure::Panicked { handler, message: String::new() },
+        Failure::UncommittedItem { handler },
+        Failure::EventFailed { event: "shipped", handler, source: "no".into() },
+    ];
+    for error in knows {
+        assert_eq!(named(error), Some(handler));
+    }
+    let behind = Box::new(Failure::BreakerOpen { handler, retry_after: Duration::ZERO });
+    assert_eq!(named(Failure::FallbackFailed { primary: "late".to_owned(), source: behind }), Some(handler));
+    assert_eq!(DispatchError::Handler("sold out").name(), None, "the handler's own error, and nothing beside it");
+    let store = || StoreError::new(StoreErrorKind::Busy, "busy");
+    let nobody = [
+        Failure::NoHandler { message },
+        Failure::Rejected { message, source: "no".into() },
+        Failure::Store { source: store() },
+        Failure::CommitUnknown { source: store() },
+        Failure::ShuttingDown,
+    ];
+    for error in nobody {
+        assert_eq!(named(error), None);
     }
 }
