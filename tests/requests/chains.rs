@@ -35,7 +35,7 @@ async fn seen(e: &Seen, probe: Inject<Probe>) {
 }
 
 #[derive(NotificationEvent, Serialize, Deserialize)]
-pub struct Paid(pub &'static str);
+pub struct Paid(pub String);
 
 /// A value for each unit of work: links of one call see the same.
 pub struct Ticket(String);
@@ -97,7 +97,7 @@ mod cards {
 #[chain_link]
 async fn by_invoice(cmd: Pay, tx: &mut Tx<Sqlite>, events: &mut Events) -> Result<Link<Pay>, BoxError> {
     write(tx, "invoice").await?;
-    events.raise(Paid("invoice"));
+    events.raise(Paid("invoice".to_owned()));
     if matches!(cmd.0, Way::Invoice | Way::FallsBack) {
         Ok(Link::Answer("invoice".to_owned()))
     } else {

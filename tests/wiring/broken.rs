@@ -151,6 +151,12 @@ mod stored {
     #[derive(NotificationEvent)]
     pub struct Unwritable;
 
+    /// Published only, but a stored message all the same.
+    #[derive(NotificationEvent, Serialize)]
+    pub struct PublishedOnly {
+        id: u32,
+    }
+
     #[derive(NotificationEvent, Serialize, Deserialize)]
     #[event(name = "taken")]
     pub struct Taken;
@@ -331,6 +337,7 @@ fn g1_verify_without_a_builder_fails_with_what_no_builder_could_mend() {
         "`broken::dependencies::Cache` is provided twice",
         "need one another",
         "cannot be written and read back",
+        "`broken::stored::PublishedOnly` is stored, but cannot be written and read back",
         "2 stored events are called `taken`, version 1",
         "2 stored handlers share the path",
         "`by_card`",

@@ -218,12 +218,8 @@ fn check_stored_events(draft: &Draft, problems: &mut Vec<Problem>) {
     let mut unreadable = BTreeMap::new();
     let mut taken: BTreeMap<_, BTreeMap<_, &'static MessageSpec>> = BTreeMap::new();
     for (spec, item) in uses.into_values() {
-        let readable = match item {
-            Some(_) => spec.codec.is_stored(),
-            // Published only: another service reads it.
-            None => spec.codec.encode.is_some(),
-        };
-        if !readable {
+        // What is only published here as well: a dead letter of it is read and told of here.
+        if !spec.codec.is_stored() {
             unreadable.insert(said_of(spec), (spec, item));
         }
         let name = (spec.name, spec.version);
