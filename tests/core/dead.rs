@@ -5,7 +5,7 @@ use cqrs::prelude::*;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::support::{Harness, Probe, bounded, message, publish};
+use crate::support::{Harness, Probe, Running, bounded, directory, message, on_file, publish};
 
 #[derive(NotificationEvent, Clone, Serialize, Deserialize)]
 #[event(name = "read", topic = "lenient")]
@@ -38,12 +38,15 @@ async fn g11_malformed_messages_are_dead_letters_and_block_nothing() {
     bounded(async {
         let (app, broker) = Harness::with_broker(|builder| builder).await;
         let id = Uuid::now_v7();
+        let timed =
+            r#"{"payload": {}, "event_name": "read", "event_id": "018f2b1e-0000-7000-8000-000000000001", "event_timestamp": "soon"}"#;
         let bad: Vec<(Delivery, &str)> = vec![
             (Delivery::new("lenient", vec![0xff, 0x00, 0x7b]), "not a notification event's JSON"),
             (Delivery::new("lenient", Vec::new()), "not a notification event's JSON"),
             (Delivery::new("lenient", r#"{"payload": {}}"#), "`event_name`"),
             (Delivery::new("lenient", r#"{"payload": {}, "event_name": "read"}"#), "`event_id`"),
             (message("lenient", "read", id, &text("x")).header("event_id", "no"), "is not a UUID: `no`"),
+            (Delivery::new("lenient", timed), "is no time of RFC 3339: `soon`"),
             (message("lenient", "read", id, &text("x")).header("event_version", "x"), "is not a number: `x`"),
             (message("lenient", "read", id, &serde_json::json!({"text": 7})), "cannot read `"),
             (
@@ -140,6 +143,64 @@ async fn g11_a_message_over_the_limit_is_a_dead_letter_with_its_bytes() {
         assert_eq!((app.probe.log(), dead.len()), (vec!["small".to_owned()], 1));
         assert!(dead[0].error.contains("over the limit"), "{}", dead[0].error);
         assert_eq!(dead[0].payload, large.payload());
+    })
+    .await;
+}
+
+/// What may be raised is published and consumed, however little is allowed; one byte more is not.
+#[tokio::test]
+async fn g11_the_limit_is_the_same_when_raised_published_and_consumed() {
+    bounded(async {
+        let limit = r#"{"text":""}"#.len() + 10;
+        let (app, broker) = Harness::with_broker(|builder| builder.payload_limit(limit)).await;
+        app.publish(Read { text: "x".repeat(10) }).await.unwrap();
+        app.settle().await;
+        assert_eq!((app.probe.log(), app.dead().await.len()), (vec!["x".repeat(10)], 0));
+        let error = app.publish(Read { text: "x".repeat(11) }).await.unwrap_err();
+        assert!(error.to_string().contains(&format!("over the limit of {limit}")), "{error}");
+        let id = Uuid::now_v7();
+        publish(&broker, id, message("lenient", "read", id, &text(&"y".repeat(10)))).await;
+        let large = message("lenient", "read", Uuid::now_v7(), &text(&"y".repeat(11)));
+        publish(&broker, Uuid::now_v7(), large.clone()).await;
+        // Rubbish of any size is not read: only what is far beyond anything sensible is told by its size.
+        publish(&broker, Uuid::now_v7(), Delivery::new("lenient", "z".repeat(64 * 1024 + limit + 1))).await;
+        publish(&broker, Uuid::now_v7(), Delivery::new("lenient", "z".repeat(64 * 1024 + limit))).await;
+        app.settle().await;
+        assert_eq!(app.probe.log()[1..], ["y".repeat(10)]);
+        let mut dead: Vec<_> =
+            app.dead().await.into_iter().map(|dead| (dead.payload.len(), dead.name, dead.error)).collect();
+        dead.sort();
+        assert_eq!(dead.len(), 3, "{dead:?}");
+        assert_eq!((dead[0].0, dead[0].1.as_str()), (large.payload().len(), "read"));
+        assert!(
+            dead[0].2.contains(&format!("the payload is {} bytes, over the limit of {limit}", limit + 1)),
+            "{dead:?}"
+        );
+        assert!(dead[1].2.contains("not a notification event's JSON"), "{}", dead[1].2);
+        assert!(dead[2].2.contains("over the limit"), "{}", dead[2].2);
+    })
+    .await;
+}
+
+/// A limit that was lowered since holds for what waits in the outbox, too.
+#[tokio::test]
+async fn g11_the_relay_buries_what_is_over_a_limit_that_was_lowered() {
+    bounded(async {
+        let directory = directory();
+        let (file, probe) = (directory.path().join("app.db"), std::sync::Arc::new(Probe::default()));
+        let app = on_file(&file, &probe, |builder| builder).await;
+        app.publish(Read { text: "x".repeat(80 * 1024) }).await.unwrap();
+        app.shutdown().await;
+        let running = Running::start(on_file(&file, &probe, |builder| builder.payload_limit(1024)).await);
+        while running.app.dead_letters(9).await.unwrap().is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        let dead = running.app.dead_letters(9).await.unwrap().remove(0);
+        assert!(
+            dead.id.source == cqrs::store::DeadSource::Outbox && dead.error.contains("`payload_limit`"),
+            "{dead:?}"
+        );
+        running.stop().await;
     })
     .await;
 }

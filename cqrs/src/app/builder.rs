@@ -143,7 +143,8 @@ impl Builder {
         self
     }
 
-    /// How large a stored message may be, in bytes: 1 MiB unless said otherwise.
+    /// How large a message may be as JSON, in bytes, stored or consumed: 1 MiB unless said otherwise. What surrounds it on
+    /// the wire does not count.
     pub fn payload_limit(mut self, most: usize) -> Self {
         self.options.payload_limit = most;
         self

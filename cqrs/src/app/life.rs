@@ -165,7 +165,8 @@ impl App {
                 wake: self.wake_bell().clone(),
                 settings: relay::RelaySettings {
                     lease: options.lease,
-                    payload_limit: options.payload_limit.saturating_mul(2),
+                    // A row holds the payload with what surrounds it on the wire.
+                    payload_limit: options.payload_limit.saturating_add(consumer::wire::ENVELOPE),
                     // Less than the whole, so that what it hands back is handed back in time.
                     shutdown_timeout: options.shutdown_timeout.mul_f64(0.8),
                     ..options.relay.clone()

@@ -73,23 +73,20 @@ fn received_of(record: &WorkRecord) -> Received {
 }
 
 async fn offer(app: &App, group: &'static str, delivery: &Delivery) -> Result<(), StoreError> {
-    let size = delivery.payload.len();
-    // The body holds the payload and its envelope.
-    let limit = app.options().payload_limit.saturating_mul(2);
-    if size > limit {
-        return bury_whole(
-            app,
-            group,
-            delivery,
-            None,
-            &format!("the message is {size} bytes, over the limit of {limit}"),
-        )
-        .await;
+    let (size, limit) = (delivery.payload.len(), app.options().payload_limit);
+    if size > limit.saturating_add(wire::ENVELOPE) {
+        let error = format!("the message is {size} bytes, over the limit of {limit} and what may surround a payload");
+        return bury_whole(app, group, delivery, None, &error).await;
     }
     let received = match wire::read(delivery, app.clock().now()) {
         Ok(received) => received,
         Err(error) => return bury_whole(app, group, delivery, None, &error.to_string()).await,
     };
+    let size = received.payload.len();
+    if size > limit {
+        let error = format!("the payload is {size} bytes, over the limit of {limit}");
+        return bury_whole(app, group, delivery, Some(&received), &error).await;
+    }
     let takers = app.plan().groups.get(group).map(|group| group.takers(&received.name, &delivery.topic));
     let takers = takers.unwrap_or_default();
     if takers.is_empty() {

@@ -14,6 +14,9 @@ use crate::broker::Delivery;
 use crate::message::MessageSpec;
 use crate::unit::Meta;
 
+/// How much the body may hold around its payload: what is larger is not even read.
+pub(crate) const ENVELOPE: usize = 64 * 1024;
+
 pub(crate) const EVENT_ID: &str = "event_id";
 pub(crate) const EVENT_NAME: &str = "event_name";
 pub(crate) const EVENT_VERSION: &str = "event_version";
@@ -99,6 +102,9 @@ pub(crate) enum WireError {
     /// A field is in neither place.
     #[error("neither the headers nor the body say the message's `{0}`")]
     Missing(&'static str),
+    /// The time is none.
+    #[error("the body's `event_timestamp` is no time of RFC 3339: `{0}`")]
+    Time(String),
     /// A header is not what it should be.
     #[error("the header `{name}` is not {expected}: `{value}`")]
     Header {
@@ -125,12 +131,20 @@ pub(crate) fn read(delivery: &Delivery, now: SystemTime) -> Result<Received, Wir
         Some(text) => parse_header(EVENT_VERSION, "a number", text)?,
         None => 1,
     };
-    let time = body.event_timestamp.as_deref().and_then(parse_time).unwrap_or(now);
+    let time = match body.event_timestamp {
+        Some(text) => parse_time(&text).ok_or_else(|| WireError::Time(shortened(&text)))?,
+        None => now,
+    };
     Ok(Received { id, name, version, time, payload: body.payload.get().as_bytes().to_vec() })
 }
 
 fn parse_header<T: std::str::FromStr>(name: &'static str, expected: &'static str, value: &str) -> Result<T, WireError> {
-    value.parse().map_err(|_| WireError::Header { name, expected, value: value.chars().take(80).collect() })
+    value.parse().map_err(|_| WireError::Header { name, expected, value: shortened(value) })
+}
+
+/// As much of a value as an error shows.
+fn shortened(value: &str) -> String {
+    value.chars().take(80).collect()
 }
 
 /// Reads a time with an offset, or one without, which is taken as UTC.
@@ -174,5 +188,13 @@ mod tests {
         assert!(body(r#"{"payload":1,"event_name":"x"}"#).contains("`event_id`"));
         let headed = Delivery::new("t", r#"{"payload":1,"event_name":"x"}"#).header(EVENT_ID, "no");
         assert!(read(&headed, now).unwrap_err().to_string().contains("is not a UUID: `no`"));
+        let timed = |time: &str| {
+            let body =
+                format!(r#"{{"payload":1,"event_name":"x","event_id":"{}","event_timestamp":{time}}}"#, Uuid::nil());
+            read(&Delivery::new("t", body), now)
+        };
+        let error = timed(r#""yesterday""#).unwrap_err().to_string();
+        assert!(error.contains("`event_timestamp` is no time of RFC 3339: `yesterday`"), "{error}");
+        assert_eq!(timed("null").unwrap().time, now, "what says no time has come just now");
     }
 }

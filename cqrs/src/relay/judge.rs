@@ -45,7 +45,7 @@ pub(super) fn plan(rows: Vec<ClaimedOutbox>, payload_limit: usize) -> Plan {
         }
         if record.payload.len() > payload_limit {
             let error = format!(
-                "the payload has {} bytes, more than `payload_limit` allows ({payload_limit})",
+                "the message has {} bytes, more than `payload_limit` and what surrounds a payload allow ({payload_limit})",
                 record.payload.len()
             );
             plan.ended.push((claim, OutboxOutcome::Dead { error }));

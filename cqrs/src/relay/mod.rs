@@ -35,7 +35,7 @@ pub(crate) struct RelaySettings {
     pub(crate) in_flight: usize,
     /// How long a claim holds unless it is renewed.
     pub(crate) lease: Duration,
-    /// The largest payload that is published, in bytes; a larger one is a dead letter.
+    /// The largest row that is published, in bytes, as it goes over the wire; a larger one is a dead letter.
     pub(crate) payload_limit: usize,
     /// The pause after the first empty claim; it doubles with each further one.
     pub(crate) poll_first: Duration,

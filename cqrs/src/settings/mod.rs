@@ -41,7 +41,7 @@ const FILE: &str = "cqrs.toml";
 /// | `shutdown_timeout` | how long stopping may take | 30s |
 /// | `lease` | how long a claim holds unless it is renewed | 5s |
 /// | `deadline` | how long one attempt of stored work may take | 60s |
-/// | `payload_limit` | the largest message, in bytes or as `"1MiB"` | 1MiB |
+/// | `payload_limit` | the largest message as JSON, without what surrounds it on the wire, in bytes or as `"1MiB"` | 1MiB |
 /// | `inbox_window` | how long it is remembered what was handled | 7d |
 /// | `idempotency_retention` | how long the response to a call with an idempotency key is kept | 24h |
 /// | `retry` | a table: `max`, `first`, `factor`, `ceiling` | 5, 1s, 2.0, 5m |
