@@ -9,7 +9,9 @@
 //! |---|---|---|
 //! | `sqlite` | the SQLite store | yes |
 //! | `axum` | the module `axum`: handlers for axum, problem documents, server-sent events; `#[derive(Problem)]` | no |
+//! | `redis` | circuit breakers in Redis, for many processes: `Breakers::redis` | no |
 //! | `testing` | the test kit, the module `testing` | no |
+//! | `tower` | `tower` layers as middleware, the module `tower` | no |
 
 #[cfg(test)]
 extern crate self as cqrs;
