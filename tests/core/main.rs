@@ -22,6 +22,7 @@ mod meta;
 mod middleware;
 mod moved_clock;
 mod nested;
+mod orders;
 mod outbox;
 mod panics;
 mod scope;

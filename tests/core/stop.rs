@@ -417,35 +417,60 @@ async fn cooled(_e: &Cooled, probe: Inject<Probe>) {
     probe.note("cooled");
 }
 
-/// `run` ends on SIGTERM, what runs is finished.
+/// `run` ends on SIGTERM and on ctrl-c; what runs is finished.
 #[cfg(unix)]
 #[tokio::test]
 async fn g14_sigterm_ends_run_after_what_runs() {
+    use tokio::signal::unix::{SignalKind, signal};
     bounded(async {
-        // Registered before the first is sent: from here on the signal ends no process.
-        let mut registered = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).unwrap();
-        let shop = Shop::new();
-        let (probe, app) = shop.open(as_it_is).await;
-        let run = tokio::spawn({
-            let app = app.clone();
-            async move { app.run().await }
-        });
-        bake_into(&app, &probe, "kneaded").await;
-        let mut stopping = Box::pin(app.stopping());
-        loop {
-            let kill = std::process::Command::new("kill").args(["-TERM", &std::process::id().to_string()]).status();
-            assert!(kill.unwrap().success());
-            registered.recv().await;
-            // The app may listen a moment later than this test does: it is sent again until it is heard.
-            tokio::select! {
-                biased;
-                () = &mut stopping => break,
-                () = tokio::time::sleep(Duration::from_millis(20)) => {}
+        // One after the other: a signal is the whole process's.
+        for (name, kind) in [("-TERM", SignalKind::terminate()), ("-INT", SignalKind::interrupt())] {
+            // Registered before the first is sent: from here on the signal ends no process.
+            let mut registered = signal(kind).unwrap();
+            let shop = Shop::new();
+            let (probe, app) = shop.open(as_it_is).await;
+            let run = tokio::spawn({
+                let app = app.clone();
+                async move { app.run().await }
+            });
+            bake_into(&app, &probe, "kneaded").await;
+            let mut stopping = Box::pin(app.stopping());
+            loop {
+                let kill = std::process::Command::new("kill").args([name, &std::process::id().to_string()]).status();
+                assert!(kill.unwrap().success());
+                registered.recv().await;
+                // The app may listen a moment later than this test does: it is sent again until it is heard.
+                tokio::select! {
+                    biased;
+                    () = &mut stopping => break,
+                    () = tokio::time::sleep(Duration::from_millis(20)) => {}
+                }
             }
+            probe.open("kneaded");
+            run.await.unwrap().unwrap();
+            assert_eq!((app.health(), probe.count("kneaded")), (Health::Stopped, 1), "{name}");
         }
-        probe.open("kneaded");
-        run.await.unwrap().unwrap();
-        assert_eq!((app.health(), probe.count("kneaded")), (Health::Stopped, 1));
+    })
+    .await;
+}
+
+/// An empty list runs nothing, which is what was asked for: the app runs, and what is stored waits for another process.
+#[tokio::test]
+async fn an_app_that_runs_nothing_is_running_until_it_is_stopped() {
+    bounded(async {
+        let shop = Shop::new();
+        let (_probe, app) = shop.open(|builder| builder.run([""; 0])).await;
+        assert_eq!(app.health(), Health::Idle);
+        let running = Running::start(app);
+        while running.app.health() == Health::Idle {
+            tokio::task::yield_now().await;
+        }
+        running.app.send(Bake { id: 1 }).await.unwrap();
+        assert_eq!(running.app.health(), Health::Running);
+        let app = running.app.clone();
+        running.stop().await;
+        let counts = app.counts().await.unwrap();
+        assert_eq!((app.health(), counts.outbox, counts.work), (Health::Stopped, 1, 1));
     })
     .await;
 }

@@ -27,7 +27,7 @@ const DROPPING: Duration = Duration::from_secs(1);
 pub enum Health {
     /// It takes calls, but `run` was not called: what is stored does not move in this process.
     Idle,
-    /// It takes calls and runs what is stored.
+    /// It takes calls and runs what is stored, as far as it was told to: with an empty list of parts nothing.
     Running,
     /// It was told to stop, and ends what it has begun.
     Stopping,
