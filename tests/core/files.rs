@@ -208,3 +208,46 @@ async fn a_pool_of_the_users_own() {
     })
     .await;
 }
+
+const FILE: &str = "CQRS_TEST_FILE";
+
+/// Run in a process of its own by the test below, as somebody whom the rights of files bind.
+#[tokio::test]
+#[ignore = "not a test by itself: another runs it, for whom a file is read-only"]
+async fn what_is_said_of_a_file() {
+    let file = std::env::var(FILE).unwrap();
+    let builder = crate::support::app(&Arc::default()).store(Store::url(format!("sqlite://{file}")));
+    match builder.await {
+        Ok(_) => println!("opened"),
+        Err(error) => println!("refused: {error}"),
+    }
+}
+
+/// A file, and a directory, that this process has no right to write: the error names both and says how to mend it.
+#[cfg(unix)]
+#[test]
+fn a_file_that_may_not_be_written_is_named_with_the_mend() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = directory();
+    let file = directory.path().join("app.db");
+    let mode = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let mut process = crate::support::bound_process(directory.path(), "files::what_is_said_of_a_file");
+    process.env(FILE, &file);
+    let text = crate::support::printed(&mut process);
+    assert!(text.contains("opened") && file.exists(), "with the right to write it is made: {text}");
+    let refused = |process: &mut std::process::Command| {
+        let text = crate::support::printed(process);
+        mode(directory.path(), 0o777);
+        assert!(text.contains("refused: ") && text.contains("app.db`"), "{text}");
+        assert!(text.contains("right to") && text.contains("directory"), "{text}");
+    };
+    mode(&file, 0o444);
+    refused(&mut process);
+    for beside in ["app.db", "app.db-wal", "app.db-shm"] {
+        let _ = std::fs::remove_file(directory.path().join(beside));
+    }
+    mode(directory.path(), 0o555);
+    refused(&mut process);
+}

@@ -1,7 +1,6 @@
 //! Settings: what `load` reads, and what each key changes.
 
 use std::path::Path;
-use std::process::Command as Process;
 use std::time::{Duration, SystemTime};
 
 use cqrs::prelude::*;
@@ -10,7 +9,9 @@ use cqrs::{BoxError, DispatchErrorKind, ProblemKind, WiringError};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::support::{Harness, Log, Probe, Refused, Running, app, bounded, directory, message, publish, write};
+use crate::support::{
+    Harness, Log, Probe, Refused, Running, app, bounded, directory, message, printed, process, publish, write,
+};
 
 fn toml(text: &str) -> Settings {
     Settings::from_toml(text).unwrap()
@@ -32,15 +33,7 @@ fn what_is_loaded() {
 
 /// What a process in a directory, with these variables, loads.
 fn loaded(directory: &Path, variables: &[(&str, &str)]) -> String {
-    let mut process = Process::new(std::env::current_exe().unwrap());
-    process.args(["--exact", "settings::what_is_loaded", "--ignored", "--nocapture"]).current_dir(directory);
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CQRS_")) {
-        process.env_remove(name);
-    }
-    let output = process.envs(variables.iter().copied()).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
-    text
+    printed(process("settings::what_is_loaded").current_dir(directory).envs(variables.iter().copied()))
 }
 
 #[test]

@@ -282,6 +282,45 @@ pub async fn on_file(file: &Path, probe: &Arc<Probe>, change: impl FnOnce(Builde
     change(builder).await.unwrap()
 }
 
+/// A process of its own that runs one test of this binary, without any settings in its environment.
+pub fn process(test: &str) -> std::process::Command {
+    process_of(&std::env::current_exe().unwrap(), test)
+}
+
+fn process_of(program: &Path, test: &str) -> std::process::Command {
+    let mut process = std::process::Command::new(program);
+    process.args(["--exact", test, "--include-ignored", "--nocapture"]);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CQRS_")) {
+        process.env_remove(name);
+    }
+    process
+}
+
+/// The same as somebody whom the rights of files bind: the superuser passes over them. Everybody may enter the directory.
+#[cfg(unix)]
+pub fn bound_process(directory: &Path, test: &str) -> std::process::Command {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::process::CommandExt;
+    if std::fs::metadata(directory).unwrap().uid() != 0 {
+        return process(test);
+    }
+    // The program may stand where nobody else may go.
+    let (program, own) = (directory.join("program"), std::env::current_exe().unwrap());
+    std::fs::hard_link(&own, &program).or_else(|_| std::fs::copy(&own, &program).map(drop)).unwrap();
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let mut process = process_of(&program, test);
+    process.uid(65534).gid(65534);
+    process
+}
+
+/// What a process printed that must have passed.
+pub fn printed(process: &mut std::process::Command) -> String {
+    let output = process.output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
 /// A directory for files that outlive an app.
 pub fn directory() -> TempDir {
     tempfile::Builder::new().prefix("cqrs-core-").tempdir().unwrap()

@@ -86,10 +86,7 @@ fn g1_verify_without_a_builder_checks_what_is_linked() {
 #[test]
 fn g1_verify_without_a_builder_lists_what_is_missing() {
     let name = "wired::g1_verify_without_a_builder_checks_what_is_linked";
-    let mut process = std::process::Command::new(std::env::current_exe().unwrap());
-    let output = process.args(["--exact", name, "--nocapture"]).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    let text = support::printed(&mut support::process(name));
     for said in [
         "what the handlers linked here still need:",
         "no handler for the command `core::wired::HandledElsewhere`",
