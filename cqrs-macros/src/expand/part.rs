@@ -5,7 +5,7 @@ use quote::{ToTokens, quote};
 
 use super::handler::needs;
 use super::registration::{name_and_location, registration};
-use super::thunk::{arguments, called, local, returned};
+use super::thunk::{arguments, called, context, local, returned};
 use crate::model::{Fallback, Function};
 use crate::parse::{Place, borrow};
 
@@ -68,10 +68,10 @@ pub(crate) fn fallback(fallback: &Fallback) -> TokenStream {
     let Function { name, cfgs, krate, .. } = function;
     let (ty, by_value) = (function.ty(&message.ty).to_token_stream(), !message.by_ref);
     let (origin, needs) = (name_and_location(function), needs(function, &ty, false));
-    let (lent, parts) = (local("message"), local("parts"));
+    let (lent, context) = (local("message"), context());
     let first = if message.by_ref { quote!(#lent.by_ref()) } else { quote!(#lent.by_value()) };
-    let call = called(name, &arguments(function, &first, &quote!(__cqrs::role::FallbackHandler<#ty>)));
-    let parts = if function.params.is_empty() { quote!(_) } else { quote!(mut #parts) };
+    let (taken, arguments) = arguments(function, &first, &quote!(__cqrs::role::FallbackHandler<#ty>));
+    let call = called(name, &arguments);
     let output = returned(function);
     // A parameter behind a reference is told nothing of the cause.
     let told = function.params.iter().filter(|ty| borrow(ty).is_none());
@@ -89,8 +89,9 @@ pub(crate) fn fallback(fallback: &Fallback) -> TokenStream {
                 type Output = #output;
                 const BY_VALUE: bool = #by_value;
                 const ITEM: &'static __cqrs::HandlerItem = &__cqrs::fallback::<#ty>(#origin, #needs);
-                fn call<'c>(#lent: __cqrs::Lent<'c, #ty>, #parts: __cqrs::Parts<'c>) -> #future {
+                fn call<'c>(#lent: __cqrs::Lent<'c, #ty>, #context) -> #future {
                     #checked
+                    #taken
                     #call
                 }
             }
@@ -117,7 +118,8 @@ pub(crate) fn broken_part(place: Place, function: &Function, error: &TokenStream
                 #item
                 fn call<'c>(
                     _: __cqrs::Lent<'c, __M>,
-                    _: __cqrs::Parts<'c>,
+                    _: &'c mut __cqrs::Cx<'_>,
+                    _: u32,
                 ) -> impl ::core::future::Future<Output = Self::Output> {
                     async { loop {} }
                 }

@@ -1,7 +1,7 @@
 //! The call of a handler's function with its parameters: all that is generated of what runs.
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
-use quote::{ToTokens, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 
 use crate::model::{EventMode, Function, Handler, HandlerKind};
@@ -22,24 +22,23 @@ pub(super) struct Thunk {
     pub(super) output: TokenStream,
 }
 
-/// `impl Handle for __Handler { fn call(message, parts) -> impl Future { place_order(message, parameter(parts)) } }`.
+/// `impl Handle for __Handler { fn call(message, context, handler) -> impl Future { .. place_order(message, p0) } }`.
 pub(super) fn thunk(handler: &Handler) -> Thunk {
     let function = &handler.function;
     let by_ref = handler.message.by_ref || is_shared(&handler.kind) || handler.policy.is_some();
     let message = function.ty(&handler.message.ty);
     let (handle, message_type) =
         if by_ref { (quote!(HandleRef), quote!(&'c Self::Message)) } else { (quote!(Handle), quote!(Self::Message)) };
-    let (argument, parts) = (local("message"), local("parts"));
-    let parts = if function.params.is_empty() { quote!(_) } else { quote!(mut #parts) };
+    let argument = local("message");
     let (output, body) = output_and_body(handler, by_ref);
-    let (checked, future) = (checked(&message), future(&function.name));
+    let (context, checked, future) = (context(), checked(&message), future(&function.name));
     let definition = quote! {
         struct __Handler;
         impl __cqrs::#handle for __Handler {
             type Message = #message;
             type Output = #output;
             #[inline]
-            fn call<'c>(#argument: #message_type, #parts: __cqrs::Parts<'c>) -> #future {
+            fn call<'c>(#argument: #message_type, #context) -> #future {
                 #checked
                 #body
             }
@@ -71,11 +70,11 @@ fn output_and_body(handler: &Handler, by_ref: bool) -> (TokenStream, TokenStream
     let Function { name, output, .. } = &handler.function;
     let (role, message) = (role(&handler.kind), handler.function.ty(&handler.message.ty));
     let first = first_argument(handler, by_ref);
-    let arguments = arguments(&handler.function, &first, &quote!(__cqrs::role::#role<#message>));
+    let (taken, arguments) = arguments(&handler.function, &first, &quote!(__cqrs::role::#role<#message>));
     let returned = returned(&handler.function);
     let Some(borrowed) = output.as_ref().filter(|ty| borrow(ty).is_some()) else {
         let call = called(name, &arguments);
-        return (returned, call);
+        return (returned, quote!(#taken #call));
     };
     let future = must_be_send(name, &arguments);
     // An answer that outlives nothing is blamed where its type is written.
@@ -101,17 +100,41 @@ fn output_and_body(handler: &Handler, by_ref: bool) -> (TokenStream, TokenStream
             (quote!(::core::result::Result<(), __cqrs::BoxError>), answer)
         }
     };
-    (output, quote_spanned!(span=> async move { #answer(#future.await) }))
+    (output, quote_spanned!(span=> #taken async move { #answer(#future.await) }))
 }
 
-/// The arguments of the function's call: the first, and the parameters, each taken by its type.
-pub(super) fn arguments(function: &Function, first: &TokenStream, role: &TokenStream) -> TokenStream {
-    let parts = local("parts");
-    let params = function.params.iter().map(|ty| {
+/// What a call's parameters are taken from.
+pub(super) fn context() -> TokenStream {
+    let (context, handler) = (local("context"), local("handler"));
+    quote!(#context: &'c mut __cqrs::Cx<'_>, #handler: u32)
+}
+
+/// Takes the parameters, and gives the arguments of the function's call: the first, and the parameters.
+///
+/// Each is asked for by its type's own tokens, which an error underlines; then they are taken together.
+pub(super) fn arguments(function: &Function, first: &TokenStream, role: &TokenStream) -> (TokenStream, TokenStream) {
+    let (context, handler) = (local("context"), local("handler"));
+    let names: Vec<_> = (0..function.params.len()).map(|number| local(&format!("p{number}"))).collect();
+    let asked = function.params.iter().map(|ty| {
         let (ty, span) = (function.ty(ty), ty.span());
-        quote_spanned!(span=> __cqrs::parameter::<#ty, #role>(&mut #parts))
+        quote_spanned!(span=> __cqrs::parameter::<#ty, #role>())
     });
-    quote!(#first #(, #params)*)
+    let taken = if names.len() <= LONGEST {
+        let take = format_ident!("parameters{}", names.len());
+        quote!(let (#(#names,)*) = __cqrs::#take(#context, #handler #(, #asked)*);)
+    } else {
+        let (pattern, asked) = (list(names.iter()), list(asked));
+        quote!(let #pattern = __cqrs::parameters(#context, #handler, #asked);)
+    };
+    (taken, quote!(#first #(, #names)*))
+}
+
+/// The longest list of parameters that has a function of its own.
+const LONGEST: usize = 5;
+
+/// `(first, (second, ()))`.
+fn list(items: impl DoubleEndedIterator<Item = impl ToTokens>) -> TokenStream {
+    items.rfold(quote!(()), |rest, item| quote!((#item, #rest)))
 }
 
 /// What a handler of this kind may take is told by its role.

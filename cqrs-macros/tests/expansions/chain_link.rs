@@ -26,16 +26,16 @@ const _: () = {
         #[inline]
         fn call<'c>(
             message: Self::Message,
-            mut parts: __cqrs::Parts<'c>,
+            context: &'c mut __cqrs::Cx<'_>,
+            handler: u32,
         ) -> impl ::core::future::Future<Output = Self::Output> {
             let _ = __cqrs::Probe::<Pay>::CHECKED;
-            by_card(
-                message,
-                __cqrs::parameter::<
-                    &mut Tx<Sqlite>,
-                    __cqrs::role::LinkHandler<Pay>,
-                >(&mut parts),
-            )
+            let (p0,) = __cqrs::parameters1(
+                context,
+                handler,
+                __cqrs::parameter::<&mut Tx<Sqlite>, __cqrs::role::LinkHandler<Pay>>(),
+            );
+            by_card(message, p0)
         }
     }
     type __Checked = [(); __cqrs::checked_link::<

@@ -18,20 +18,23 @@ const _: () = {
         #[inline]
         fn call<'c>(
             message: Self::Message,
-            mut parts: __cqrs::Parts<'c>,
+            context: &'c mut __cqrs::Cx<'_>,
+            handler: u32,
         ) -> impl ::core::future::Future<Output = Self::Output> {
             let _ = __cqrs::Probe::<PlaceOrder>::CHECKED;
-            place_order(
-                message,
+            let (p0, p1) = __cqrs::parameters2(
+                context,
+                handler,
                 __cqrs::parameter::<
                     Inject<dyn PriceList>,
                     __cqrs::role::CommandHandler<PlaceOrder>,
-                >(&mut parts),
+                >(),
                 __cqrs::parameter::<
                     &mut Tx<Sqlite>,
                     __cqrs::role::CommandHandler<PlaceOrder>,
-                >(&mut parts),
-            )
+                >(),
+            );
+            place_order(message, p0, p1)
         }
     }
     const __ITEM: __cqrs::HandlerItem = __cqrs::command_handler::<

@@ -20,16 +20,16 @@ const _: () = {
         #[inline]
         fn call<'c>(
             message: &'c Self::Message,
-            mut parts: __cqrs::Parts<'c>,
+            context: &'c mut __cqrs::Cx<'_>,
+            handler: u32,
         ) -> impl ::core::future::Future<Output = Self::Output> {
             let _ = __cqrs::Probe::<PlaceOrder>::CHECKED;
-            r#move(
-                message,
-                __cqrs::parameter::<
-                    &'_ Meta,
-                    __cqrs::role::CommandHandler<PlaceOrder>,
-                >(&mut parts),
-            )
+            let (p0,) = __cqrs::parameters1(
+                context,
+                handler,
+                __cqrs::parameter::<&'_ Meta, __cqrs::role::CommandHandler<PlaceOrder>>(),
+            );
+            r#move(message, p0)
         }
     }
     const __ITEM: __cqrs::HandlerItem = __cqrs::command_handler_ref::<

@@ -14,16 +14,19 @@ const _: () = {
         #[inline]
         fn call<'c>(
             message: &'c Self::Message,
-            mut parts: __cqrs::Parts<'c>,
+            context: &'c mut __cqrs::Cx<'_>,
+            handler: u32,
         ) -> impl ::core::future::Future<Output = Self::Output> {
             let _ = __cqrs::Probe::<OrderPlaced>::CHECKED;
-            count(
-                message,
+            let (p0,) = __cqrs::parameters1(
+                context,
+                handler,
                 __cqrs::parameter::<
                     Inject<Stats>,
                     __cqrs::role::PlainEventHandler<OrderPlaced>,
-                >(&mut parts),
-            )
+                >(),
+            );
+            count(message, p0)
         }
     }
     const __ITEM: __cqrs::HandlerItem = __cqrs::domain_event_handler::<

@@ -14,16 +14,19 @@ const _: () = {
         #[inline]
         fn call<'c>(
             message: Self::Message,
-            mut parts: __cqrs::Parts<'c>,
+            context: &'c mut __cqrs::Cx<'_>,
+            handler: u32,
         ) -> impl ::core::future::Future<Output = Self::Output> {
             let _ = __cqrs::Probe::<OrderPlacedV1>::CHECKED;
-            bill(
-                message,
+            let (p0,) = __cqrs::parameters1(
+                context,
+                handler,
                 __cqrs::parameter::<
                     &Meta,
                     __cqrs::role::GroupEventHandler<OrderPlacedV1>,
-                >(&mut parts),
-            )
+                >(),
+            );
+            bill(message, p0)
         }
     }
     const __ITEM: __cqrs::HandlerItem = __cqrs::group_handler::<

@@ -14,16 +14,22 @@ const _: () = {
         #[inline]
         fn call<'c>(
             message: &'c Self::Message,
-            mut parts: __cqrs::Parts<'c>,
+            context: &'c mut __cqrs::Cx<'_>,
+            handler: u32,
         ) -> impl ::core::future::Future<Output = Self::Output> {
             let _ = __cqrs::Probe::<OrderPlaced>::CHECKED;
-            reserve_number(
-                __cqrs::Copies(__cqrs::Probe::<OrderPlaced>::CHECKED)
-                    .duplicated::<OrderPlaced>(message),
+            let (p0,) = __cqrs::parameters1(
+                context,
+                handler,
                 __cqrs::parameter::<
                     &mut Tx<Sqlite>,
                     __cqrs::role::InlineEventHandler<OrderPlaced>,
-                >(&mut parts),
+                >(),
+            );
+            reserve_number(
+                __cqrs::Copies(__cqrs::Probe::<OrderPlaced>::CHECKED)
+                    .duplicated::<OrderPlaced>(message),
+                p0,
             )
         }
     }

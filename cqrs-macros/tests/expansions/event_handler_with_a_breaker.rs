@@ -13,9 +13,11 @@ const _: () = {
         #[inline]
         fn call<'c>(
             message: &'c Self::Message,
-            _: __cqrs::Parts<'c>,
+            context: &'c mut __cqrs::Cx<'_>,
+            handler: u32,
         ) -> impl ::core::future::Future<Output = Self::Output> {
             let _ = __cqrs::Probe::<OrderPlaced>::CHECKED;
+            let () = __cqrs::parameters0(context, handler);
             send_mail(message)
         }
     }

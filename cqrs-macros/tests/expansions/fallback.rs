@@ -45,24 +45,24 @@ const _: () = {
         );
         fn call<'c>(
             message: __cqrs::Lent<'c, GetQuote>,
-            mut parts: __cqrs::Parts<'c>,
+            context: &'c mut __cqrs::Cx<'_>,
+            handler: u32,
         ) -> impl ::core::future::Future<Output = Self::Output> {
             let _ = __cqrs::Probe::<GetQuote>::CHECKED;
-            cached(
-                message.by_value(),
+            let (p0, p1, p2) = __cqrs::parameters3(
+                context,
+                handler,
                 __cqrs::parameter::<
                     Cause<QuoteError>,
                     __cqrs::role::FallbackHandler<GetQuote>,
-                >(&mut parts),
+                >(),
                 __cqrs::parameter::<
                     Inject<Cache>,
                     __cqrs::role::FallbackHandler<GetQuote>,
-                >(&mut parts),
-                __cqrs::parameter::<
-                    &Meta,
-                    __cqrs::role::FallbackHandler<GetQuote>,
-                >(&mut parts),
-            )
+                >(),
+                __cqrs::parameter::<&Meta, __cqrs::role::FallbackHandler<GetQuote>>(),
+            );
+            cached(message.by_value(), p0, p1, p2)
         }
     }
     impl<__E> __cqrs::AnswersTo<__E> for cached

@@ -17,16 +17,19 @@ const _: () = {
         #[inline]
         fn call<'c>(
             message: Self::Message,
-            mut parts: __cqrs::Parts<'c>,
+            context: &'c mut __cqrs::Cx<'_>,
+            handler: u32,
         ) -> impl ::core::future::Future<Output = Self::Output> {
             let _ = __cqrs::Probe::<GetOrder>::CHECKED;
-            get_order(
-                message,
+            let (p0,) = __cqrs::parameters1(
+                context,
+                handler,
                 __cqrs::parameter::<
                     Inject<SqlitePool>,
                     __cqrs::role::QueryHandler<GetOrder>,
-                >(&mut parts),
-            )
+                >(),
+            );
+            get_order(message, p0)
         }
     }
     const __ITEM: __cqrs::HandlerItem = __cqrs::query_handler::<

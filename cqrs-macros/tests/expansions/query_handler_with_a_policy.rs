@@ -14,16 +14,19 @@ const _: () = {
         #[inline]
         fn call<'c>(
             message: &'c Self::Message,
-            mut parts: __cqrs::Parts<'c>,
+            context: &'c mut __cqrs::Cx<'_>,
+            handler: u32,
         ) -> impl ::core::future::Future<Output = Self::Output> {
             let _ = __cqrs::Probe::<GetQuote>::CHECKED;
-            quote(
-                message,
+            let (p0,) = __cqrs::parameters1(
+                context,
+                handler,
                 __cqrs::parameter::<
                     Inject<dyn PriceApi>,
                     __cqrs::role::QueryHandler<GetQuote>,
-                >(&mut parts),
-            )
+                >(),
+            );
+            quote(message, p0)
         }
     }
     impl __cqrs::HasPolicy for __Handler {

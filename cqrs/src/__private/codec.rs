@@ -39,27 +39,27 @@ impl<T: Message> Probe<T> {
 
 impl<T: Any + Serialize> Probe<T> {
     /// Writes `T`.
-    pub const ENCODE: Option<EncodeFn> = Some(codec_fns::encode::<T>);
+    pub const ENCODE: Option<EncodeFn> = Some(EncodeFn(codec_fns::encode::<T>));
 }
 
 impl<T: Any + Send + Sync + DeserializeOwned> Probe<T> {
     /// Reads `T`.
-    pub const DECODE: Option<DecodeFn> = Some(codec_fns::decode::<T>);
+    pub const DECODE: Option<DecodeFn> = Some(DecodeFn(codec_fns::decode::<T>));
 }
 
 impl<T: Any + Send + Sync + Clone> Probe<T> {
     /// Clones `T`.
-    pub const DUPLICATE: Option<DuplicateFn> = Some(codec_fns::duplicate::<T>);
+    pub const DUPLICATE: Option<DuplicateFn> = Some(DuplicateFn(codec_fns::duplicate::<T>));
 }
 
 impl<T: Any + Debug> Probe<T> {
     /// Shows `T`.
-    pub const DEBUG: Option<DebugFn> = Some(codec_fns::debug::<T>);
+    pub const DEBUG: Option<DebugFn> = Some(DebugFn(codec_fns::debug::<T>));
 }
 
 impl<T: Handled + DeserializeOwned> Probe<T> {
     /// Runs the handler of `T`.
-    pub const RUN: Option<RunFn> = Some(codec_fns::run::<T>);
+    pub const RUN: Option<RunFn> = Some(RunFn(codec_fns::run::<T>));
 }
 
 /// A type that can be a message.

@@ -9,7 +9,10 @@ use crate::dispatch::thunk;
 pub use crate::dispatch::thunk::{Answer, EventAnswer, Fallible, Handle, HandleRef, Plain};
 use crate::message::{DomainEvent, Handled, Message, NotificationEvent, SourceLocation};
 use crate::registry::{CallThunk, EventMode, GroupOptions, HandlerItem, HandlerKind, Need, asked_for_twice};
-use crate::unit::{Param, Parts, TakenBy};
+use crate::unit::Param;
+pub use crate::unit::{
+    parameter, parameters, parameters0, parameters1, parameters2, parameters3, parameters4, parameters5,
+};
 
 /// A command, streaming or not.
 #[diagnostic::on_unimplemented(
@@ -207,19 +210,6 @@ pub const fn needs_of_part<M: Message>(needs: &'static [Need]) -> &'static [Need
     let twice = asked_for_twice(needs);
     assert!(twice.is_empty(), "{}", twice);
     needs
-}
-
-/// Takes a parameter of a function with the role `R`.
-#[inline]
-pub fn parameter<'c, P: TakenBy<'c, R>, R>(parts: &mut Parts<'c>) -> P {
-    take(parts)
-}
-
-/// Out of line: compiled once per type of parameter, not once per handler.
-#[inline(never)]
-#[expect(clippy::expect_used, reason = "wiring has proved that every part is there")]
-fn take<'c, P: Param<'c>>(parts: &mut Parts<'c>) -> P {
-    P::take(parts).expect("the unit of work lacks a part that its handler asks for; please report this")
 }
 
 /// Passes a function's future through; where it is not `Send`, the error points at the function's name.

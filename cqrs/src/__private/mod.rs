@@ -32,7 +32,7 @@ pub use crate::registry::{
     MiddlewareItem, MiddlewareKinds, Need, OnDead, OnUnknown, ProviderFuture, ProviderItem, ProviderScope,
     RetryOptions,
 };
-pub use crate::unit::{Cx, Meta, Param, Parts, TakenBy, role};
+pub use crate::unit::{Cx, Meta, Param, TakenBy, role};
 pub use crate::{BoxError, Inject};
 
 pub use self::codec::{Probe, ProbeFallback, Shareable, checked_message, key};
@@ -44,7 +44,8 @@ pub use self::guarded::{
 pub use self::handler::{
     Answer, AnyCommand, AnyQuery, Asked, AskedFallback, Copies, EventAnswer, Fallible, Handle, HandleRef, Plain,
     answer, command_handler, command_handler_ref, domain_event_handler, event_answer, future_must_be_send,
-    group_handler, group_handler_ref, needs, needs_of_part, parameter, query_handler, query_handler_ref,
+    group_handler, group_handler_ref, needs, needs_of_part, parameter, parameters, parameters0, parameters1,
+    parameters2, parameters3, parameters4, parameters5, query_handler, query_handler_ref,
 };
 pub use self::links::{
     Chain, ChainLink, Chained, Link, Passed, ask, ask_guarded, ask_ref, chain_for, chain_item, chain_of,

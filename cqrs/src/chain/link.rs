@@ -117,7 +117,7 @@ where
     O: Answer<Link<M>, M::Error, How>,
 {
     if let Some(message) = passed.message.take() {
-        passed.own(H::call(message, cx.parts(link)).await.answer());
+        passed.own(H::call(message, cx, link).await.answer());
     }
 }
 
@@ -129,7 +129,7 @@ where
     O: Answer<Link<M>, M::Error, How>,
 {
     if let Some(message) = passed.message.take() {
-        let said = H::call(&message, cx.parts(link)).await.answer();
+        let said = H::call(&message, cx, link).await.answer();
         passed.own(said);
     }
 }

@@ -40,7 +40,7 @@ pub(crate) fn encoded(app: &App, node: &Node) -> Result<Vec<u8>, Failure> {
         ))
     };
     let encode = spec.codec.encode.ok_or_else(|| unwritable("it is not `Serialize`".to_owned()))?;
-    let bytes = encode(node.value()).map_err(|error| unwritable(error.to_string()))?;
+    let bytes = (encode.0)(node.value()).map_err(|error| unwritable(error.to_string()))?;
     let limit = app.options().payload_limit;
     if bytes.len() > limit {
         return Err(DispatchError::TooLarge { message: spec.name, size: bytes.len(), limit });

@@ -223,7 +223,7 @@ impl ErasedTerminal<'_, '_> {
         let holds = cx.unit.as_ref().is_some_and(|unit| unit.tx.open.is_some());
         let future = match (item.thunk, item.message.codec.run) {
             (Thunk::Event(thunk), _) => thunk(message, cx, self.handler),
-            (Thunk::Call(thunk), Some(run)) => run(thunk, message, cx, self.handler),
+            (Thunk::Call(thunk), Some(run)) => (run.0)(thunk, message, cx, self.handler),
             (Thunk::Call(_), None) => return Err(rejected(Fault::new("the command cannot be stored").into())),
             (Thunk::Part, _) => return Err(rejected(Fault::new("it is no handler by itself").into())),
         };

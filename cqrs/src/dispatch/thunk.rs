@@ -16,7 +16,7 @@ use crate::BoxError;
 use crate::message::{Erased, Handled, Message};
 use crate::policy::{Attempted, Backup, Counts, Kept, run};
 use crate::registry::{CallFuture, CallThunk, EventFuture, WholeFuture, WholeThunk};
-use crate::unit::{Cx, Parts};
+use crate::unit::Cx;
 
 /// A handler that takes its message by value.
 pub trait Handle: 'static {
@@ -25,8 +25,8 @@ pub trait Handle: 'static {
     /// What the function returns.
     type Output;
 
-    /// Calls the function.
-    fn call(message: Self::Message, parts: Parts<'_>) -> impl Future<Output = Self::Output> + Send;
+    /// Calls the function with its parameters, taken from the call's context; `handler` is its number in the app's plan.
+    fn call(message: Self::Message, context: &mut Cx<'_>, handler: u32) -> impl Future<Output = Self::Output> + Send;
 }
 
 /// A handler that takes its message by reference.
@@ -36,8 +36,12 @@ pub trait HandleRef: 'static {
     /// What the function returns.
     type Output;
 
-    /// Calls the function.
-    fn call<'c>(message: &'c Self::Message, parts: Parts<'c>) -> impl Future<Output = Self::Output> + Send;
+    /// Calls the function with its parameters, taken from the call's context; `handler` is its number in the app's plan.
+    fn call<'c>(
+        message: &'c Self::Message,
+        context: &'c mut Cx<'_>,
+        handler: u32,
+    ) -> impl Future<Output = Self::Output> + Send;
 }
 
 /// What a command or query handler may return: `R` is the message's response, `E` its error.
@@ -113,7 +117,7 @@ where
     O: Answer<M::Response, M::Error, How>,
 {
     boxed(Box::new_uninit(), async move {
-        let output = H::call(message, cx.parts(handler)).await;
+        let output = H::call(message, &mut cx, handler).await;
         (output.answer(), cx)
     })
 }
@@ -126,7 +130,7 @@ where
     O: Answer<M::Response, M::Error, How>,
 {
     boxed(Box::new_uninit(), async move {
-        let output = H::call(&message, cx.parts(handler)).await;
+        let output = H::call(&message, &mut cx, handler).await;
         (output.answer(), cx)
     })
 }
@@ -142,7 +146,7 @@ where
     boxed(Box::new_uninit(), async move {
         let event = event.downcast_ref::<E>();
         let event = event.expect("an event reached a handler of another type; please report this");
-        let output = H::call(event, cx.parts(handler)).await;
+        let output = H::call(event, &mut cx, handler).await;
         (output.event_answer(), cx)
     })
 }
@@ -159,7 +163,7 @@ where
         let event = event.downcast::<E>().ok().and_then(Arc::into_inner);
         let event =
             event.expect("a consumed event is shared or of another type than its handler's; please report this");
-        let output = H::call(event, cx.parts(handler)).await;
+        let output = H::call(event, &mut cx, handler).await;
         (output.event_answer(), cx)
     })
 }

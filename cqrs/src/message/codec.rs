@@ -14,20 +14,27 @@ use crate::unit::Cx;
 /// A message value whose type only its [`MessageSpec`](super::MessageSpec) still knows.
 pub(crate) type Erased = Arc<dyn Any + Send + Sync>;
 
+// Types of their own rather than names for the pointers' types: a derive writes a value of each, and the compiler would
+// compare the whole signature with itself for every message.
+
 /// Writes a message as JSON.
-pub(crate) type EncodeFn = fn(&(dyn Any + Send + Sync)) -> Result<Vec<u8>, CodecError>;
+#[derive(Debug, Clone, Copy)]
+pub struct EncodeFn(pub(crate) fn(&(dyn Any + Send + Sync)) -> Result<Vec<u8>, CodecError>);
 /// Reads a message from JSON.
-pub(crate) type DecodeFn = fn(&[u8]) -> Result<Erased, CodecError>;
+#[derive(Debug, Clone, Copy)]
+pub struct DecodeFn(pub(crate) fn(&[u8]) -> Result<Erased, CodecError>);
 /// Clones a message.
-pub(crate) type DuplicateFn = fn(&(dyn Any + Send + Sync)) -> Option<Erased>;
+#[derive(Debug, Clone, Copy)]
+pub struct DuplicateFn(pub(crate) fn(&(dyn Any + Send + Sync)) -> Option<Erased>);
 /// Writes a message with its `Debug`.
-pub(crate) type DebugFn = fn(&(dyn Any + Send + Sync)) -> Option<String>;
+#[derive(Debug, Clone, Copy)]
+pub struct DebugFn(pub(crate) fn(&(dyn Any + Send + Sync)) -> Option<String>);
+/// Runs the handler of a stored command: its `CallThunk`, the command, the context.
+#[derive(Debug, Clone, Copy)]
+pub struct RunFn(pub(crate) for<'a> fn(&'static (dyn Any + Send + Sync), Erased, Cx<'a>, u32) -> EventFuture<'a>);
 
 /// Reads a message's key.
 pub(crate) type KeyFn = fn(&(dyn Any + Send + Sync)) -> Option<String>;
-
-/// Runs the handler of a stored command: its `CallThunk`, the command, the context.
-pub(crate) type RunFn = for<'a> fn(&'static (dyn Any + Send + Sync), Erased, Cx<'a>, u32) -> EventFuture<'a>;
 
 /// A message could not be turned into bytes, or bytes not into a message.
 #[derive(Debug, Clone, thiserror::Error)]

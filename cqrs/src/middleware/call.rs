@@ -102,8 +102,8 @@ impl<'a> Call<'a> {
     pub fn debug(&self) -> String {
         let shown = match (self.seen.get(), self.spec.codec.debug) {
             (_, None) => None,
-            (Some(seen), Some(show)) => seen.as_ref().and_then(|message| show(&**message)),
-            (None, Some(show)) => self.cell.with(show),
+            (Some(seen), Some(show)) => seen.as_ref().and_then(|message| (show.0)(&**message)),
+            (None, Some(show)) => self.cell.with(show.0),
         };
         shown.unwrap_or_else(|| self.spec.name.to_owned())
     }
@@ -152,7 +152,7 @@ impl MessageCell {
         if !owned || Arc::strong_count(&message) == 1 {
             return Ok(message);
         }
-        let copy = item.message.codec.duplicate.and_then(|duplicate| duplicate(&*message));
+        let copy = item.message.codec.duplicate.and_then(|duplicate| (duplicate.0)(&*message));
         copy.ok_or_else(|| needs_clone(item.message.type_name()))
     }
 
@@ -161,7 +161,7 @@ impl MessageCell {
         let message = self.lock().take().and_then(|message| message.downcast::<M>().ok());
         let Some(message) = message else { return Err(run_already()) };
         Arc::try_unwrap(message).or_else(|message| {
-            let copy = M::SPEC.codec.duplicate.and_then(|duplicate| duplicate(&*message));
+            let copy = M::SPEC.codec.duplicate.and_then(|duplicate| (duplicate.0)(&*message));
             copy.and_then(|copy| copy.downcast::<M>().ok())
                 .and_then(Arc::into_inner)
                 .ok_or_else(|| needs_clone(std::any::type_name::<M>()))

@@ -7,7 +7,7 @@ use crate::dispatch::thunk::Answer;
 use crate::message::Message;
 use crate::policy::Cause;
 use crate::registry::HandlerItem;
-use crate::unit::{Begin, Parts, Tx};
+use crate::unit::{Begin, Cx, Tx};
 use crate::{App, Events, Inject, Items, Meta};
 
 /// A function under `#[fallback]`, for handlers of `M`.
@@ -27,7 +27,11 @@ pub trait Fallback<M>: 'static {
     const BY_VALUE: bool;
 
     /// Calls the function.
-    fn call<'c>(message: Lent<'c, M>, parts: Parts<'c>) -> impl Future<Output = Self::Output> + Send;
+    fn call<'c>(
+        message: Lent<'c, M>,
+        context: &'c mut Cx<'_>,
+        handler: u32,
+    ) -> impl Future<Output = Self::Output> + Send;
 }
 
 /// A fallback that may be told of the error `E`: all its parameters are.
@@ -89,7 +93,7 @@ impl<M: Message> Lent<'_, M> {
         match self {
             Self::Own(message) => message.take(),
             Self::Shared(message) => {
-                let copy = M::SPEC.codec.duplicate.and_then(|duplicate| duplicate(message));
+                let copy = M::SPEC.codec.duplicate.and_then(|duplicate| (duplicate.0)(message));
                 copy.and_then(|copy| copy.downcast().ok()).and_then(std::sync::Arc::into_inner)
             }
         }
@@ -100,7 +104,11 @@ impl<M: Message> Lent<'_, M> {
 /// What comes after the attempts at a handler: a fallback, or nothing.
 pub trait Backup<M, Own, R, E>: 'static {
     /// Calls it, if there is one.
-    fn call<'c>(message: Lent<'c, M>, parts: Parts<'c>) -> Option<impl Future<Output = Result<R, E>> + Send>;
+    fn call<'c>(
+        message: Lent<'c, M>,
+        context: &'c mut Cx<'_>,
+        handler: u32,
+    ) -> Option<impl Future<Output = Result<R, E>> + Send>;
 }
 
 /// No fallback.
@@ -108,7 +116,7 @@ pub trait Backup<M, Own, R, E>: 'static {
 pub struct NoFallback;
 
 impl<M, Own, R: Send, E: Send> Backup<M, Own, R, E> for NoFallback {
-    fn call<'c>(_: Lent<'c, M>, _: Parts<'c>) -> Option<impl Future<Output = Result<R, E>> + Send> {
+    fn call<'c>(_: Lent<'c, M>, _: &'c mut Cx<'_>, _: u32) -> Option<impl Future<Output = Result<R, E>> + Send> {
         None::<Ready<Result<R, E>>>
     }
 }
@@ -122,8 +130,12 @@ where
     F: Fallback<M> + AnswersTo<Own>,
     F::Output: Answer<R, E, How>,
 {
-    fn call<'c>(message: Lent<'c, M>, parts: Parts<'c>) -> Option<impl Future<Output = Result<R, E>> + Send> {
-        let call = F::call(message, parts);
+    fn call<'c>(
+        message: Lent<'c, M>,
+        context: &'c mut Cx<'_>,
+        handler: u32,
+    ) -> Option<impl Future<Output = Result<R, E>> + Send> {
+        let call = F::call(message, context, handler);
         Some(async move { call.await.answer() })
     }
 }

@@ -95,7 +95,7 @@ where
         return Box::pin(carefully::<H, J, B, R, E, How>(message, cx, handler, shared)).await;
     };
     let called = {
-        let call = pin!(H::call(message.get(), cx.parts(handler)));
+        let call = pin!(H::call(message.get(), cx, handler));
         Call::new(call, pass.timeout, None).await
     };
     match Ended::of(called) {
@@ -262,7 +262,7 @@ impl<'p> Attempts<'p> {
         H::Output: Attempted<R, E, How>,
     {
         let progress = cx.unit.as_ref().and_then(|unit| unit.progress.clone());
-        let call = pin!(H::call(message.get(), cx.parts(self.handler)));
+        let call = pin!(H::call(message.get(), cx, self.handler));
         Ended::of(Call::new(call, self.policy.timeout, progress).await)
     }
 
@@ -416,7 +416,7 @@ where
     if let Some(unit) = cx.unit.as_mut() {
         unit.cause = Some(Box::new(cause));
     }
-    let Some(call) = B::call(message.lend(), cx.parts(number)) else {
+    let Some(call) = B::call(message.lend(), cx, number) else {
         return Err(DispatchError::NoHandler { message: M::SPEC.type_name() });
     };
     match Caught(pin!(call)).await {

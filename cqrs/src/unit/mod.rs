@@ -12,10 +12,12 @@ mod slot;
 mod tx;
 
 pub use self::begin::Begin;
-pub(crate) use self::cx::Unit;
-pub use self::cx::{Cx, Parts};
+pub use self::cx::Cx;
+pub(crate) use self::cx::{Parts, Unit};
 pub use self::meta::Meta;
 pub(crate) use self::meta::{MetaInit, made};
-pub use self::param::{Param, TakenBy};
+pub use self::param::{
+    Param, TakenBy, parameter, parameters, parameters0, parameters1, parameters2, parameters3, parameters4, parameters5,
+};
 pub(crate) use self::slot::{AttemptMark, Home, TxSlot};
 pub use self::tx::{Carried, Tx};

@@ -3,7 +3,7 @@
 use sqlx::Database;
 
 use super::role::{FallbackHandler, Raises, Sends, Writes, Yields};
-use super::{Begin, Meta, Parts, Tx};
+use super::{Begin, Cx, Meta, Parts, Tx};
 use crate::app::App;
 use crate::event::Events;
 use crate::inject::{Dependency, Inject};
@@ -38,6 +38,84 @@ pub trait Param<'c>: Sized {
 
     /// Takes the part; `None` only where the unit was made without it, which wiring rules out.
     fn take(parts: &mut Parts<'c>) -> Option<Self>;
+}
+
+/// How one parameter is taken.
+///
+/// A function rather than a bound on `P`: where `P` is no parameter, [`parameter`] says so, and nobody after it.
+#[derive(Debug)]
+pub struct Taker<'c, P>(fn(&mut Parts<'c>) -> P);
+
+/// How the parameters of a function are taken: a list of pairs, `(first, (second, ()))`, for there is no longest one.
+pub trait TakeAll<'c> {
+    /// The parameters.
+    type Taken;
+
+    /// Takes them in their order.
+    fn take_all(self, parts: &mut Parts<'c>) -> Self::Taken;
+}
+
+impl TakeAll<'_> for () {
+    type Taken = ();
+
+    #[inline]
+    fn take_all(self, _: &mut Parts<'_>) {}
+}
+
+impl<'c, P, Rest: TakeAll<'c>> TakeAll<'c> for (Taker<'c, P>, Rest) {
+    type Taken = (P, Rest::Taken);
+
+    #[inline]
+    fn take_all(self, parts: &mut Parts<'c>) -> Self::Taken {
+        (self.0.0(parts), self.1.take_all(parts))
+    }
+}
+
+/// Asks for a parameter of a function with the role `R`.
+#[inline]
+pub fn parameter<'c, P: TakenBy<'c, R>, R>() -> Taker<'c, P> {
+    Taker(take::<P>)
+}
+
+/// Compiled once per type of parameter, not once per list of them.
+#[expect(clippy::expect_used, reason = "wiring has proved that every part is there")]
+fn take<'c, P: Param<'c>>(parts: &mut Parts<'c>) -> P {
+    P::take(parts).expect("the unit of work lacks a part that its handler asks for; please report this")
+}
+
+macro_rules! parameters {
+    ($($(#[$doc:meta])* $name:ident($($taker:ident: $P:ident),*);)*) => {$(
+        $(#[$doc])*
+        #[inline(never)]
+        pub fn $name<'c $(, $P)*>(context: &'c mut Cx<'_>, handler: u32 $(, $taker: Taker<'c, $P>)*) -> ($($P,)*) {
+            let _parts = &mut context.parts(handler);
+            ($($taker.0(_parts),)*)
+        }
+    )*};
+}
+
+// All of them by one call, out of line: it is compiled once per list of types, and a handler has one place, not one for
+// each parameter, from which it may have to unwind. One function for each usual length: of them nothing is asked, while
+// of a list the compiler has to find out, for each handler, how it is taken.
+parameters! {
+    /// Takes no parameter from a call's context; `handler` is the handler's number in the app's plan.
+    parameters0();
+    /// Takes one.
+    parameters1(a: A);
+    /// Takes two.
+    parameters2(a: A, b: B);
+    /// Takes three.
+    parameters3(a: A, b: B, c: C);
+    /// Takes four.
+    parameters4(a: A, b: B, c: C, d: D);
+    /// Takes five.
+    parameters5(a: A, b: B, c: C, d: D, e: E);
+}
+
+/// Takes any number of parameters.
+#[inline(never)]
+pub fn parameters<'c, L: TakeAll<'c>>(context: &'c mut Cx<'_>, handler: u32, list: L) -> L::Taken {
+    list.take_all(&mut context.parts(handler))
 }
 
 impl<'c, T: ?Sized + Dependency> Param<'c> for Inject<T> {

@@ -96,7 +96,7 @@ async fn keep(app: &App, store: &Arc<dyn Driver>, claim: Claim, commit: &Commit)
 /// Reads a message. The user's `Deserialize` may panic: the next attempt would read the same bytes.
 pub(crate) async fn decode(spec: &MessageSpec, payload: &[u8]) -> Result<Erased, String> {
     let decode = spec.codec.decode.ok_or_else(|| format!("`{}` has no decoder", spec.name))?;
-    match Caught(std::pin::pin!(async { decode(payload) })).await {
+    match Caught(std::pin::pin!(async { (decode.0)(payload) })).await {
         Ok(decoded) => decoded.map_err(|error| error.to_string()),
         Err(panic) => Err(format!("reading `{}` panicked: {panic}", spec.name)),
     }
