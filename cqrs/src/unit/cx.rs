@@ -90,8 +90,8 @@ impl Cx<'_> {
 
     /// Lends out the parts; `handler` is the handler's number in the app's plan.
     ///
-    /// Out of line, so that it is compiled once, not once per handler.
-    #[inline(never)]
+    /// Called where parameters are taken, which is compiled once per list of them, not once per handler.
+    #[inline]
     pub(crate) fn parts(&mut self, handler: u32) -> Parts<'_> {
         let slots = self.app.slots(handler);
         let mut parts = Parts { app: &self.app, slots, next: 0, events: Some(&mut self.events), unit: None };
