@@ -88,8 +88,8 @@ macro_rules! parameters {
         $(#[$doc])*
         #[inline(never)]
         pub fn $name<'c $(, $P)*>(context: &'c mut Cx<'_>, handler: u32 $(, $taker: Taker<'c, $P>)*) -> ($($P,)*) {
-            let _parts = &mut context.parts(handler);
-            ($($taker.0(_parts),)*)
+            let parts = &mut context.parts(handler);
+            ($($taker.0(parts),)*)
         }
     )*};
 }
@@ -98,9 +98,7 @@ macro_rules! parameters {
 // each parameter, from which it may have to unwind. One function for each usual length: of them nothing is asked, while
 // of a list the compiler has to find out, for each handler, how it is taken.
 parameters! {
-    /// Takes no parameter from a call's context; `handler` is the handler's number in the app's plan.
-    parameters0();
-    /// Takes one.
+    /// Takes one parameter from a call's context; `handler` is the handler's number in the app's plan.
     parameters1(a: A);
     /// Takes two.
     parameters2(a: A, b: B);
@@ -110,6 +108,12 @@ parameters! {
     parameters4(a: A, b: B, c: C, d: D);
     /// Takes five.
     parameters5(a: A, b: B, c: C, d: D, e: E);
+}
+
+/// Takes none: the call is announced all the same.
+#[inline(never)]
+pub fn parameters0(context: &mut Cx<'_>, handler: u32) {
+    context.parts(handler);
 }
 
 /// Takes any number of parameters.
