@@ -11,6 +11,7 @@ mod follow_ups;
 mod layers;
 mod nested_calls;
 mod outages;
+mod parameters;
 mod policies;
 mod shared_breakers;
 mod stream_fallbacks;
