@@ -122,7 +122,7 @@ fn spec(message: &Message, generics: &Impl) -> TokenStream {
     let Message { name, version, topic, .. } = message;
     let location = location();
     let key = key(message);
-    let codec = codec(generics);
+    let codec = codec(message, generics);
     let path = path(message, generics);
     let checked = if generics.is_concrete { quote!(__Checked) } else { quote!(()) };
     generics.of(
@@ -163,20 +163,27 @@ fn key(message: &Message) -> TokenStream {
     quote!(::core::option::Option::Some(|#erased| #read))
 }
 
-fn codec(generics: &Impl) -> TokenStream {
+/// What the type can do. Calls are stored or they are not; an event that is only published has to be written alone.
+fn codec(message: &Message, generics: &Impl) -> TokenStream {
     if !generics.is_concrete {
         return quote!(__cqrs::Codec::NONE);
     }
+    let stored = match message.kind {
+        MessageKind::Command | MessageKind::Query => quote!(..__cqrs::Probe::<Self>::STORED),
+        MessageKind::DomainEvent | MessageKind::NotificationEvent => quote! {
+            encode: __cqrs::Probe::<Self>::ENCODE,
+            decode: __cqrs::Probe::<Self>::DECODE,
+            ..__cqrs::Codec::NONE
+        },
+    };
     quote! {
         {
             #[allow(unused_imports)]
             use __cqrs::ProbeFallback as _;
             __cqrs::Codec {
-                encode: __cqrs::Probe::<Self>::ENCODE,
-                decode: __cqrs::Probe::<Self>::DECODE,
                 duplicate: __cqrs::Probe::<Self>::DUPLICATE,
                 debug: __cqrs::Probe::<Self>::DEBUG,
-                run: __cqrs::Probe::<Self>::RUN,
+                #stored
             }
         }
     }

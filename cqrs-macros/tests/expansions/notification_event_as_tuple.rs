@@ -31,11 +31,11 @@ const _: () = {
                 #[allow(unused_imports)]
                 use __cqrs::ProbeFallback as _;
                 __cqrs::Codec {
-                    encode: __cqrs::Probe::<Self>::ENCODE,
-                    decode: __cqrs::Probe::<Self>::DECODE,
                     duplicate: __cqrs::Probe::<Self>::DUPLICATE,
                     debug: __cqrs::Probe::<Self>::DEBUG,
-                    run: __cqrs::Probe::<Self>::RUN,
+                    encode: __cqrs::Probe::<Self>::ENCODE,
+                    decode: __cqrs::Probe::<Self>::DECODE,
+                    ..__cqrs::Codec::NONE
                 }
             },
         };

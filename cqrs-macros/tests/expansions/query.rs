@@ -28,11 +28,9 @@ const _: () = {
                 #[allow(unused_imports)]
                 use __cqrs::ProbeFallback as _;
                 __cqrs::Codec {
-                    encode: __cqrs::Probe::<Self>::ENCODE,
-                    decode: __cqrs::Probe::<Self>::DECODE,
                     duplicate: __cqrs::Probe::<Self>::DUPLICATE,
                     debug: __cqrs::Probe::<Self>::DEBUG,
-                    run: __cqrs::Probe::<Self>::RUN,
+                    ..__cqrs::Probe::<Self>::STORED
                 }
             },
         };

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::message::codec::{self as codec_fns, DebugFn, DecodeFn, DuplicateFn, EncodeFn, RunFn};
-use crate::message::{Handled, Message};
+use crate::message::{Codec, Handled, Message};
 
 /// Asks what `T` can do.
 #[derive(Debug)]
@@ -24,8 +24,8 @@ pub trait ProbeFallback {
     const DUPLICATE: Option<DuplicateFn> = None;
     /// No `Debug`.
     const DEBUG: Option<DebugFn> = None;
-    /// No command, or no `DeserializeOwned`.
-    const RUN: Option<RunFn> = None;
+    /// Not both `Serialize` and `DeserializeOwned`.
+    const STORED: Codec = Codec::NONE;
     /// No message, which is an error elsewhere.
     const CHECKED: () = ();
 }
@@ -57,9 +57,14 @@ impl<T: Any + Debug> Probe<T> {
     pub const DEBUG: Option<DebugFn> = Some(DebugFn(codec_fns::debug::<T>));
 }
 
-impl<T: Handled + DeserializeOwned> Probe<T> {
-    /// Runs the handler of `T`.
-    pub const RUN: Option<RunFn> = Some(RunFn(codec_fns::run::<T>));
+impl<T: Handled + Serialize + DeserializeOwned> Probe<T> {
+    /// Writes and reads `T`, and runs its handler: asked at once, for what is only written is never stored.
+    pub const STORED: Codec = Codec {
+        encode: Some(EncodeFn(codec_fns::encode::<T>)),
+        decode: Some(DecodeFn(codec_fns::decode::<T>)),
+        run: Some(RunFn(codec_fns::run::<T>)),
+        ..Codec::NONE
+    };
 }
 
 /// A type that can be a message.
