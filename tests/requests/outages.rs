@@ -14,12 +14,12 @@ use crate::support::{Harness, Log, Probe, Refused, bounded, write};
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Fails where a test asked for it; then the breaker opens with the first failure.
-#[derive(Command, Clone)]
+#[derive(Command)]
 #[command(response = &'static str, error = BoxError)]
 struct Charge;
 
 #[command_handler(breaker(failures = 1, open_for = "60s", name = "charge"))]
-async fn charge(_cmd: &Charge, tx: &mut Tx<Sqlite>, probe: Inject<Probe>) -> Result<&'static str, BoxError> {
+async fn charge(_cmd: Charge, tx: &mut Tx<Sqlite>, probe: Inject<Probe>) -> Result<&'static str, BoxError> {
     write(tx, "charged").await?;
     probe.try_it("charge")?;
     Ok("charged")
@@ -136,7 +136,7 @@ struct Count;
 
 /// One statement that takes far longer than the attempt may.
 #[command_handler(timeout = "200ms")]
-async fn count(_cmd: &Count, tx: &mut Tx<Sqlite>, probe: Inject<Probe>) -> Result<i64, BoxError> {
+async fn count(_cmd: Count, tx: &mut Tx<Sqlite>, probe: Inject<Probe>) -> Result<i64, BoxError> {
     write(tx, "counting").await?;
     let endless =
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 40000000) SELECT COUNT(*) FROM n";
@@ -230,7 +230,7 @@ async fn mail(_e: &Ordered, probe: Inject<Probe>) -> Result<(), Refused> {
 struct OrderedV1;
 
 #[event_handler(group = "outages", breaker(failures = 1, open_for = "300s", name = "partner"))]
-async fn partner(_e: &OrderedV1, probe: Inject<Probe>) -> Result<(), Refused> {
+async fn partner(_e: OrderedV1, probe: Inject<Probe>) -> Result<(), Refused> {
     probe.note("partner");
     probe.try_it("partner")
 }

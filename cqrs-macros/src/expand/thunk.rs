@@ -25,10 +25,13 @@ pub(super) struct Thunk {
 /// `impl Handle for __Handler { fn call(message, context, handler) -> impl Future { .. place_order(message, p0) } }`.
 pub(super) fn thunk(handler: &Handler) -> Thunk {
     let function = &handler.function;
-    let by_ref = handler.message.by_ref || is_shared(&handler.kind) || handler.policy.is_some();
+    let by_ref = handler.message.by_ref || is_shared(&handler.kind);
     let message = function.ty(&handler.message.ty);
-    let (handle, message_type) =
-        if by_ref { (quote!(HandleRef), quote!(&'c Self::Message)) } else { (quote!(Handle), quote!(Self::Message)) };
+    let (handle, message_type) = match (&handler.policy, by_ref) {
+        (Some(_), _) => (quote!(HandleLent), quote!(__cqrs::Lent<'c, Self::Message>)),
+        (None, true) => (quote!(HandleRef), quote!(&'c Self::Message)),
+        (None, false) => (quote!(Handle), quote!(Self::Message)),
+    };
     let argument = local("message");
     let (output, body) = output_and_body(handler, by_ref);
     let (context, checked, future) = (context(), checked(&message), future(&function.name));
@@ -163,14 +166,22 @@ pub(super) fn must_be_send(name: &Ident, arguments: &TokenStream) -> TokenStream
     quote_spanned!(name.span()=> __cqrs::future_must_be_send(#call))
 }
 
+/// The message as the function takes it. `by_ref`: it is another's, or its own only to look at.
 fn first_argument(handler: &Handler, by_ref: bool) -> TokenStream {
     let message = local("message");
-    if by_ref && !handler.message.by_ref {
-        let ty = handler.function.ty(&handler.message.ty);
-        let copied = if handler.policy.is_some() { quote!(given_again) } else { quote!(duplicated) };
-        quote!(__cqrs::Copies(__cqrs::Probe::<#ty>::CHECKED).#copied::<#ty>(#message))
-    } else {
-        message.into_token_stream()
+    let ty = handler.function.ty(&handler.message.ty);
+    let copied = |how: TokenStream, message: TokenStream| quote!(__cqrs::Copies(__cqrs::Probe::<#ty>::CHECKED).#how::<#ty>(#message));
+    let by_value = !handler.message.by_ref;
+    match &handler.policy {
+        None if by_ref && by_value => copied(quote!(duplicated), message.into_token_stream()),
+        None => message.into_token_stream(),
+        Some(_) if by_ref && by_value => copied(quote!(duplicated), quote!(#message.by_ref())),
+        // Somebody may be given it after a failed attempt.
+        Some(policy) if by_value && (policy.retry.is_some() || policy.fallback.is_some()) => {
+            copied(quote!(given_again), quote!(#message.by_ref()))
+        }
+        Some(_) if by_value => quote!(#message.by_value()),
+        Some(_) => quote!(#message.by_ref()),
     }
 }
 

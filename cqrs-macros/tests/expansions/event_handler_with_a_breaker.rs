@@ -7,18 +7,18 @@ const _: () = {
     use ::cqrs::__private as __cqrs;
     use __cqrs::ProbeFallback as _;
     struct __Handler;
-    impl __cqrs::HandleRef for __Handler {
+    impl __cqrs::HandleLent for __Handler {
         type Message = OrderPlaced;
         type Output = Result<(), MailError>;
         #[inline]
         fn call<'c>(
-            message: &'c Self::Message,
+            message: __cqrs::Lent<'c, Self::Message>,
             context: &'c mut __cqrs::Cx<'_>,
             handler: u32,
         ) -> impl ::core::future::Future<Output = Self::Output> {
             let _ = __cqrs::Probe::<OrderPlaced>::CHECKED;
             let () = __cqrs::parameters0(context, handler);
-            send_mail(message)
+            send_mail(message.by_ref())
         }
     }
     impl __cqrs::HasPolicy for __Handler {

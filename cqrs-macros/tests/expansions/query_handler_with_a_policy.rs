@@ -8,12 +8,12 @@ const _: () = {
     use __cqrs::ProbeFallback as _;
     use __cqrs::AskedFallback as _;
     struct __Handler;
-    impl __cqrs::HandleRef for __Handler {
+    impl __cqrs::HandleLent for __Handler {
         type Message = GetQuote;
         type Output = Result<Quote, QuoteError>;
         #[inline]
         fn call<'c>(
-            message: &'c Self::Message,
+            message: __cqrs::Lent<'c, Self::Message>,
             context: &'c mut __cqrs::Cx<'_>,
             handler: u32,
         ) -> impl ::core::future::Future<Output = Self::Output> {
@@ -26,7 +26,7 @@ const _: () = {
                     __cqrs::role::QueryHandler<GetQuote>,
                 >(),
             );
-            quote(message, p0)
+            quote(message.by_ref(), p0)
         }
     }
     impl __cqrs::HasPolicy for __Handler {

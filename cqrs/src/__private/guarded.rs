@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use super::handler::{AnyCommand, AnyQuery, Consumed, HandledHere};
 use crate::BoxError;
-use crate::dispatch::thunk::{self, HandleRef};
+use crate::dispatch::thunk::{self, HandleLent};
 use crate::message::{Handled, Message, SourceLocation};
 pub use crate::policy::{
     AnswersTo, Attempted, Backed, Backup, Counts, EveryError, Fails, Fallback, FitsCause, HasPolicy, Lent, NoFallback,
@@ -22,7 +22,7 @@ pub const fn guarded_command_handler<H, J, B, M, O, How, R, E, Own>(
     fallback: FallbackItem,
 ) -> HandlerItem
 where
-    H: HandleRef<Message = M, Output = O> + HasPolicy,
+    H: HandleLent<Message = M, Output = O> + HasPolicy,
     M: AnyCommand + Handled<Response = R, Error = E>,
     O: Attempted<R, E, How, Own = Own>,
     J: Counts<Own>,
@@ -41,7 +41,7 @@ pub const fn guarded_query_handler<H, J, B, M, O, How, R, E, Own>(
     fallback: FallbackItem,
 ) -> HandlerItem
 where
-    H: HandleRef<Message = M, Output = O> + HasPolicy,
+    H: HandleLent<Message = M, Output = O> + HasPolicy,
     M: AnyQuery + Handled<Response = R, Error = E>,
     O: Attempted<R, E, How, Own = Own>,
     J: Counts<Own>,
@@ -62,7 +62,7 @@ pub const fn guarded_domain_event_handler<H, J, B, E, O, How, Own>(
     fallback: FallbackItem,
 ) -> HandlerItem
 where
-    H: HandleRef<Message = E, Output = O> + HasPolicy,
+    H: HandleLent<Message = E, Output = O> + HasPolicy,
     E: HandledHere,
     O: Attempted<(), BoxError, How, Own = Own>,
     J: Counts<Own>,
@@ -82,7 +82,7 @@ pub const fn guarded_group_handler<H, J, B, E, O, How, Own>(
     fallback: FallbackItem,
 ) -> HandlerItem
 where
-    H: HandleRef<Message = E, Output = O> + HasPolicy,
+    H: HandleLent<Message = E, Output = O> + HasPolicy,
     E: Consumed,
     O: Attempted<(), BoxError, How, Own = Own>,
     J: Counts<Own>,

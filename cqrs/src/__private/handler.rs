@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use super::guarded::GivenAgain;
 use crate::BoxError;
 use crate::dispatch::thunk;
-pub use crate::dispatch::thunk::{Answer, EventAnswer, Fallible, Handle, HandleRef, Plain};
+pub use crate::dispatch::thunk::{Answer, EventAnswer, Fallible, Handle, HandleLent, HandleRef, Plain};
 use crate::message::{DomainEvent, Handled, Message, NotificationEvent, SourceLocation};
 use crate::registry::{CallThunk, EventMode, GroupOptions, HandlerItem, HandlerKind, Need, asked_for_twice};
 use crate::unit::Param;

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use super::guarded::{Attempted, Backup, Counts, HasPolicy, StandsInFor};
 pub use crate::chain::{ChainLink, Link, Passed, ask, ask_guarded, ask_ref};
 use crate::chain::{Links, chain as run};
-use crate::dispatch::thunk::{Answer, Handle, HandleRef};
+use crate::dispatch::thunk::{Answer, Handle, HandleLent, HandleRef};
 use crate::message::{Handled, Message, MessageKind, SourceLocation};
 use crate::registry::{ChainItem, HandlerItem, HandlerKind, Need, Thunk, WholeThunk};
 
@@ -35,7 +35,7 @@ where
 #[must_use]
 pub const fn checked_guarded_link<H, J, B, M, O, How, Own>() -> usize
 where
-    H: HandleRef<Message = M, Output = O>,
+    H: HandleLent<Message = M, Output = O>,
     M: Handled,
     O: Attempted<Link<M>, M::Error, How, Own = Own>,
     J: Counts<Own>,

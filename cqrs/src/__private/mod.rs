@@ -42,8 +42,8 @@ pub use self::guarded::{
     guarded_group_handler, guarded_query_handler,
 };
 pub use self::handler::{
-    Answer, AnyCommand, AnyQuery, Asked, AskedFallback, Copies, EventAnswer, Fallible, Handle, HandleRef, Plain,
-    answer, command_handler, command_handler_ref, domain_event_handler, event_answer, future_must_be_send,
+    Answer, AnyCommand, AnyQuery, Asked, AskedFallback, Copies, EventAnswer, Fallible, Handle, HandleLent, HandleRef,
+    Plain, answer, command_handler, command_handler_ref, domain_event_handler, event_answer, future_must_be_send,
     group_handler, group_handler_ref, needs, needs_of_part, parameter, parameters, parameters0, parameters1,
     parameters2, parameters3, parameters4, parameters5, query_handler, query_handler_ref,
 };

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::dispatch::DispatchError;
-use crate::dispatch::thunk::{Answer, Handle, HandleRef};
+use crate::dispatch::thunk::{Answer, Handle, HandleLent, HandleRef};
 use crate::message::Handled;
 use crate::policy::{Attempted, Backup, Counts, Kept, run};
 use crate::registry::HandlerItem;
@@ -137,7 +137,7 @@ where
 /// Asks a link with a policy.
 pub async fn ask_guarded<H, J, B, M, O, How>(passed: &mut Passed<M>, cx: &mut Cx<'_>, link: u32)
 where
-    H: HandleRef<Message = M, Output = O>,
+    H: HandleLent<Message = M, Output = O>,
     M: Handled,
     O: Attempted<Link<M>, M::Error, How>,
     J: Counts<O::Own>,

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use super::{DispatchError, Failure};
 use crate::BoxError;
 use crate::message::{Erased, Handled, Message};
-use crate::policy::{Attempted, Backup, Counts, Kept, run};
+use crate::policy::{Attempted, Backup, Counts, Kept, Lent, run};
 use crate::registry::{CallFuture, CallThunk, EventFuture, WholeFuture, WholeThunk};
 use crate::unit::Cx;
 
@@ -39,6 +39,21 @@ pub trait HandleRef: 'static {
     /// Calls the function with its parameters, taken from the call's context; `handler` is its number in the app's plan.
     fn call<'c>(
         message: &'c Self::Message,
+        context: &'c mut Cx<'_>,
+        handler: u32,
+    ) -> impl Future<Output = Self::Output> + Send;
+}
+
+/// A handler with a policy, which may have to be called again.
+pub trait HandleLent: 'static {
+    /// What it handles.
+    type Message;
+    /// What the function returns.
+    type Output;
+
+    /// Calls the function.
+    fn call<'c>(
+        message: Lent<'c, Self::Message>,
         context: &'c mut Cx<'_>,
         handler: u32,
     ) -> impl Future<Output = Self::Output> + Send;
@@ -171,7 +186,7 @@ where
 /// Calls a command or query handler with a policy.
 pub(crate) fn guarded_call<H, J, B, M, O, How>(message: M, mut cx: Cx<'_>, handler: u32) -> WholeFuture<'_, M>
 where
-    H: HandleRef<Message = M, Output = O>,
+    H: HandleLent<Message = M, Output = O>,
     M: Handled,
     O: Attempted<M::Response, M::Error, How>,
     J: Counts<O::Own>,
@@ -186,7 +201,7 @@ where
 /// Calls an event handler with a policy.
 pub(crate) fn guarded_event<H, J, B, E, O, How>(event: Erased, mut cx: Cx<'_>, handler: u32) -> EventFuture<'_>
 where
-    H: HandleRef<Message = E, Output = O>,
+    H: HandleLent<Message = E, Output = O>,
     E: Message,
     O: Attempted<(), BoxError, How>,
     J: Counts<O::Own>,
@@ -194,7 +209,7 @@ where
 {
     Box::pin(async move {
         // The transaction is the raising call's, or holds the mark of the message.
-        let answer = run::<H, J, B, _, _, How>(&mut Kept::Shared(event), &mut cx, handler, true).await;
+        let answer = run::<H, J, B, _, _, How>(&mut Kept::event(event), &mut cx, handler, true).await;
         let item = cx.app.planned(handler).item;
         let in_vain = item.is_stored() && cx.unit.as_ref().is_some_and(|unit| unit.in_vain);
         (answer.map_err(|error| Failure::of_event(*error, item, in_vain).into()), cx)

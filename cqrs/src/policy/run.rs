@@ -12,7 +12,7 @@ use super::outcome::{Attempted, Counts};
 use super::planned::PlannedPolicy;
 use super::undo::{Before, enter};
 use crate::breaker::{Open, Permit, Ticket};
-use crate::dispatch::thunk::HandleRef;
+use crate::dispatch::thunk::HandleLent;
 use crate::dispatch::{Caught, DispatchError, Failure};
 use crate::message::{Erased, Message};
 use crate::retry::{Verdict, random};
@@ -20,32 +20,30 @@ use crate::unit::Cx;
 
 /// A call's message, kept for as long as somebody may still be given it.
 pub(crate) enum Kept<M> {
-    /// A command or query.
+    /// A command or query, or an event that is for this handler alone.
     Own(Option<M>),
-    /// An event.
-    Shared(Erased),
+    /// An event that is for others, too.
+    Shared(Arc<M>),
 }
 
 impl<M: Message> Kept<M> {
-    #[expect(clippy::expect_used, reason = "only the fallback, which comes last, takes the message out")]
-    fn get(&self) -> &M {
-        match self {
-            Self::Own(message) => message.as_ref(),
-            Self::Shared(message) => message.downcast_ref(),
-        }
-        .expect("a message reached a handler of another type; please report this")
+    /// An event.
+    #[expect(clippy::expect_used, reason = "handlers are looked up by the event's type")]
+    pub(crate) fn event(event: Erased) -> Self {
+        let event = event.downcast().ok().expect("an event reached a handler of another type; please report this");
+        Arc::try_unwrap(event).map_or_else(Self::Shared, |event| Self::Own(Some(event)))
     }
 
     fn lend(&mut self) -> Lent<'_, M> {
         match self {
             Self::Own(message) => Lent::Own(message),
-            Self::Shared(_) => Lent::Shared(self.get()),
+            Self::Shared(message) => Lent::Shared(message),
         }
     }
 }
 
 /// The error of a handler's own function.
-type Own<H, R, E, How> = <<H as HandleRef>::Output as Attempted<R, E, How>>::Own;
+type Own<H, R, E, How> = <<H as HandleLent>::Output as Attempted<R, E, How>>::Own;
 
 /// How one attempt ended.
 enum Ended<R, Own> {
@@ -83,7 +81,7 @@ pub(crate) async fn run<H, J, B, R, E, How>(
     shared: bool,
 ) -> Result<R, Box<DispatchError<E>>>
 where
-    H: HandleRef,
+    H: HandleLent,
     H::Message: Message,
     H::Output: Attempted<R, E, How>,
     J: Counts<Own<H, R, E, How>>,
@@ -95,7 +93,7 @@ where
         return Box::pin(carefully::<H, J, B, R, E, How>(message, cx, handler, shared)).await;
     };
     let called = {
-        let call = pin!(H::call(message.get(), cx, handler));
+        let call = pin!(H::call(message.lend(), cx, handler));
         Call::new(call, pass.timeout, None).await
     };
     match Ended::of(called) {
@@ -149,7 +147,7 @@ async fn on_from<H, J, B, R, E, How>(
     ended: Ended<R, Own<H, R, E, How>>,
 ) -> Result<R, Box<DispatchError<E>>>
 where
-    H: HandleRef,
+    H: HandleLent,
     H::Message: Message,
     H::Output: Attempted<R, E, How>,
     J: Counts<Own<H, R, E, How>>,
@@ -173,7 +171,7 @@ async fn carefully<H, J, B, R, E, How>(
     shared: bool,
 ) -> Result<R, Box<DispatchError<E>>>
 where
-    H: HandleRef,
+    H: HandleLent,
     H::Message: Message,
     H::Output: Attempted<R, E, How>,
     J: Counts<Own<H, R, E, How>>,
@@ -255,14 +253,14 @@ impl<'p> Attempts<'p> {
     }
 
     /// Makes one attempt.
-    async fn one<H, R, E, How>(self, message: &Kept<H::Message>, cx: &mut Cx<'_>) -> Ended<R, Own<H, R, E, How>>
+    async fn one<H, R, E, How>(self, message: &mut Kept<H::Message>, cx: &mut Cx<'_>) -> Ended<R, Own<H, R, E, How>>
     where
-        H: HandleRef,
+        H: HandleLent,
         H::Message: Message,
         H::Output: Attempted<R, E, How>,
     {
         let progress = cx.unit.as_ref().and_then(|unit| unit.progress.clone());
-        let call = pin!(H::call(message.get(), cx, self.handler));
+        let call = pin!(H::call(message.lend(), cx, self.handler));
         Ended::of(Call::new(call, self.policy.timeout, progress).await)
     }
 
@@ -276,7 +274,7 @@ impl<'p> Attempts<'p> {
         mut ended: Ended<R, Own<H, R, E, How>>,
     ) -> Result<R, DispatchError<E>>
     where
-        H: HandleRef,
+        H: HandleLent,
         H::Message: Message,
         H::Output: Attempted<R, E, How>,
         J: Counts<Own<H, R, E, How>>,
@@ -351,7 +349,7 @@ impl<'p> Attempts<'p> {
         retry_after: Option<Duration>,
     ) -> DispatchError<E>
     where
-        H: HandleRef,
+        H: HandleLent,
         H::Output: Attempted<R, E, How>,
     {
         let handler = cx.app.planned(self.handler).item.name;
@@ -371,7 +369,7 @@ impl<'p> Attempts<'p> {
         retry_after: Option<Duration>,
     ) -> Result<R, DispatchError<E>>
     where
-        H: HandleRef,
+        H: HandleLent,
         H::Message: Message,
         H::Output: Attempted<R, E, How>,
         B: Backup<H::Message, Own<H, R, E, How>, R, E>,
