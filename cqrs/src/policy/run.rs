@@ -30,7 +30,7 @@ impl<M: Message> Kept<M> {
     /// An event.
     #[expect(clippy::expect_used, reason = "handlers are looked up by the event's type")]
     pub(crate) fn event(event: Erased) -> Self {
-        let event = event.downcast().ok().expect("an event reached a handler of another type; please report this");
+        let event = event.downcast().expect("an event reached a handler of another type; please report this");
         Arc::try_unwrap(event).map_or_else(Self::Shared, |event| Self::Own(Some(event)))
     }
 
