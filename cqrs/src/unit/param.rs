@@ -88,8 +88,7 @@ macro_rules! parameters {
         $(#[$doc])*
         #[inline(never)]
         pub fn $name<'c $(, $P)*>(context: &'c mut Cx<'_>, handler: u32 $(, $taker: Taker<'c, $P>)*) -> ($($P,)*) {
-            let parts = &mut context.parts(handler);
-            ($($taker.0(parts),)*)
+            context.lend(handler, |parts| ($($taker.0(parts),)*))
         }
     )*};
 }
@@ -113,13 +112,13 @@ parameters! {
 /// Takes none: the call is announced all the same.
 #[inline(never)]
 pub fn parameters0(context: &mut Cx<'_>, handler: u32) {
-    context.parts(handler);
+    context.lend(handler, |_| ());
 }
 
 /// Takes any number of parameters.
 #[inline(never)]
 pub fn parameters<'c, L: TakeAll<'c>>(context: &'c mut Cx<'_>, handler: u32, list: L) -> L::Taken {
-    list.take_all(&mut context.parts(handler))
+    context.lend(handler, |parts| list.take_all(parts))
 }
 
 impl<'c, T: ?Sized + Dependency> Param<'c> for Inject<T> {
