@@ -206,6 +206,10 @@ impl<'a, M: Handled> Sending<'a, M> {
         };
         let (handler, name) = (entry.handler, entry.name);
         let slim = entry.slim && self.options.is_none() && !is_traced();
+        if slim && entry.whole {
+            let entry = *entry;
+            return self.begin_whole(entry, Cx::new(app), message, cx);
+        }
         match entry.plain::<M>() {
             Some(thunk) if slim => {
                 // Polled where it stands: moved first, it would stall the processor on its own stores.
@@ -217,10 +221,6 @@ impl<'a, M: Handled> Sending<'a, M> {
                     }
                     polled => self.end_slim(polled, name, cx),
                 }
-            }
-            None if slim => {
-                let entry = *entry;
-                self.begin_whole(entry, Cx::new(app), message, cx)
             }
             _ => {
                 self.begin_full(app, handler, message);

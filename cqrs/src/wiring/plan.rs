@@ -12,7 +12,7 @@ use crate::inject::{Resolved, ScopedProvider, Slot};
 use crate::message::{Handled, MessageKind, MessageSpec};
 use crate::middleware::{CallKind, Chain};
 use crate::policy::PlannedPolicy;
-use crate::registry::{CallThunk, ChainItem, GroupOptions, HandlerItem, Thunk, by_order};
+use crate::registry::{CallThunk, ChainItem, GroupOptions, HandlerItem, HandlerKind, Thunk, by_order};
 
 /// A handler with its dependencies.
 #[derive(Debug)]
@@ -48,6 +48,8 @@ pub(crate) struct CallEntry {
     pub(crate) handler: u32,
     /// Whether the handler alone is enough: no transaction, nothing message-scoped, no middleware.
     pub(crate) slim: bool,
+    /// Whether it is a chain or has a policy: its thunk is a `WholeThunk<M>`.
+    pub(crate) whole: bool,
     /// The handler's function name.
     pub(crate) name: &'static str,
     /// A `CallThunk<M>` or a `WholeThunk<M>`.
@@ -56,8 +58,10 @@ pub(crate) struct CallEntry {
 
 impl CallEntry {
     pub(crate) fn of(planned: &Planned, handler: u32, has_middleware: bool) -> Option<Self> {
-        let Thunk::Call(thunk) = planned.item.thunk else { return None };
-        Some(Self { handler, slim: !planned.needs_unit && !has_middleware, name: planned.item.name, thunk })
+        let item = planned.item;
+        let Thunk::Call(thunk) = item.thunk else { return None };
+        let whole = item.policy.is_some() || matches!(item.kind, HandlerKind::Chain);
+        Some(Self { handler, slim: !planned.needs_unit && !has_middleware, whole, name: item.name, thunk })
     }
 
     /// The thunk of a handler of `M` without a policy.
