@@ -35,7 +35,7 @@ fn objection(source: &str, function: &str) -> Option<&'static str> {
     }
     attributes
         .iter()
-        .any(|line| line.contains("ignore") || line.starts_with("#[cfg("))
+        .any(|line| line.contains("ignore") || line.starts_with("#[cfg(") && *line != "#[cfg(unix)]")
         .then_some("it is not always run")
 }
 
@@ -53,12 +53,16 @@ async fn proves() {}
 fn ignored() {}
 
 #[test]
+#[cfg(unix)]
+fn here() {}
+
+#[test]
 #[cfg(windows)]
 fn elsewhere() {}
 
 // fn gone() {}
 ";
-    assert_eq!(objection(source, "proves"), None);
+    assert_eq!((objection(source, "proves"), objection(source, "here")), (None, None));
     for (function, expected) in [
         ("helper", "it is no test"),
         ("ignored", "it is not always run"),

@@ -12,7 +12,8 @@ pub fn router(app: App) -> Router {
     let nothing =
         |status| async move { ProblemDetails::new(status).detail("the shop has nothing like this at this address") };
     Router::new()
-        .route("/orders", post(command::<PlaceOrder>().status(201)).get(query::<ListOrders>()))
+        // Far below what can be stored, so that what is made of an order fits, too.
+        .route("/orders", post(command::<PlaceOrder>().status(201).body_limit(64 << 10)).get(query::<ListOrders>()))
         .route("/orders/{id}", get(query::<GetOrder>()))
         .route("/orders/{id}/pay", post(command::<PayOrder>()))
         .route("/orders/{id}/cancel", post(command::<CancelOrder>()))
