@@ -21,18 +21,20 @@ pub use prices::PriceFile;
 /// The shop on an SQLite file. `main` and tests start from here, and say who sends the mails.
 pub fn app(db: &str) -> cqrs::Builder {
     cqrs::bootstrap!()
-        .store(Store::url(format!("sqlite://{db}")).migrations(sqlx::migrate!()))
+        .store(
+            Store::url(format!("sqlite://{}", db.replace('%', "%25").replace('?', "%3f"))).migrations(sqlx::migrate!()),
+        )
         .broker(Broker::url("memory:"))
         .provide(PriceFile("prices.json".into()))
         .expects::<dyn Mailer>()
 }
 
 /// The audit log: every command, and how it ended.
-#[middleware(kinds = [command])]
+#[middleware(kinds = [command, stream])]
 async fn audit(call: Call<'_>, next: Next<'_>) -> Outcome {
     let command = call.debug(); // before `run`: then the handler has the message
     let outcome = next.run().await;
-    let refused = outcome.error().map(tracing::field::display);
+    let refused = outcome.error().map(|error| tracing::field::debug(error.to_string())); // quoted: clients have a say in it
     tracing::info!(command, refused, took = ?outcome.elapsed(), "audit");
     outcome
 }

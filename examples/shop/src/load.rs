@@ -10,8 +10,8 @@ use shop::{ImportOrders, Imported};
 /// Imports the order of each line, waits until stock and mail have followed, and sums up. Loading a file again does no
 /// harm: an order that is there already is accepted, and nothing happens.
 pub(crate) async fn load(app: &App, text: &str) -> Result<(), BoxError> {
-    // What is no JSON is a text: the import says of its line that it is no order.
-    let orders = text.lines().map(|line| serde_json::from_str(line).unwrap_or(line.into())).collect::<Vec<_>>();
+    // What is no JSON is nothing: the import says so of its line.
+    let orders = text.lines().map(|line| serde_json::from_str(line).unwrap_or_default()).collect::<Vec<_>>();
     let style = ProgressStyle::with_template("{bar:40} {percent:>3}% {msg}")?;
     let bar = ProgressBar::new(orders.len() as u64).with_style(style);
     let (mut accepted, mut refused, begun) = (0_u32, BTreeMap::<_, u32>::new(), Instant::now());

@@ -36,9 +36,15 @@ enum Command {
     Load { file: PathBuf },
 }
 
-#[tokio::main]
-async fn main() -> Result<(), cqrs::Error> {
-    let Cli { db, spool, listen, command } = Cli::parse();
+fn main() -> Result<(), cqrs::Error> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let done = runtime.block_on(run(Cli::parse()));
+    // A file that does not answer, on a disk that is gone, keeps nobody from ending.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    done
+}
+
+async fn run(Cli { db, spool, listen, command }: Cli) -> Result<(), cqrs::Error> {
     // The audit log would tear the progress bar.
     let level = if command.is_some() { tracing::Level::WARN } else { tracing::Level::INFO };
     tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();

@@ -5,14 +5,14 @@ use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 
 use crate::messages::{CancelOrder, GetOrder, ImportOrders, Imported, ListOrders, Order, PlaceOrder, Result};
 use crate::messages::{OrderCancelledV1, OrderPlaced, OrderPlacedV1, ShopError, Status};
-use crate::prices::{Prices, filled};
+use crate::prices::{Prices, sized};
 use crate::stock;
 
 #[command_handler]
 async fn place(cmd: PlaceOrder, prices: Inject<Prices>, tx: &mut Tx<Sqlite>, events: &mut Events) -> Result<Order> {
     let PlaceOrder { id, customer, lines } = cmd;
-    filled("id", id.trim().len(), "choose one that no other order has")?;
-    filled("customer", customer.trim().len(), "say where the confirmation goes, such as `ada@example.com`")?;
+    sized("id", id.trim().len(), "choose one that no other order has")?;
+    sized("customer", customer.trim().len(), "say where the confirmation goes, such as `ada@example.com`")?;
     let total_cents = prices.total(&lines)?;
     if let Some(order) = find(tx, &id).await? {
         // The client asks again because our answer got lost: it gets an answer, and nothing happens twice.
@@ -42,9 +42,11 @@ async fn import(
     items: &mut Items<Imported>,
 ) -> Result<()> {
     for (line, order) in (1..).zip(cmd.0) {
+        let wrong = |why| Err(ShopError::Invalid(format!("orders[{}]", line - 1), why));
         let placed = match serde_json::from_value(order) {
-            Ok(order) => place(order, prices.clone(), tx, events).await,
-            Err(error) => Err(ShopError::Invalid(format!("orders[{}]", line - 1), error.to_string())),
+            Ok(Some(order)) => place(order, prices.clone(), tx, events).await,
+            Ok(None) => wrong("is no JSON object".to_owned()),
+            Err(error) => wrong(error.to_string()),
         };
         let told = match placed {
             Ok(Order { id, .. }) => Imported::Accepted { line, id },

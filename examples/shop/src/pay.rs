@@ -5,7 +5,7 @@ use sqlx::Sqlite;
 
 use crate::messages::{Order, PayOrder, Result, ShopError, Status};
 use crate::orders;
-use crate::prices::filled;
+use crate::prices::sized;
 
 /// The most that the shop waits for, in cents.
 const CREDIT: i64 = 100_000;
@@ -34,7 +34,7 @@ async fn by_gift_card(cmd: PayOrder, tx: &mut Tx<Sqlite>) -> Result<Link<PayOrde
 #[chain_link]
 async fn by_card(cmd: PayOrder, tx: &mut Tx<Sqlite>) -> Result<Link<PayOrder>> {
     let Some(card) = &cmd.card else { return Ok(Link::Pass(cmd)) };
-    filled("card", card.trim().len(), "give the bank's token, or leave it out")?;
+    sized("card", card.trim().len(), "give the bank's token, or leave it out")?;
     Ok(Link::Answer(pay_rest(tx, &cmd.id, "card", Some(card)).await?))
 }
 

@@ -30,8 +30,9 @@ pub struct PriceFile(pub PathBuf);
     breaker(failures = 3, open_for = "10s")
 )]
 async fn quote(q: &GetQuote, file: Inject<PriceFile>, prices: Inject<Prices>) -> Result<Quote> {
-    let today: HashMap<_, _> =
+    let today: HashMap<_, u32> =
         serde_json::from_slice(&tokio::fs::read(&file.0).await?).map_err(std::io::Error::from)?;
+    let today = today.into_iter().map(|(sku, cents)| (sku, i64::from(cents)));
     let prices = Prices(prices.0.clone().into_iter().chain(today).collect());
     Ok(Quote { total_cents: prices.total(&q.lines)?, price: "today" })
 }
@@ -56,12 +57,19 @@ impl Prices {
             if !seen.insert(sku) {
                 return wrong("sku", format!("`{sku}` is on an earlier line; add the quantities up on one"));
             }
-            total += price * i64::from(*quantity);
+            let cents = price.checked_mul(i64::from(*quantity)).and_then(|cents| cents.checked_add(total));
+            total = cents.map_or_else(|| wrong("quantity", "is more than we can add up; order less".into()), Ok)?;
         }
-        filled("lines", seen.len(), "add one, such as {\"sku\": \"tea\", \"quantity\": 1}").map(|()| total)
+        sized("lines", seen.len(), "add one, such as {\"sku\": \"tea\", \"quantity\": 1}").map(|()| total)
     }
 }
 
-pub(crate) fn filled(field: &str, length: usize, mend: &str) -> Result<()> {
-    if length == 0 { Err(ShopError::Invalid(field.into(), format!("is empty; {mend}"))) } else { Ok(()) }
+/// Refuses what is empty, and what nobody needs and could not be stored.
+pub(crate) fn sized(field: &str, length: usize, mend: &str) -> Result<()> {
+    let wrong = match length {
+        0 => "is empty",
+        1..=1000 => return Ok(()),
+        _ => "is longer than 1,000",
+    };
+    Err(ShopError::Invalid(field.into(), format!("{wrong}; {mend}")))
 }

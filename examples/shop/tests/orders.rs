@@ -266,8 +266,14 @@ async fn a_quote_is_at_todays_prices_or_else_the_listed_ones() {
     std::fs::write(&file, r#"{"tea": 400}"#).unwrap();
     assert_eq!(app.query(two_teas()).await.unwrap(), TODAY);
     assert_eq!(ask(&app, "POST /quotes", TWO_TEAS).await, (200, json!({"total_cents": 800, "price": "today"})));
-    std::fs::write(&file, r#"{"tea": "#).unwrap();
-    assert_eq!(app.query(two_teas()).await.unwrap(), LISTED, "half a file is none");
+    for none in [r#"{"tea": "#, r#"{"tea": -400}"#] {
+        std::fs::write(&file, none).unwrap();
+        assert_eq!(app.query(two_teas()).await.unwrap(), LISTED, "half a file is none, and no price is below 0");
+    }
+    std::fs::write(&file, r#"{"tea": 4294967295}"#).unwrap();
+    let dear = r#"{"lines": [{"sku": "tea", "quantity": 4294967295}]}"#;
+    let (status, problem) = ask(&app, "POST /quotes", dear).await;
+    assert_eq!((status, &problem["type"]), (422, &json!("urn:shop:invalid")), "{problem}");
 }
 
 #[tokio::test]
@@ -419,14 +425,17 @@ async fn over_http_an_order_is_placed_shown_paid_and_no_longer_cancelled() {
 }
 
 #[tokio::test]
-async fn an_oversize_order_is_413() {
+async fn an_oversize_order_is_refused_and_stops_no_other() {
     let (app, _) = start().await;
-    let order = |size| json!({"id": "1", "customer": "a".repeat(size), "lines": [{"sku": "tea", "quantity": 1}]});
-    let limit = 64 << 10;
-    assert_eq!(ask(&app, "POST /orders", &order(limit).to_string()).await.0, 413);
+    let order =
+        |id: &str, size| json!({"id": id, "customer": "a".repeat(size), "lines": [{"sku": "tea", "quantity": 1}]});
+    assert_eq!(ask(&app, "POST /orders", &order("1", 64 << 10).to_string()).await.0, 413);
+    let (status, problem) = ask(&app, "POST /orders", &order("1", 1001).to_string()).await;
+    assert_eq!((status, &problem["type"]), (422, &json!("urn:shop:invalid")), "{problem}");
     assert_eq!(ask(&app, "GET /orders/1", "").await.0, 404);
-    // What passes is stored, with what is made of it.
-    assert_eq!(ask(&app, "POST /orders", &order(limit - 80).to_string()).await.0, 201);
+    let all = json!([order("2", 1 << 19), order("3", 1000)]).to_string();
+    let (_, told) = ask_text(&app, "POST /imports", all, None).await;
+    assert!(told.contains("is longer than 1,000") && told.contains(r#"{"accepted":{"line":2,"id":"3"}}"#), "{told}");
 }
 
 #[tokio::test]
@@ -469,5 +478,5 @@ async fn loading_names_dead_letters_at_its_end() {
     let (told, log) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert!(output.status.success() && told.starts_with("2 accepted, 3 refused; "), "{told}{log}");
     assert!(told.ends_with(&format!("\n     3 invalid\n{expected}")), "{told}");
-    assert!(log.contains("line 5: `orders[4]`: invalid type: string \"{\""), "{log}");
+    assert!(log.contains("line 5: `orders[4]`: is no JSON object"), "{log}");
 }
