@@ -1,6 +1,7 @@
 //! The attempts at one handler, and what follows them.
 
 use std::fmt::Display;
+use std::marker::PhantomData;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,7 +91,7 @@ where
     E: Display,
 {
     let Some(pass) = Pass::of(cx, handler) else {
-        return Box::pin(carefully::<H, J, B, R, E, How>(message, cx, handler, shared)).await;
+        return Box::pin(Attempts::<H, J, B, R, E, How>::carefully(message, cx, handler, shared)).await;
     };
     let called = {
         let call = pin!(H::call(message.lend(), cx, handler));
@@ -101,7 +102,7 @@ where
             pass.success(cx, handler);
             Ok(answer)
         }
-        ended => Box::pin(on_from::<H, J, B, R, E, How>(message, cx, handler, pass, ended)).await,
+        ended => Box::pin(Attempts::<H, J, B, R, E, How>::on_from(message, cx, handler, pass, ended)).await,
     }
 }
 
@@ -138,66 +139,6 @@ impl Pass {
     }
 }
 
-/// What follows a first attempt that was made at once and did not answer.
-async fn on_from<H, J, B, R, E, How>(
-    message: &mut Kept<H::Message>,
-    cx: &mut Cx<'_>,
-    handler: u32,
-    pass: Pass,
-    ended: Ended<R, Own<H, R, E, How>>,
-) -> Result<R, Box<DispatchError<E>>>
-where
-    H: HandleLent,
-    H::Message: Message,
-    H::Output: Attempted<R, E, How>,
-    J: Counts<Own<H, R, E, How>>,
-    B: Backup<H::Message, Own<H, R, E, How>, R, E>,
-    R: Send,
-    E: Display,
-{
-    let policy = cx.app.planned(handler).policy.clone().unwrap_or_default();
-    let permit = policy.breaker.as_deref().zip(pass.ticket).map(|(breaker, ticket)| breaker.permit(ticket));
-    let admitted = Admitted { permit, stream: None };
-    let attempts = Attempts { handler, shared: false, policy: &policy };
-    let before = Before::slim(pass.raised);
-    attempts.recover::<H, J, B, R, E, How>(message, cx, admitted, before, ended).await.map_err(Box::new)
-}
-
-/// Runs a handler that has a unit of work, or whose breaker has to be asked.
-async fn carefully<H, J, B, R, E, How>(
-    message: &mut Kept<H::Message>,
-    cx: &mut Cx<'_>,
-    handler: u32,
-    shared: bool,
-) -> Result<R, Box<DispatchError<E>>>
-where
-    H: HandleLent,
-    H::Message: Message,
-    H::Output: Attempted<R, E, How>,
-    J: Counts<Own<H, R, E, How>>,
-    B: Backup<H::Message, Own<H, R, E, How>, R, E>,
-    R: Send,
-    E: Display,
-{
-    let policy = cx.app.planned(handler).policy.clone().unwrap_or_default();
-    let attempts = Attempts { handler, shared, policy: &policy };
-    let stream = cx.unit.as_ref().and_then(|unit| unit.progress.clone());
-    let admitted = match attempts.admit(stream).await {
-        Ok(admitted) => admitted,
-        Err(Open { retry_after }) => {
-            let refused = attempts.give_up::<H, B, R, E, How>(message, cx, Cause::BreakerOpen, Some(retry_after));
-            return refused.await.map_err(Box::new);
-        }
-    };
-    // Only now: a call that is refused waits for no transaction.
-    let before = match attempts.prepare(cx).await {
-        Ok(before) => before,
-        Err(failure) => return Err(Box::new(failure.widen())),
-    };
-    let ended = attempts.one::<H, R, E, How>(message, cx).await;
-    attempts.recover::<H, J, B, R, E, How>(message, cx, admitted, before, ended).await.map_err(Box::new)
-}
-
 /// Leave to call a handler, until the breaker knows how that went.
 struct Admitted<'p> {
     permit: Option<Permit<'p>>,
@@ -230,15 +171,15 @@ impl Drop for Admitted<'_> {
     }
 }
 
-/// The attempts at one handler in one call.
+/// What the attempts at one handler in one call go by.
 #[derive(Clone, Copy)]
-struct Attempts<'p> {
+struct Terms<'p> {
     handler: u32,
     shared: bool,
-    policy: &'p Arc<PlannedPolicy>,
+    policy: &'p PlannedPolicy,
 }
 
-impl<'p> Attempts<'p> {
+impl<'p> Terms<'p> {
     /// Asks the breaker, if there is one.
     async fn admit(self, stream: Option<Arc<Progress>>) -> Result<Admitted<'p>, Open> {
         let permit = match &self.policy.breaker {
@@ -252,36 +193,97 @@ impl<'p> Attempts<'p> {
         Before::attempt(cx, self.handler, self.shared, self.policy.goes_on()).await
     }
 
+    /// Waits, and makes room for the next attempt; none where the store does not.
+    async fn prepare_again(self, cx: &mut Cx<'_>, pause: Duration) -> Option<Before> {
+        tokio::time::sleep(pause).await;
+        let prepared = self.prepare(cx).await;
+        if let Err(failure) = &prepared {
+            tracing::warn!(handler = self.name(cx), %failure, "a handler could not be tried again");
+        }
+        prepared.ok()
+    }
+
+    fn verdict(self, cx: &Cx<'_>, attempt: u32) -> Verdict {
+        let retry = self.policy.retry.filter(|_| !has_delivered(cx));
+        retry.map_or(Verdict::GiveUp, |retry| retry.verdict(attempt, random()))
+    }
+
+    fn name(self, cx: &Cx<'_>) -> &'static str {
+        cx.app.planned(self.handler).item.name
+    }
+}
+
+/// The attempts at the handler `H`, whose errors `J` judges and which `B` stands in for.
+struct Attempts<H, J, B, R, E, How>(PhantomData<(H, J, B, R, E, How)>);
+
+impl<H, J, B, R, E, How> Attempts<H, J, B, R, E, How>
+where
+    H: HandleLent,
+    H::Message: Message,
+    H::Output: Attempted<R, E, How>,
+    J: Counts<Own<H, R, E, How>>,
+    B: Backup<H::Message, Own<H, R, E, How>, R, E>,
+    R: Send,
+    E: Display,
+{
+    /// Runs a handler that has a unit of work, or whose breaker has to be asked.
+    async fn carefully(
+        message: &mut Kept<H::Message>,
+        cx: &mut Cx<'_>,
+        handler: u32,
+        shared: bool,
+    ) -> Result<R, Box<DispatchError<E>>> {
+        let policy = cx.app.planned(handler).policy.clone().unwrap_or_default();
+        let terms = Terms { handler, shared, policy: &policy };
+        let stream = cx.unit.as_ref().and_then(|unit| unit.progress.clone());
+        let admitted = match terms.admit(stream).await {
+            Ok(admitted) => admitted,
+            Err(Open { retry_after }) => {
+                let refused = Self::give_up(terms, message, cx, Cause::BreakerOpen, Some(retry_after));
+                return refused.await.map_err(Box::new);
+            }
+        };
+        // Only now: a call that is refused waits for no transaction.
+        let before = match terms.prepare(cx).await {
+            Ok(before) => before,
+            Err(failure) => return Err(Box::new(failure.widen())),
+        };
+        let ended = Self::one(terms, message, cx).await;
+        Self::recover(terms, message, cx, admitted, before, ended).await.map_err(Box::new)
+    }
+
+    /// What follows a first attempt that was made at once and did not answer.
+    async fn on_from(
+        message: &mut Kept<H::Message>,
+        cx: &mut Cx<'_>,
+        handler: u32,
+        pass: Pass,
+        ended: Ended<R, Own<H, R, E, How>>,
+    ) -> Result<R, Box<DispatchError<E>>> {
+        let policy = cx.app.planned(handler).policy.clone().unwrap_or_default();
+        let permit = policy.breaker.as_deref().zip(pass.ticket).map(|(breaker, ticket)| breaker.permit(ticket));
+        let (admitted, before) = (Admitted { permit, stream: None }, Before::slim(pass.raised));
+        let terms = Terms { handler, shared: false, policy: &policy };
+        Self::recover(terms, message, cx, admitted, before, ended).await.map_err(Box::new)
+    }
+
     /// Makes one attempt.
-    async fn one<H, R, E, How>(self, message: &mut Kept<H::Message>, cx: &mut Cx<'_>) -> Ended<R, Own<H, R, E, How>>
-    where
-        H: HandleLent,
-        H::Message: Message,
-        H::Output: Attempted<R, E, How>,
-    {
+    async fn one(terms: Terms<'_>, message: &mut Kept<H::Message>, cx: &mut Cx<'_>) -> Ended<R, Own<H, R, E, How>> {
         let progress = cx.unit.as_ref().and_then(|unit| unit.progress.clone());
-        let call = pin!(H::call(message.lend(), cx, self.handler));
-        Ended::of(Call::new(call, self.policy.timeout, progress).await)
+        let call = pin!(H::call(message.lend(), cx, terms.handler));
+        Ended::of(Call::new(call, terms.policy.timeout, progress).await)
     }
 
     /// What follows a first attempt: keeping what it did, or others, then the fallback.
-    async fn recover<H, J, B, R, E, How>(
-        self,
+    async fn recover(
+        terms: Terms<'_>,
         message: &mut Kept<H::Message>,
         cx: &mut Cx<'_>,
-        admitted: Admitted<'p>,
+        admitted: Admitted<'_>,
         mut before: Before,
         mut ended: Ended<R, Own<H, R, E, How>>,
-    ) -> Result<R, DispatchError<E>>
-    where
-        H: HandleLent,
-        H::Message: Message,
-        H::Output: Attempted<R, E, How>,
-        J: Counts<Own<H, R, E, How>>,
-        B: Backup<H::Message, Own<H, R, E, How>, R, E>,
-        E: Display,
-    {
-        let name = cx.app.planned(self.handler).item.name;
+    ) -> Result<R, DispatchError<E>> {
+        let name = terms.name(cx);
         let mut attempt = 1;
         loop {
             let cause = match ended {
@@ -308,76 +310,49 @@ impl<'p> Attempts<'p> {
             if !before.undo(cx, !matches!(cause, Cause::Timeout)).await {
                 // What it wrote is still there, among what others wrote: nothing may follow.
                 admitted.failure();
-                return Err(self.failed::<H, R, E, How>(cx, cause, None));
+                return Err(Self::failed(terms, cx, cause, None));
             }
-            let Verdict::Again(pause) = self.verdict(cx, attempt) else {
+            let Verdict::Again(pause) = terms.verdict(cx, attempt) else {
                 admitted.failure();
-                return self.give_up::<H, B, R, E, How>(message, cx, cause, None).await;
+                return Self::give_up(terms, message, cx, cause, None).await;
             };
             tracing::info!(handler = name, attempt, ?pause, %cause, "a handler failed; it is tried again");
-            let Some(prepared) = self.prepare_again(cx, pause).await else {
+            let Some(prepared) = terms.prepare_again(cx, pause).await else {
                 admitted.failure();
-                return self.give_up::<H, B, R, E, How>(message, cx, cause, None).await;
+                return Self::give_up(terms, message, cx, cause, None).await;
             };
             before = prepared;
             attempt += 1;
-            ended = self.one::<H, R, E, How>(message, cx).await;
+            ended = Self::one(terms, message, cx).await;
         }
-    }
-
-    /// Waits, and makes room for the next attempt; none where the store does not.
-    async fn prepare_again(self, cx: &mut Cx<'_>, pause: Duration) -> Option<Before> {
-        tokio::time::sleep(pause).await;
-        let prepared = self.prepare(cx).await;
-        if let Err(failure) = &prepared {
-            let handler = cx.app.planned(self.handler).item.name;
-            tracing::warn!(handler, %failure, "a handler could not be tried again");
-        }
-        prepared.ok()
-    }
-
-    fn verdict(self, cx: &Cx<'_>, attempt: u32) -> Verdict {
-        let retry = self.policy.retry.filter(|_| !has_delivered(cx));
-        retry.map_or(Verdict::GiveUp, |retry| retry.verdict(attempt, random()))
     }
 
     /// What the call fails with where no fallback is asked.
-    fn failed<H, R, E, How>(
-        self,
+    fn failed(
+        terms: Terms<'_>,
         cx: &Cx<'_>,
         cause: Cause<Own<H, R, E, How>>,
         retry_after: Option<Duration>,
-    ) -> DispatchError<E>
-    where
-        H: HandleLent,
-        H::Output: Attempted<R, E, How>,
-    {
-        let handler = cx.app.planned(self.handler).item.name;
+    ) -> DispatchError<E> {
+        let handler = terms.name(cx);
         match cause {
             Cause::Error(own) => DispatchError::Handler(H::Output::widen(own)),
-            Cause::Timeout => DispatchError::Timeout { handler, after: self.policy.timeout.unwrap_or_default() },
+            Cause::Timeout => DispatchError::Timeout { handler, after: terms.policy.timeout.unwrap_or_default() },
             Cause::BreakerOpen => DispatchError::BreakerOpen { handler, retry_after: retry_after.unwrap_or_default() },
         }
     }
 
     /// Calls the fallback, or answers with what went wrong where there is none.
-    async fn give_up<H, B, R, E, How>(
-        self,
+    async fn give_up(
+        terms: Terms<'_>,
         message: &mut Kept<H::Message>,
         cx: &mut Cx<'_>,
         cause: Cause<Own<H, R, E, How>>,
         retry_after: Option<Duration>,
-    ) -> Result<R, DispatchError<E>>
-    where
-        H: HandleLent,
-        H::Message: Message,
-        H::Output: Attempted<R, E, How>,
-        B: Backup<H::Message, Own<H, R, E, How>, R, E>,
-        E: Display,
-    {
-        let handler = cx.app.planned(self.handler).item.name;
-        let Some(number) = self.policy.fallback.filter(|_| !has_delivered(cx)) else {
-            return Err(self.failed::<H, R, E, How>(cx, cause, retry_after));
+    ) -> Result<R, DispatchError<E>> {
+        let handler = terms.name(cx);
+        let Some(number) = terms.policy.fallback.filter(|_| !has_delivered(cx)) else {
+            return Err(Self::failed(terms, cx, cause, retry_after));
         };
         let (primary, fallback) = (cause.to_string(), cx.app.planned(number).item.name);
         if matches!(cause, Cause::BreakerOpen) {
