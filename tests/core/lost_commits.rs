@@ -6,13 +6,8 @@ use std::time::SystemTime;
 use cqrs::prelude::*;
 use cqrs::sqlx::sqlite::SqliteConnectOptions;
 use cqrs::sqlx::{Sqlite, SqlitePool};
-use cqrs::store::driver::{
-    BoxFuture, Carried, ClaimRequest, Driver, Gift, HandleSpec, IdempotentRequest, Transaction, WorkShare,
-};
-use cqrs::store::{
-    Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, IdempotentClaim, IdempotentOutcome, InboxMark,
-    OutboxOutcome, Record, Standing, StoreErrorKind, TimerRecord, WorkQueue,
-};
+use cqrs::store::driver::{BoxFuture, Carried, Driver, Gift, HandleSpec, IdempotentRequest, Transaction};
+use cqrs::store::{Claim, IdempotentClaim, IdempotentOutcome, InboxMark, Record, StoreErrorKind};
 use cqrs::{BoxError, DispatchErrorKind, StoreError};
 use uuid::Uuid;
 
@@ -26,15 +21,6 @@ struct Silent(SqlitePool);
 
 #[derive(Debug)]
 struct SilentTransaction(Tx<Sqlite>);
-
-macro_rules! never_called {
-    ($($name:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)*) => {$(
-        fn $name(&self $(, $argument: $kind)*) -> Answer<'_, $answer> {
-            $(let _ = $argument;)*
-            unreachable!("nothing is run or stored")
-        }
-    )*};
-}
 
 impl Driver for Silent {
     fn name(&self) -> &'static str {
@@ -61,40 +47,7 @@ impl Driver for Silent {
         Box::pin(std::future::ready(()))
     }
 
-    fn migrate(&self) -> Answer<'_, ()> {
-        Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn release(&self, _owner: &str) -> Answer<'_, ()> {
-        Box::pin(std::future::ready(Ok(())))
-    }
-
-    never_called! {
-        claim_outbox(request: ClaimRequest<'_>) -> Vec<ClaimedOutbox>;
-        settle_outbox(outcomes: Vec<(Claim, OutboxOutcome)>) -> u64;
-        renew_outbox(claims: Vec<Claim>, until: SystemTime) -> Vec<Claim>;
-        claim_work(shares: &[WorkShare<'_>], request: ClaimRequest<'_>) -> Vec<ClaimedWork>;
-        renew_work(claims: Vec<Claim>, until: SystemTime) -> Vec<Claim>;
-        retry_work(claim: Claim, due: SystemTime, error: &str) -> bool;
-        bury_work(claim: Claim, error: &str, skip: bool) -> bool;
-        defer_work(claim: Claim, now: SystemTime, due: SystemTime, error: &str) -> bool;
-        next_outbox_due() -> Option<SystemTime>;
-        next_work_due(queues: &[WorkQueue]) -> Option<SystemTime>;
-        work_by_queue(lease_now: SystemTime) -> Vec<(WorkQueue, u64)>;
-        standing(mark: &InboxMark, lane: Option<&str>) -> Standing;
-        cancel_timer(name: &str, key: &str) -> bool;
-        timers(limit: usize) -> Vec<TimerRecord>;
-        dead_letters(limit: usize) -> Vec<DeadLetter>;
-        replay(id: DeadLetterId, now: SystemTime) -> bool;
-        discard(id: DeadLetterId) -> bool;
-        counts() -> Counts;
-        purge_inbox(before: SystemTime) -> u64;
-        claim_idempotent(request: IdempotentRequest) -> IdempotentOutcome;
-        renew_idempotent(claim: IdempotentClaim, until: SystemTime) -> bool;
-        free_idempotent(claim: IdempotentClaim) -> bool;
-        purge_idempotent(done: SystemTime, lease: SystemTime) -> u64;
-        free_stranded() -> u64;
-    }
+    cqrs_tests::nothing_is_stored! {}
 }
 
 macro_rules! never_called_in_it {
