@@ -140,11 +140,17 @@ async fn g12_a_call_that_lost_its_key_cannot_commit() {
     .await;
 }
 
+/// An app of such a lease, whose handler without a transaction waits until it is let go.
+async fn waiting(lease: Duration) -> Harness {
+    let app = Harness::with(|builder| builder.run([""; 0]).lease(lease)).await;
+    app.probe.close("charge");
+    app
+}
+
 #[tokio::test]
 async fn g12_a_call_that_lost_its_key_is_given_up_while_its_handler_runs() {
     bounded(async {
-        let app = Harness::with(|builder| builder.run([""; 0]).lease(Duration::from_millis(300))).await;
-        app.probe.close("charge");
+        let app = waiting(Duration::from_millis(300)).await;
         let stalled = app.send(charge(100)).idempotency_key("k");
         let meanwhile = async {
             app.probe.arrived("charge").await;
@@ -161,8 +167,7 @@ async fn g12_a_call_that_lost_its_key_is_given_up_while_its_handler_runs() {
 async fn a_handler_that_runs_for_longer_than_the_lease_keeps_its_key() {
     bounded(async {
         let lease = Duration::from_secs(2);
-        let app = Harness::with(|builder| builder.run([""; 0]).lease(lease)).await;
-        app.probe.close("charge");
+        let app = waiting(lease).await;
         let slow = app.send(charge(100)).idempotency_key("k");
         let meanwhile = async {
             app.probe.arrived("charge").await;
@@ -215,8 +220,7 @@ async fn in_progress_for(app: &Harness, so_long: Duration) {
 async fn g12_a_lease_that_is_renewed_late_is_renewed_again_soon() {
     bounded(async {
         let lease = Duration::from_secs(3);
-        let app = Harness::with(|builder| builder.run([""; 0]).lease(lease)).await;
-        app.probe.close("charge");
+        let app = waiting(lease).await;
         let slow = app.send(charge(100)).idempotency_key("k");
         let meanwhile = async {
             app.probe.arrived("charge").await;
@@ -238,8 +242,7 @@ async fn g12_a_lease_that_is_renewed_late_is_renewed_again_soon() {
 async fn g12_an_owner_that_could_not_renew_its_lease_keeps_its_key() {
     bounded(async {
         let lease = Duration::from_secs(2);
-        let app = Harness::with(|builder| builder.run([""; 0]).lease(lease)).await;
-        app.probe.close("charge");
+        let app = waiting(lease).await;
         let slow = app.send(charge(100)).idempotency_key("k");
         let meanwhile = async {
             app.probe.arrived("charge").await;
