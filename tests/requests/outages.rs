@@ -50,31 +50,31 @@ async fn a_call_that_a_breaker_turns_away_waits_for_no_transaction() {
 
 #[derive(Command)]
 #[command(response = &'static str, error = BoxError)]
-struct Settle;
+struct Repay;
 
 #[chain_link]
-async fn by_credit(cmd: Settle) -> Link<Settle> {
+async fn by_credit(cmd: Repay) -> Link<Repay> {
     Link::Pass(cmd)
 }
 
 #[chain_link(breaker(failures = 1, open_for = "60s"))]
-async fn by_bank(_cmd: Settle, tx: &mut Tx<Sqlite>, probe: Inject<Probe>) -> Result<Link<Settle>, BoxError> {
-    write(tx, "settled").await?;
+async fn by_bank(_cmd: Repay, tx: &mut Tx<Sqlite>, probe: Inject<Probe>) -> Result<Link<Repay>, BoxError> {
+    write(tx, "repaid").await?;
     probe.try_it("bank")?;
-    Ok(Link::Answer("settled"))
+    Ok(Link::Answer("repaid"))
 }
 
-cqrs::chain!(Settle => [by_credit, by_bank]);
+cqrs::chain!(Repay => [by_credit, by_bank]);
 
 #[tokio::test]
 async fn a_link_that_a_breaker_turns_away_waits_for_no_transaction() {
     bounded(async {
         let harness = Harness::idle().await;
         harness.probe.fail("bank", 1);
-        harness.send(Settle).await.unwrap_err();
+        harness.send(Repay).await.unwrap_err();
         let mut writer = harness.unit::<Sqlite>().await.unwrap();
         write(writer.tx(), "somebody writes for long").await.unwrap();
-        let error = harness.send(Settle).await.unwrap_err();
+        let error = harness.send(Repay).await.unwrap_err();
         assert_eq!((error.kind(), error.name()), (DispatchErrorKind::BreakerOpen, Some("by_bank")));
         writer.commit().await.unwrap();
         assert_eq!(harness.rows().await, ["somebody writes for long"]);
