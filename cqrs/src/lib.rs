@@ -70,7 +70,7 @@ pub use self::macros::Problem;
 
 pub use self::app::{App, Builder, Health, OutsideUnit};
 pub use self::breaker::{BreakerPhase, BreakerState, Breakers};
-pub use self::broker::{Broker, Delivery};
+pub use self::broker::{Broker, Declare, Delivery};
 pub use self::chain::Link;
 pub use self::dispatch::{DispatchError, DispatchErrorKind, Publish, Schedule, Sending, TimerId};
 pub use self::error::{BoxError, Error};

@@ -6,9 +6,11 @@ mod delivery;
 pub mod driver;
 mod error;
 mod memory;
+mod options;
 mod url;
 
 pub use self::delivery::Delivery;
 pub use self::error::{BrokerError, BrokerErrorKind};
 pub use self::memory::MemoryBroker;
+pub use self::options::Declare;
 pub use self::url::Broker;

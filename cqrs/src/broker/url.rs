@@ -1,9 +1,12 @@
 //! Naming a broker before it is connected: by URL or by driver. No I/O happens here.
 
 use std::fmt;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::driver::Driver;
+use super::options::{BrokerOptions, Declare};
 use super::{BrokerError, BrokerErrorKind, MemoryBroker};
 
 /// The broker an app uses, named but not yet connected: that happens when the builder is awaited.
@@ -14,55 +17,115 @@ use super::{BrokerError, BrokerErrorKind, MemoryBroker};
 /// let broker = Broker::url("memory:");
 /// assert_eq!(broker.scheme(), "memory");
 /// ```
-pub struct Broker(Source);
+pub struct Broker {
+    source: Source,
+    options: BrokerOptions,
+}
 
 enum Source {
     Url(String),
     Driver(Arc<dyn Driver>),
 }
 
+/// The brokers of this build.
+enum Kind {
+    Memory,
+}
+
+/// What the URL of a broker begins with, in this build.
+const SCHEMES: &str = "`memory:`";
+
 impl Broker {
     /// Names a broker by URL: `memory:`.
     pub fn url(url: impl Into<String>) -> Self {
-        Self(Source::Url(url.into()))
+        Self::of(Source::Url(url.into()))
     }
 
     /// Takes a driver of yours.
     pub fn driver(driver: impl Driver) -> Self {
-        Self(Source::Driver(Arc::new(driver)))
+        Self::of(Source::Driver(Arc::new(driver)))
+    }
+
+    /// Says what is done about topics that are missing: they are made, unless this says otherwise.
+    pub fn declare(mut self, declare: Declare) -> Self {
+        self.options.declare = declare;
+        self
+    }
+
+    /// Says how many partitions a topic has that is made: 8 unless this says otherwise. Order is kept within each, so at
+    /// most so many consumers of a group share a topic. With AMQP they are queues, with NATS subjects; there it holds for
+    /// topics that are there as well, and everybody who publishes or consumes must say the same.
+    pub fn partitions(mut self, count: NonZeroU16) -> Self {
+        self.options.partitions = count;
+        self
+    }
+
+    /// Trusts the certificate authorities in a PEM file, beside those of the machine.
+    pub fn tls_ca(mut self, file: impl Into<PathBuf>) -> Self {
+        self.options.tls_ca = Some(file.into());
+        self
+    }
+
+    /// Sets a property of the client's library, where it has such: for Kafka those of librdkafka, `"linger.ms"`.
+    pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.options.properties.push((name.into(), value.into()));
+        self
     }
 
     /// The scheme of the URL, or the driver's name.
     pub fn scheme(&self) -> &str {
-        match &self.0 {
+        match &self.source {
             Source::Url(url) => url.split(':').next().unwrap_or(url),
             Source::Driver(driver) => driver.name(),
         }
     }
 
-    /// Whether it is a driver of the user's: tests leave it as it is, and somebody else may hold it too.
-    pub(crate) fn is_driver(&self) -> bool {
-        matches!(self.0, Source::Driver(_))
+    fn of(source: Source) -> Self {
+        Self { source, options: BrokerOptions::default() }
     }
 
-    /// Judges the URL without connecting.
+    /// Whether it is a driver of the user's: tests leave it as it is, and somebody else may hold it too.
+    pub(crate) fn is_driver(&self) -> bool {
+        matches!(self.source, Source::Driver(_))
+    }
+
+    /// Judges what was said without connecting.
     pub(crate) fn check(&self) -> Result<(), BrokerError> {
-        match &self.0 {
-            Source::Url(_) if self.scheme() != "memory" => Err(BrokerError::new(
-                BrokerErrorKind::Configuration,
-                format!("no broker for `{}:` in this build; a broker's URL begins with `memory:`", self.scheme()),
-            )),
-            _ => Ok(()),
+        if self.is_driver() {
+            return Ok(());
+        }
+        match self.kind()? {
+            Kind::Memory => self.no_properties(),
         }
     }
 
-    /// Connects.
+    /// Makes the driver. Nothing is asked of the broker yet: one that is down when the app starts is waited for like one
+    /// that goes down later.
     pub(crate) fn connect(self) -> Result<Arc<dyn Driver>, BrokerError> {
         self.check()?;
-        Ok(match self.0 {
-            Source::Url(_) => Arc::new(MemoryBroker::new()),
-            Source::Driver(driver) => driver,
+        let kind = match self.source {
+            Source::Driver(driver) => return Ok(driver),
+            Source::Url(_) => self.kind()?,
+        };
+        Ok(match kind {
+            Kind::Memory => Arc::new(MemoryBroker::new()),
         })
+    }
+
+    fn kind(&self) -> Result<Kind, BrokerError> {
+        match self.scheme() {
+            "memory" => Ok(Kind::Memory),
+            other => {
+                let what = format!("no broker for `{other}:` in this build; a broker's URL begins with {SCHEMES}");
+                Err(BrokerError::new(BrokerErrorKind::Configuration, what))
+            }
+        }
+    }
+
+    fn no_properties(&self) -> Result<(), BrokerError> {
+        let Some((name, _)) = self.options.properties.first() else { return Ok(()) };
+        let what = format!("the broker `{}:` has no properties, and `{name}` was set: leave it out", self.scheme());
+        Err(BrokerError::new(BrokerErrorKind::Configuration, what))
     }
 }
 
