@@ -224,7 +224,7 @@ fn g1_a_lease_and_a_deadline_that_are_too_short_are_wrong_settings() {
 fn g1_a_pool_that_is_none_is_a_wrong_setting() {
     let builder = bare().store(Store::pool(7_u8)).broker(Broker::url("memory:")).provide(Stats).elsewhere::<Forward>();
     let error = problems(builder.provide_arc::<dyn PriceList>(Arc::new(Fixed(1))));
-    assert_says(&text(&error, ProblemKind::Setting), &["takes a `SqlitePool`, not a `u8`"]);
+    assert_says(&text(&error, ProblemKind::Setting), &["takes a `SqlitePool`", ", not a `u8`"]);
 }
 
 #[test]

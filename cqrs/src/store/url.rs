@@ -1,6 +1,6 @@
 //! Naming a store before it is connected: by URL, by pool, or by driver. No I/O happens here.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::fmt;
 use std::sync::Arc;
 
@@ -18,7 +18,6 @@ use super::{StoreError, StoreErrorKind};
 pub struct Store {
     pub(crate) source: Source,
     pub(crate) migrator: Option<sqlx::migrate::Migrator>,
-    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "read by the stores that can be named"))]
     pub(crate) options: StoreOptions,
 }
 
@@ -31,12 +30,66 @@ pub(crate) struct StoreOptions {
 
 pub(crate) enum Source {
     Url(String),
-    Pool {
-        #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "read by the stores that can be named"))]
-        pool: Arc<dyn Any + Send + Sync>,
-        type_name: &'static str,
-    },
+    Pool { pool: Arc<dyn Any + Send + Sync>, type_name: &'static str },
     Driver(Arc<dyn Driver>),
+}
+
+/// The stores of this build.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    #[cfg(feature = "sqlite")]
+    Sqlite,
+}
+
+/// What the URL of a store begins with, in this build.
+const SCHEMES: &[&str] = &[
+    #[cfg(feature = "sqlite")]
+    "`sqlite:`",
+];
+
+/// The pools that are taken, in this build.
+const POOLS: &[&str] = &[
+    #[cfg(feature = "sqlite")]
+    "a `SqlitePool`",
+];
+
+impl Kind {
+    fn of_scheme(scheme: &str) -> Option<Self> {
+        match scheme {
+            #[cfg(feature = "sqlite")]
+            "sqlite" => Some(Self::Sqlite),
+            _ => None,
+        }
+    }
+
+    fn of_pool(pool: &(dyn Any + Send + Sync)) -> Option<Self> {
+        match pool {
+            #[cfg(feature = "sqlite")]
+            pool if pool.is::<sqlx::SqlitePool>() => Some(Self::Sqlite),
+            _ => None,
+        }
+    }
+
+    /// What its transactions lend to handlers.
+    fn handle(self) -> Option<HandleSpec> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite => Some(super::sqlite::HANDLE),
+        }
+    }
+
+    /// The types of what it gives out as dependencies.
+    fn gift_types(self) -> Vec<(TypeId, &'static str)> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite => vec![gift::<sqlx::SqlitePool>()],
+        }
+    }
+}
+
+#[cfg(feature = "sqlite")]
+fn gift<T: Send + Sync + 'static>() -> (TypeId, &'static str) {
+    (crate::Inject::<T>::id(), crate::Inject::<T>::name())
 }
 
 impl Store {
@@ -85,53 +138,56 @@ impl Store {
     pub(crate) fn handle(&self) -> Result<Option<HandleSpec>, StoreError> {
         match &self.source {
             Source::Driver(driver) => Ok(driver.handle()),
-            #[cfg(feature = "sqlite")]
-            _ if self.is_sqlite() => Ok(Some(super::sqlite::HANDLE)),
-            _ => Err(self.unknown()),
+            _ => self.kind().map(Kind::handle),
         }
     }
 
     /// The types of what the store gives out as dependencies, known without connecting.
-    pub(crate) fn gift_types(&self) -> Vec<(std::any::TypeId, &'static str)> {
+    pub(crate) fn gift_types(&self) -> Vec<(TypeId, &'static str)> {
         match &self.source {
             Source::Driver(driver) => driver.gifts().into_iter().map(|gift| (gift.type_id, gift.name)).collect(),
-            #[cfg(feature = "sqlite")]
-            _ if self.is_sqlite() => {
-                vec![(crate::Inject::<sqlx::SqlitePool>::id(), crate::Inject::<sqlx::SqlitePool>::name())]
-            }
-            _ => Vec::new(),
+            _ => self.kind().map(Kind::gift_types).unwrap_or_default(),
         }
     }
 
     /// Connects.
-    #[cfg_attr(not(feature = "sqlite"), expect(clippy::unused_async, reason = "a store of this build connects"))]
     pub(crate) async fn connect(self) -> Result<Arc<dyn Driver>, StoreError> {
-        #[cfg(feature = "sqlite")]
-        if self.is_sqlite() {
-            return Ok(Arc::new(super::sqlite::SqliteStore::connect(self).await?));
+        if let Source::Driver(driver) = &self.source {
+            return Ok(Arc::clone(driver));
         }
-        match self.source {
-            Source::Driver(driver) => Ok(driver),
-            _ => Err(self.unknown()),
+        match self.kind()? {
+            #[cfg(feature = "sqlite")]
+            Kind::Sqlite => Ok(Arc::new(super::sqlite::SqliteStore::connect(self).await?)),
         }
     }
 
-    #[cfg(feature = "sqlite")]
-    fn is_sqlite(&self) -> bool {
-        match &self.source {
-            Source::Url(_) => self.scheme() == "sqlite",
-            Source::Pool { pool, .. } => pool.is::<sqlx::SqlitePool>(),
-            Source::Driver(_) => false,
-        }
+    /// Which of the stores of this build it is.
+    fn kind(&self) -> Result<Kind, StoreError> {
+        let kind = match &self.source {
+            Source::Url(_) => Kind::of_scheme(self.scheme()),
+            Source::Pool { pool, .. } => Kind::of_pool(pool.as_ref()),
+            Source::Driver(_) => None,
+        };
+        kind.ok_or_else(|| self.unknown())
     }
 
     fn unknown(&self) -> StoreError {
         let what = match &self.source {
-            Source::Pool { type_name, .. } => format!("`Store::pool` takes a `SqlitePool`, not a `{type_name}`"),
-            _ => format!("no store for `{}:` in this build; a store's URL begins with `sqlite:`", self.scheme()),
+            Source::Pool { type_name, .. } => {
+                format!("`Store::pool` takes {}, not a `{type_name}`", any_of(POOLS))
+            }
+            _ => format!(
+                "no store for `{}:` in this build; a store's URL begins with {}",
+                self.scheme(),
+                any_of(SCHEMES)
+            ),
         };
         StoreError::new(StoreErrorKind::Configuration, what)
     }
+}
+
+fn any_of(names: &[&str]) -> String {
+    if names.is_empty() { "nothing".to_owned() } else { names.join(" or ") }
 }
 
 impl fmt::Debug for Store {
