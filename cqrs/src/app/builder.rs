@@ -192,11 +192,22 @@ impl Builder {
     /// Takes a store and a broker where settings name them.
     pub(crate) fn place(&mut self, store: Option<Store>, broker: Option<Broker>) {
         if let Some(mut store) = store {
-            // Settings say where, not with what: migrations named in the code stay.
-            store.migrator = self.store.take().and_then(|store| store.migrator);
+            // Settings say where, not with what: migrations and names that the code says stay.
+            if let Some(old) = self.store.take() {
+                (store.migrator, store.options) = (old.migrator, old.options);
+            }
             self.store = Some(store);
         }
         self.broker = broker.or(self.broker.take());
+    }
+
+    /// Takes the names of the store's tables where settings say them.
+    pub(crate) fn name_tables(&mut self, prefix: Option<String>, schema: Option<String>) {
+        if let Some(store) = &mut self.store {
+            let options = &mut store.options;
+            options.prefix = prefix.or(options.prefix.take());
+            options.schema = schema.or(options.schema.take());
+        }
     }
 
     /// Keeps only the middlewares whose function's name passes: lets one program measure several stacks.

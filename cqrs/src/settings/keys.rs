@@ -45,6 +45,8 @@ macro_rules! table {
 
 pub(super) const SETTINGS: &[Key<Settings>] = &[
     one!(store: value::url),
+    one!(store_prefix: value::word),
+    one!(store_schema: value::word),
     one!(broker: value::url),
     one!(run: value::parts),
     one!(event_concurrency: value::count),

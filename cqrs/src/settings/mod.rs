@@ -34,6 +34,8 @@ const FILE: &str = "cqrs.toml";
 /// | key | is | unless said otherwise |
 /// |---|---|---|
 /// | `store`, `broker` | URLs | none |
+/// | `store_prefix` | what the names of the store's tables begin with | `cqrs_` |
+/// | `store_schema` | the schema they are in, on PostgreSQL | the connection's own |
 /// | `run` | which parts `App::run` runs: `relay`, `work`, `timers`, `group:NAME` | all |
 /// | `event_concurrency` | plain event handlers of one call at once | 1 for `send`, 10 for `stream` |
 /// | `event_depth` | how deep follow-up events may go | 64 |
@@ -76,6 +78,8 @@ const FILE: &str = "cqrs.toml";
 #[non_exhaustive]
 pub struct Settings {
     store: Option<String>,
+    store_prefix: Option<String>,
+    store_schema: Option<String>,
     broker: Option<String>,
     run: Option<Vec<String>>,
     event_concurrency: Option<usize>,
@@ -163,6 +167,7 @@ impl Settings {
     /// Says to the builder what is said here.
     pub(crate) fn apply(mut self, builder: &mut Builder) {
         builder.place(self.store.take().map(Store::url), self.broker.take().map(Broker::url));
+        builder.name_tables(self.store_prefix.take(), self.store_schema.take());
         let options = &mut builder.options;
         self.relay(&mut options.relay);
         set(&mut options.relay_off, self.relay.on.map(|on| !on));

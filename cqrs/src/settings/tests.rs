@@ -16,6 +16,8 @@ fn texts(error: &SettingsError) -> Vec<String> {
 
 const WHOLE: &str = r#"
 store = "sqlite://shop.db"
+store_prefix = "shop_"
+store_schema = "ops"
 broker = "memory:"
 run = ["relay", "work", "timers", "group:billing"]
 event_concurrency = 4
@@ -57,6 +59,8 @@ retry = { max = 1 }
 fn every_key_is_read() {
     let settings = with(WHOLE, &[]).unwrap();
     assert_eq!(settings.store.as_deref(), Some("sqlite://shop.db"));
+    assert_eq!(settings.store_prefix.as_deref(), Some("shop_"));
+    assert_eq!(settings.store_schema.as_deref(), Some("ops"));
     assert_eq!(settings.broker.as_deref(), Some("memory:"));
     assert_eq!(settings.run.as_deref().unwrap().last().unwrap(), "group:billing");
     assert_eq!((settings.event_concurrency, settings.event_depth, settings.concurrency), (Some(4), Some(8), Some(16)));

@@ -18,6 +18,11 @@ pub(super) fn url(value: &Value) -> Result<String, Expected> {
     value.as_str().filter(|text| text.contains(':')).map(str::to_owned).ok_or(EXPECTED)
 }
 
+/// What it may be made of, the store knows.
+pub(super) fn word(value: &Value) -> Result<String, Expected> {
+    value.as_str().map(str::to_owned).ok_or("a name")
+}
+
 pub(super) fn count(value: &Value) -> Result<usize, Expected> {
     number(value).filter(|count| *count > 0).ok_or("a whole number, at least 1")
 }

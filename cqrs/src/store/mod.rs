@@ -4,6 +4,7 @@
 
 pub mod driver;
 mod error;
+mod names;
 mod record;
 #[cfg(feature = "sqlite")]
 mod sqlite;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::driver::{Driver, HandleSpec};
+use super::names::{self, Names};
 use super::{StoreError, StoreErrorKind};
 
 /// The store an app uses, named but not yet connected: that happens when the builder is awaited.
@@ -26,6 +27,10 @@ pub struct Store {
 pub(crate) struct StoreOptions {
     /// For tests: give up durability of the machine, not of the process.
     pub(crate) synchronous_off: bool,
+    /// What the names of tables begin with.
+    pub(crate) prefix: Option<String>,
+    /// The schema that the tables are in.
+    pub(crate) schema: Option<String>,
 }
 
 pub(crate) enum Source {
@@ -70,6 +75,14 @@ impl Kind {
         }
     }
 
+    /// Whether a prefix and a schema may be said.
+    fn takes_names(self) -> (bool, bool) {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite => (false, false),
+        }
+    }
+
     /// What its transactions lend to handlers.
     fn handle(self) -> Option<HandleSpec> {
         match self {
@@ -101,6 +114,24 @@ impl Store {
     /// Takes a pool of yours: `SqlitePool`.
     pub fn pool<P: Any + Send + Sync>(pool: P) -> Self {
         Self::of(Source::Pool { pool: Arc::new(pool), type_name: std::any::type_name::<P>() })
+    }
+
+    /// Says what the names of the framework's tables begin with: `cqrs_`, unless something else is said. Several apps that share a
+    /// database have a prefix each. Lower-case letters, digits and underscores, at most 32 of them.
+    ///
+    /// An SQLite file is an app's own, and its tables keep their names.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.options.prefix = Some(prefix.into());
+        self
+    }
+
+    /// Says which schema the framework's tables are in, on PostgreSQL: it is created if missing. Without it they are in the first
+    /// one of the connection's `search_path`.
+    #[must_use]
+    pub fn schema(mut self, schema: impl Into<String>) -> Self {
+        self.options.schema = Some(schema.into());
+        self
     }
 
     /// Takes a driver of yours.
@@ -138,7 +169,11 @@ impl Store {
     pub(crate) fn handle(&self) -> Result<Option<HandleSpec>, StoreError> {
         match &self.source {
             Source::Driver(driver) => Ok(driver.handle()),
-            _ => self.kind().map(Kind::handle),
+            _ => {
+                let kind = self.kind()?;
+                self.check(kind)?;
+                Ok(kind.handle())
+            }
         }
     }
 
@@ -155,10 +190,31 @@ impl Store {
         if let Source::Driver(driver) = &self.source {
             return Ok(Arc::clone(driver));
         }
-        match self.kind()? {
+        let kind = self.kind()?;
+        self.check(kind)?;
+        match kind {
             #[cfg(feature = "sqlite")]
             Kind::Sqlite => Ok(Arc::new(super::sqlite::SqliteStore::connect(self).await?)),
         }
+    }
+
+    /// Judges what was said beside the address, without connecting.
+    fn check(&self, kind: Kind) -> Result<(), StoreError> {
+        let StoreOptions { prefix, schema, .. } = &self.options;
+        Names::new(prefix.as_deref(), schema.as_deref())?;
+        let (has_prefix, has_schema) = kind.takes_names();
+        if prefix.as_deref().is_some_and(|prefix| prefix != names::PREFIX) && !has_prefix {
+            return Err(self.refuses("prefix: its file is the app's own, and its tables keep their names"));
+        }
+        if schema.is_some() && !has_schema {
+            return Err(self.refuses("schema: only PostgreSQL has schemas"));
+        }
+        Ok(())
+    }
+
+    fn refuses(&self, what: &str) -> StoreError {
+        let what = format!("the store `{}` takes no {what}; leave it out", self.scheme());
+        StoreError::new(StoreErrorKind::Configuration, what)
     }
 
     /// Which of the stores of this build it is.

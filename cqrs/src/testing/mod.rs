@@ -150,7 +150,7 @@ impl Builder {
         self.recorder = Recorder::on();
         let (store, broker) = self.places();
         if let Some(old) = store.take_if(|store| !store.is_driver()) {
-            let options = StoreOptions { synchronous_off: true };
+            let options = StoreOptions { synchronous_off: true, ..StoreOptions::default() };
             *store = Some(Store { options, migrator: old.migrator, ..Store::url(url) });
         }
         if broker.take_if(|broker| !broker.is_driver()).is_some() {
