@@ -1,5 +1,7 @@
 //! The test kit: an app in a temporary place, with events remembered and time that can be moved.
 
+pub mod conformance;
+
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;

@@ -146,3 +146,22 @@ fn what_follows_a_failed_message_of_its_key_fails_too() {
 fn it_does_not_cross_processes() {
     assert!(!MemoryBroker::new().crosses_processes());
 }
+
+#[cfg(feature = "testing")]
+mod conformance {
+    use std::sync::Arc;
+
+    use crate::broker::MemoryBroker;
+    use crate::broker::driver::Driver;
+    use crate::testing::conformance::broker::Fixture;
+
+    struct Memory(MemoryBroker);
+
+    impl Fixture for Memory {
+        fn connect(&self) -> Arc<dyn Driver> {
+            Arc::new(self.0.clone())
+        }
+    }
+
+    crate::broker_conformance!(Memory(MemoryBroker::new()));
+}
