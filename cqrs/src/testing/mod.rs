@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+#[doc(inline)]
+pub use crate::{broker_conformance, store_conformance};
+
 use crate::app::Recorder;
 use crate::broker::Broker;
 use crate::message::Event;

@@ -1,5 +1,7 @@
 //! What the store promises, on real files.
 
+#[cfg(feature = "testing")]
+mod conformance;
 mod dead;
 mod idempotent;
 mod opening;
