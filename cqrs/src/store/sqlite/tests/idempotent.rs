@@ -41,30 +41,6 @@ async fn rows(store: &SqliteStore) -> i64 {
 }
 
 #[tokio::test]
-async fn a_key_is_claimed_then_running_then_done() {
-    let (_dir, store) = fresh().await;
-    let first = call("k", 1, 0);
-    assert_eq!(claim(&store, &first).await, IdempotentOutcome::Claimed);
-    assert_eq!(claim(&store, &call("k", 1, 1)).await, IdempotentOutcome::Running);
-    assert_eq!(claim(&store, &call("k", 2, 1)).await, IdempotentOutcome::OtherPayload);
-    assert!(finish_call(&store, &first, "7").await);
-    assert_eq!(claim(&store, &call("k", 1, 60)).await, done("7"));
-    assert_eq!(claim(&store, &call("k", 2, 60)).await, IdempotentOutcome::OtherPayload);
-    assert!(!finish_call(&store, &first, "8").await, "it is done");
-    assert_eq!(claim(&store, &call("k", 1, 60)).await, done("7"));
-}
-
-#[tokio::test]
-async fn keys_are_told_apart_by_name_and_byte_by_byte() {
-    let (_dir, store) = fresh().await;
-    let other = call("k", 1, 0);
-    let other = IdempotentRequest { claim: IdempotentClaim { name: "refund".to_owned(), ..other.claim }, ..other };
-    for request in [&call("k", 1, 0), &call("K", 1, 0), &call("k ", 1, 0), &call("ä", 1, 0), &other] {
-        assert_eq!(claim(&store, request).await, IdempotentOutcome::Claimed);
-    }
-}
-
-#[tokio::test]
 async fn a_key_whose_lease_ran_out_is_taken_over_and_its_first_owner_cannot_end_it() {
     let (_dir, store) = fresh().await;
     let (first, second) = (call("k", 1, 0), call("k", 2, 7));
@@ -79,27 +55,6 @@ async fn a_key_whose_lease_ran_out_is_taken_over_and_its_first_owner_cannot_end_
     assert!(!store.free_idempotent(first.claim).await.unwrap());
     assert!(finish_call(&store, &second, "second").await);
     assert_eq!(claim(&store, &call("k", 2, 8)).await, done("second"));
-}
-
-#[tokio::test]
-async fn a_lease_is_renewed_for_as_long_as_the_call_runs() {
-    let (_dir, store) = fresh().await;
-    let first = call("k", 1, 0);
-    claim(&store, &first).await;
-    assert!(store.renew_idempotent(first.claim.clone(), at(9)).await.unwrap());
-    assert_eq!(claim(&store, &call("k", 1, 8)).await, IdempotentOutcome::Running);
-    assert!(finish_call(&store, &first, "1").await);
-    assert!(!store.renew_idempotent(first.claim, at(99)).await.unwrap(), "there is nothing to renew");
-}
-
-/// It ran out, and nobody came: the call is still the only one.
-#[tokio::test]
-async fn an_owner_that_was_late_and_alone_may_end_its_call() {
-    let (_dir, store) = fresh().await;
-    let first = call("k", 1, 0);
-    claim(&store, &first).await;
-    assert!(store.renew_idempotent(first.claim.clone(), at(60)).await.unwrap());
-    assert!(finish_call(&store, &first, "1").await);
 }
 
 /// Others wrote for long, so that it could not renew its lease: whoever finds that gives it a chance, each time anew.
@@ -185,20 +140,6 @@ async fn a_freed_key_is_as_if_it_had_never_been() {
 }
 
 #[tokio::test]
-async fn what_a_unit_did_not_commit_is_not_done() {
-    let (_dir, store) = fresh().await;
-    let first = call("k", 1, 0);
-    claim(&store, &first).await;
-    let mut tx = store.begin().await.unwrap();
-    assert!(tx.finish_idempotent(first.claim.clone(), b"1".to_vec(), at(0)).await.unwrap());
-    // Asked while the writer is busy: answered all the same.
-    assert_eq!(claim(&store, &call("k", 1, 1)).await, IdempotentOutcome::Running);
-    tx.rollback().await.unwrap();
-    assert_eq!(claim(&store, &call("k", 1, 1)).await, IdempotentOutcome::Running);
-    assert!(store.free_idempotent(first.claim).await.unwrap());
-}
-
-#[tokio::test]
 async fn a_key_claimed_within_a_transaction_is_taken_by_its_commit() {
     let (_dir, store) = fresh().await;
     for commits in [false, true] {
@@ -222,20 +163,6 @@ async fn a_key_claimed_within_a_transaction_is_taken_by_its_commit() {
 }
 
 #[tokio::test]
-async fn a_response_is_kept_for_a_day_whether_it_is_swept_or_not() {
-    let (_dir, store) = fresh().await;
-    let first = call("k", 1, 0);
-    claim(&store, &first).await;
-    assert!(finish_call(&store, &first, "1").await);
-    assert_eq!(claim(&store, &call("k", 1, DAY)).await, done("1"));
-    let next = call("k", 2, DAY + 1);
-    assert_eq!(claim(&store, &next).await, IdempotentOutcome::Claimed);
-    assert_eq!(claim(&store, &call("k", 2, DAY + 1)).await, IdempotentOutcome::Running, "the old response is gone");
-    assert!(finish_call(&store, &next, "2").await);
-    assert_eq!(claim(&store, &call("k", 2, DAY + 2)).await, done("2"));
-}
-
-#[tokio::test]
 async fn a_sweep_takes_what_nobody_asks_for_any_more() {
     let (_dir, store) = fresh().await;
     // More than one statement deletes.
@@ -255,22 +182,4 @@ async fn a_sweep_takes_what_nobody_asks_for_any_more() {
     assert_eq!(claim(&store, &call("running", 1, 11)).await, IdempotentOutcome::Running);
     assert!(!finish_call(&store, &left, "1").await);
     assert_eq!(rows(&store).await, 2);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_on_two_stores_one_has_the_key() {
-    let dir = Dir::new();
-    let (one, two) = (std::sync::Arc::new(dir.open().await), std::sync::Arc::new(dir.open().await));
-    let claims = (0..40).map(|number| {
-        let store = std::sync::Arc::clone(if number % 2 == 0 { &one } else { &two });
-        tokio::spawn(async move { claim(&store, &call("k", 1, 0)).await })
-    });
-    let mut claimed = 0;
-    for outcome in claims.collect::<Vec<_>>() {
-        match outcome.await.unwrap() {
-            IdempotentOutcome::Claimed => claimed += 1,
-            outcome => assert_eq!(outcome, IdempotentOutcome::Running),
-        }
-    }
-    assert_eq!(claimed, 1);
 }

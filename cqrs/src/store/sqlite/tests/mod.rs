@@ -2,13 +2,11 @@
 
 #[cfg(feature = "testing")]
 mod conformance;
-mod dead;
 mod idempotent;
 mod opening;
 mod outbox;
 mod parked;
 mod plans;
-mod timers;
 mod unit;
 mod work;
 

@@ -23,44 +23,6 @@ async fn lose(store: &SqliteStore, seconds: u64) {
 }
 
 #[tokio::test]
-async fn a_row_comes_back_as_it_was_stored() {
-    let (_dir, store) = fresh().await;
-    let stored =
-        OutboxRecord { version: 7, raised_at: at(3) + Duration::from_micros(17), ..message("placed", Some("k")) };
-    keep_messages(&store, [stored.clone()]).await;
-    let claimed = claim_messages(&store, 5).await;
-    assert_eq!(claimed.len(), 1);
-    assert_eq!(claimed[0].record, stored);
-    assert_eq!(claimed[0].attempts, 0);
-    assert_eq!(claimed[0].claim.fence, 1);
-}
-
-#[tokio::test]
-async fn rows_come_oldest_first_and_once() {
-    let (_dir, store) = fresh().await;
-    keep_messages(&store, ["a", "b", "c", "d"].map(|name| message(name, None))).await;
-    let first = store.claim_outbox(request("one", 1, 3)).await.unwrap();
-    assert_eq!(message_names(&first), ["a", "b", "c"]);
-    let second = store.claim_outbox(request("two", 1, 3)).await.unwrap();
-    assert_eq!(message_names(&second), ["d"]);
-    assert!(store.claim_outbox(request("two", 1, 0)).await.unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn a_claim_holds_a_prefix_of_each_key() {
-    let (_dir, store) = fresh().await;
-    let rows = [("a1", Some("a")), ("b1", Some("b")), ("a2", Some("a")), ("n", None), ("b2", Some("b"))];
-    keep_messages(&store, rows.map(|(name, key)| message(name, key))).await;
-    let first = store.claim_outbox(request("one", 1, 3)).await.unwrap();
-    assert_eq!(message_names(&first), ["a1", "b1", "a2"]);
-    // `b2` is behind `b1`, which somebody holds; the same key of another topic is another key.
-    keep_messages(&store, [OutboxRecord { topic: "other".to_owned(), ..message("b-other", Some("b")) }]).await;
-    assert_eq!(message_names(&store.claim_outbox(request("two", 1, 9)).await.unwrap()), ["n", "b-other"]);
-    assert_eq!(settle(&store, &first[1], OutboxOutcome::Published).await, 1);
-    assert_eq!(message_names(&store.claim_outbox(request("two", 1, 9)).await.unwrap()), ["b2"]);
-}
-
-#[tokio::test]
 async fn a_row_that_waits_holds_back_its_key_only() {
     let (_dir, store) = fresh().await;
     keep_messages(&store, [message("a1", Some("a")), message("a2", Some("a")), message("b1", Some("b"))]).await;
@@ -75,41 +37,6 @@ async fn a_row_that_waits_holds_back_its_key_only() {
     assert_eq!(again[1].attempts, 0);
     assert_eq!(again[2].attempts, 1, "a lease that ran out counts as an attempt");
     assert_eq!(again[2].claim.fence, 2);
-}
-
-#[tokio::test]
-async fn a_row_that_is_due_again_comes_before_the_later_ones_of_its_key_whatever_the_limit() {
-    let (_dir, store) = fresh().await;
-    keep_messages(&store, [message("a1", Some("a")), message("a2", Some("a"))]).await;
-    let claimed = store.claim_outbox(request("one", 1, 1)).await.unwrap();
-    settle(&store, &claimed[0], retry(2)).await;
-    assert_eq!(message_names(&store.claim_outbox(request("one", 9, 1)).await.unwrap()), ["a1"]);
-    assert!(store.claim_outbox(request("two", 9, 1)).await.unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn a_dead_row_holds_back_its_key_and_turns_nobody_in_circles() {
-    let (_dir, store) = fresh().await;
-    keep_messages(&store, [message("a1", Some("a")), message("a2", Some("a"))]).await;
-    let claimed = store.claim_outbox(request("one", 1, 1)).await.unwrap();
-    assert_eq!(settle(&store, &claimed[0], dead()).await, 1);
-    assert!(claim_messages(&store, 500).await.is_empty());
-    assert_eq!(next_due(&store).await, None);
-    let counts = store.counts().await.unwrap();
-    assert_eq!((counts.outbox, counts.dead), (1, 1));
-}
-
-#[tokio::test]
-async fn rows_handed_back_were_not_attempted() {
-    let (_dir, store) = fresh().await;
-    keep_messages(&store, [message("a1", Some("a")), message("a2", Some("a"))]).await;
-    let claimed = claim_messages(&store, 1).await;
-    let outcomes = vec![(claimed[0].claim, retry(9)), (claimed[1].claim, OutboxOutcome::HandBack)];
-    assert_eq!(store.settle_outbox(outcomes).await.unwrap(), 2);
-    assert!(claim_messages(&store, 2).await.is_empty());
-    let again = claim_messages(&store, 9).await;
-    assert_eq!(message_names(&again), ["a1", "a2"]);
-    assert_eq!((again[0].attempts, again[1].attempts), (1, 0));
 }
 
 #[tokio::test]
@@ -149,19 +76,6 @@ async fn a_renewed_lease_lasts() {
 }
 
 #[tokio::test]
-async fn what_an_owner_hands_back_is_taken_at_once() {
-    let (_dir, store) = fresh().await;
-    keep_messages(&store, ["a", "b"].map(|name| message(name, None))).await;
-    let stale = store.claim_outbox(request("one", 1, 1)).await.unwrap();
-    store.claim_outbox(request("two", 1, 1)).await.unwrap();
-    store.release("one").await.unwrap();
-    let again = store.claim_outbox(request("three", 1, 9)).await.unwrap();
-    assert_eq!(message_names(&again), ["a"]);
-    assert_eq!(again[0].attempts, 0);
-    assert_eq!(settle(&store, &stale[0], OutboxOutcome::Published).await, 0);
-}
-
-#[tokio::test]
 async fn a_row_that_cannot_be_read_blocks_only_its_key() {
     let (_dir, store) = fresh().await;
     let rows = [("bad", Some("a")), ("behind", Some("a")), ("good", Some("b")), ("worse", None)];
@@ -180,50 +94,6 @@ async fn a_row_that_cannot_be_read_blocks_only_its_key() {
     assert_eq!(letters[0].payload, [0, 1, 254, 255]);
     assert!(store.discard(letters[0].id).await.unwrap());
     assert_eq!(message_names(&claim_messages(&store, 3).await), ["behind"]);
-}
-
-#[tokio::test]
-async fn thousands_are_stored_claimed_renewed_and_settled_in_one_go() {
-    let (_dir, store) = fresh().await;
-    keep_messages(&store, (0..5_000).map(|n| message(&n.to_string(), Some(&(n % 7).to_string())))).await;
-    let claimed = store.claim_outbox(request("one", 1, 5_000)).await.unwrap();
-    let expected: Vec<String> = (0..5_000).map(|n| n.to_string()).collect();
-    assert_eq!(message_names(&claimed), expected);
-    let claims: Vec<Claim> = claimed.iter().map(|row| row.claim).collect();
-    assert_eq!(store.renew_outbox(claims, at(60)).await.unwrap().len(), 5_000);
-    let outcomes = claimed.iter().map(|row| (row.claim, OutboxOutcome::Published)).collect();
-    assert_eq!(store.settle_outbox(outcomes).await.unwrap(), 5_000);
-    assert_eq!(store.counts().await.unwrap().outbox, 0);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn two_stores_on_one_file_never_claim_the_same_row() {
-    let (dir, store) = fresh().await;
-    keep_messages(&store, (0..400).map(|n| message(&n.to_string(), Some(&(n % 40).to_string())))).await;
-    let mut tasks = Vec::new();
-    for name in ["one", "two", "three"] {
-        let store = dir.open().await;
-        tasks.push(tokio::spawn(async move {
-            let mut seen: Vec<(i64, Option<String>)> = Vec::new();
-            for _ in 0..1_000 {
-                let claimed = store.claim_outbox(request(name, 1, 7)).await.unwrap();
-                seen.extend(claimed.iter().map(|row| (row.claim.seq, row.record.key.clone())));
-                let outcomes = claimed.iter().map(|row| (row.claim, OutboxOutcome::Published)).collect();
-                let settled = store.settle_outbox(outcomes).await.unwrap();
-                assert_eq!(settled, claimed.len() as u64);
-                if store.counts().await.unwrap().outbox == 0 {
-                    break;
-                }
-            }
-            seen
-        }));
-    }
-    let mut all = Vec::new();
-    for task in tasks {
-        all.extend(task.await.unwrap().into_iter().map(|(seq, _)| seq));
-    }
-    all.sort_unstable();
-    assert_eq!(all, (1..=400).collect::<Vec<i64>>());
 }
 
 #[tokio::test]

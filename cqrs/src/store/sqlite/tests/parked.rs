@@ -142,27 +142,6 @@ async fn a_crash_leaves_the_order_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_letter_in_the_middle_keeps_its_place_whatever_becomes_of_it() {
-    let (_dir, store) = fresh().await;
-    let dead = WorkRecord { dead: true, ..piece(WorkKind::Durable, "2", Some("a")) };
-    let mut rows = of_lane(["1", "3", "4"]);
-    rows.insert(1, dead);
-    keep_work(&store, rows).await;
-    let first = claim_work(&store, 1).await;
-    assert_eq!(work_names(&first), ["1"]);
-    let letter = store.dead_letters(9).await.unwrap()[0].id;
-    assert!(store.replay(letter, at(2)).await.unwrap());
-    assert!(claim_work(&store, 2).await.is_empty(), "replayed, it stands behind the first");
-    assert!(finish(&store, first[0].claim).await);
-    let second = claim_work(&store, 2).await;
-    assert_eq!(work_names(&second), ["2"]);
-    assert!(store.bury_work(second[0].claim, "again", false).await.unwrap());
-    assert!(claim_work(&store, 3).await.is_empty());
-    assert!(store.discard(letter).await.unwrap());
-    assert_eq!(work_names(&claim_work(&store, 3).await), ["3"]);
-}
-
-#[tokio::test]
 async fn many_rows_of_one_lane_do_not_hide_what_is_behind_them() {
     let (_dir, store) = fresh().await;
     keep_work(&store, of_lane(std::iter::repeat_n("a", 2_500))).await;

@@ -3,7 +3,7 @@
 use sqlx::Connection;
 
 use super::*;
-use crate::store::{InboxMark, Standing, StoreErrorKind};
+use crate::store::{InboxMark, StoreErrorKind};
 
 async fn with_table() -> (Dir, SqliteStore) {
     let (dir, store) = fresh().await;
@@ -121,60 +121,6 @@ async fn there_is_no_ending_a_savepoint_that_was_not_begun() {
     assert!(tx.start_rollback_to_savepoint());
     tx.commit().await.unwrap();
     assert_eq!(orders(&store).await, 1);
-}
-
-#[tokio::test]
-async fn a_message_is_marked_once() {
-    let (_dir, store) = fresh().await;
-    let (one, two) = (Uuid::now_v7(), Uuid::now_v7());
-    let mut tx = store.begin().await.unwrap();
-    let marks = vec![mark("a", one), mark("b", one), mark("a", one), mark("a", two)];
-    assert_eq!(tx.mark_handled(marks).await.unwrap(), [true, true, false, true]);
-    tx.commit().await.unwrap();
-    let mut tx = store.begin().await.unwrap();
-    let other_group = InboxMark { group: "mail".to_owned(), ..mark("a", one) };
-    let marks = vec![mark("a", one), other_group, mark("c", two)];
-    assert_eq!(tx.mark_handled(marks).await.unwrap(), [false, true, true]);
-    drop(tx);
-    let mut tx = store.begin().await.unwrap();
-    assert_eq!(tx.mark_handled(vec![mark("c", two)]).await.unwrap(), [true], "its unit was rolled back");
-    assert_eq!(tx.mark_handled(Vec::new()).await.unwrap(), [false; 0]);
-}
-
-#[tokio::test]
-async fn where_a_message_stands_is_known_without_a_lock() {
-    let (_dir, store) = fresh().await;
-    let (marked, new) = (mark("a", Uuid::now_v7()), mark("a", Uuid::now_v7()));
-    let mut tx = store.begin().await.unwrap();
-    tx.mark_handled(vec![marked.clone()]).await.unwrap();
-    tx.store(vec![Record::Work(piece(WorkKind::Consumed, "earlier", Some("lane")))]).await.unwrap();
-    assert_eq!(store.standing(&marked, Some("lane")).await.unwrap(), Standing::New, "it is not committed");
-    tx.commit().await.unwrap();
-    let writer = store.begin().await.unwrap();
-    assert_eq!(store.standing(&marked, Some("lane")).await.unwrap(), Standing::Handled);
-    assert_eq!(store.standing(&new, Some("lane")).await.unwrap(), Standing::Behind);
-    for lane in [Some("other"), None] {
-        assert_eq!(store.standing(&new, lane).await.unwrap(), Standing::New);
-    }
-    let elsewhere =
-        [InboxMark { handler: "b".to_owned(), ..marked.clone() }, InboxMark { group: "c".to_owned(), ..marked }];
-    for mark in elsewhere {
-        assert_eq!(store.standing(&mark, None).await.unwrap(), Standing::New);
-    }
-    drop(writer);
-}
-
-#[tokio::test]
-async fn thousands_are_marked_and_purged() {
-    let (_dir, store) = fresh().await;
-    let marks: Vec<InboxMark> = (0..5_000).map(|n| InboxMark { at: at(n), ..mark("a", Uuid::now_v7()) }).collect();
-    let mut tx = store.begin().await.unwrap();
-    assert_eq!(tx.mark_handled(marks.clone()).await.unwrap(), [true; 5_000]);
-    assert_eq!(tx.mark_handled(marks).await.unwrap(), [false; 5_000]);
-    tx.commit().await.unwrap();
-    assert_eq!(store.purge_inbox(at(4_000)).await.unwrap(), 4_000);
-    assert_eq!(store.purge_inbox(at(4_000)).await.unwrap(), 0);
-    assert_eq!(store.counts().await.unwrap().inbox, 1_000);
 }
 
 #[tokio::test]

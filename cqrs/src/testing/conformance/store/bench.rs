@@ -10,11 +10,15 @@ use uuid::Uuid;
 use super::StoreFixture;
 use crate::store::driver::{ClaimRequest, Driver, WorkShare};
 use crate::store::{
-    Claim, ClaimedOutbox, ClaimedWork, OutboxOutcome, OutboxRecord, Record, StoreError, WorkKind, WorkQueue, WorkRecord,
+    Claim, ClaimedOutbox, ClaimedWork, InboxMark, OutboxOutcome, OutboxRecord, Record, StoreError, WorkKind, WorkQueue,
+    WorkRecord,
 };
 
 /// A bit less than five seconds: what a claim waits for its turn to write may count on top of it.
 pub(super) const LEASE: Duration = Duration::from_millis(4_900);
+
+/// So long until a call that waits for another one is sure to wait; where it does not, it has ended by then.
+pub(super) const SOON: Duration = Duration::from_millis(200);
 
 /// A store with nothing in it, and the way to connect to it again.
 #[derive(Clone)]
@@ -85,6 +89,14 @@ pub(super) fn piece(kind: WorkKind, name: &str, lane: Option<&str>) -> WorkRecor
         error: None,
         dead: false,
     }
+}
+
+pub(super) fn timer(name: &str, key: &str, due: SystemTime) -> WorkRecord {
+    WorkRecord { timer_key: Some(key.to_owned()), due_at: due, ..piece(WorkKind::Timer, name, None) }
+}
+
+pub(super) fn mark(handler: &str, event_id: Uuid) -> InboxMark {
+    InboxMark { group: "billing".to_owned(), handler: handler.to_owned(), event_id, at: at(1) }
 }
 
 pub(super) async fn keep(store: &dyn Driver, records: Vec<Record>) {
@@ -267,4 +279,12 @@ pub(super) fn sorted(given: &[Given]) -> Vec<&str> {
     let mut names = names(given);
     names.sort_unstable();
     names
+}
+
+/// Numbers of which every `lanes`th is of one lane, in the order in which they were done.
+pub(super) fn assert_in_order(done: &[u32], lanes: u32) {
+    for (at, n) in done.iter().enumerate() {
+        let overtaken = done[..at].iter().find(|earlier| **earlier > *n && **earlier % lanes == *n % lanes);
+        assert_eq!(overtaken, None, "it came before {n}, which is earlier and of its lane");
+    }
 }

@@ -41,7 +41,13 @@
 mod bench;
 mod case;
 mod cases;
+mod dead;
+mod idempotent;
+mod inbox;
 mod outbox;
+mod timers;
+mod unit;
+mod upkeep;
 mod work;
 
 use std::sync::Arc;

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::bench::{
-    Bench, LEASE, Table, Turns, at, claim_messages, keep_messages, message, message_names, names, next_due, request,
-    settle, sorted,
+    Bench, LEASE, Table, Turns, assert_in_order, at, claim_messages, keep_messages, message, message_names, names,
+    next_due, request, settle, sorted,
 };
 use crate::store::driver::{ClaimRequest, Driver};
 use crate::store::{Claim, ClaimedOutbox, OutboxOutcome, OutboxRecord};
@@ -222,10 +222,7 @@ pub(super) async fn instances_never_share_a_row(store: Bench) {
         task.await.unwrap();
     }
     let mut all = published.lock().unwrap().clone();
-    for (at, n) in all.iter().enumerate() {
-        let overtaken = all[..at].iter().find(|earlier| **earlier > *n && **earlier % 40 == *n % 40);
-        assert_eq!(overtaken, None, "published before {n}, which is earlier and of its key");
-    }
+    assert_in_order(&all, 40);
     all.sort_unstable();
     assert_eq!(all, (0..400).collect::<Vec<u32>>(), "each row is published, and once");
 }
