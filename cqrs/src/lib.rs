@@ -9,6 +9,8 @@
 //! |---|---|---|
 //! | `sqlite` | the SQLite store | yes |
 //! | `axum` | the module `axum`: handlers for axum, problem documents, server-sent events; `#[derive(Problem)]` | no |
+//! | `compression` | notification events compressed by zlib or Zstandard | no |
+//! | `protobuf` | notification events as Protocol Buffers: `#[event(codec = "protobuf")]` on a `prost::Message` | no |
 //! | `redis` | circuit breakers in Redis, for many processes: `Breakers::redis` | no |
 //! | `testing` | the test kit, the module `testing` | no |
 //! | `tower` | `tower` layers as middleware, the module `tower` | no |
@@ -49,6 +51,7 @@ pub mod testing;
 #[cfg(feature = "tower")]
 pub mod tower;
 mod unit;
+mod wire;
 mod wiring;
 mod worker;
 
@@ -78,7 +81,7 @@ pub use self::event::{EventError, EventErrors, Events, Scheduled};
 pub use self::inject::Inject;
 pub use self::message::{
     CodecError, Command, DomainEvent, Event, Handled, Message, MessageError, MessageKind, MessageSpec,
-    NotificationEvent, Query, SourceLocation, Stored, StoredResponse, Streaming,
+    NotificationEvent, Query, SourceLocation, Stored, StoredResponse, Streaming, WireFormat,
 };
 pub use self::middleware::{Call, CallKind, Next, Outcome};
 pub use self::policy::Cause;
@@ -86,4 +89,5 @@ pub use self::settings::{Settings, SettingsError, SettingsErrorKind};
 pub use self::store::{Store, StoreError};
 pub use self::stream::{ItemStream, Items};
 pub use self::unit::{Begin, Meta, Tx};
+pub use self::wire::Compression;
 pub use self::wiring::{Place, Problem as WiringProblem, ProblemKind, WiringError};

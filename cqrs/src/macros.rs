@@ -171,3 +171,23 @@ macro_rules! __web_of {
 macro_rules! __web_of {
     ($error:ty $(, keyed)?) => {};
 }
+
+/// Not public API: the Protocol Buffers of a notification event that asks for them.
+#[cfg(feature = "protobuf")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __protobuf_of {
+    ($event:ty) => {
+        ::core::option::Option::Some($crate::__private::protobuf::<$event>())
+    };
+}
+
+/// Not public API: there is nothing to write them with.
+#[cfg(not(feature = "protobuf"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __protobuf_of {
+    ($event:ty) => {
+        ::core::compile_error!("`codec = \"protobuf\"` needs the feature `protobuf` of `cqrs`")
+    };
+}

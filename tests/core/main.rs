@@ -35,6 +35,7 @@ mod tables;
 mod under_way;
 mod versions;
 mod whole_attempts;
+mod wire;
 mod wired;
 
 /// What the handlers of this binary need besides a probe.

@@ -143,6 +143,11 @@ pub(crate) fn topic_of_domain_event() -> Text {
         .help("use `#[derive(NotificationEvent)]` for an event that leaves the service")
 }
 
+pub(crate) fn codec_of_domain_event() -> Text {
+    Text::new("a domain event has no `codec`: it stays in the service, and is stored as JSON")
+        .help("use `#[derive(NotificationEvent)]` for an event that leaves the service")
+}
+
 pub(crate) fn wrong_helper(found: &str, kind: MessageKind) -> Text {
     let own = kind.place().word();
     Text::new(format!("`#[{found}(..)]` does not belong to a {}", kind.noun())).help(format!("write `#[{own}(..)]`"))

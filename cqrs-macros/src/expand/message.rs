@@ -8,7 +8,7 @@ use syn::{GenericParam, Generics, Lifetime};
 
 use super::registration::location;
 use super::thunk::local;
-use crate::model::{Answer, Message, MessageKind};
+use crate::model::{Answer, Message, MessageKind, WireFormat};
 use crate::parse::borrows_at_all;
 
 /// Who reads the expansion.
@@ -124,6 +124,8 @@ fn spec(message: &Message, generics: &Impl) -> TokenStream {
     let key = key(message);
     let codec = codec(message, generics);
     let path = path(message, generics);
+    let wire = wire(message);
+    let upgrades = upgrades(message);
     let checked = if generics.is_concrete { quote!(__Checked) } else { quote!(()) };
     generics.of(
         &quote!(Message),
@@ -140,6 +142,8 @@ fn spec(message: &Message, generics: &Impl) -> TokenStream {
                 location: #location,
                 key: #key,
                 codec: #codec,
+                wire: #wire,
+                upgrades: #upgrades,
             };
         },
     )
@@ -163,6 +167,27 @@ fn key(message: &Message) -> TokenStream {
     quote!(::core::option::Option::Some(|#erased| #read))
 }
 
+fn wire(message: &Message) -> TokenStream {
+    let Some(wire) = &message.wire else { return quote!(::core::option::Option::None) };
+    let variant = format_ident!("{}", wire.format.variant());
+    quote!(::core::option::Option::Some(__cqrs::WireFormat::#variant))
+}
+
+/// How the version before becomes this one. Whatever is wrong with it is blamed where the attribute names it.
+fn upgrades(message: &Message) -> TokenStream {
+    let Some(earlier) = &message.upgrades else { return quote!(::core::option::Option::None) };
+    let (name, version) = (&message.name, message.version);
+    let upgrade = quote_spanned!(earlier.span()=> __cqrs::Upgrade::of::<#earlier, Self>(#name, #version));
+    quote!(::core::option::Option::Some(&const { #upgrade }))
+}
+
+/// Protocol Buffers, where the attribute asks for them. Whether the type can be written so is asked at the attribute's word.
+fn protobuf(message: &Message) -> Option<TokenStream> {
+    let wire = message.wire.as_ref().filter(|wire| wire.format == WireFormat::Protobuf)?;
+    let asked = quote_spanned!(wire.at=> __cqrs::protobuf_of! { Self });
+    Some(quote!(protobuf: #asked,))
+}
+
 /// What the type can do. Calls are stored or they are not; an event that is only published has to be written alone.
 fn codec(message: &Message, generics: &Impl) -> TokenStream {
     if !generics.is_concrete {
@@ -176,11 +201,13 @@ fn codec(message: &Message, generics: &Impl) -> TokenStream {
             ..__cqrs::Codec::NONE
         },
     };
+    let protobuf = protobuf(message);
     quote! {
         {
             #[allow(unused_imports)]
             use __cqrs::ProbeFallback as _;
             __cqrs::Codec {
+                #protobuf
                 duplicate: __cqrs::Probe::<Self>::DUPLICATE,
                 debug: __cqrs::Probe::<Self>::DEBUG,
                 #stored

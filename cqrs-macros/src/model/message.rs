@@ -1,6 +1,6 @@
 //! Messages: commands, queries and events.
 
-use proc_macro2::Ident;
+use proc_macro2::{Ident, Span};
 use syn::{Generics, Member, Type};
 
 use super::CratePath;
@@ -55,8 +55,40 @@ pub(crate) struct Message {
     pub(crate) version: u32,
     pub(crate) topic: String,
     pub(crate) key: Option<Member>,
+    /// The type of the version before.
+    pub(crate) upgrades: Option<Type>,
+    pub(crate) wire: Option<Wire>,
     pub(crate) answer: Answer,
     pub(crate) krate: CratePath,
+}
+
+/// How a notification event is written: the word's place, and what it says.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    pub(crate) at: Span,
+    pub(crate) format: WireFormat,
+}
+
+/// The variants of the runtime's `WireFormat`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WireFormat {
+    Json,
+    CloudEvents,
+    Protobuf,
+}
+
+impl WireFormat {
+    /// The words for them.
+    pub(crate) const WORDS: &'static [(&'static str, Self)] =
+        &[("json", Self::Json), ("cloudevents", Self::CloudEvents), ("protobuf", Self::Protobuf)];
+
+    pub(crate) fn variant(self) -> &'static str {
+        match self {
+            Self::Json => "Json",
+            Self::CloudEvents => "CloudEvents",
+            Self::Protobuf => "Protobuf",
+        }
+    }
 }
 
 /// What the handler of a message answers with; a type left out has a default.

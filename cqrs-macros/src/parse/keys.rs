@@ -51,6 +51,8 @@ const KEYS: &[Key] = &[
     key("topic", "a string", "topic = \"orders\"", &[EventDerive, EventHandler]),
     key("key", "the name or index of a field", "key = id", &[EventDerive]),
     key("version", "a whole number", "version = 2", &[CommandDerive, EventDerive]),
+    key("upgrades", "a type", "upgrades = OrderPlacedV1", &[EventDerive]),
+    key("codec", "a string", "codec = \"cloudevents\"", &[EventDerive]),
     key("inline", "no value", "inline", &[EventHandler]),
     key("durable", "no value", "durable", &[EventHandler]),
     key("group", "a string", "group = \"billing\"", &[EventHandler]),

@@ -1,11 +1,12 @@
 //! Message types. A derive always gets a model, errors or not: a type without its impls would bring an error at every use.
 
+use syn::spanned::Spanned;
 use syn::{Data, Fields, GenericParam, Member, Type};
 
 use super::args::Args;
 use super::signature::opaque_type;
 use crate::diag::{Sink, catalogue};
-use crate::model::{Answer, Message, MessageKind};
+use crate::model::{Answer, Message, MessageKind, Wire, WireFormat};
 use crate::parse::{MessageItem, Place, borrow, helper_arguments, made_static};
 
 /// Checks a message type.
@@ -25,7 +26,11 @@ pub(crate) fn message(kind: MessageKind, item: &MessageItem, sink: &Sink) -> Mes
         sink.at(&arg.key, catalogue::topic_of_domain_event());
     }
     let key = key(&args, item);
-    let version = args.integer("version", 1).unwrap_or(1);
+    // The version before the first of an event has a number, too.
+    let least = i128::from(place != Place::EventDerive);
+    let version = args.integer("version", least).unwrap_or(1);
+    let upgrades = owned(&args, "upgrades");
+    let wire = wire(kind, &args);
     let krate = args.krate();
     target(kind, item, sink);
     Message {
@@ -36,6 +41,8 @@ pub(crate) fn message(kind: MessageKind, item: &MessageItem, sink: &Sink) -> Mes
         version,
         topic,
         key,
+        upgrades,
+        wire,
         answer,
         krate,
     }
@@ -78,6 +85,17 @@ fn owned(args: &Args<'_>, word: &str) -> Option<Type> {
         args.sink().at(borrow, catalogue::borrowed_answer(word));
     }
     Some(made_static(&ty))
+}
+
+/// How a notification event is written.
+fn wire(kind: MessageKind, args: &Args<'_>) -> Option<Wire> {
+    let format = args.word("codec", WireFormat::WORDS)?;
+    let (_, written) = args.written("codec")?;
+    if kind == MessageKind::DomainEvent {
+        args.sink().at(&written.key, catalogue::codec_of_domain_event());
+        return None;
+    }
+    Some(Wire { at: args.value_tokens("codec").span(), format })
 }
 
 /// The field by which order is kept.

@@ -33,6 +33,8 @@ const _: () = {
                     ..__cqrs::Probe::<Self>::STORED
                 }
             },
+            wire: ::core::option::Option::None,
+            upgrades: ::core::option::Option::None,
         };
     }
     #[automatically_derived]

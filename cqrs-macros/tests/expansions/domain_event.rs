@@ -35,6 +35,8 @@ const _: () = {
                     ..__cqrs::Codec::NONE
                 }
             },
+            wire: ::core::option::Option::None,
+            upgrades: ::core::option::Option::None,
         };
     }
     #[automatically_derived]

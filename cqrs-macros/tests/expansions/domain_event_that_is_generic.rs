@@ -32,6 +32,8 @@ const _: () = {
             },
             key: ::core::option::Option::None,
             codec: __cqrs::Codec::NONE,
+            wire: ::core::option::Option::None,
+            upgrades: ::core::option::Option::None,
         };
     }
     #[automatically_derived]

@@ -7,6 +7,8 @@ use std::marker::PhantomData;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+#[cfg(feature = "protobuf")]
+use crate::message::codec::ProtobufFns;
 use crate::message::codec::{self as codec_fns, DebugFn, DecodeFn, DuplicateFn, EncodeFn, RunFn};
 use crate::message::{Codec, Handled, Message};
 
@@ -82,6 +84,26 @@ impl<T: Send + Sync> Shareable for T {}
 #[must_use]
 pub const fn checked_message<T: Shareable>() -> usize {
     0
+}
+
+/// A type that can be written as Protocol Buffers.
+#[cfg(feature = "protobuf")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be written as Protocol Buffers: it is no `prost::Message`",
+    label = "asked for here",
+    note = "derive `prost::Message` for it, by the version of prost that cqrs is built with, or let `prost-build` make it of a `.proto` file"
+)]
+pub trait Protobuf: prost::Message + Default {}
+
+#[cfg(feature = "protobuf")]
+#[diagnostic::do_not_recommend]
+impl<T: prost::Message + Default> Protobuf for T {}
+
+/// Writes and reads an event as Protocol Buffers.
+#[cfg(feature = "protobuf")]
+#[must_use]
+pub const fn protobuf<T: Any + Protobuf>() -> ProtobufFns {
+    ProtobufFns { encode: EncodeFn(codec_fns::encode_protobuf::<T>), decode: DecodeFn(codec_fns::decode_protobuf::<T>) }
 }
 
 /// The type of a `key` field.

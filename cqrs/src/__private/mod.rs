@@ -10,6 +10,7 @@ mod verify;
 
 pub use inventory;
 
+pub use crate::__protobuf_of as protobuf_of;
 pub use crate::__web_of as web_of;
 #[cfg(feature = "axum")]
 pub use crate::axum::idempotency::{KeyFallback, KeyProbe, KeyedFn};
@@ -24,7 +25,7 @@ pub use crate::inject::{
 };
 pub use crate::message::{
     Codec, Command, DomainEvent, Event, Handled, Message, MessageKind, MessageSpec, NotificationEvent, Query,
-    SourceLocation, Streaming, TypePath,
+    SourceLocation, Streaming, TypePath, Upgrade, Upgrades, WireFormat,
 };
 pub use crate::middleware::{Call, Next, Outcome};
 pub use crate::registry::{
@@ -35,6 +36,8 @@ pub use crate::registry::{
 pub use crate::unit::{Cx, Meta, Param, TakenBy, role};
 pub use crate::{BoxError, Inject};
 
+#[cfg(feature = "protobuf")]
+pub use self::codec::protobuf;
 pub use self::codec::{Probe, ProbeFallback, Shareable, checked_message, key};
 pub use self::guarded::{
     AnswersTo, Attempted, Backed, Backup, Counts, EveryError, Fails, Fallback, FitsCause, GivenAgain, HasPolicy, Lent,

@@ -20,11 +20,12 @@ use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::event::{EventError, EventErrors};
 use crate::inject::Inject;
-use crate::message::{Message, SourceLocation};
+use crate::message::{Message, SourceLocation, WireFormat};
 use crate::registry::{EventMode, HandlerItem, HandlerKind};
 use crate::settings::Settings;
 use crate::settings::nearest::nearest;
 use crate::store::Store;
+use crate::wire::Compression;
 use crate::wiring::{Draft, Problem, ProblemKind, Supply, SupplyKind, WiringError, wire};
 use crate::{BoxError, Error};
 
@@ -150,6 +151,25 @@ impl Builder {
         self
     }
 
+    /// How notification events are written that do not say so themselves (`#[event(codec = "..")]`): as JSON in an envelope
+    /// unless said otherwise. Protocol Buffers are said by the event alone.
+    pub fn codec(mut self, format: WireFormat) -> Self {
+        self.options.wire.format = format;
+        self
+    }
+
+    /// How the bodies of notification events are compressed: not at all unless said otherwise.
+    pub fn compression(mut self, how: Compression) -> Self {
+        self.options.wire.compression = how;
+        self
+    }
+
+    /// Who writes the events of this app, a URI: the `source` of its CloudEvents. `/cqrs` unless said otherwise.
+    pub fn event_source(mut self, source: impl Into<String>) -> Self {
+        self.options.wire.source = Some(source.into());
+        self
+    }
+
     /// How long a claim of stored work holds unless it is renewed: 5 s unless said otherwise.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.options.lease = lease;
@@ -252,6 +272,7 @@ impl Builder {
         }
         draft.problems.extend(too_short(&self.options));
         draft.problems.extend(self.breakers.problems());
+        draft.problems.extend(uncompressed(&self.options));
         #[cfg(feature = "tower")]
         draft.problems.extend(draft.layers.iter().filter_map(crate::tower::Layered::problem).collect::<Vec<_>>());
         if let Some(run) = self.options.run.as_deref() {
@@ -336,6 +357,15 @@ fn too_short(options: &Options) -> Vec<Problem> {
             Problem::new(ProblemKind::Setting, what, format!("the shortest is {SHORTEST:?}"))
         })
         .collect()
+}
+
+/// A compression that this build has not: the events would go out as they are, in silence.
+fn uncompressed(options: &Options) -> Option<Problem> {
+    let how = options.wire.compression;
+    (!how.is_available()).then(|| {
+        let what = format!("`compression` is {how:?}, which this build has not");
+        Problem::new(ProblemKind::Setting, what, "build with the feature `compression` of `cqrs`")
+    })
 }
 
 /// Parts to run that there are not: nothing would run them, in silence.

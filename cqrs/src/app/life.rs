@@ -166,7 +166,7 @@ impl App {
                 settings: relay::RelaySettings {
                     lease: options.lease,
                     // A row holds the payload with what surrounds it on the wire.
-                    payload_limit: options.payload_limit.saturating_add(consumer::wire::ENVELOPE),
+                    payload_limit: options.payload_limit.saturating_add(crate::wire::ENVELOPE),
                     // Less than the whole, so that what it hands back is handed back in time.
                     shutdown_timeout: options.shutdown_timeout.mul_f64(0.8),
                     ..options.relay.clone()

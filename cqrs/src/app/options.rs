@@ -10,6 +10,7 @@ use crate::event::{EventError, EventErrors};
 use crate::registry::{GroupOptions, OnDead, OnUnknown, RetryOptions};
 use crate::relay::RelaySettings;
 use crate::retry::RetryPolicy;
+use crate::wire::Style;
 
 /// The shortest lease and deadline: below it, loops would turn without a pause, and a lease would end before its renewal.
 pub(crate) const SHORTEST: Duration = Duration::from_millis(100);
@@ -35,6 +36,8 @@ pub(crate) struct Options {
     pub(crate) breaker: BreakerPolicy,
     pub(crate) concurrency: usize,
     pub(crate) relay: RelaySettings,
+    /// How notification events are written.
+    pub(crate) wire: Style,
     /// Whether publishing is left to somebody else, who reads the outbox by himself.
     pub(crate) relay_off: bool,
     pub(crate) groups: BTreeMap<String, GroupSettings>,
@@ -69,6 +72,7 @@ impl Default for Options {
             breaker: BreakerPolicy::DEFAULT,
             concurrency: 8,
             relay: RelaySettings::default(),
+            wire: Style::default(),
             relay_off: false,
             groups: BTreeMap::new(),
             run: None,

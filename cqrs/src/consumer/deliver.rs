@@ -78,7 +78,7 @@ async fn offer(app: &App, group: &'static str, delivery: &Delivery) -> Result<()
         let error = format!("the message is {size} bytes, over the limit of {limit} and what may surround a payload");
         return bury_whole(app, group, delivery, None, &error).await;
     }
-    let received = match wire::read(delivery, app.clock().now()) {
+    let received = match wire::read(delivery, app.clock().now(), limit) {
         Ok(received) => received,
         Err(error) => return bury_whole(app, group, delivery, None, &error.to_string()).await,
     };
@@ -111,7 +111,7 @@ async fn give(
 ) -> Result<bool, StoreError> {
     let mut taken = false;
     for (handler, options) in takers {
-        if app.planned(*handler).item.message.version == received.version {
+        if app.planned(*handler).item.message.reads(received.version) {
             taken = true;
             hand(app, *handler, options, delivery, received).await?;
         }
@@ -208,7 +208,7 @@ async fn hand(
 ) -> Result<(), StoreError> {
     let mut record = work_record(app, handler, options, delivery, received);
     let spec = app.planned(handler).item.message;
-    let message = match decode(spec, &received.payload).await {
+    let message = match decode(spec, received.version, wire::payload_of(&record.headers), &received.payload).await {
         Ok(message) => message,
         Err(error) => return bury(app, record, options, error).await,
     };
@@ -289,7 +289,7 @@ fn work_record(
         key,
         timer_key: None,
         payload: received.payload.clone(),
-        headers: delivery.headers.clone(),
+        headers: wire::without_encoding(&delivery.headers),
         created_at: received.time,
         due_at: app.clock().now(),
         attempts: 0,

@@ -1,10 +1,10 @@
 //! Consumers: they take messages off topics and give each to the handlers of their group.
 //!
-//! `wire` reads the message, `deliver` gives it to one handler after the other. This file is the loop of one group.
+//! `crate::wire` reads the message, `deliver` gives it to one handler after the other. This file is the loop of one group.
 //! A message is settled with the broker when every handler has committed it, stored it for another attempt, or buried it.
 
 mod deliver;
-pub(crate) mod wire;
+mod receive;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -21,6 +21,8 @@ use crate::app::App;
 use crate::broker::Delivery;
 use crate::broker::driver::{Consumer, Incoming, Receipt, Settlement, Subscription};
 use crate::retry::{RetryPolicy, random};
+#[doc(no_inline)]
+pub(crate) use crate::wire;
 use crate::worker::Turns;
 
 /// Subscribes every group that the app runs, and starts their loops.

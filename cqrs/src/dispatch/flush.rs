@@ -5,11 +5,12 @@ use std::time::SystemTime;
 
 use super::{DispatchError, Failure};
 use crate::app::App;
-use crate::consumer::wire;
 use crate::event::{Cause, Node, Raised, StoredCommand, When};
-use crate::message::{MessageKind, MessageSpec};
+use crate::message::codec::EncodeFn;
+use crate::message::{MessageKind, MessageSpec, WireFormat};
 use crate::store::{OutboxRecord, Record, StoreError, StoreErrorKind, WorkKind, WorkRecord};
 use crate::unit::Meta;
+use crate::wire;
 
 /// The rows that a unit of work stores for what was raised in it.
 pub(crate) fn records_of(app: &App, nodes: &[Node], parent: &Cause) -> Result<Vec<Record>, Failure> {
@@ -32,6 +33,10 @@ pub(crate) fn records_of(app: &App, nodes: &[Node], parent: &Cause) -> Result<Ve
 
 /// Writes a message as JSON, within the limit.
 pub(crate) fn encoded(app: &App, node: &Node) -> Result<Vec<u8>, Failure> {
+    encoded_by(app, node, node.spec().codec.encode)
+}
+
+fn encoded_by(app: &App, node: &Node, encode: Option<EncodeFn>) -> Result<Vec<u8>, Failure> {
     let spec = node.spec();
     let unwritable = |reason: String| {
         Failure::from(StoreError::new(
@@ -39,7 +44,7 @@ pub(crate) fn encoded(app: &App, node: &Node) -> Result<Vec<u8>, Failure> {
             format!("`{}` cannot be stored: {reason}", spec.type_name()),
         ))
     };
-    let encode = spec.codec.encode.ok_or_else(|| unwritable("it is not `Serialize`".to_owned()))?;
+    let encode = encode.ok_or_else(|| unwritable("it is not `Serialize`".to_owned()))?;
     let bytes = (encode.0)(node.value()).map_err(|error| unwritable(error.to_string()))?;
     let limit = app.options().payload_limit;
     if bytes.len() > limit {
@@ -51,9 +56,13 @@ pub(crate) fn encoded(app: &App, node: &Node) -> Result<Vec<u8>, Failure> {
 fn outbox_record(app: &App, node: &Node, spec: &MessageSpec, parent: &Cause) -> Result<OutboxRecord, Failure> {
     let meta = node.meta(parent);
     let key = spec.key.and_then(|key| key(node.value()));
-    let payload = wire::envelope(spec, &meta, &encoded(app, node)?);
+    let style = &app.options().wire;
+    let payload = match style.format_of(spec) {
+        WireFormat::Protobuf => encoded_by(app, node, spec.codec.protobuf.map(|protobuf| protobuf.encode))?,
+        WireFormat::Json | WireFormat::CloudEvents => encoded(app, node)?,
+    };
     let mut headers = carried_headers(&meta);
-    wire::stamp(&mut headers, spec, &meta, key.as_deref());
+    let payload = wire::write(style, spec, &meta, key.as_deref(), payload, &mut headers);
     Ok(OutboxRecord {
         id: meta.id(),
         name: spec.name.to_owned(),

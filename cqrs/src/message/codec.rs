@@ -1,4 +1,4 @@
-//! Bytes of messages: JSON in and out, type-erased.
+//! Bytes of messages: JSON or Protocol Buffers in and out, type-erased.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -33,6 +33,16 @@ pub struct DebugFn(pub(crate) fn(&(dyn Any + Send + Sync)) -> Option<String>);
 #[derive(Debug, Clone, Copy)]
 pub struct RunFn(pub(crate) for<'a> fn(&'static (dyn Any + Send + Sync), Erased, Cx<'a>, u32) -> EventFuture<'a>);
 
+/// Writes a message as Protocol Buffers, and reads it.
+#[derive(Debug, Clone, Copy)]
+pub struct ProtobufFns {
+    pub(crate) encode: EncodeFn,
+    pub(crate) decode: DecodeFn,
+}
+/// Makes a message of its earlier version.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ConvertFn(pub(crate) fn(Erased) -> Option<Erased>);
+
 /// Reads a message's key.
 pub(crate) type KeyFn = fn(&(dyn Any + Send + Sync)) -> Option<String>;
 
@@ -41,16 +51,20 @@ pub(crate) type KeyFn = fn(&(dyn Any + Send + Sync)) -> Option<String>;
 #[non_exhaustive]
 pub enum CodecError {
     /// The value could not be written.
-    #[error("cannot write `{message}` as JSON: {reason}")]
+    #[error("cannot write `{message}` as {format}: {reason}")]
     Encode {
+        /// `JSON` or `Protocol Buffers`.
+        format: &'static str,
         /// The message's type.
         message: &'static str,
         /// What the serialiser said.
         reason: String,
     },
     /// The bytes are not a value of this type.
-    #[error("cannot read `{message}` from JSON: {reason}")]
+    #[error("cannot read `{message}` from {format}: {reason}")]
     Decode {
+        /// `JSON` or `Protocol Buffers`.
+        format: &'static str,
         /// The message's type.
         message: &'static str,
         /// What the deserialiser said.
@@ -62,7 +76,29 @@ pub enum CodecError {
         /// The type the codec is for.
         message: &'static str,
     },
+    /// The type has no codec for these bytes.
+    #[error("`{message}` cannot be read from {format}: {mend}")]
+    NoCodec {
+        /// The message's stored name.
+        message: &'static str,
+        /// `JSON` or `Protocol Buffers`.
+        format: &'static str,
+        /// How to give it one.
+        mend: &'static str,
+    },
+    /// The version is neither the type's nor one it upgrades.
+    #[error("`{message}` reads no version {version}: say `upgrades = ..` for the type that does")]
+    Version {
+        /// The message's stored name.
+        message: &'static str,
+        /// The version.
+        version: u32,
+    },
 }
+
+pub(crate) const JSON: &str = "JSON";
+#[cfg(feature = "protobuf")]
+pub(crate) const PROTOBUF: &str = "Protocol Buffers";
 
 pub(crate) fn erased<M: Message>(message: M) -> Erased {
     Arc::new(message)
@@ -71,13 +107,32 @@ pub(crate) fn erased<M: Message>(message: M) -> Erased {
 pub(crate) fn encode<T: Any + Serialize>(value: &(dyn Any + Send + Sync)) -> Result<Vec<u8>, CodecError> {
     let message = std::any::type_name::<T>();
     let value = value.downcast_ref::<T>().ok_or(CodecError::WrongType { message })?;
-    serde_json::to_vec(value).map_err(|error| CodecError::Encode { message, reason: error.to_string() })
+    serde_json::to_vec(value).map_err(|error| CodecError::Encode { format: JSON, message, reason: error.to_string() })
 }
 
 pub(crate) fn decode<T: Any + Send + Sync + DeserializeOwned>(bytes: &[u8]) -> Result<Erased, CodecError> {
     match serde_json::from_slice::<T>(bytes) {
         Ok(value) => Ok(Arc::new(value)),
-        Err(error) => Err(CodecError::Decode { message: std::any::type_name::<T>(), reason: error.to_string() }),
+        Err(error) => {
+            Err(CodecError::Decode { format: JSON, message: std::any::type_name::<T>(), reason: error.to_string() })
+        }
+    }
+}
+
+#[cfg(feature = "protobuf")]
+pub(crate) fn encode_protobuf<T: Any + prost::Message>(value: &(dyn Any + Send + Sync)) -> Result<Vec<u8>, CodecError> {
+    let message = std::any::type_name::<T>();
+    let value = value.downcast_ref::<T>().ok_or(CodecError::WrongType { message })?;
+    Ok(value.encode_to_vec())
+}
+
+#[cfg(feature = "protobuf")]
+pub(crate) fn decode_protobuf<T: Any + prost::Message + Default>(bytes: &[u8]) -> Result<Erased, CodecError> {
+    match T::decode(bytes) {
+        Ok(value) => Ok(Arc::new(value)),
+        Err(error) => {
+            Err(CodecError::Decode { format: PROTOBUF, message: std::any::type_name::<T>(), reason: error.to_string() })
+        }
     }
 }
 

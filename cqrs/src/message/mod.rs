@@ -6,13 +6,15 @@
 pub(crate) mod canonical;
 pub(crate) mod codec;
 mod spec;
+mod upgrade;
 
 use std::fmt::{Debug, Display};
 
 pub use self::codec::CodecError;
 pub(crate) use self::codec::Erased;
 pub(crate) use self::codec::erased;
-pub use self::spec::{Codec, MessageKind, MessageSpec, SourceLocation, TypePath};
+pub use self::spec::{Codec, MessageKind, MessageSpec, SourceLocation, TypePath, WireFormat};
+pub use self::upgrade::{Upgrade, Upgrades};
 
 /// A type that the framework carries: a command, a query, a domain event or a notification event.
 ///

@@ -3,7 +3,8 @@
 use std::any::TypeId;
 use std::fmt;
 
-use super::codec::{DebugFn, DecodeFn, DuplicateFn, EncodeFn, KeyFn, RunFn};
+use super::codec::{CodecError, DebugFn, DecodeFn, DuplicateFn, EncodeFn, KeyFn, ProtobufFns, RunFn};
+use super::upgrade::Upgrade;
 
 /// Which of the four derives a message carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -82,15 +83,35 @@ pub struct Codec {
     pub debug: Option<DebugFn>,
     #[doc(hidden)]
     pub run: Option<RunFn>,
+    #[doc(hidden)]
+    pub protobuf: Option<ProtobufFns>,
 }
 
 impl Codec {
     /// The codec of a type that can do nothing: what generic messages have.
-    pub const NONE: Self = Self { encode: None, decode: None, duplicate: None, debug: None, run: None };
+    pub const NONE: Self = Self { encode: None, decode: None, duplicate: None, debug: None, run: None, protobuf: None };
 
     /// Whether values can be both written and read back.
     pub const fn is_stored(&self) -> bool {
-        self.encode.is_some() && self.decode.is_some()
+        self.protobuf.is_some() || (self.encode.is_some() && self.decode.is_some())
+    }
+}
+
+impl Codec {
+    /// What reads values of a message with this name.
+    pub(crate) fn decoder(&self, name: &'static str, from_protobuf: bool) -> Result<DecodeFn, CodecError> {
+        let (decode, format, mend) = if from_protobuf {
+            let mend = "say `codec = \"protobuf\"` for the type";
+            (self.protobuf.map(|protobuf| protobuf.decode), "Protocol Buffers", mend)
+        } else {
+            (self.decode, "JSON", "derive `Deserialize` for the type")
+        };
+        decode.ok_or(CodecError::NoCodec { message: name, format, mend })
+    }
+
+    /// Whether values can be read.
+    pub(super) const fn is_read(&self) -> bool {
+        self.protobuf.is_some() || self.decode.is_some()
     }
 }
 
@@ -102,8 +123,22 @@ impl fmt::Debug for Codec {
             .field("duplicate", &self.duplicate.is_some())
             .field("debug", &self.debug.is_some())
             .field("run", &self.run.is_some())
+            .field("protobuf", &self.protobuf.is_some())
             .finish()
     }
+}
+
+/// How a notification event is written to its topic. Whoever reads it sees by the headers which it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum WireFormat {
+    /// JSON in an envelope that says what it is: `"json"`.
+    #[default]
+    Json,
+    /// A CloudEvent in binary mode: the payload's JSON is the body, what it is stands in headers. `"cloudevents"`.
+    CloudEvents,
+    /// Protocol Buffers, with feature `protobuf`: the message is the body, what it is stands in headers. `"protobuf"`.
+    Protobuf,
 }
 
 /// The path of a message type.
@@ -141,6 +176,10 @@ pub struct MessageSpec {
     pub key: Option<KeyFn>,
     /// How values become bytes and come back.
     pub codec: Codec,
+    /// How a notification event is written to its topic: `codec = ".."`; `None` leaves it to the app.
+    pub wire: Option<WireFormat>,
+    /// The version whose values become values of this one: `upgrades = ..`.
+    pub upgrades: Option<&'static Upgrade>,
 }
 
 impl MessageSpec {

@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::breaker::BreakerOptions;
+use crate::message::WireFormat;
 use crate::registry::{OnDead, OnUnknown, RetryOptions};
 use crate::relay::RelaySettings;
+use crate::wire::Compression;
 use crate::{Broker, Builder, Store};
 
 mod error;
@@ -44,6 +46,9 @@ const FILE: &str = "cqrs.toml";
 /// | `lease` | how long a claim holds unless it is renewed | 5s |
 /// | `deadline` | how long one attempt of stored work may take | 60s |
 /// | `payload_limit` | the largest message as JSON, without what surrounds it on the wire, in bytes or as `"1MiB"` | 1MiB |
+/// | `codec` | how notification events are written that do not say so themselves: `json`, `cloudevents` | json |
+/// | `compression` | how their bodies are compressed: `none`, `zlib`, `zstd` | none |
+/// | `event_source` | who writes them, a URI: the `source` of CloudEvents | /cqrs |
 /// | `inbox_window` | how long it is remembered what was handled | 7d |
 /// | `idempotency_retention` | how long the response to a call with an idempotency key is kept | 24h |
 /// | `retry` | a table: `max`, `first`, `factor`, `ceiling` | 5, 1s, 2.0, 5m |
@@ -89,6 +94,9 @@ pub struct Settings {
     lease: Option<Duration>,
     deadline: Option<Duration>,
     payload_limit: Option<usize>,
+    codec: Option<WireFormat>,
+    compression: Option<Compression>,
+    event_source: Option<String>,
     inbox_window: Option<Duration>,
     idempotency_retention: Option<Duration>,
     retry: RetryOptions,
@@ -180,6 +188,9 @@ impl Settings {
         set(&mut options.lease, self.lease);
         set(&mut options.deadline, self.deadline);
         set(&mut options.payload_limit, self.payload_limit);
+        set(&mut options.wire.format, self.codec);
+        set(&mut options.wire.compression, self.compression);
+        options.wire.source = self.event_source.or(options.wire.source.take());
         set(&mut options.inbox_window, self.inbox_window);
         set(&mut options.idempotency_retention, self.idempotency_retention);
         options.retry = options.retry.overlaid(self.retry);

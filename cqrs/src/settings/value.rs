@@ -5,7 +5,9 @@ use std::time::Duration;
 use figment::value::Value;
 
 use crate::app::SHORTEST;
+use crate::message::WireFormat;
 use crate::registry::{OnDead, OnUnknown};
+use crate::wire::Compression;
 
 /// What a value should have been.
 pub(super) type Expected = &'static str;
@@ -94,6 +96,27 @@ pub(super) fn switch(value: &Value) -> Result<bool, Expected> {
         (Some("off"), _) | (_, Some(false)) => Ok(false),
         _ => Err("\"on\", \"off\" or a table"),
     }
+}
+
+pub(super) fn codec(value: &Value) -> Result<WireFormat, Expected> {
+    match value.as_str() {
+        Some("json") => Ok(WireFormat::Json),
+        Some("cloudevents") => Ok(WireFormat::CloudEvents),
+        _ => Err("\"json\" or \"cloudevents\"; an event that is written as Protocol Buffers says so itself"),
+    }
+}
+
+pub(super) fn compression(value: &Value) -> Result<Compression, Expected> {
+    match value.as_str() {
+        Some("none") => Ok(Compression::None),
+        Some("zlib") => Ok(Compression::Zlib),
+        Some("zstd") => Ok(Compression::Zstd),
+        _ => Err("\"none\", \"zlib\" or \"zstd\""),
+    }
+}
+
+pub(super) fn text(value: &Value) -> Result<String, Expected> {
+    value.as_str().filter(|text| !text.is_empty()).map(str::to_owned).ok_or("a text")
 }
 
 pub(super) fn on_dead(value: &Value) -> Result<OnDead, Expected> {

@@ -17,6 +17,7 @@ use crate::retry::{RetryPolicy, Verdict, random};
 use crate::store::driver::Driver;
 use crate::store::{Claim, ClaimedWork, StoreError, WorkKind, WorkRecord};
 use crate::unit::{Meta, MetaInit};
+use crate::wire::{self, Payload};
 
 /// How an attempt went wrong.
 pub(crate) enum Trouble {
@@ -93,11 +94,16 @@ async fn keep(app: &App, store: &Arc<dyn Driver>, claim: Claim, commit: &Commit)
     }
 }
 
-/// Reads a message. The user's `Deserialize` may panic: the next attempt would read the same bytes.
-pub(crate) async fn decode(spec: &MessageSpec, payload: &[u8]) -> Result<Erased, String> {
-    let decode = spec.codec.decode.ok_or_else(|| format!("`{}` has no decoder", spec.name))?;
-    match Caught(std::pin::pin!(async { (decode.0)(payload) })).await {
-        Ok(decoded) => decoded.map_err(|error| error.to_string()),
+/// Reads a message. The user's `Deserialize` and `From` may panic: the next attempt would read the same bytes.
+pub(crate) async fn decode(
+    spec: &MessageSpec,
+    version: u32,
+    written: Payload,
+    payload: &[u8],
+) -> Result<Erased, String> {
+    let decoder = |spec: &MessageSpec| spec.codec.decoder(spec.name, written == Payload::Protobuf);
+    match Caught(std::pin::pin!(async { spec.read(version, &decoder, payload) })).await {
+        Ok(message) => message.map_err(|error| error.to_string()),
         Err(panic) => Err(format!("reading `{}` panicked: {panic}", spec.name)),
     }
 }
@@ -107,7 +113,9 @@ async fn do_work(app: &App, claim: Claim, record: &WorkRecord, commit: &Commit) 
         return consumer::again(app, claim, record, commit).await;
     }
     let (handler, spec) = target(app, record)?;
-    let message = decode(spec, &record.payload).await.map_err(Trouble::Hopeless)?;
+    let message = decode(spec, record.version, wire::payload_of(&record.headers), &record.payload)
+        .await
+        .map_err(Trouble::Hopeless)?;
     let meta = Arc::new(meta_of(app, record));
     // A consumed message was marked when it was stored: the claim is what it is done once by.
     attempt(app, Attempt { handler, message, meta, mark: None, lane: None, claim: Some(claim), commit }).await.map_err(
@@ -125,7 +133,7 @@ async fn do_work(app: &App, claim: Claim, record: &WorkRecord, commit: &Commit) 
 /// Whether the handler that a consumed message was kept for takes its version.
 fn has_taker(app: &App, record: &WorkRecord) -> bool {
     let spec = app.plan().handler_by_path(&record.handler).map(|handler| app.planned(handler).item.message);
-    spec.is_some_and(|spec| (spec.name, spec.version) == (record.name.as_str(), record.version))
+    spec.is_some_and(|spec| spec.name == record.name && spec.reads(record.version))
 }
 
 /// The handler of stored work, and the type of its message.
@@ -146,7 +154,7 @@ fn target(app: &App, record: &WorkRecord) -> Result<(u32, &'static MessageSpec),
         .handler_by_path(&record.handler)
         .ok_or_else(|| missing(format!("no handler `{}` in this program", record.handler)))?;
     let spec = app.planned(handler).item.message;
-    if (spec.name, spec.version) != (record.name.as_str(), record.version) {
+    if spec.name != record.name || !spec.reads(record.version) {
         return Err(missing(format!(
             "`{}` takes `{}`, version {}; this is `{}`, version {}",
             record.handler, spec.name, spec.version, record.name, record.version
@@ -162,8 +170,8 @@ pub(crate) fn meta_of(app: &App, record: &WorkRecord) -> Meta {
         id: Some(record.id),
         time: Some(record.created_at),
         ahead: app.clock().ahead(),
-        correlation_id: uuid(consumer::wire::CORRELATION_ID),
-        causation_id: uuid(consumer::wire::CAUSATION_ID),
+        correlation_id: uuid(wire::CORRELATION_ID),
+        causation_id: uuid(wire::CAUSATION_ID),
         parent: None,
         key: record.key.clone(),
         topic: (!record.topic.is_empty()).then(|| record.topic.clone()),

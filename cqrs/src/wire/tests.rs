@@ -1,0 +1,50 @@
+//! Reading and writing, and what is refused.
+
+use uuid::Uuid;
+
+use super::*;
+
+const LIMIT: usize = 1 << 20;
+
+#[test]
+fn a_body_without_headers_is_read() {
+    let body = br#"{"payload":{"id":7},"event_id":"018f2b1e-0000-7000-8000-000000000001","event_timestamp":"2026-11-23T21:55:07.368794","event_name":"user_joined","topic":"t"}"#;
+    let read = read(&Delivery::new("t", body.to_vec()), SystemTime::now(), LIMIT).unwrap();
+    assert_eq!((read.name.as_str(), read.version, read.payload.as_slice()), ("user_joined", 1, &br#"{"id":7}"#[..]));
+    let seconds = read.time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    assert_eq!(seconds, 1_795_470_907, "a naive timestamp is UTC");
+}
+
+#[test]
+fn an_offset_is_honoured() {
+    let time = parse_time("2026-11-23T22:55:07+01:00").unwrap();
+    assert_eq!(time, parse_time("2026-11-23T21:55:07Z").unwrap());
+}
+
+#[test]
+fn rubbish_is_an_error_that_says_what_is_missing() {
+    let now = SystemTime::now();
+    let body = |text: &str| read(&Delivery::new("t", text.as_bytes()), now, LIMIT).unwrap_err().to_string();
+    assert!(body("\u{1}").contains("not a notification event's JSON"));
+    assert!(body(r#"{"payload":1}"#).contains("`event_name`"));
+    assert!(body(r#"{"payload":1,"event_name":"x"}"#).contains("`event_id`"));
+    let headed = Delivery::new("t", r#"{"payload":1,"event_name":"x"}"#).header(EVENT_ID, "no");
+    assert!(read(&headed, now, LIMIT).unwrap_err().to_string().contains("is not a UUID: `no`"));
+    let timed = |time: &str| {
+        let body = format!(r#"{{"payload":1,"event_name":"x","event_id":"{}","event_timestamp":{time}}}"#, Uuid::nil());
+        read(&Delivery::new("t", body), now, LIMIT)
+    };
+    let error = timed(r#""yesterday""#).unwrap_err().to_string();
+    assert!(error.contains("`event_timestamp` is no time of RFC 3339: `yesterday`"), "{error}");
+    assert_eq!(timed("null").unwrap().time, now, "what says no time has come just now");
+}
+
+#[test]
+fn a_header_is_found_however_it_is_spelled() {
+    let headers = |name: &str| [(name.to_owned(), "application/x-protobuf; charset=x".to_owned())].into();
+    for name in ["content-type", "Content-Type", "content_type", "CONTENT_TYPE"] {
+        assert_eq!(payload_of(&headers(name)), Payload::Protobuf, "{name}");
+    }
+    assert_eq!(payload_of(&headers("contenttype")), Payload::Json);
+    assert!(without_encoding(&[("Content_Encoding".to_owned(), "zstd".to_owned())].into()).is_empty());
+}
