@@ -13,13 +13,17 @@ use super::{EVENT_ID, EVENT_NAME, Received, WireError, headers, timestamp};
 use crate::message::MessageSpec;
 use crate::unit::Meta;
 
-/// The body as it is read: what a foreign writer leaves out comes from the headers.
+/// The body as it is read: what a foreign writer leaves out comes from the headers. Events that python-cqrs makes of
+/// dataclasses have their keys in camel case.
 #[derive(Deserialize)]
 struct Read<'a> {
     #[serde(borrow)]
     payload: &'a RawValue,
+    #[serde(alias = "eventId")]
     event_id: Option<Uuid>,
+    #[serde(alias = "eventTimestamp")]
     event_timestamp: Option<String>,
+    #[serde(alias = "eventName")]
     event_name: Option<String>,
 }
 

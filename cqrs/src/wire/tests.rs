@@ -48,3 +48,13 @@ fn a_header_is_found_however_it_is_spelled() {
     assert_eq!(payload_of(&headers("contenttype")), Payload::Json);
     assert!(without_encoding(&[("Content_Encoding".to_owned(), "zstd".to_owned())].into()).is_empty());
 }
+
+#[test]
+fn a_body_in_camel_case_with_a_bare_uuid_is_read() {
+    let body = br#"{"eventName":"user_joined","payload":{"userId":7},"eventId":"0a28c2bd00007000800000000000000f","eventTimestamp":"2026-11-23T21:55:07.368794","topic":"t"}"#;
+    let read = read(&Delivery::new("t", body.to_vec()), SystemTime::now(), LIMIT).unwrap();
+    assert_eq!((read.name.as_str(), read.payload.as_slice()), ("user_joined", &br#"{"userId":7}"#[..]));
+    assert_eq!(read.id.to_string(), "0a28c2bd-0000-7000-8000-00000000000f");
+    let seconds = read.time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    assert_eq!(seconds, 1_795_470_907);
+}

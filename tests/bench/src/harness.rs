@@ -57,6 +57,13 @@ impl fmt::Display for Report {
 }
 
 impl Report {
+    /// Of medians of rates: more is faster.
+    pub(crate) fn of_rates(path: &'static str, unit: &'static str, mut ours: Vec<f64>, mut plain: Vec<f64>) -> Self {
+        let rounds = ours.len();
+        let (ours, plain) = (median(&mut ours), median(&mut plain));
+        Self { path, ours, plain, unit, ratio: ours / plain, rounds, allocations: None }
+    }
+
     /// Of medians of costs: less is faster.
     pub(crate) fn of_costs(
         path: &'static str,

@@ -8,6 +8,7 @@ mod dispatch;
 mod generate;
 mod harness;
 mod requests;
+mod servers;
 mod sse;
 mod start;
 mod tx;
@@ -35,8 +36,16 @@ struct Arguments {
 fn main() -> std::io::Result<()> {
     let arguments = Arguments::parse();
     let benches: Vec<Bench> =
-        [dispatch::benches(), requests::benches(), sse::benches(), tx::benches(), start::benches(), build::benches()]
-            .concat();
+        [
+        dispatch::benches(),
+        requests::benches(),
+        sse::benches(),
+        tx::benches(),
+        servers::benches(),
+        start::benches(),
+        build::benches(),
+    ]
+    .concat();
     let chosen: Vec<&Bench> = benches.iter().filter(|bench| is_chosen(bench.path, &arguments.paths)).collect();
     if chosen.is_empty() {
         let known: Vec<&str> = benches.iter().map(|bench| bench.path).collect();

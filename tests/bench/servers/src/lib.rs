@@ -1,0 +1,91 @@
+//! What the programs that measure on real servers share: where the servers are, and how rounds are told to `bench`.
+
+use std::error::Error;
+use std::time::Duration;
+
+use clap::Parser;
+use cqrs::sqlx::{self, AssertSqlSafe, PgPool};
+use serde::Serialize;
+
+/// What went wrong: it is printed, and nothing is measured.
+pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// What `bench` says to each of these programs.
+#[derive(Debug, Parser)]
+pub struct Arguments {
+    /// What to measure: `tx.postgres`.
+    pub path: String,
+    /// Fewer and shorter rounds.
+    #[arg(long)]
+    pub quick: bool,
+}
+
+impl Arguments {
+    /// How many rounds are counted.
+    pub fn rounds(&self) -> usize {
+        if self.quick { 3 } else { 7 }
+    }
+
+    /// So many, or a tenth.
+    pub fn of(&self, full: u32) -> u32 {
+        if self.quick { full / 10 } else { full }
+    }
+}
+
+/// What was measured, round by round: so many a second.
+#[derive(Debug, Default, Serialize)]
+pub struct Rates {
+    /// Through the framework.
+    pub ours: Vec<f64>,
+    /// The plain version of the same work.
+    pub plain: Vec<f64>,
+}
+
+impl Rates {
+    /// Tells `bench`, by the last line that is printed.
+    ///
+    /// # Errors
+    /// Fails when nobody listens.
+    pub fn tell(&self) -> Result<()> {
+        use std::io::Write as _;
+
+        writeln!(std::io::stdout(), "{}", serde_json::to_string(self)?)?;
+        Ok(())
+    }
+}
+
+/// So many in that time, a second.
+pub fn rate(count: u32, took: Duration) -> f64 {
+    f64::from(count) / took.as_secs_f64()
+}
+
+/// The URL of a server.
+///
+/// # Errors
+/// Fails with how to start one, where the environment names none.
+pub fn server(name: &str) -> Result<String> {
+    let variable = format!("CQRS_TEST_{name}_URL");
+    std::env::var(&variable).map_err(|_| {
+        format!("`{variable}` is not set: start the servers with `CQRS_TEST_DURABLE=1 tests/services up`, then `eval \"$(tests/services env)\"`")
+            .into()
+    })
+}
+
+/// A schema of its own in a PostgreSQL database, gone with [`drop_schema`].
+///
+/// # Errors
+/// Fails with what the database said.
+pub async fn fresh_schema(pool: &PgPool) -> Result<String> {
+    let schema = format!("bench_{}", uuid::Uuid::now_v7().simple());
+    sqlx::query(AssertSqlSafe(format!("CREATE SCHEMA {schema}"))).execute(pool).await?;
+    Ok(schema)
+}
+
+/// Drops a schema with all that is in it.
+///
+/// # Errors
+/// Fails with what the database said.
+pub async fn drop_schema(pool: &PgPool, schema: &str) -> Result<()> {
+    sqlx::query(AssertSqlSafe(format!("DROP SCHEMA {schema} CASCADE"))).execute(pool).await?;
+    Ok(())
+}

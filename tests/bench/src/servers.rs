@@ -1,0 +1,44 @@
+//! What needs real servers. Each kind of transaction is measured by a program of its own (package `bench-servers`), since what
+//! is linked into a program is wired in it; this runs them and reads what they tell.
+
+use std::io::{Error, Result};
+use std::process::{Command, Stdio};
+
+use serde::Deserialize;
+
+use crate::harness::{Bench, Report, Scale, or_exit};
+
+pub(crate) fn benches() -> Vec<Bench> {
+    vec![
+        Bench { path: "tx.postgres", run: |path, scale| report("postgres", path, scale, "tx/s") },
+        Bench { path: "tx.postgres.8", run: |path, scale| report("postgres", path, scale, "tx/s") },
+        Bench { path: "relay.postgres.kafka", run: |path, scale| report("relay", path, scale, "msg/s") },
+    ]
+}
+
+/// Rounds, as the programs tell them.
+#[derive(Deserialize)]
+struct Rates {
+    ours: Vec<f64>,
+    plain: Vec<f64>,
+}
+
+fn report(program: &str, path: &'static str, scale: Scale, unit: &'static str) -> Report {
+    let Rates { ours, plain } = or_exit(run(program, path, scale));
+    Report::of_rates(path, unit, ours, plain)
+}
+
+fn run(program: &str, path: &str, scale: Scale) -> Result<Rates> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["run", "-q", "--release", "-p", "bench-servers", "--bin", program, "--", path]);
+    if scale.quick {
+        cargo.arg("--quick");
+    }
+    let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::inherit()).output()?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        return Err(Error::other(format!("{path}: its program failed, {}", output.status)));
+    }
+    let last = printed.lines().last().unwrap_or_default();
+    serde_json::from_str(last).map_err(|error| Error::other(format!("{path}: `{last}` are no rounds: {error}")))
+}
