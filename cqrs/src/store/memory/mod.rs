@@ -95,6 +95,12 @@ impl MemoryStore {
         Self::default()
     }
 
+    /// The same, of an app that has named it by URL, and is told once what that means.
+    pub(crate) fn of_an_app() -> Self {
+        tracing::warn!("the store is in memory: what is stored and not done yet is lost with the process");
+        Self::new()
+    }
+
     fn ask<'a, T: Send + 'a>(
         &'a self,
         ask: impl FnOnce(&mut State) -> T + Send + 'a,

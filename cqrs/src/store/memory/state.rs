@@ -138,9 +138,9 @@ impl State {
         self.work.wake(&queues, request.now, request.lease_now);
         let mut limits: Vec<usize> = shares.iter().map(|share| (share.limit)()).collect();
         let mut found = BTreeSet::new();
-        for (share, limit) in shares.iter().zip(&limits).enumerate().map(|(at, (share, limit))| ((at, share), *limit)) {
-            for queue in share.1.queues {
-                found.extend(self.work.ready(queue).take(limit.min(request.limit)).map(|seq| (seq, share.0)));
+        for (at, share) in shares.iter().enumerate() {
+            for queue in share.queues {
+                found.extend(self.work.ready(queue).take(limits[at].min(request.limit)).map(|seq| (seq, at)));
             }
         }
         let (taker, mut claimed) = (Taker { owner: request.owner, lease_until: request.lease_until }, Vec::new());
@@ -159,7 +159,7 @@ impl State {
     fn take_work(&mut self, seq: i64, taker: Taker<'_>) -> Option<ClaimedWork> {
         let (claim, row) = self.work.claim(seq, taker)?;
         let (attempts, due_at, error) = (row.attempts, row.due, row.error.clone());
-        let record = WorkRecord { attempts, due_at, error, ..row.record.clone() };
+        let record = WorkRecord { due_at, attempts, error, ..row.record.clone() };
         Some(ClaimedWork { claim, record, deferred_since: row.deferred_since })
     }
 
@@ -322,7 +322,9 @@ impl State {
         if idle.iter().any(|seq| self.work.get(*seq).is_some_and(|row| row.taken)) {
             return Err(Locked);
         }
-        idle.iter().for_each(|seq| self.remove_work(*seq));
+        for seq in &idle {
+            self.remove_work(*seq);
+        }
         Ok(!idle.is_empty())
     }
 
