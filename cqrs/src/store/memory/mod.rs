@@ -35,6 +35,24 @@ const TURN: Duration = Duration::from_secs(5);
 /// loses what was not done yet, events that were to be published among it. There is no `Tx<Db>`: a handler that asks for
 /// one is a wiring error.
 ///
+/// ```standalone_crate
+/// use cqrs::prelude::*;
+/// use cqrs::sqlx::Sqlite;
+/// use cqrs::Store;
+///
+/// #[derive(Command)]
+/// struct Pay;
+///
+/// #[command_handler]
+/// async fn pay(_cmd: Pay, _tx: &mut Tx<Sqlite>) {}
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let refused = cqrs::bootstrap!().store(Store::url("memory:")).await.unwrap_err();
+/// assert!(refused.to_string().contains("but the app's store gives none"));
+/// # }
+/// ```
+///
 /// One transaction is open at a time. The next one waits for it, for at most five seconds.
 ///
 /// [`Store::url`](crate::Store::url)`("memory:")` makes one of an app's own. Clones hold the same, so that several apps of a
