@@ -1,0 +1,3 @@
+//! Kafka: a real server, or several.
+
+mod conformance;
