@@ -193,8 +193,7 @@ impl Join {
     }
 
     fn start(self) -> Result<(), BrokerError> {
-        let config = self.shared.config.consumer(&self.subscription.group);
-        poller::start(&config, &self.subscription, self.desk, self.leave)
+        poller::start(&self.shared.config, &self.subscription, self.desk, self.leave)
     }
 
     async fn when_it_answers(self) {

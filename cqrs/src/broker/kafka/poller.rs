@@ -7,20 +7,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use rdkafka::{ClientConfig, ClientContext};
 use tokio::sync::watch;
 
+use super::config::Config;
 use super::consumer::Desk;
 use super::error::{explain, kind_of, unavailable};
 use super::log::Voice;
 use super::state::Partition;
 use crate::broker::driver::Subscription;
+use crate::broker::options::Declare;
 use crate::broker::{BrokerError, BrokerErrorKind, Delivery};
 
 /// How long the thread sleeps when nobody wakes it.
@@ -123,22 +125,25 @@ fn commit(client: &Client, desk: &Desk, mode: CommitMode) {
 
 /// Makes a member and starts its thread, which says when it has left the group.
 pub(super) fn start(
-    config: &ClientConfig,
+    config: &Config,
     subscription: &Subscription,
     desk: Arc<Desk>,
     leave: watch::Sender<bool>,
 ) -> Result<(), BrokerError> {
     let context =
         Context { desk: Arc::clone(&desk), voice: Voice::default(), client: OnceLock::new(), queues: Mutex::default() };
-    let mut client: Client =
-        config.create_with_context(context).map_err(|error| explain("the consumer cannot be made", error))?;
+    let mut client: Client = config
+        .consumer(&subscription.group)
+        .create_with_context(context)
+        .map_err(|error| explain("the consumer cannot be made", error))?;
     let bell = Arc::clone(&desk);
     client.set_nonempty_callback(move || bell.ring());
     let client = Arc::new(client);
     let _ = client.context().client.set(Arc::downgrade(&client));
     let topics: Vec<_> = subscription.topics.iter().map(String::as_str).collect();
     client.subscribe(&topics).map_err(|error| explain("the topics cannot be subscribed to", error))?;
-    let poller = Poller { client, desk, committed: Instant::now() };
+    let makes_topics = config.declare == Declare::Create;
+    let poller = Poller { client, desk, makes_topics, committed: Instant::now() };
     let thread = std::thread::Builder::new().name("cqrs-kafka-consumer".to_owned()).spawn(move || {
         poller.run();
         leave.send_replace(true);
@@ -149,6 +154,7 @@ pub(super) fn start(
 struct Poller {
     client: Arc<Client>,
     desk: Arc<Desk>,
+    makes_topics: bool,
     committed: Instant,
 }
 
@@ -215,7 +221,9 @@ impl Poller {
     fn judge(&self, error: KafkaError) {
         let Some(code) = error.rdkafka_error_code() else { return };
         let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
-        if fatal || kind_of(code) == BrokerErrorKind::Configuration {
+        // A topic that we made ourselves is there, even where a broker has not heard of it yet.
+        let is_made = self.makes_topics && code == RDKafkaErrorCode::UnknownTopicOrPartition;
+        if fatal || !is_made && kind_of(code) == BrokerErrorKind::Configuration {
             self.desk.fail(explain("Kafka gives no messages", error));
         } else {
             // The library tries again by itself.

@@ -124,6 +124,12 @@ impl Topics {
                 }
             }
         }
+        // A topic is made before everybody knows of it.
+        for topic in topics {
+            while !is_there(admin, topic).await? {
+                tokio::time::sleep(STEP / 50).await;
+            }
+        }
         Ok(())
     }
 }
