@@ -20,7 +20,7 @@ struct Stepped {
     step: u32,
 }
 
-#[event_handler(group = "diary", concurrency = 4)]
+#[event_handler(group = "diary", concurrency = 1)]
 async fn write_down(e: Stepped, tx: &mut Tx<Sqlite>) -> Result<(), sqlx::Error> {
     sqlx::query("INSERT INTO diary (walker, step) VALUES (?, ?)")
         .bind(e.walker)

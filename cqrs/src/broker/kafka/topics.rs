@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseProducer, NoCustomPartitioner, Producer as _, ProducerContext};
 
 use super::config::Config;
 use super::error::{configuration, explain, kind_of, unavailable};
@@ -42,7 +45,14 @@ impl ClientContext for Context {
     }
 }
 
-type Admin = AdminClient<Context>;
+impl ProducerContext<NoCustomPartitioner> for Context {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _result: &DeliveryResult<'_>, (): ()) {}
+}
+
+/// Asks; it produces nothing. An `AdminClient` would not say that it is turned away.
+type Asking = BaseProducer<Context>;
 
 impl Topics {
     pub(super) fn new(config: Config) -> Self {
@@ -74,48 +84,54 @@ impl Topics {
             return Ok(());
         }
         let config = self.config.admin();
-        let admin: Arc<Admin> = blocking(move || config.create_with_context(Context::default()))
+        let client: Arc<Asking> = blocking(move || config.create_with_context(Context::default()))
             .await?
             .map(Arc::new)
             .map_err(|error| explain("the client of Kafka cannot be made", error))?;
-        let begun = Instant::now();
+        let (begun, voice) = (Instant::now(), &client.context().0);
         let declared = tokio::select! {
-            declared = self.declare(&admin, &unknown) => declared,
-            error = admin.inner().context().0.turned_away(begun) => Err(error),
+            declared = self.declare(&client, &unknown) => declared,
+            error = voice.turned_away(begun) => Err(error),
             () = tokio::time::sleep(PATIENCE) => {
-                let why = admin.inner().context().0.last(begun).unwrap_or_else(|| "no answer".to_owned());
+                let why = voice.last(begun).unwrap_or_else(|| "no answer".to_owned());
                 Err(unavailable(format!("Kafka cannot be asked about the topic `{}`: {why}", unknown[0])))
             }
         };
         // Ending a client waits for its threads.
-        drop(tokio::task::spawn_blocking(move || drop(admin)));
+        drop(tokio::task::spawn_blocking(move || drop(client)));
         declared?;
         self.known().extend(unknown.into_iter().map(str::to_owned));
         Ok(())
     }
 
-    async fn declare(&self, admin: &Arc<Admin>, topics: &[&str]) -> Result<(), BrokerError> {
+    async fn declare(&self, client: &Arc<Asking>, topics: &[&str]) -> Result<(), BrokerError> {
         let mut missing = Vec::new();
         for topic in topics {
-            if !is_there(admin, topic).await? {
+            if !is_there(client, topic).await? {
                 missing.push(*topic);
             }
         }
         match (self.config.declare, missing.first()) {
             (_, None) => Ok(()),
-            (Declare::Create, _) => self.create(admin, &missing).await,
+            (Declare::Create, _) => self.create(client, &missing).await,
             (_, Some(topic)) => Err(configuration(format!(
                 "Kafka has no topic `{topic}`, and this app makes none (`Declare::Check`): make it, or let the app do so"
             ))),
         }
     }
 
-    async fn create(&self, admin: &Arc<Admin>, topics: &[&str]) -> Result<(), BrokerError> {
+    async fn create(&self, client: &Arc<Asking>, topics: &[&str]) -> Result<(), BrokerError> {
+        let config = self.config.admin();
+        let admin: AdminClient<DefaultClientContext> = blocking(move || config.create())
+            .await?
+            .map_err(|error| explain("the client of Kafka that makes topics cannot be made", error))?;
         let new = |name| NewTopic::new(name, self.config.partitions, TopicReplication::Fixed(-1));
         let new: Vec<_> = topics.iter().map(|topic| new(topic)).collect();
         let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
         let failed = |error| explain("Kafka cannot be asked to make topics", error);
-        for made in admin.create_topics(&new, &options).await.map_err(failed)? {
+        let answer = admin.create_topics(&new, &options).await.map_err(failed);
+        drop(tokio::task::spawn_blocking(move || drop(admin)));
+        for made in answer? {
             match made {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
                 Err((topic, code)) => {
@@ -126,7 +142,7 @@ impl Topics {
         }
         // A topic is made before everybody knows of it.
         for topic in topics {
-            while !is_there(admin, topic).await? {
+            while !is_there(client, topic).await? {
                 tokio::time::sleep(STEP / 50).await;
             }
         }
@@ -135,9 +151,9 @@ impl Topics {
 }
 
 /// Whether a topic is there. Asks until there is an answer.
-async fn is_there(admin: &Arc<Admin>, topic: &str) -> Result<bool, BrokerError> {
+async fn is_there(client: &Arc<Asking>, topic: &str) -> Result<bool, BrokerError> {
     loop {
-        let (client, name) = (Arc::clone(admin), topic.to_owned());
+        let (client, name) = (Arc::clone(client), topic.to_owned());
         match blocking(move || ask(&client, &name)).await? {
             Ok(None) => return Ok(true),
             Ok(Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => return Ok(false),
@@ -151,8 +167,11 @@ async fn is_there(admin: &Arc<Admin>, topic: &str) -> Result<bool, BrokerError> 
 }
 
 /// What stands in the way of using a topic, if anything.
-fn ask(admin: &Admin, topic: &str) -> KafkaResult<Option<RDKafkaErrorCode>> {
-    let metadata = admin.inner().fetch_metadata(Some(topic), STEP)?;
+fn ask(client: &Asking, topic: &str) -> KafkaResult<Option<RDKafkaErrorCode>> {
+    let metadata = client.client().fetch_metadata(Some(topic), STEP);
+    // What there is to say is said by the callbacks.
+    client.poll(STEP / 100);
+    let metadata = metadata?;
     let found = metadata.topics().iter().find(|found| found.name() == topic);
     Ok(match found {
         Some(found) => found.error().map(RDKafkaErrorCode::from),
