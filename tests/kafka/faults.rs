@@ -147,6 +147,17 @@ async fn a_topic_that_somebody_else_sees_to_is_missed_when_it_is_used() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_header_that_cannot_be_written_is_refused_and_harms_no_other_message() {
+    let (driver, topic) = (driver(&kafka::url(), &[]), random("topic"));
+    let mut batch = vec![message(&topic, "a", "1"), message(&topic, "b", "2"), message(&topic, "c", "3")];
+    batch[1].delivery = batch[1].delivery.clone().header("na\0me", "value");
+    let results = bounded(driver.publish(batch)).await;
+    assert!(results[0].is_ok() && results[2].is_ok(), "{results:?}");
+    assert_eq!(results[1].as_ref().map_err(cqrs::broker::BrokerError::kind), Err(BrokerErrorKind::Refused));
+    driver.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_thousand_messages_keep_the_order_of_their_keys() {
     const COUNT: usize = 100_000;
     let (driver, topic) = (driver(&kafka::url(), &[]), random("topic"));

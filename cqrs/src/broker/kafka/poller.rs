@@ -109,7 +109,7 @@ fn partitions(list: &TopicPartitionList) -> BTreeSet<Partition> {
 
 /// Commits how far each partition is settled.
 fn commit(client: &Client, desk: &Desk, mode: CommitMode) {
-    let due = desk.with(super::state::State::to_commit);
+    let due = desk.with(super::state::State::take_commits);
     let mut list = TopicPartitionList::with_capacity(due.len());
     for ((topic, partition), offset) in &due {
         // An offset that was fetched can be committed; the library does not know.
@@ -143,7 +143,7 @@ pub(super) fn start(
     let topics: Vec<_> = subscription.topics.iter().map(String::as_str).collect();
     client.subscribe(&topics).map_err(|error| explain("the topics cannot be subscribed to", error))?;
     let makes_topics = config.declare == Declare::Create;
-    let poller = Poller { client, desk, makes_topics, committed: Instant::now() };
+    let poller = Poller { client, desk, makes_topics, committed: Instant::now(), turn: 0 };
     let thread = std::thread::Builder::new().name("cqrs-kafka-consumer".to_owned()).spawn(move || {
         poller.run();
         leave.send_replace(true);
@@ -156,6 +156,8 @@ struct Poller {
     desk: Arc<Desk>,
     makes_topics: bool,
     committed: Instant,
+    /// Which partition is read first.
+    turn: usize,
 }
 
 impl Poller {
@@ -189,22 +191,32 @@ impl Poller {
     }
 
     /// Takes over as many messages as there is room for. Gives how many came.
-    fn fetch(&self) -> usize {
+    fn fetch(&mut self) -> usize {
         let mut room = self.desk.with(|state| state.room());
         let mut moved = 0;
+        self.turn = self.turn.wrapping_add(1);
         let queues = self.client.context().queues();
-        for queue in queues.values() {
-            for _ in 0..room.min(BURST) {
+        let count = queues.len();
+        // Each partition is the first in its turn, or the first of all would leave no room for the others.
+        for (partition, queue) in queues.iter().cycle().skip(self.turn % count.max(1)).take(count) {
+            let mut fetched = Vec::new();
+            while fetched.len() < room.min(BURST) {
                 match queue.poll(Duration::ZERO) {
                     None => break,
-                    Some(Ok(message)) => {
-                        self.keep(&message);
-                        room -= 1;
-                        moved += 1;
+                    Some(Ok(message)) => fetched.push((message.offset(), delivery(&message))),
+                    Some(Err(error)) => {
+                        self.judge(error);
+                        break;
                     }
-                    Some(Err(error)) => self.judge(error),
                 }
             }
+            room -= fetched.len();
+            moved += fetched.len();
+            self.desk.with(|state| {
+                for (offset, delivery) in fetched {
+                    state.fetched(partition.clone(), offset, delivery);
+                }
+            });
         }
         if moved > 0 {
             self.desk.arrived();
@@ -212,10 +224,12 @@ impl Poller {
         moved
     }
 
+    /// A message that came by the main queue: none does, for partitions have queues before they are fetched.
     fn keep(&self, message: &BorrowedMessage<'_>) {
         let partition = (Arc::from(message.topic()), message.partition());
         let delivery = delivery(message);
         self.desk.with(|state| state.fetched(partition, message.offset(), delivery));
+        self.desk.arrived();
     }
 
     fn judge(&self, error: KafkaError) {

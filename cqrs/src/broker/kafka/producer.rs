@@ -205,6 +205,10 @@ impl Producer {
         if *retired {
             return Err(KafkaError::MessageProduction(RDKafkaErrorCode::PurgeQueue));
         }
+        // To the library a name ends there: it would not come out as it went in.
+        if delivery.topic().contains('\0') || delivery.headers().keys().any(|name| name.contains('\0')) {
+            return Err(KafkaError::MessageProduction(RDKafkaErrorCode::InvalidArgument));
+        }
         let ticket = Box::new(Ticket { call: Arc::clone(call), place });
         let mut record =
             BaseRecord::with_opaque_to(delivery.topic(), ticket).payload(delivery.payload()).headers(headers(delivery));

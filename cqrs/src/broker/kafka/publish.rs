@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Instant;
 
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::Shared;
 use super::error::{configuration, explain, kind_of, unavailable};
@@ -17,15 +17,18 @@ type Results = Vec<Result<(), BrokerError>>;
 /// Publishes a batch, in order for each key.
 pub(super) async fn publish(shared: &Shared, batch: Vec<Outgoing>) -> Results {
     let unusable = unusable_topics(shared, &batch).await;
-    let trouble = |outgoing: &Outgoing| unusable.get(outgoing.delivery.topic());
-    let troubles: Vec<_> = batch.iter().map(|outgoing| trouble(outgoing).cloned()).collect();
-    let usable: Vec<_> = batch.iter().filter(|outgoing| trouble(outgoing).is_none()).cloned().collect();
-    let mut answered = send(shared, &usable).await.into_iter();
-    let results = troubles.into_iter().map(|trouble| match trouble {
-        Some((kind, what)) => Err(BrokerError::new(kind, what)),
-        None => answered.next().unwrap_or_else(|| Err(unavailable("Kafka gave no answer"))),
-    });
-    let mut results: Vec<_> = results.collect();
+    let mut results = if unusable.is_empty() {
+        send(shared, &batch).await
+    } else {
+        let trouble = |outgoing: &Outgoing| unusable.get(outgoing.delivery.topic());
+        let usable: Vec<_> = batch.iter().filter(|outgoing| trouble(outgoing).is_none()).cloned().collect();
+        let mut answered = send(shared, &usable).await.into_iter();
+        let results = batch.iter().map(|outgoing| match trouble(outgoing) {
+            Some((kind, what)) => Err(BrokerError::new(*kind, what.clone())),
+            None => answered.next().unwrap_or_else(|| Err(unavailable("Kafka gave no answer"))),
+        });
+        results.collect()
+    };
     fail_followers(batch.iter().map(|outgoing| &outgoing.delivery), &mut results);
     results
 }
@@ -52,7 +55,8 @@ async fn send(shared: &Shared, batch: &[Outgoing]) -> Results {
     let mut answers = producer.send(batch).await;
     one_by_one(shared, batch, &mut answers).await;
     let why = producer.why(begun);
-    let judged = batch.iter().zip(answers).map(|(outgoing, answer)| judge(shared, &outgoing.delivery, answer, &why));
+    let judged =
+        batch.iter().zip(answers).map(|(outgoing, answer)| judge(shared, &outgoing.delivery, answer, why.as_deref()));
     judged.collect()
 }
 
@@ -78,22 +82,16 @@ async fn one_by_one(shared: &Shared, batch: &[Outgoing], answers: &mut [Option<A
 
 fn is_too_large(answer: Option<&Answer>) -> bool {
     let code = answer.and_then(|answer| answer.as_ref().err()?.rdkafka_error_code());
-    matches!(code, Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge))
+    matches!(code, Some(Code::MessageSizeTooLarge | Code::MessageBatchTooLarge))
 }
 
-fn judge(
-    shared: &Shared,
-    delivery: &Delivery,
-    answer: Option<Answer>,
-    why: &Option<String>,
-) -> Result<(), BrokerError> {
+fn judge(shared: &Shared, delivery: &Delivery, answer: Option<Answer>, why: Option<&str>) -> Result<(), BrokerError> {
     let topic = delivery.topic();
     let error = match answer {
         Some(Ok(())) => return Ok(()),
         Some(Err(error)) => error,
         None => return Err(unavailable("Kafka was not given the message, or gave no answer about it")),
     };
-    use RDKafkaErrorCode as Code;
     match error.rdkafka_error_code() {
         Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
             // It was there, or nobody looked: the next call looks, and makes it where that is ours to do.
@@ -106,7 +104,7 @@ fn judge(
             .with_source(error))
         }
         Some(Code::PurgeQueue | Code::PurgeInflight | Code::MessageTimedOut | Code::Fatal | Code::GaplessGuarantee) => {
-            let why = why.as_deref().unwrap_or("it gave no answer in time");
+            let why = why.unwrap_or("it gave no answer in time");
             Err(unavailable(format!("Kafka has not confirmed the message: {why}")).with_source(error))
         }
         Some(code) if kind_of(code) == BrokerErrorKind::Refused => {

@@ -125,7 +125,7 @@ impl State {
     }
 
     /// What the broker can be told: how far everything is settled, where it was not told yet.
-    pub(super) fn to_commit(&mut self) -> Vec<(Partition, i64)> {
+    pub(super) fn take_commits(&mut self) -> Vec<(Partition, i64)> {
         let due = self.partitions.iter_mut().filter_map(|(partition, progress)| {
             let position = progress.position().filter(|position| progress.committed != Some(*position))?;
             progress.committed = Some(position);

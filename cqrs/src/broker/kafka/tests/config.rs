@@ -57,6 +57,7 @@ fn what_the_user_sets_goes_first() {
     let producer = config.producer();
     assert_eq!(producer.get("linger.ms"), Some("7"));
     assert_eq!((producer.get("acks"), producer.get("enable.idempotence")), (Some("all"), Some("true")));
+    assert_eq!(producer.get("partitioner"), Some("murmur2_random"), "as Java's clients do it");
     assert_eq!(config.patience, Duration::from_millis(1500));
     assert_eq!(producer.get("message.timeout.ms"), Some("31500"), "our own clock is the one that counts");
     let consumer = config.consumer("g");

@@ -38,14 +38,14 @@ fn an_offset_is_committed_when_everything_before_it_is_settled() {
     fetch(&mut state, 0, 5..8);
     let taken = state.take(10);
     settle(&mut state, &taken[1..2], Settlement::Done);
-    assert_eq!(state.to_commit(), [(partition(0), 5)], "where it began, for the first one is not settled");
-    assert_eq!(state.to_commit(), [], "the broker is told once");
+    assert_eq!(state.take_commits(), [(partition(0), 5)], "where it began, for the first one is not settled");
+    assert_eq!(state.take_commits(), [], "the broker is told once");
     settle(&mut state, &taken[..1], Settlement::Done);
-    assert_eq!(state.to_commit(), [(partition(0), 7)]);
+    assert_eq!(state.take_commits(), [(partition(0), 7)]);
     settle(&mut state, &taken[2..], Settlement::Done);
-    assert_eq!(state.to_commit(), [(partition(0), 8)]);
+    assert_eq!(state.take_commits(), [(partition(0), 8)]);
     state.not_committed(&partition(0));
-    assert_eq!(state.to_commit(), [(partition(0), 8)], "what failed is tried again");
+    assert_eq!(state.take_commits(), [(partition(0), 8)], "what failed is tried again");
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn a_partition_that_goes_takes_along_what_was_not_settled() {
     assert!(state.take(10).is_empty());
     fetch(&mut state, 0, 7..8);
     assert!(state.take(10).is_empty(), "what comes late is dropped");
-    assert_eq!(state.to_commit(), [(partition(1), 0)], "nothing is committed that belongs to somebody else");
+    assert_eq!(state.take_commits(), [(partition(1), 0)], "nothing is committed that belongs to somebody else");
 }
 
 #[test]
@@ -104,8 +104,8 @@ fn a_receipt_of_an_earlier_time_settles_nothing_of_a_partition_that_came_back() 
     fetch(&mut state, 0, 0..1);
     let new = state.take(1);
     settle(&mut state, &old, Settlement::Done);
-    assert_eq!(state.to_commit(), [(partition(0), 0)]);
+    assert_eq!(state.take_commits(), [(partition(0), 0)]);
     settle(&mut state, &new, Settlement::Done);
     state.settle(Receipt(999), Settlement::Done);
-    assert_eq!(state.to_commit(), [(partition(0), 1)]);
+    assert_eq!(state.take_commits(), [(partition(0), 1)]);
 }
