@@ -1,6 +1,7 @@
 //! Integration tests; each area is one binary: see the folders beside `src`. Here is what several of them need: real servers,
 //! started by the tests that use them, and stores that store nothing.
 
+pub mod kafka;
 pub mod proxy;
 pub mod redis;
 mod stores;

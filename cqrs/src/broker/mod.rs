@@ -5,6 +5,8 @@
 mod delivery;
 pub mod driver;
 mod error;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod memory;
 mod options;
 mod url;

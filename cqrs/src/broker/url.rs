@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::driver::Driver;
+#[cfg(feature = "kafka")]
+use super::kafka::KafkaBroker;
 use super::options::{BrokerOptions, Declare};
 use super::{BrokerError, BrokerErrorKind, MemoryBroker};
 
@@ -30,13 +32,22 @@ enum Source {
 /// The brokers of this build.
 enum Kind {
     Memory,
+    #[cfg(feature = "kafka")]
+    Kafka,
 }
 
 /// What the URL of a broker begins with, in this build.
-const SCHEMES: &str = "`memory:`";
+const SCHEMES: &[&str] = &[
+    "`memory:`",
+    #[cfg(feature = "kafka")]
+    "`kafka://`",
+];
 
 impl Broker {
-    /// Names a broker by URL: `memory:`.
+    /// Names a broker by URL: `memory:`, or with the feature of its name `kafka://host:port,host2:port2`.
+    ///
+    /// The URL of Kafka may say `user:password@` before its hosts and `?tls=true&sasl=scram-sha-512` behind them; `sasl` is
+    /// `plain` unless it says otherwise. Both TLS and SCRAM take the feature `kafka-tls`.
     pub fn url(url: impl Into<String>) -> Self {
         Self::of(Source::Url(url.into()))
     }
@@ -80,6 +91,15 @@ impl Broker {
         }
     }
 
+    /// The URL; empty for a driver.
+    #[cfg(feature = "kafka")]
+    fn address(&self) -> &str {
+        match &self.source {
+            Source::Url(url) => url,
+            Source::Driver(_) => "",
+        }
+    }
+
     fn of(source: Source) -> Self {
         Self { source, options: BrokerOptions::default() }
     }
@@ -96,27 +116,42 @@ impl Broker {
         }
         match self.kind()? {
             Kind::Memory => self.no_properties(),
+            #[cfg(feature = "kafka")]
+            Kind::Kafka => KafkaBroker::check(self.address(), &self.options),
         }
     }
 
-    /// Makes the driver. Nothing is asked of the broker yet: one that is down when the app starts is waited for like one
-    /// that goes down later.
-    pub(crate) fn connect(self) -> Result<Arc<dyn Driver>, BrokerError> {
+    /// Makes the driver, for those who publish or consume without an app. Nothing is asked of the broker yet: one that is
+    /// down when the app starts is waited for like one that goes down later.
+    ///
+    /// ```
+    /// let driver = cqrs::Broker::url("memory:").connect()?;
+    /// assert_eq!(driver.name(), "memory");
+    /// # Ok::<(), cqrs::broker::BrokerError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Fails when the URL or a setting is wrong.
+    pub fn connect(self) -> Result<Arc<dyn Driver>, BrokerError> {
         self.check()?;
-        let kind = match self.source {
-            Source::Driver(driver) => return Ok(driver),
-            Source::Url(_) => self.kind()?,
-        };
-        Ok(match kind {
+        if let Source::Driver(driver) = self.source {
+            return Ok(driver);
+        }
+        Ok(match self.kind()? {
             Kind::Memory => Arc::new(MemoryBroker::new()),
+            #[cfg(feature = "kafka")]
+            Kind::Kafka => Arc::new(KafkaBroker::new(self.address(), &self.options)?),
         })
     }
 
     fn kind(&self) -> Result<Kind, BrokerError> {
         match self.scheme() {
             "memory" => Ok(Kind::Memory),
+            #[cfg(feature = "kafka")]
+            "kafka" => Ok(Kind::Kafka),
             other => {
-                let what = format!("no broker for `{other}:` in this build; a broker's URL begins with {SCHEMES}");
+                let schemes = SCHEMES.join(" or ");
+                let what = format!("no broker for `{other}:` in this build; a broker's URL begins with {schemes}");
                 Err(BrokerError::new(BrokerErrorKind::Configuration, what))
             }
         }
