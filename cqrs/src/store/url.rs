@@ -42,6 +42,8 @@ pub(crate) enum Source {
 /// The stores of this build.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
+    #[cfg(feature = "postgres")]
+    Postgres,
     #[cfg(feature = "sqlite")]
     Sqlite,
 }
@@ -50,17 +52,23 @@ enum Kind {
 const SCHEMES: &[&str] = &[
     #[cfg(feature = "sqlite")]
     "`sqlite:`",
+    #[cfg(feature = "postgres")]
+    "`postgres:`",
 ];
 
 /// The pools that are taken, in this build.
 const POOLS: &[&str] = &[
     #[cfg(feature = "sqlite")]
     "a `SqlitePool`",
+    #[cfg(feature = "postgres")]
+    "a `PgPool`",
 ];
 
 impl Kind {
     fn of_scheme(scheme: &str) -> Option<Self> {
         match scheme {
+            #[cfg(feature = "postgres")]
+            "postgres" | "postgresql" => Some(Self::Postgres),
             #[cfg(feature = "sqlite")]
             "sqlite" => Some(Self::Sqlite),
             _ => None,
@@ -69,6 +77,8 @@ impl Kind {
 
     fn of_pool(pool: &(dyn Any + Send + Sync)) -> Option<Self> {
         match pool {
+            #[cfg(feature = "postgres")]
+            pool if pool.is::<sqlx::PgPool>() => Some(Self::Postgres),
             #[cfg(feature = "sqlite")]
             pool if pool.is::<sqlx::SqlitePool>() => Some(Self::Sqlite),
             _ => None,
@@ -78,6 +88,8 @@ impl Kind {
     /// Whether a prefix and a schema may be said.
     fn takes_names(self) -> (bool, bool) {
         match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres => (true, true),
             #[cfg(feature = "sqlite")]
             Self::Sqlite => (false, false),
         }
@@ -86,6 +98,8 @@ impl Kind {
     /// What its transactions lend to handlers.
     fn handle(self) -> Option<HandleSpec> {
         match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres => Some(super::postgres::HANDLE),
             #[cfg(feature = "sqlite")]
             Self::Sqlite => Some(super::sqlite::HANDLE),
         }
@@ -94,24 +108,26 @@ impl Kind {
     /// The types of what it gives out as dependencies.
     fn gift_types(self) -> Vec<(TypeId, &'static str)> {
         match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres => vec![gift::<sqlx::PgPool>()],
             #[cfg(feature = "sqlite")]
             Self::Sqlite => vec![gift::<sqlx::SqlitePool>()],
         }
     }
 }
 
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 fn gift<T: Send + Sync + 'static>() -> (TypeId, &'static str) {
     (crate::Inject::<T>::id(), crate::Inject::<T>::name())
 }
 
 impl Store {
-    /// Names a store by URL: `sqlite://shop.db`, `sqlite:///var/lib/shop.db`.
+    /// Names a store by URL: `sqlite://shop.db`, `sqlite:///var/lib/shop.db`, `postgres://user:password@host:5432/database`.
     pub fn url(url: impl Into<String>) -> Self {
         Self::of(Source::Url(url.into()))
     }
 
-    /// Takes a pool of yours: `SqlitePool`.
+    /// Takes a pool of yours: `SqlitePool`, `PgPool`.
     pub fn pool<P: Any + Send + Sync>(pool: P) -> Self {
         Self::of(Source::Pool { pool: Arc::new(pool), type_name: std::any::type_name::<P>() })
     }
@@ -193,6 +209,8 @@ impl Store {
         let kind = self.kind()?;
         self.check(kind)?;
         match kind {
+            #[cfg(feature = "postgres")]
+            Kind::Postgres => Ok(Arc::new(super::postgres::PostgresStore::connect(self).await?)),
             #[cfg(feature = "sqlite")]
             Kind::Sqlite => Ok(Arc::new(super::sqlite::SqliteStore::connect(self).await?)),
         }
