@@ -160,7 +160,7 @@ impl<Db: Database> Tx<Db> {
             self.owed = None;
         }
         if self.nested || self.depth() > 1 {
-            self.ping().await?;
+            self.drain().await?;
             self.nested = false;
         }
         let Some(Owed::Release { to, .. }) = self.owed else { return Ok(()) };
@@ -172,9 +172,40 @@ impl<Db: Database> Tx<Db> {
             self.ping().await?;
         }
         if self.depth() > to {
+            self.reopen().await?;
             Db::TransactionManager::commit(self).await?;
         }
         self.owed = None;
+        Ok(())
+    }
+
+    /// Waits for what was asked for without waiting. On PostgreSQL the rollback of a savepoint that had been released already is
+    /// an error, and harmless: the one around it is rolled back next.
+    async fn drain(&mut self) -> Result<(), sqlx::Error> {
+        loop {
+            match self.ping().await {
+                Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == NO_SAVEPOINT) => {}
+                end => return end,
+            }
+        }
+    }
+
+    /// On PostgreSQL a release that was asked for has been sent, and is done by now, but for sqlx's count of savepoints: there is
+    /// one again for it to release.
+    #[cfg(feature = "postgres")]
+    async fn reopen(&mut self) -> Result<(), sqlx::Error> {
+        use sqlx::Executor;
+
+        let number = self.depth().saturating_sub(1);
+        let connection: &mut (dyn std::any::Any + Send) = &mut **self;
+        let Some(connection) = connection.downcast_mut::<sqlx::PgConnection>() else { return Ok(()) };
+        let savepoint = sqlx::AssertSqlSafe(format!("SAVEPOINT _sqlx_savepoint_{number}"));
+        connection.execute(sqlx::raw_sql(savepoint)).await.map(drop)
+    }
+
+    #[cfg(not(feature = "postgres"))]
+    #[expect(clippy::unused_async, clippy::unused_self, reason = "only PostgreSQL waits here")]
+    async fn reopen(&mut self) -> Result<(), sqlx::Error> {
         Ok(())
     }
 
@@ -210,6 +241,9 @@ impl<Db: Database> Drop for Tx<Db> {
         }
     }
 }
+
+/// What PostgreSQL says where there is no such savepoint.
+const NO_SAVEPOINT: &str = "3B001";
 
 const LENT: &str = "the transaction is lent to a call made `within` it, whose future was leaked";
 

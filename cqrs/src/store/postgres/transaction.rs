@@ -31,6 +31,12 @@ impl PostgresTransaction {
     pub(super) fn new(tx: Tx<Postgres>, names: Arc<Names>, in_doubt: bool) -> Self {
         Self { tx, names, in_doubt }
     }
+
+    /// Fails where this is no longer the transaction that was begun.
+    async fn check(&mut self) -> Result<(), StoreError> {
+        self.tx.settle().await?;
+        if depth(&self.tx) == 0 { Err(rolled_back()) } else { Ok(()) }
+    }
 }
 
 impl Transaction for PostgresTransaction {
@@ -49,7 +55,7 @@ impl Transaction for PostgresTransaction {
 
     fn store(&mut self, records: Vec<Record>) -> BoxFuture<'_, Result<Vec<Uuid>, StoreError>> {
         Box::pin(async move {
-            self.tx.settle().await?;
+            self.check().await?;
             let mut ids: Vec<Uuid> = records.iter().map(Record::id).collect();
             let (mut messages, mut pieces) = (Vec::new(), Vec::new());
             for record in records {
@@ -70,7 +76,7 @@ impl Transaction for PostgresTransaction {
 
     fn mark_handled(&mut self, marks: Vec<InboxMark>) -> BoxFuture<'_, Result<Vec<bool>, StoreError>> {
         Box::pin(async move {
-            self.tx.settle().await?;
+            self.check().await?;
             let first = inbox::mark(&self.names, &mut self.tx, &marks).await?;
             self.in_doubt = false;
             Ok(first)
@@ -84,14 +90,14 @@ impl Transaction for PostgresTransaction {
 
     fn finish_work(&mut self, claim: Claim) -> BoxFuture<'_, Result<bool, StoreError>> {
         Box::pin(async move {
-            self.tx.settle().await?;
+            self.check().await?;
             Ok(work::finish(&self.names, &mut self.tx, claim).await?)
         })
     }
 
     fn claim_idempotent(&mut self, request: IdempotentRequest) -> BoxFuture<'_, Result<IdempotentOutcome, StoreError>> {
         Box::pin(async move {
-            self.tx.settle().await?;
+            self.check().await?;
             Ok(idempotent::claim_within(&self.names, &mut self.tx, request).await?)
         })
     }
@@ -103,14 +109,14 @@ impl Transaction for PostgresTransaction {
         now: SystemTime,
     ) -> BoxFuture<'_, Result<bool, StoreError>> {
         Box::pin(async move {
-            self.tx.settle().await?;
+            self.check().await?;
             Ok(idempotent::finish(&self.names, &mut self.tx, claim, response, now).await?)
         })
     }
 
     fn savepoint(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
-            self.tx.settle().await?;
+            self.check().await?;
             self.tx.note_nested();
             Ok(Manager::begin(&mut self.tx, None).await?)
         })
@@ -118,7 +124,7 @@ impl Transaction for PostgresTransaction {
 
     fn release_savepoint(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
-            self.tx.settle().await?;
+            self.check().await?;
             nested(&self.tx)?;
             Ok(self.tx.release().await?)
         })
@@ -126,7 +132,7 @@ impl Transaction for PostgresTransaction {
 
     fn rollback_to_savepoint(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
-            self.tx.settle().await?;
+            self.check().await?;
             nested(&self.tx)?;
             Ok(self.tx.roll_back().await?)
         })
@@ -145,8 +151,10 @@ impl Transaction for PostgresTransaction {
                 return Err(lent());
             }
             tx.settle().await?;
-            if depth(&tx) > 1 {
-                return Err(StoreError::new(StoreErrorKind::Database, LEAKED));
+            match depth(&tx) {
+                0 => return Err(rolled_back()),
+                1 => {}
+                _ => return Err(StoreError::new(StoreErrorKind::Database, LEAKED)),
             }
             if in_doubt {
                 sqlx::query("SELECT 1").execute(&mut *tx).await?;
@@ -172,6 +180,13 @@ impl Transaction for PostgresTransaction {
 }
 
 const LEAKED: &str = "a savepoint was neither ended nor dropped (`mem::forget`): nothing was committed";
+
+/// sqlx undoes the whole transaction where the future that begins a savepoint is dropped.
+fn rolled_back() -> StoreError {
+    let what = "a call of `tx.savepoint()` was dropped before it ended (a timeout, a `select!`), which undoes the whole unit of work: \
+         nothing was committed but what the handler wrote afterwards. Let it end";
+    StoreError::new(StoreErrorKind::Database, what)
+}
 
 fn lent() -> StoreError {
     StoreError::new(StoreErrorKind::Database, "the transaction is lent to a call made `within` it that has not ended")
