@@ -6,6 +6,7 @@ mod faults;
 mod opening;
 mod outbox;
 mod plans;
+mod rate;
 mod shards;
 mod unit;
 
