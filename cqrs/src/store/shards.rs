@@ -132,6 +132,8 @@ struct Reading {
     settled: HashSet<i64>,
     /// Lanes of which something has ended. Whether it waits now, and holds back what is behind it, the next one sees.
     lanes: HashSet<Lane>,
+    /// Shards of which the one row has ended that was out: what was passed by for it comes first.
+    shards: HashSet<i16>,
 }
 
 impl Desk {
@@ -210,7 +212,8 @@ impl Desk {
     /// Begins to read: from behind this row on.
     pub(super) fn begin_read(&mut self) -> i64 {
         self.claims += 1;
-        self.reading = Some(Reading { again: i64::MAX, settled: HashSet::new(), lanes: HashSet::new() });
+        self.reading =
+            Some(Reading { again: i64::MAX, settled: HashSet::new(), lanes: HashSet::new(), shards: HashSet::new() });
         self.cursor
     }
 
@@ -266,10 +269,13 @@ impl Desk {
                 self.pass(lane, seq);
                 return Offer::Passed;
             }
-            if self.reading.as_ref().is_some_and(|reading| reading.lanes.contains(&lane)) {
-                self.look_back(seq);
-                return Offer::Passed;
-            }
+        }
+        let has_ended = |reading: &Reading| {
+            reading.shards.contains(&shard) || lane.is_some_and(|lane| reading.lanes.contains(&lane))
+        };
+        if self.reading.as_ref().is_some_and(has_ended) {
+            self.look_back(seq);
+            return Offer::Passed;
         }
         // Without a key a row has no lane, but for one that is alone in its shard: what waits for it has to find it.
         let lane = lane.or(is_suspicious.then(|| seq_lane(shard)));
@@ -355,6 +361,9 @@ impl Desk {
         let Some(lane) = flight.lane else { return };
         if let Some(reading) = &mut self.reading {
             reading.lanes.insert(lane);
+            if flight.counted {
+                reading.shards.insert(flight.shard);
+            }
         }
         let Some(under) = self.lanes.get_mut(&lane) else { return };
         under.rows -= 1;

@@ -177,6 +177,20 @@ impl Store {
         matches!(self.source, Source::Driver(_))
     }
 
+    /// The same kind of store in a place of a test's own, and what removes that when it is dropped. `None` where it is a file's matter.
+    #[cfg(feature = "testing")]
+    #[cfg_attr(not(feature = "postgres"), expect(clippy::unused_async, reason = "a store on a server waits for it"))]
+    pub(crate) async fn apart(&self) -> Result<Option<(Self, Box<dyn Any + Send + Sync>)>, StoreError> {
+        match self.kind() {
+            #[cfg(feature = "postgres")]
+            Ok(Kind::Postgres) => {
+                let (store, scratch) = super::postgres::scratch::Scratch::new(&self.source).await?;
+                Ok(Some((store, Box::new(scratch))))
+            }
+            _ => Ok(None),
+        }
+    }
+
     fn of(source: Source) -> Self {
         Self { source, migrator: None, options: StoreOptions::default() }
     }

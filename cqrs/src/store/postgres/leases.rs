@@ -9,6 +9,9 @@ use crate::store::{Claim, StoreError};
 /// How often the shards are looked at while rows are claimed: so soon another process gets its share.
 const LOOK_EVERY: i64 = 1_000_000;
 
+/// How long a process that is gone is remembered.
+const FORGET_AFTER: i64 = 3_600_000_000;
+
 /// How often a process that finds nothing reads everything once more.
 const START_OVER_EVERY: i64 = 10_000_000;
 
@@ -100,6 +103,7 @@ impl PostgresStore {
         let plan = plan(&self.me, &shards.1, &shards.0, now);
         if !plan.take.is_empty() {
             self.take_shards(plan.take, request).await?;
+            self.forget_instances(now - FORGET_AFTER).await?;
         }
         let leave = self.desk().leave(&plan.leave);
         self.give_up(&leave).await?;
@@ -228,7 +232,7 @@ impl PostgresStore {
         Ok(())
     }
 
-    pub(super) async fn forget_instances(&self, before: i64) -> Result<(), StoreError> {
+    async fn forget_instances(&self, before: i64) -> Result<(), StoreError> {
         sqlx::query(self.names.sql(FORGET)).bind(before).execute(&self.pool).await?;
         Ok(())
     }

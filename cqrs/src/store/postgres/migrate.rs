@@ -50,8 +50,15 @@ impl PostgresStore {
         let mut tx = self.write().await?;
         sqlx::query(LOCK).bind(self.names.lock(&["migrate"])).execute(&mut *tx).await?;
         let end = migrator.run_direct(None, &mut *tx, false).await;
-        self.judge(end, migrator, whose, &mut tx).await?;
-        tx.commit().await
+        let end = match self.judge(end, migrator, whose, &mut tx).await {
+            Ok(()) => return tx.commit().await,
+            Err(error) => error,
+        };
+        // At once: others wait for the lock.
+        if let Some(tx) = tx.into_inner() {
+            drop(tx.rollback().await);
+        }
+        Err(end)
     }
 
     async fn judge(

@@ -13,6 +13,8 @@ mod leases;
 mod migrate;
 mod outbox;
 mod rows;
+#[cfg(feature = "testing")]
+pub(crate) mod scratch;
 mod settle;
 #[cfg(test)]
 mod tests;

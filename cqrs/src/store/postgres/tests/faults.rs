@@ -9,20 +9,9 @@ use super::*;
 use crate::store::StoreErrorKind;
 
 async fn kill_everybody(schema: &Schema) {
-    // Every connection of this schema's pools has it as its first word of the search path.
     let sql = "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = $1";
     let killed: i64 = sqlx::query_scalar(sql).bind(&schema.name).fetch_one(&mut admin().await).await.unwrap();
     assert!(killed > 0);
-}
-
-/// A store whose connections are told apart by their name.
-async fn marked() -> (Schema, PostgresStore) {
-    let schema = Schema::new().await;
-    let options = schema.options().application_name(&schema.name);
-    let pool = PgPoolOptions::new().max_connections(4).connect_with(options).await.unwrap();
-    let store = PostgresStore::connect(Store::pool(pool)).await.unwrap();
-    store.migrate().await.unwrap();
-    (schema, store)
 }
 
 fn event(name: &str) -> Vec<Record> {
@@ -31,7 +20,7 @@ fn event(name: &str) -> Vec<Record> {
 
 #[tokio::test]
 async fn a_connection_killed_in_mid_unit_leaves_nothing_and_the_next_unit_works() {
-    let (schema, store) = marked().await;
+    let (schema, store) = fresh().await;
     let mut tx = store.begin().await.unwrap();
     tx.store(event("lost")).await.unwrap();
     kill_everybody(&schema).await;
@@ -46,7 +35,7 @@ async fn a_connection_killed_in_mid_unit_leaves_nothing_and_the_next_unit_works(
 
 #[tokio::test]
 async fn a_database_that_was_away_is_used_again_and_claims_go_on() {
-    let (schema, store) = marked().await;
+    let (schema, store) = fresh().await;
     keep_messages(&store, [message("a", Some("k")), message("b", Some("k"))]).await;
     let first = claim(&store, 1, 1).await;
     kill_everybody(&schema).await;
@@ -79,7 +68,7 @@ async fn pass_on(mut client: TcpStream, mut server: TcpStream) {
                 if count == 0 || server.write_all(&from_client[..count]).await.is_err() {
                     return;
                 }
-                if from_client[..count].windows(6).any(|word| word == b"COMMIT") {
+                if from_client[..count].windows(7).any(|word| word == b"COMMIT\0") {
                     // The server answers, and nobody hears it.
                     let _ = server.read(&mut from_server).await;
                     return;

@@ -6,7 +6,6 @@ mod faults;
 mod opening;
 mod outbox;
 mod plans;
-mod rate;
 mod shards;
 mod unit;
 
@@ -45,13 +44,17 @@ impl Schema {
 
     /// The server, with this schema as the one that is meant.
     fn options(&self) -> PgConnectOptions {
-        server().parse::<PgConnectOptions>().unwrap().options([("search_path", self.name.as_str())])
+        server()
+            .parse::<PgConnectOptions>()
+            .unwrap()
+            .options([("search_path", self.name.as_str())])
+            .application_name(&self.name)
     }
 
     fn url(&self) -> String {
         let url = server();
         let mark = if url.contains('?') { '&' } else { '?' };
-        format!("{url}{mark}options[search_path]={}", self.name)
+        format!("{url}{mark}options[search_path]={0}&application_name={0}", self.name)
     }
 
     async fn pool(&self) -> PgPool {
@@ -69,10 +72,14 @@ async fn admin() -> PgConnection {
     server().parse::<PgConnectOptions>().unwrap().connect().await.unwrap()
 }
 
-/// Dropped on a thread of its own: a test's runtime may be on its way out.
+/// Dropped on a thread of its own: a test's runtime may be on its way out. What it has left open would be waited for for ever.
 impl Drop for Schema {
     fn drop(&mut self) {
-        let sql = format!("DROP SCHEMA IF EXISTS {} CASCADE", self.name);
+        let sql = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{0}'; \
+             DROP SCHEMA IF EXISTS {0} CASCADE",
+            self.name
+        );
         let dropped = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async { run_on(&mut admin().await, &sql).await })
