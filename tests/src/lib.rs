@@ -3,5 +3,6 @@
 
 pub mod kafka;
 pub mod proxy;
+pub mod rabbit;
 pub mod redis;
 mod stores;

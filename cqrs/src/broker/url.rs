@@ -31,6 +31,8 @@ enum Source {
 
 /// The brokers of this build.
 enum Kind {
+    #[cfg(feature = "amqp")]
+    Amqp,
     Memory,
     #[cfg(feature = "kafka")]
     Kafka,
@@ -40,14 +42,19 @@ enum Kind {
 const SCHEMES: &[&str] = &[
     "`memory:`",
     #[cfg(feature = "kafka")]
-    "`kafka://`",
+    "`kafka:`",
+    #[cfg(feature = "amqp")]
+    "`amqp:`",
+    #[cfg(feature = "amqp")]
+    "`amqps:`",
 ];
 
 impl Broker {
-    /// Names a broker by URL: `memory:`, or with the feature of its name `kafka://host:port,host2:port2`.
+    /// Names a broker by URL: `memory:`, or with the feature of its name:
     ///
-    /// The URL of Kafka may say `user:password@` before its hosts and `?tls=true&sasl=scram-sha-512` behind them; `sasl` is
-    /// `plain` unless it says otherwise. Both TLS and SCRAM take the feature `kafka-tls`.
+    /// - `kafka://host:port,host2:port2`, which may say `user:password@` before its hosts and `?tls=true&sasl=scram-sha-512`
+    ///   behind them; `sasl` is `plain` unless it says otherwise. Both TLS and SCRAM take the feature `kafka-tls`.
+    /// - `amqp://user:password@host:port/vhost`, or `amqps://` for TLS.
     pub fn url(url: impl Into<String>) -> Self {
         Self::of(Source::Url(url.into()))
     }
@@ -77,7 +84,8 @@ impl Broker {
         self
     }
 
-    /// Sets a property of the client's library, where it has such: for Kafka those of librdkafka, `"linger.ms"`.
+    /// Sets a property of the client's library, where it has such: for Kafka those of librdkafka, `"linger.ms"`. AMQP
+    /// has `"mandatory"`: `"false"` drops what nobody takes instead of letting it wait.
     pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.options.properties.push((name.into(), value.into()));
         self
@@ -92,7 +100,7 @@ impl Broker {
     }
 
     /// The URL; empty for a driver.
-    #[cfg(feature = "kafka")]
+    #[cfg(any(feature = "amqp", feature = "kafka"))]
     fn address(&self) -> &str {
         match &self.source {
             Source::Url(url) => url,
@@ -115,6 +123,8 @@ impl Broker {
             return Ok(());
         }
         match self.kind()? {
+            #[cfg(feature = "amqp")]
+            Kind::Amqp => super::amqp::check(self.address(), &self.options),
             Kind::Memory => self.no_properties(),
             #[cfg(feature = "kafka")]
             Kind::Kafka => KafkaBroker::check(self.address(), &self.options),
@@ -138,6 +148,8 @@ impl Broker {
             return Ok(driver);
         }
         Ok(match self.kind()? {
+            #[cfg(feature = "amqp")]
+            Kind::Amqp => Arc::new(super::amqp::AmqpBroker::new(self.address(), &self.options)?),
             Kind::Memory => Arc::new(MemoryBroker::new()),
             #[cfg(feature = "kafka")]
             Kind::Kafka => Arc::new(KafkaBroker::new(self.address(), &self.options)?),
@@ -146,6 +158,8 @@ impl Broker {
 
     fn kind(&self) -> Result<Kind, BrokerError> {
         match self.scheme() {
+            #[cfg(feature = "amqp")]
+            "amqp" | "amqps" => Ok(Kind::Amqp),
             "memory" => Ok(Kind::Memory),
             #[cfg(feature = "kafka")]
             "kafka" => Ok(Kind::Kafka),
