@@ -6,6 +6,8 @@ mod delivery;
 pub mod driver;
 mod error;
 mod memory;
+#[cfg(feature = "nats")]
+mod nats;
 mod options;
 mod url;
 
