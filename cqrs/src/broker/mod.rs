@@ -3,6 +3,7 @@
 //! [`driver`] is what a broker must be able to do; each broker is a folder that does it.
 
 mod delivery;
+mod devnull;
 pub mod driver;
 mod error;
 mod memory;
@@ -12,6 +13,7 @@ mod options;
 mod url;
 
 pub use self::delivery::Delivery;
+pub use self::devnull::DevnullBroker;
 pub use self::error::{BrokerError, BrokerErrorKind};
 pub use self::memory::MemoryBroker;
 pub use self::options::Declare;

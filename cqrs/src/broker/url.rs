@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::driver::Driver;
 use super::options::{BrokerOptions, Declare};
-use super::{BrokerError, BrokerErrorKind, MemoryBroker};
+use super::{BrokerError, BrokerErrorKind, DevnullBroker, MemoryBroker};
 
 /// The broker an app uses, named but not yet connected: that happens when the builder is awaited.
 ///
@@ -29,16 +29,32 @@ enum Source {
 
 /// The brokers of this build.
 enum Kind {
+    Devnull,
     Memory,
+    #[cfg(feature = "nats")]
+    Nats,
 }
 
 /// What the URL of a broker begins with, in this build.
-const SCHEMES: &str = "`memory:`";
+const SCHEMES: &[&str] = &[
+    "`memory:`",
+    "`devnull:`",
+    #[cfg(feature = "nats")]
+    "`nats:`",
+    #[cfg(feature = "nats")]
+    "`tls:`",
+];
 
 impl Broker {
-    /// Names a broker by URL: `memory:`.
+    /// Names a broker by URL: `memory:`, `devnull:`; with the feature `nats`, `nats://user:password@host:4222,other:4222`,
+    /// or `tls://` in the place of `nats://`.
     pub fn url(url: impl Into<String>) -> Self {
         Self::of(Source::Url(url.into()))
+    }
+
+    /// Takes the broker that confirms every message and delivers none, for tests: `devnull:`.
+    pub fn devnull() -> Self {
+        Self::url("devnull:")
     }
 
     /// Takes a driver of yours.
@@ -66,7 +82,9 @@ impl Broker {
         self
     }
 
-    /// Sets a property of the client's library, where it has such: for Kafka those of librdkafka, `"linger.ms"`.
+    /// Sets a property of the client's library, where it has such: for Kafka those of librdkafka, `"linger.ms"`; for NATS
+    /// `"duplicate_window"` (`2m`), `"max_age"` and `"max_bytes"` of streams that are made (none), `"replicas"` (1),
+    /// `"bucket"` (`cqrs`: where groups keep how far they are), `"credentials"` (a file) and `"timeout"` (`5s`).
     pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.options.properties.push((name.into(), value.into()));
         self
@@ -77,6 +95,15 @@ impl Broker {
         match &self.source {
             Source::Url(url) => url.split(':').next().unwrap_or(url),
             Source::Driver(driver) => driver.name(),
+        }
+    }
+
+    /// The URL; empty for a driver.
+    #[cfg(feature = "nats")]
+    fn address(&self) -> &str {
+        match &self.source {
+            Source::Url(url) => url,
+            Source::Driver(_) => "",
         }
     }
 
@@ -95,7 +122,9 @@ impl Broker {
             return Ok(());
         }
         match self.kind()? {
-            Kind::Memory => self.no_properties(),
+            Kind::Devnull | Kind::Memory => self.no_properties(),
+            #[cfg(feature = "nats")]
+            Kind::Nats => super::nats::NatsBroker::new(self.address(), self.options.clone()).map(drop),
         }
     }
 
@@ -103,20 +132,29 @@ impl Broker {
     /// that goes down later.
     pub(crate) fn connect(self) -> Result<Arc<dyn Driver>, BrokerError> {
         self.check()?;
-        let kind = match self.source {
-            Source::Driver(driver) => return Ok(driver),
-            Source::Url(_) => self.kind()?,
-        };
-        Ok(match kind {
+        if self.scheme() == DevnullBroker::NAME {
+            tracing::warn!("the broker `devnull:` confirms every message and delivers none: what is published is lost");
+        }
+        if let Source::Driver(driver) = self.source {
+            return Ok(driver);
+        }
+        Ok(match self.kind()? {
+            Kind::Devnull => Arc::new(DevnullBroker::new()),
+            #[cfg(feature = "nats")]
+            Kind::Nats => Arc::new(super::nats::NatsBroker::new(self.address(), self.options.clone())?),
             Kind::Memory => Arc::new(MemoryBroker::new()),
         })
     }
 
     fn kind(&self) -> Result<Kind, BrokerError> {
         match self.scheme() {
+            "devnull" => Ok(Kind::Devnull),
             "memory" => Ok(Kind::Memory),
+            #[cfg(feature = "nats")]
+            "nats" | "tls" | "nats+tls" => Ok(Kind::Nats),
             other => {
-                let what = format!("no broker for `{other}:` in this build; a broker's URL begins with {SCHEMES}");
+                let schemes = SCHEMES.join(", ");
+                let what = format!("no broker for `{other}:` in this build; a broker's URL begins with {schemes}");
                 Err(BrokerError::new(BrokerErrorKind::Configuration, what))
             }
         }
