@@ -102,12 +102,18 @@ impl Address {
     /// Reads `nats://[user:password@]host[:port][,host[:port]]`, or `tls://` or `nats+tls://` in its place.
     pub(super) fn read(url: &str) -> Result<Self, BrokerError> {
         // The URL itself is not repeated: it may hold a password.
-        let malformed = |what: &str| wrong(format!("the URL of a NATS broker {what}; it has the form `nats://user:password@host:4222,other:4222`, or begins with `tls://`"));
+        let malformed = |what: &str| {
+            wrong(format!(
+                "the URL of a NATS broker {what}; it has the form `nats://user:password@host:4222,other:4222`, or begins with `tls://`"
+            ))
+        };
         let (scheme, rest) = url.split_once("://").ok_or_else(|| malformed("has no `://`"))?;
         let tls = scheme != "nats";
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (login, hosts) = match rest.rsplit_once('@') {
-            Some((login, hosts)) => (Login::read(login).ok_or_else(|| malformed("has a login that cannot be read"))?, hosts),
+            Some((login, hosts)) => {
+                (Login::read(login).ok_or_else(|| malformed("has a login that cannot be read"))?, hosts)
+            }
             None => (Login::Nobody, rest),
         };
         let mut servers = Vec::new();
@@ -161,7 +167,15 @@ mod tests {
 
     #[test]
     fn a_url_that_cannot_be_read_is_refused_without_its_password() {
-        for url in ["nats:", "nats://", "nats://one,", "nats://me:secret@", "nats://me:secret@one:x", "nats://me:secret%2@one", "nats://me:secret@one/path"] {
+        for url in [
+            "nats:",
+            "nats://",
+            "nats://one,",
+            "nats://me:secret@",
+            "nats://me:secret@one:x",
+            "nats://me:secret%2@one",
+            "nats://me:secret@one/path",
+        ] {
             let error = Address::read(url).err().unwrap().to_string();
             assert!(error.contains("has the form") && !error.contains("secret"), "{url}: {error}");
         }
@@ -173,7 +187,9 @@ mod tests {
         assert_eq!(with("max_bytes", "1000").unwrap().max_bytes, Some(1000));
         assert_eq!(with("replicas", "3").unwrap().replicas, 3);
         assert_eq!(with("bucket", "mine").unwrap().bucket, "mine");
-        for (name, value) in [("max_age", "x"), ("max_bytes", "0"), ("replicas", "6"), ("bucket", "a.b"), ("timeout", "")] {
+        for (name, value) in
+            [("max_age", "x"), ("max_bytes", "0"), ("replicas", "6"), ("bucket", "a.b"), ("timeout", "")]
+        {
             assert!(with(name, value).unwrap_err().contains(name), "{name}");
         }
         let error = with("linger.ms", "5").unwrap_err();

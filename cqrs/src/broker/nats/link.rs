@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
-use async_nats::jetstream::kv::{self, Store};
+use async_nats::jetstream::kv::Store;
 use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType};
 use async_nats::jetstream::{Context, context::ContextBuilder};
 use async_nats::{ConnectErrorKind, ConnectOptions, Event};
@@ -117,7 +117,8 @@ impl Link {
         }
         if let Some(file) = &self.properties.credentials {
             let read = options.credentials_file(file).await;
-            options = read.map_err(|error| wrong("the property `credentials` names no readable file").with_source(error))?;
+            options =
+                read.map_err(|error| wrong("the property `credentials` names no readable file").with_source(error))?;
         }
         let client = options.connect(self.address.servers.as_slice()).await.map_err(|error| {
             let what = match error.kind() {
@@ -151,7 +152,9 @@ impl Link {
         match context.get_stream(&name).await {
             Ok(stream) => self.fits(topic, &stream.cached_info().config)?,
             Err(error) => match error.kind() {
-                GetStreamErrorKind::JetStream(fault) if fault.code() == 404 => self.make(context, topic, name.clone()).await?,
+                GetStreamErrorKind::JetStream(fault) if fault.code() == 404 => {
+                    self.make(context, topic, name.clone()).await?
+                }
                 _ => return Err(jetstream(&format!("the stream of the topic `{topic}` cannot be asked for"), error)),
             },
         }
@@ -161,7 +164,9 @@ impl Link {
 
     async fn make(&self, context: &Context, topic: &str, name: String) -> Result<(), BrokerError> {
         if self.options.declare == Declare::Check {
-            return Err(wrong(format!("the topic `{topic}` is missing: NATS has no stream `{name}`, and `Declare::Check` makes none")));
+            return Err(wrong(format!(
+                "the topic `{topic}` is missing: NATS has no stream `{name}`, and `Declare::Check` makes none"
+            )));
         }
         let config = stream::Config {
             name,
@@ -218,11 +223,16 @@ impl Link {
                     theirs.len()
                 )
             } else {
-                format!("the stream `{stream}` has other subjects than the topic `{topic}` needs: {theirs:?} instead of {ours:?}")
+                format!(
+                    "the stream `{stream}` has other subjects than the topic `{topic}` needs: {theirs:?} instead of {ours:?}"
+                )
             }));
         }
         if config.retention != RetentionPolicy::Limits {
-            return Err(wrong(format!("the stream `{stream}` of the topic `{topic}` has the retention {:?}; it has to be `limits`, so that each group can read every message", config.retention)));
+            return Err(wrong(format!(
+                "the stream `{stream}` of the topic `{topic}` has the retention {:?}; it has to be `limits`, so that each group can read every message",
+                config.retention
+            )));
         }
         Ok(())
     }
@@ -258,9 +268,26 @@ impl Link {
         if self.options.declare != Declare::Create {
             return Err(wrong(format!("NATS gives no key-value bucket `{bucket}`, where groups keep their positions; make it, or let `Declare::Create`")).with_source(missing));
         }
-        let config = kv::Config { bucket: bucket.clone(), history: 1, num_replicas: self.properties.replicas, ..kv::Config::default() };
-        let made = context.create_key_value(config).await;
-        made.map_err(|error| unavailable(format!("the key-value bucket `{bucket}` cannot be made")).with_source(error))
+        // As the client's `create_key_value` makes it; that one asks for the account, and cannot read what servers before
+        // 2.10 answer.
+        let config = stream::Config {
+            name: format!("KV_{bucket}"),
+            description: Some("Who owns which slot of a topic, and how far each is done.".to_owned()),
+            subjects: vec![format!("$KV.{bucket}.>")],
+            max_messages_per_subject: 1,
+            discard: DiscardPolicy::New,
+            storage: StorageType::File,
+            allow_rollup: true,
+            deny_delete: true,
+            allow_direct: true,
+            num_replicas: self.properties.replicas,
+            ..stream::Config::default()
+        };
+        let failed = |error: crate::BoxError| {
+            unavailable(format!("the key-value bucket `{bucket}` cannot be made")).with_source(error)
+        };
+        context.create_stream(config).await.map_err(|error| failed(error.into()))?;
+        context.get_key_value(bucket).await.map_err(|error| failed(error.into()))
     }
 }
 
@@ -276,6 +303,15 @@ fn note(event: &Event) {
 
 pub(super) fn unavailable(what: impl Into<String>) -> BrokerError {
     BrokerError::new(BrokerErrorKind::Unavailable, what)
+}
+
+/// What caused an error, for the log.
+pub(super) fn cause(error: &BrokerError) -> Option<String> {
+    let mut cause = std::error::Error::source(error)?;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    Some(cause.to_string())
 }
 
 pub(super) fn closed() -> BrokerError {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::link::{Link, Made, unavailable};
+use super::link::{Link, Made, cause, unavailable};
 use super::reader;
 use super::records::{self, Record, Written};
 use super::shared::Shared;
@@ -94,7 +94,10 @@ impl Member {
         }
         self.shared.close();
         if timeout(FAREWELL, self.leave()).await.is_err() {
-            tracing::warn!(group = self.subscription.group, "NATS does not answer; what a member owned is free after its lease");
+            tracing::warn!(
+                group = self.subscription.group,
+                "NATS does not answer; what a member owned is free after its lease"
+            );
         }
     }
 
@@ -102,8 +105,7 @@ impl Member {
     async fn take_part(&mut self) {
         let joined = if self.store.is_some() { self.beat().await } else { self.join().await };
         if let Err(error) = joined {
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
-            tracing::warn!(%error, cause, group = self.subscription.group, "a member of a group cannot reach NATS");
+            tracing::warn!(%error, cause = cause(&error), group = self.subscription.group, "a member of a group cannot reach NATS");
             if !error.is_retryable() {
                 self.shared.fail(error);
             }
@@ -144,7 +146,11 @@ impl Member {
             let mut table = table.unwrap_or_default();
             let dead = self.watch.look(&table, &self.id, now, BEAT, LEASE);
             for member in &dead {
-                tracing::warn!(member, group = self.subscription.group, "a member of a group is silent; what it owned is free");
+                tracing::warn!(
+                    member,
+                    group = self.subscription.group,
+                    "a member of a group is silent; what it owned is free"
+                );
             }
             let standing = table.beat(&self.id, &self.subscription.topics, self.link.slots(), &dead, &freed);
             if let Written::Stands(_) = records::write(&store, &key, &table, revision).await? {
@@ -181,7 +187,8 @@ impl Member {
             let record = Record { owner: self.id.clone(), stream: stream.made, progress: progress.clone() };
             let Written::Stands(revision) = records::write(store, &key, &record, revision).await? else { continue };
             self.shared.own(id.clone(), progress.clone());
-            let reader = tokio::spawn(reader::read(Arc::clone(&self.link), Arc::clone(&self.shared), id.clone(), stream.made));
+            let reader =
+                tokio::spawn(reader::read(Arc::clone(&self.link), Arc::clone(&self.shared), id.clone(), stream.made));
             return Ok((id, Owned { reader, key, stream: stream.made, revision, written: progress }));
         }
         Err(unavailable(format!("the record `{key}` is written by others")))
@@ -265,7 +272,12 @@ fn from(record: Option<Record>, stream: Made, (topic, slot): &SlotId, group: &st
         return Progress::default();
     }
     if stream.first > record.progress.position + 1 {
-        tracing::warn!(topic, slot, group, "messages of a topic were deleted, by age or by hand; the group may not have read them");
+        tracing::warn!(
+            topic,
+            slot,
+            group,
+            "messages of a topic were deleted, by age or by hand; the group may not have read them"
+        );
     }
     record.progress
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use self::link::{Link, closed};
+use self::link::{Link, cause, closed};
 use self::member::Member;
 use self::shared::Shared;
 use super::BrokerError;
@@ -63,7 +63,9 @@ impl NatsBroker {
         match member.join().await {
             Ok(()) => {}
             // It joins as soon as there is a server.
-            Err(error) if error.is_retryable() => tracing::warn!(%error, "a group waits for NATS"),
+            Err(error) if error.is_retryable() => {
+                tracing::warn!(%error, cause = cause(&error), "a group waits for NATS");
+            }
             Err(error) => return Err(error),
         }
         let stop = self.link.closed.child_token();

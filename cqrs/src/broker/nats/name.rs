@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(hash("a"), 0xaf63_dc4c_8601_ec8c);
         assert_eq!(hash("foobar"), 0x8594_4171_f739_67e8);
         let slots = ["", "a", "foobar", "42", "straße"].map(|key| slot(key, 8));
-        assert_eq!(slots, [5, 4, 0, 5, 5].map(|at| at));
+        assert_eq!(slots, [5, 4, 0, 3, 0]);
         assert_eq!(slot("foobar", 1), 0);
         assert_eq!(slot("foobar", 7), u16::try_from(0x8594_4171_f739_67e8_u64 % 7).unwrap());
     }

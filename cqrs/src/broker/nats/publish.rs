@@ -94,7 +94,8 @@ async fn send(context: &Context, subject: String, message: PublishMessage) -> Re
 }
 
 fn judge(link: &Link, topic: &str, stream: &str, error: PublishError) -> BrokerError {
-    let fault = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<async_nats::jetstream::Error>());
+    let fault =
+        std::error::Error::source(&error).and_then(|source| source.downcast_ref::<async_nats::jetstream::Error>());
     let fault = fault.map(async_nats::jetstream::Error::error_code);
     let what = match (error.kind(), fault) {
         (PublishErrorKind::StreamNotFound, _) => {
@@ -102,10 +103,15 @@ fn judge(link: &Link, topic: &str, stream: &str, error: PublishError) -> BrokerE
             unavailable(format!("no stream takes the topic `{topic}` (it would be `{stream}`)"))
         }
         (PublishErrorKind::MaxPayloadExceeded, _) | (_, Some(ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM)) => {
-            BrokerError::new(BrokerErrorKind::Refused, format!("the message is larger than NATS takes for the topic `{topic}`"))
+            BrokerError::new(
+                BrokerErrorKind::Refused,
+                format!("the message is larger than NATS takes for the topic `{topic}`"),
+            )
         }
         (_, Some(ErrorCode::STREAM_SEALED)) => wrong(format!("the stream `{stream}` of the topic `{topic}` is sealed")),
-        (PublishErrorKind::TimedOut, _) => unavailable(format!("NATS does not confirm a message of the topic `{topic}` in time")),
+        (PublishErrorKind::TimedOut, _) => {
+            unavailable(format!("NATS does not confirm a message of the topic `{topic}` in time"))
+        }
         _ => unavailable(format!("NATS does not store a message of the topic `{topic}`")),
     };
     what.with_source(error)

@@ -101,8 +101,12 @@ impl<'a> Reading<'a> {
 
     async fn run(&mut self) -> Result<(), crate::BoxError> {
         while let Some(room) = self.shared.room(self.id).await {
-            let request =
-                BatchConfig { batch: room, expires: Some(EXPIRES), idle_heartbeat: HEARTBEAT, ..BatchConfig::default() };
+            let request = BatchConfig {
+                batch: room,
+                expires: Some(EXPIRES),
+                idle_heartbeat: HEARTBEAT,
+                ..BatchConfig::default()
+            };
             self.consumer.request_batch(request, self.inbox.clone()).await?;
             if !self.batch(room).await? {
                 return Ok(());
@@ -138,7 +142,9 @@ impl<'a> Reading<'a> {
         let info = message.info()?;
         self.count += 1;
         if info.consumer_sequence != self.count {
-            return Err(format!("message {} of the consumer came as number {}", info.consumer_sequence, self.count).into());
+            return Err(
+                format!("message {} of the consumer came as number {}", info.consumer_sequence, self.count).into()
+            );
         }
         let sequence = info.stream_sequence;
         Ok(self.shared.offer(self.id, sequence, delivery(&self.id.0, message.message)))

@@ -43,18 +43,27 @@ pub(super) fn slot(group: &str, topic: &str, slot: u16) -> String {
 
 /// Reads what is kept under a key, and its revision; 0 where nothing ever was.
 pub(super) async fn read<T: DeserializeOwned>(store: &Store, key: &str) -> Result<(Option<T>, u64), BrokerError> {
-    let entry = store.entry(key).await.map_err(|error| unavailable(format!("`{key}` cannot be read from NATS")).with_source(error))?;
+    let entry = store
+        .entry(key)
+        .await
+        .map_err(|error| unavailable(format!("`{key}` cannot be read from NATS")).with_source(error))?;
     let Some(entry) = entry else { return Ok((None, 0)) };
     if entry.operation != Operation::Put {
         return Ok((None, entry.revision));
     }
     let read = serde_json::from_slice(&entry.value);
-    let read = read.map_err(|error| address::wrong(format!("what NATS keeps under `{key}` is not ours")).with_source(error))?;
+    let read =
+        read.map_err(|error| address::wrong(format!("what NATS keeps under `{key}` is not ours")).with_source(error))?;
     Ok((Some(read), entry.revision))
 }
 
 /// Writes in the place of a revision.
-pub(super) async fn write<T: Serialize>(store: &Store, key: &str, value: &T, revision: u64) -> Result<Written, BrokerError> {
+pub(super) async fn write<T: Serialize>(
+    store: &Store,
+    key: &str,
+    value: &T,
+    revision: u64,
+) -> Result<Written, BrokerError> {
     let failed = |error: crate::BoxError| unavailable(format!("`{key}` cannot be written to NATS")).with_source(error);
     let value = serde_json::to_vec(value).map_err(|error| failed(error.into()))?;
     if revision == 0 {

@@ -70,8 +70,12 @@ impl Table {
     }
 
     fn take_share(&mut self, topic: &str, slots: u16, me: &str, standing: &mut Standing) {
-        let takers: Vec<&String> =
-            self.members.iter().filter(|(_, member)| member.topics.iter().any(|its| its == topic)).map(|(id, _)| id).collect();
+        let takers: Vec<&String> = self
+            .members
+            .iter()
+            .filter(|(_, member)| member.topics.iter().any(|its| its == topic))
+            .map(|(id, _)| id)
+            .collect();
         let share = share(topic, &takers, slots, me);
         let owners = self.owners.entry(topic.to_owned()).or_default();
         if owners.len() < usize::from(slots) {
@@ -126,7 +130,14 @@ pub(super) struct Watch {
 impl Watch {
     /// Looks at the table: who has been silent for as long as a lease? Where this member has not looked itself for a
     /// while, it begins to watch anew: the others may have been as unable to beat as it was to look.
-    pub(super) fn look(&mut self, table: &Table, me: &str, now: Instant, beat: Duration, lease: Duration) -> Vec<String> {
+    pub(super) fn look(
+        &mut self,
+        table: &Table,
+        me: &str,
+        now: Instant,
+        beat: Duration,
+        lease: Duration,
+    ) -> Vec<String> {
         if self.looked.is_none_or(|looked| now.duration_since(looked) > beat * 3) {
             self.seen.clear();
         }

@@ -6,9 +6,9 @@ use super::NatsBroker;
 use crate::broker::driver::Driver;
 use crate::broker::options::{BrokerOptions, Declare};
 
-mod server;
 #[cfg(feature = "testing")]
 mod conformance;
+mod server;
 
 /// The server of the tests.
 fn url() -> String {
