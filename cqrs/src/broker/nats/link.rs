@@ -153,7 +153,7 @@ impl Link {
             Ok(stream) => self.fits(topic, &stream.cached_info().config)?,
             Err(error) => match error.kind() {
                 GetStreamErrorKind::JetStream(fault) if fault.code() == 404 => {
-                    self.make(context, topic, name.clone()).await?
+                    self.make(context, topic, name.clone()).await?;
                 }
                 _ => return Err(jetstream(&format!("the stream of the topic `{topic}` cannot be asked for"), error)),
             },

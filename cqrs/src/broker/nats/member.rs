@@ -206,13 +206,12 @@ impl Member {
             let store = &store;
             async move {
                 match timeout(BEAT, owned.write(store, me, progress)).await {
-                    Ok(Ok(true)) => None,
                     Ok(Ok(false)) => Some(id.clone()),
                     Ok(Err(error)) => {
                         tracing::debug!(%error, "how far a slot is done is written down later");
                         None
                     }
-                    Err(_) => None,
+                    Ok(Ok(true)) | Err(_) => None,
                 }
             }
         });
@@ -280,4 +279,30 @@ fn from(record: Option<Record>, stream: Made, (topic, slot): &SlotId, group: &st
         );
     }
     record.progress
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Made, Progress, Record, from};
+
+    #[test]
+    fn a_slot_goes_on_where_it_was_unless_its_stream_is_another() {
+        let id = ("t".to_owned(), 0);
+        let progress = Progress { position: 7, beyond: [9].into() };
+        let record = Record { owner: "m".to_owned(), stream: 1, progress: progress.clone() };
+        assert_eq!(from(Some(record.clone()), Made { made: 1, first: 1 }, &id, "g"), progress);
+        assert_eq!(from(Some(record.clone()), Made { made: 1, first: 100 }, &id, "g"), progress);
+        assert_eq!(from(Some(record), Made { made: 2, first: 1 }, &id, "g"), Progress::default());
+        assert_eq!(from(None, Made { made: 1, first: 1 }, &id, "g"), Progress::default());
+    }
+
+    #[test]
+    fn a_record_can_be_read_by_whoever_comes_later() {
+        let record = Record { owner: "m".to_owned(), stream: 1, progress: Progress { position: 7, beyond: [9].into() } };
+        let text = serde_json::to_string(&record).unwrap();
+        assert_eq!(text, r#"{"owner":"m","stream":1,"position":7,"beyond":[9]}"#);
+        assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
+        let short = serde_json::from_str::<Record>(r#"{"owner":"m","stream":1,"position":7}"#).unwrap();
+        assert!(short.progress.beyond.is_empty());
+    }
 }

@@ -30,7 +30,7 @@ const SILENCE: Duration = Duration::from_secs(3);
 /// How long a request for messages stands.
 const EXPIRES: Duration = Duration::from_secs(30);
 /// How long the server keeps a consumer that nobody asks.
-const INACTIVE: Duration = Duration::from_secs(60);
+const INACTIVE: Duration = Duration::from_mins(1);
 
 /// Reads a slot until it is the member's no more, or its stream is another than the one that was made at that moment:
 /// then the slot is given back to be taken anew.

@@ -86,13 +86,9 @@ impl Table {
                 *owner = None;
             }
         }
-        let mut owned = owners.iter().filter(|owner| owner.as_deref() == Some(me)).count();
-        for owner in owners.iter_mut().filter(|owner| owner.is_none()) {
-            if owned >= share {
-                break;
-            }
+        let owned = owners.iter().filter(|owner| owner.as_deref() == Some(me)).count();
+        for owner in owners.iter_mut().filter(|owner| owner.is_none()).take(share.saturating_sub(owned)) {
             *owner = Some(me.to_owned());
-            owned += 1;
         }
         let mine = owners.iter().zip(0_u16..).filter(|(owner, _)| owner.as_deref() == Some(me));
         let mine: Vec<SlotId> = mine.map(|(_, slot)| (topic.to_owned(), slot)).collect();

@@ -29,7 +29,12 @@ async fn member() {
         for incoming in consumer.receive(16).await.unwrap() {
             // Handled: one write, whole or not at all.
             let delivery = &incoming.delivery;
-            let line = format!("{} {} {}\n", delivery.message_key().unwrap(), String::from_utf8_lossy(delivery.payload()), std::process::id());
+            let line = format!(
+                "{} {} {}\n",
+                delivery.message_key().unwrap(),
+                String::from_utf8_lossy(delivery.payload()),
+                std::process::id()
+            );
             file.write_all(line.as_bytes()).unwrap();
             sleep(Duration::from_millis(1)).await;
             // What is somebody else's by now was said to be: it is delivered again.
@@ -76,7 +81,8 @@ impl Scene {
             .collect();
         while !left.is_empty() {
             let results = driver.publish(left.clone()).await;
-            left = left.into_iter().zip(results).filter_map(|(message, result)| result.err().map(|_| message)).collect();
+            left =
+                left.into_iter().zip(results).filter_map(|(message, result)| result.err().map(|_| message)).collect();
         }
     }
 

@@ -16,7 +16,8 @@ use crate::broker::nats::name;
 #[tokio::test(flavor = "multi_thread")]
 async fn topics_and_groups_may_have_any_name() {
     let (url, unique) = (url(), unique("hostile"));
-    for hostile in ["a.b", "..", " ", "*", ">", "a.>", "$JS.API.x", "/../x\\", "straße 🦀", "\r\nPUB x 0\r\n", "=41"] {
+    for hostile in ["a.b", "..", " ", "*", ">", "a.>", "$JS.API.x", "/../x\\", "straße 🦀", "\r\nPUB x 0\r\n", "=41"]
+    {
         // Before and behind, so that what stands at an end is hostile too.
         for topic in [format!("{hostile}{unique}"), format!("{unique}{hostile}")] {
             let driver = broker(&url, options(Declare::Create));
@@ -140,8 +141,9 @@ async fn messages_without_key_are_spread_and_those_of_a_key_are_together() {
     while let Some((subject, count)) = futures_util::TryStreamExt::try_next(&mut counts).await.unwrap() {
         by_subject.insert(subject, count);
     }
-    let expected: BTreeMap<_, _> =
-        (0..8).map(|slot| (name::subject(&topic, slot), if slot == name::slot("foobar", 8) { 90 } else { 10 })).collect();
+    let expected: BTreeMap<_, _> = (0..8)
+        .map(|slot| (name::subject(&topic, slot), if slot == name::slot("foobar", 8) { 90 } else { 10 }))
+        .collect();
     assert_eq!(by_subject, expected);
     delete(&url, &topic).await;
 }
@@ -201,5 +203,30 @@ async fn headers_come_back_whatever_is_in_them() {
     assert_eq!(incoming[0].delivery, outgoing.delivery);
     consumer.settle(vec![(incoming[0].receipt, Settlement::Done)]).await.unwrap();
     consumer.close().await;
+    delete(&url, &topic).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_done_behind_a_message_that_was_not_does_not_come_again() {
+    let (url, topic, group) = (url(), unique("hole"), unique("group"));
+    let driver = broker(&url, options(Declare::Create));
+    let mut first = driver.subscribe(subscription(&group, &topic, 100)).await.unwrap();
+    let batch = (0..50).map(|n: u32| message(&topic, Some(&n.to_string()), &n.to_string())).collect();
+    assert!(driver.publish(batch).await.iter().all(Result::is_ok));
+    let mut held = Vec::new();
+    while held.len() < 50 {
+        held.extend(timeout(Duration::from_secs(10), first.receive(100)).await.unwrap().unwrap());
+    }
+    let (left, done): (Vec<_>, Vec<_>) =
+        held.into_iter().partition(|incoming| incoming.delivery.message_key().unwrap().ends_with('0'));
+    first.settle(done.iter().map(|incoming| (incoming.receipt, Settlement::Done)).collect()).await.unwrap();
+    first.close().await;
+    let mut second = driver.subscribe(subscription(&group, &topic, 100)).await.unwrap();
+    let expected: BTreeSet<_> =
+        left.iter().map(|incoming| incoming.delivery.message_key().unwrap().to_owned()).collect();
+    assert_eq!(take(&mut second, 5).await.into_iter().collect::<BTreeSet<_>>(), expected);
+    let more = timeout(Duration::from_secs(1), second.receive(10)).await;
+    assert!(more.is_err(), "{more:?}");
+    second.close().await;
     delete(&url, &topic).await;
 }
