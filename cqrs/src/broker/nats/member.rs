@@ -298,7 +298,8 @@ mod tests {
 
     #[test]
     fn a_record_can_be_read_by_whoever_comes_later() {
-        let record = Record { owner: "m".to_owned(), stream: 1, progress: Progress { position: 7, beyond: [9].into() } };
+        let record =
+            Record { owner: "m".to_owned(), stream: 1, progress: Progress { position: 7, beyond: [9].into() } };
         let text = serde_json::to_string(&record).unwrap();
         assert_eq!(text, r#"{"owner":"m","stream":1,"position":7,"beyond":[9]}"#);
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
