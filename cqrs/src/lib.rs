@@ -14,6 +14,7 @@
 //! | `kafka` | Kafka: `Broker::url("kafka://..")`; takes a C compiler and `make` | no |
 //! | `kafka-tls` | Kafka over TLS, and SCRAM; takes the headers of OpenSSL (`libssl-dev`) | no |
 //! | `postgres` | the PostgreSQL store | no |
+//! | `nats` | the broker NATS JetStream: `Broker::url("nats://..")` | no |
 //! | `protobuf` | notification events as Protocol Buffers: `#[event(codec = "protobuf")]` on a `prost::Message` | no |
 //! | `redis` | circuit breakers in Redis, for many processes: `Breakers::redis` | no |
 //! | `testing` | the test kit, the module `testing` | no |

@@ -257,6 +257,20 @@ async fn hole_39_who_says_that_somebody_else_publishes_is_told_nothing() {
     app.shutdown().await;
 }
 
+#[tokio::test]
+async fn an_app_with_the_broker_that_keeps_nothing_says_so_once() {
+    let (directory, lines) = (tempfile::tempdir().unwrap(), log::Log::start());
+    let app = on_file(directory.path(), |builder| builder.broker(Broker::devnull())).await;
+    let running = run(&app).await;
+    publish_twice(&app).await;
+    while app.counts().await.unwrap().outbox > 0 {
+        tokio::task::yield_now().await;
+    }
+    app.shutdown().await;
+    running.await.unwrap();
+    assert_eq!(lines.text().matches("what is published is lost").count(), 1, "{}", lines.text());
+}
+
 /// No warning: an event without a handler is no mistake. But who looks for a reason finds it.
 #[tokio::test]
 async fn hole_39_a_domain_event_that_nobody_handles_leaves_a_line_for_who_looks_for_it() {

@@ -5,15 +5,19 @@
 #[cfg(feature = "amqp")]
 mod amqp;
 mod delivery;
+mod devnull;
 pub mod driver;
 mod error;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod memory;
+#[cfg(feature = "nats")]
+mod nats;
 mod options;
 mod url;
 
 pub use self::delivery::Delivery;
+pub use self::devnull::DevnullBroker;
 pub use self::error::{BrokerError, BrokerErrorKind};
 pub use self::memory::MemoryBroker;
 pub use self::options::Declare;

@@ -9,7 +9,7 @@ use super::driver::Driver;
 #[cfg(feature = "kafka")]
 use super::kafka::KafkaBroker;
 use super::options::{BrokerOptions, Declare};
-use super::{BrokerError, BrokerErrorKind, MemoryBroker};
+use super::{BrokerError, BrokerErrorKind, DevnullBroker, MemoryBroker};
 
 /// The broker an app uses, named but not yet connected: that happens when the builder is awaited.
 ///
@@ -33,30 +33,44 @@ enum Source {
 enum Kind {
     #[cfg(feature = "amqp")]
     Amqp,
-    Memory,
+    Devnull,
     #[cfg(feature = "kafka")]
     Kafka,
+    Memory,
+    #[cfg(feature = "nats")]
+    Nats,
 }
 
 /// What the URL of a broker begins with, in this build.
 const SCHEMES: &[&str] = &[
     "`memory:`",
+    "`devnull:`",
     #[cfg(feature = "kafka")]
     "`kafka:`",
     #[cfg(feature = "amqp")]
     "`amqp:`",
     #[cfg(feature = "amqp")]
     "`amqps:`",
+    #[cfg(feature = "nats")]
+    "`nats:`",
+    #[cfg(feature = "nats")]
+    "`tls:`",
 ];
 
 impl Broker {
-    /// Names a broker by URL: `memory:`, or with the feature of its name:
+    /// Names a broker by URL: `memory:`, `devnull:`, or with the feature of its name:
     ///
     /// - `kafka://host:port,host2:port2`, which may say `user:password@` before its hosts and `?tls=true&sasl=scram-sha-512`
     ///   behind them; `sasl` is `plain` unless it says otherwise. Both TLS and SCRAM take the feature `kafka-tls`.
     /// - `amqp://user:password@host:port/vhost`, or `amqps://` for TLS.
+    /// - `nats://user:password@host:4222,other:4222`, or `tls://` in the place of `nats://`.
     pub fn url(url: impl Into<String>) -> Self {
         Self::of(Source::Url(url.into()))
+    }
+
+    /// Takes the broker that confirms every message and delivers none, for tests: `devnull:`.
+    pub fn devnull() -> Self {
+        Self::url("devnull:")
     }
 
     /// Takes a driver of yours.
@@ -84,8 +98,12 @@ impl Broker {
         self
     }
 
-    /// Sets a property of the client's library, where it has such: for Kafka those of librdkafka, `"linger.ms"`. AMQP
-    /// has `"mandatory"`: `"false"` drops what nobody takes instead of letting it wait.
+    /// Sets a property of the client's library, where it has such:
+    ///
+    /// - Kafka: those of librdkafka, `"linger.ms"`.
+    /// - AMQP: `"mandatory"`; `"false"` drops what nobody takes instead of letting it wait.
+    /// - NATS: `"duplicate_window"` (`2m`), `"max_age"` and `"max_bytes"` of streams that are made (none), `"replicas"` (1),
+    ///   `"bucket"` (`cqrs`: where groups keep how far they are), `"credentials"` (a file) and `"timeout"` (`5s`).
     pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.options.properties.push((name.into(), value.into()));
         self
@@ -100,7 +118,7 @@ impl Broker {
     }
 
     /// The URL; empty for a driver.
-    #[cfg(any(feature = "amqp", feature = "kafka"))]
+    #[cfg(any(feature = "amqp", feature = "kafka", feature = "nats"))]
     fn address(&self) -> &str {
         match &self.source {
             Source::Url(url) => url,
@@ -125,9 +143,11 @@ impl Broker {
         match self.kind()? {
             #[cfg(feature = "amqp")]
             Kind::Amqp => super::amqp::check(self.address(), &self.options),
-            Kind::Memory => self.no_properties(),
+            Kind::Devnull | Kind::Memory => self.no_properties(),
             #[cfg(feature = "kafka")]
             Kind::Kafka => KafkaBroker::check(self.address(), &self.options),
+            #[cfg(feature = "nats")]
+            Kind::Nats => super::nats::NatsBroker::new(self.address(), self.options.clone()).map(drop),
         }
     }
 
@@ -144,15 +164,21 @@ impl Broker {
     /// Fails when the URL or a setting is wrong.
     pub fn connect(self) -> Result<Arc<dyn Driver>, BrokerError> {
         self.check()?;
+        if self.scheme() == DevnullBroker::NAME {
+            tracing::warn!("the broker `devnull:` confirms every message and delivers none: what is published is lost");
+        }
         if let Source::Driver(driver) = self.source {
             return Ok(driver);
         }
         Ok(match self.kind()? {
             #[cfg(feature = "amqp")]
             Kind::Amqp => Arc::new(super::amqp::AmqpBroker::new(self.address(), &self.options)?),
-            Kind::Memory => Arc::new(MemoryBroker::new()),
+            Kind::Devnull => Arc::new(DevnullBroker::new()),
             #[cfg(feature = "kafka")]
             Kind::Kafka => Arc::new(KafkaBroker::new(self.address(), &self.options)?),
+            Kind::Memory => Arc::new(MemoryBroker::new()),
+            #[cfg(feature = "nats")]
+            Kind::Nats => Arc::new(super::nats::NatsBroker::new(self.address(), self.options.clone())?),
         })
     }
 
@@ -160,11 +186,14 @@ impl Broker {
         match self.scheme() {
             #[cfg(feature = "amqp")]
             "amqp" | "amqps" => Ok(Kind::Amqp),
-            "memory" => Ok(Kind::Memory),
+            "devnull" => Ok(Kind::Devnull),
             #[cfg(feature = "kafka")]
             "kafka" => Ok(Kind::Kafka),
+            "memory" => Ok(Kind::Memory),
+            #[cfg(feature = "nats")]
+            "nats" | "tls" | "nats+tls" => Ok(Kind::Nats),
             other => {
-                let schemes = SCHEMES.join(" or ");
+                let schemes = SCHEMES.join(", ");
                 let what = format!("no broker for `{other}:` in this build; a broker's URL begins with {schemes}");
                 Err(BrokerError::new(BrokerErrorKind::Configuration, what))
             }
