@@ -4,13 +4,19 @@
 
 pub mod driver;
 mod error;
+#[cfg(feature = "mysql")]
+mod mysql;
 mod names;
 mod record;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod shards;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod url;
 
 pub use self::error::{StoreError, StoreErrorKind};
+#[cfg(feature = "mysql")]
+pub use self::mysql::MySqlStore;
 pub use self::record::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, DeadSource, IdempotentClaim,
     IdempotentOutcome, InboxMark, OutboxOutcome, OutboxRecord, Record, Standing, TimerRecord, WorkKind, WorkQueue,

@@ -42,18 +42,26 @@ pub(crate) enum Source {
 /// The stores of this build.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
+    #[cfg(feature = "mysql")]
+    MySql,
     #[cfg(feature = "sqlite")]
     Sqlite,
 }
 
 /// What the URL of a store begins with, in this build.
 const SCHEMES: &[&str] = &[
+    #[cfg(feature = "mysql")]
+    "`mysql:`",
+    #[cfg(feature = "mysql")]
+    "`mariadb:`",
     #[cfg(feature = "sqlite")]
     "`sqlite:`",
 ];
 
 /// The pools that are taken, in this build.
 const POOLS: &[&str] = &[
+    #[cfg(feature = "mysql")]
+    "a `MySqlPool`",
     #[cfg(feature = "sqlite")]
     "a `SqlitePool`",
 ];
@@ -61,6 +69,8 @@ const POOLS: &[&str] = &[
 impl Kind {
     fn of_scheme(scheme: &str) -> Option<Self> {
         match scheme {
+            #[cfg(feature = "mysql")]
+            "mysql" | "mariadb" => Some(Self::MySql),
             #[cfg(feature = "sqlite")]
             "sqlite" => Some(Self::Sqlite),
             _ => None,
@@ -69,6 +79,8 @@ impl Kind {
 
     fn of_pool(pool: &(dyn Any + Send + Sync)) -> Option<Self> {
         match pool {
+            #[cfg(feature = "mysql")]
+            pool if pool.is::<sqlx::MySqlPool>() => Some(Self::MySql),
             #[cfg(feature = "sqlite")]
             pool if pool.is::<sqlx::SqlitePool>() => Some(Self::Sqlite),
             _ => None,
@@ -78,6 +90,8 @@ impl Kind {
     /// Whether a prefix and a schema may be said.
     fn takes_names(self) -> (bool, bool) {
         match self {
+            #[cfg(feature = "mysql")]
+            Self::MySql => (true, false),
             #[cfg(feature = "sqlite")]
             Self::Sqlite => (false, false),
         }
@@ -86,6 +100,8 @@ impl Kind {
     /// What its transactions lend to handlers.
     fn handle(self) -> Option<HandleSpec> {
         match self {
+            #[cfg(feature = "mysql")]
+            Self::MySql => Some(super::mysql::HANDLE),
             #[cfg(feature = "sqlite")]
             Self::Sqlite => Some(super::sqlite::HANDLE),
         }
@@ -94,24 +110,27 @@ impl Kind {
     /// The types of what it gives out as dependencies.
     fn gift_types(self) -> Vec<(TypeId, &'static str)> {
         match self {
+            #[cfg(feature = "mysql")]
+            Self::MySql => vec![gift::<sqlx::MySqlPool>()],
             #[cfg(feature = "sqlite")]
             Self::Sqlite => vec![gift::<sqlx::SqlitePool>()],
         }
     }
 }
 
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
 fn gift<T: Send + Sync + 'static>() -> (TypeId, &'static str) {
     (crate::Inject::<T>::id(), crate::Inject::<T>::name())
 }
 
 impl Store {
-    /// Names a store by URL: `sqlite://shop.db`, `sqlite:///var/lib/shop.db`.
+    /// Names a store by URL: `sqlite://shop.db`, `sqlite:///var/lib/shop.db`, `mysql://user:password@host:3306/shop`
+    /// (`mariadb://` is the same).
     pub fn url(url: impl Into<String>) -> Self {
         Self::of(Source::Url(url.into()))
     }
 
-    /// Takes a pool of yours: `SqlitePool`.
+    /// Takes a pool of yours: `SqlitePool`, `MySqlPool`.
     pub fn pool<P: Any + Send + Sync>(pool: P) -> Self {
         Self::of(Source::Pool { pool: Arc::new(pool), type_name: std::any::type_name::<P>() })
     }
@@ -193,6 +212,8 @@ impl Store {
         let kind = self.kind()?;
         self.check(kind)?;
         match kind {
+            #[cfg(feature = "mysql")]
+            Kind::MySql => Ok(Arc::new(super::mysql::MySqlStore::connect(self).await?)),
             #[cfg(feature = "sqlite")]
             Kind::Sqlite => Ok(Arc::new(super::sqlite::SqliteStore::connect(self).await?)),
         }
