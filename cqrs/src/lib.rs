@@ -15,6 +15,7 @@
 //! | `kafka-tls` | Kafka over TLS, and SCRAM; takes the headers of OpenSSL (`libssl-dev`) | no |
 //! | `postgres` | the PostgreSQL store | no |
 //! | `nats` | the broker NATS JetStream: `Broker::url("nats://..")` | no |
+//! | `mysql` | the store on MySQL (from 8.0) and MariaDB (from 10.6) | no |
 //! | `protobuf` | notification events as Protocol Buffers: `#[event(codec = "protobuf")]` on a `prost::Message` | no |
 //! | `redis` | circuit breakers in Redis, for many processes: `Breakers::redis` | no |
 //! | `testing` | the test kit, the module `testing` | no |

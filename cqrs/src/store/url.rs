@@ -44,6 +44,8 @@ pub(crate) enum Source {
 enum Kind {
     #[cfg(feature = "postgres")]
     Postgres,
+    #[cfg(feature = "mysql")]
+    MySql,
     #[cfg(feature = "sqlite")]
     Sqlite,
     Memory,
@@ -51,6 +53,10 @@ enum Kind {
 
 /// What the URL of a store begins with, in this build.
 const SCHEMES: &[&str] = &[
+    #[cfg(feature = "mysql")]
+    "`mysql:`",
+    #[cfg(feature = "mysql")]
+    "`mariadb:`",
     #[cfg(feature = "sqlite")]
     "`sqlite:`",
     #[cfg(feature = "postgres")]
@@ -60,6 +66,8 @@ const SCHEMES: &[&str] = &[
 
 /// The pools that are taken, in this build.
 const POOLS: &[&str] = &[
+    #[cfg(feature = "mysql")]
+    "a `MySqlPool`",
     #[cfg(feature = "sqlite")]
     "a `SqlitePool`",
     #[cfg(feature = "postgres")]
@@ -71,6 +79,8 @@ impl Kind {
         match scheme {
             #[cfg(feature = "postgres")]
             "postgres" | "postgresql" => Some(Self::Postgres),
+            #[cfg(feature = "mysql")]
+            "mysql" | "mariadb" => Some(Self::MySql),
             #[cfg(feature = "sqlite")]
             "sqlite" => Some(Self::Sqlite),
             "memory" => Some(Self::Memory),
@@ -82,6 +92,8 @@ impl Kind {
         match pool {
             #[cfg(feature = "postgres")]
             pool if pool.is::<sqlx::PgPool>() => Some(Self::Postgres),
+            #[cfg(feature = "mysql")]
+            pool if pool.is::<sqlx::MySqlPool>() => Some(Self::MySql),
             #[cfg(feature = "sqlite")]
             pool if pool.is::<sqlx::SqlitePool>() => Some(Self::Sqlite),
             _ => None,
@@ -93,6 +105,8 @@ impl Kind {
         match self {
             #[cfg(feature = "postgres")]
             Self::Postgres => (true, true),
+            #[cfg(feature = "mysql")]
+            Self::MySql => (true, false),
             #[cfg(feature = "sqlite")]
             Self::Sqlite => (false, false),
             // They keep apps apart that share a database. Here there is nothing to share.
@@ -105,6 +119,8 @@ impl Kind {
         match self {
             #[cfg(feature = "postgres")]
             Self::Postgres => Some(super::postgres::HANDLE),
+            #[cfg(feature = "mysql")]
+            Self::MySql => Some(super::mysql::HANDLE),
             #[cfg(feature = "sqlite")]
             Self::Sqlite => Some(super::sqlite::HANDLE),
             Self::Memory => None,
@@ -116,6 +132,8 @@ impl Kind {
         match self {
             #[cfg(feature = "postgres")]
             Self::Postgres => vec![gift::<sqlx::PgPool>()],
+            #[cfg(feature = "mysql")]
+            Self::MySql => vec![gift::<sqlx::MySqlPool>()],
             #[cfg(feature = "sqlite")]
             Self::Sqlite => vec![gift::<sqlx::SqlitePool>()],
             Self::Memory => Vec::new(),
@@ -123,19 +141,20 @@ impl Kind {
     }
 }
 
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 fn gift<T: Send + Sync + 'static>() -> (TypeId, &'static str) {
     (crate::Inject::<T>::id(), crate::Inject::<T>::name())
 }
 
 impl Store {
-    /// Names a store by URL: `sqlite://shop.db`, `sqlite:///var/lib/shop.db`, `postgres://user:password@host:5432/database`.
-    /// `memory:` is one for tests, and for what may be lost with the process: see [`MemoryStore`](super::MemoryStore).
+    /// Names a store by URL: `sqlite://shop.db`, `sqlite:///var/lib/shop.db`, `postgres://user:password@host:5432/database`,
+    /// `mysql://user:password@host:3306/database` (`mariadb://` is the same). `memory:` is one for tests, and for what may be lost
+    /// with the process: see [`MemoryStore`](super::MemoryStore).
     pub fn url(url: impl Into<String>) -> Self {
         Self::of(Source::Url(url.into()))
     }
 
-    /// Takes a pool of yours: `SqlitePool`, `PgPool`.
+    /// Takes a pool of yours: `SqlitePool`, `PgPool`, `MySqlPool`.
     pub fn pool<P: Any + Send + Sync>(pool: P) -> Self {
         Self::of(Source::Pool { pool: Arc::new(pool), type_name: std::any::type_name::<P>() })
     }
@@ -237,6 +256,8 @@ impl Store {
         match kind {
             #[cfg(feature = "postgres")]
             Kind::Postgres => Ok(Arc::new(super::postgres::PostgresStore::connect(self).await?)),
+            #[cfg(feature = "mysql")]
+            Kind::MySql => Ok(Arc::new(super::mysql::MySqlStore::connect(self).await?)),
             #[cfg(feature = "sqlite")]
             Kind::Sqlite => Ok(Arc::new(super::sqlite::SqliteStore::connect(self).await?)),
             Kind::Memory if self.migrator.is_some() => Err(self.refuses("migrations: it has no tables")),

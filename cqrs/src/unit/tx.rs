@@ -25,11 +25,14 @@ pub struct Tx<Db: Database> {
     nested: bool,
     /// The end of a savepoint that was asked for, and given up before its answer.
     owed: Option<Owed>,
+    /// Whether its store has marked its beginning in the database, to tell later whether it is still there.
+    #[cfg(feature = "mysql")]
+    pub(crate) is_marked: bool,
 }
 
 /// The end of a savepoint that nobody waited for: it may have happened or not.
 #[cfg_attr(
-    not(any(feature = "postgres", feature = "sqlite")),
+    not(any(feature = "mysql", feature = "postgres", feature = "sqlite")),
     expect(dead_code, reason = "only a store's transactions end savepoints")
 )]
 #[derive(Debug, Clone, Copy)]
@@ -85,13 +88,27 @@ impl<Db: Database> Tx<Db> {
     }
 
     pub(crate) fn new(tx: Transaction<'static, Db>) -> Self {
-        Self { inner: Some(tx), carried: Carried::default(), nested: false, owed: None }
+        Self {
+            inner: Some(tx),
+            carried: Carried::default(),
+            nested: false,
+            owed: None,
+            #[cfg(feature = "mysql")]
+            is_marked: false,
+        }
     }
 
     /// Takes the transaction out, to be put back by [`Home`](super::Home).
     pub(crate) fn borrow_out(&mut self) -> Self {
         let (inner, carried) = (self.inner.take(), std::mem::take(&mut self.carried));
-        Self { inner, carried, nested: self.nested, owed: self.owed.take() }
+        Self {
+            inner,
+            carried,
+            nested: self.nested,
+            owed: self.owed.take(),
+            #[cfg(feature = "mysql")]
+            is_marked: self.is_marked,
+        }
     }
 
     /// What calls made within this transaction raised, for drivers.
@@ -101,13 +118,13 @@ impl<Db: Database> Tx<Db> {
     }
 
     /// Notes that a savepoint is asked for.
-    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
     pub(crate) fn note_nested(&mut self) {
         self.nested = true;
     }
 
     /// Releases the innermost savepoint. Given up halfway, the release is owed, and [`settle`](Self::settle) sees to it.
-    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
     pub(crate) async fn release(&mut self) -> Result<(), sqlx::Error> {
         self.owed = self.depth().checked_sub(1).map(|to| Owed::Release { to, counted: false });
         self.nested = true;
@@ -117,7 +134,7 @@ impl<Db: Database> Tx<Db> {
     }
 
     /// Rolls the innermost savepoint back. Given up halfway, that is owed as well.
-    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
     pub(crate) async fn roll_back(&mut self) -> Result<(), sqlx::Error> {
         self.owed = Some(Owed::Rollback);
         self.nested = true;
@@ -132,7 +149,7 @@ impl<Db: Database> Tx<Db> {
     /// sqlx passes over one rollback after a release or rollback that it could not answer. So the number of rollbacks does
     /// not depend on how far it has come: one for what is owed, which either does it or is passed over, and one for the
     /// savepoint itself.
-    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
     pub(crate) fn start_rollback(&mut self) -> bool {
         match self.owed.take() {
             Some(Owed::Release { to, counted: false }) => {
@@ -220,7 +237,7 @@ impl<Db: Database> Tx<Db> {
     }
 
     /// The transaction itself, for the driver that ends it.
-    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
     pub(crate) fn into_inner(mut self) -> Option<Transaction<'static, Db>> {
         self.inner.take()
     }
