@@ -4,6 +4,7 @@
 
 mod app;
 mod build;
+mod consume;
 mod dispatch;
 mod generate;
 mod harness;
@@ -34,9 +35,16 @@ struct Arguments {
 
 fn main() -> std::io::Result<()> {
     let arguments = Arguments::parse();
-    let benches: Vec<Bench> =
-        [dispatch::benches(), requests::benches(), sse::benches(), tx::benches(), start::benches(), build::benches()]
-            .concat();
+    let benches: Vec<Bench> = [
+        dispatch::benches(),
+        requests::benches(),
+        sse::benches(),
+        tx::benches(),
+        consume::benches(),
+        start::benches(),
+        build::benches(),
+    ]
+    .concat();
     let chosen: Vec<&Bench> = benches.iter().filter(|bench| is_chosen(bench.path, &arguments.paths)).collect();
     if chosen.is_empty() {
         let known: Vec<&str> = benches.iter().map(|bench| bench.path).collect();
