@@ -51,7 +51,8 @@ struct Narrow {
     number: u32,
 }
 
-#[event_handler(group = "narrow", concurrency = 2)]
+/// Turns are counted here, and a batch has one.
+#[event_handler(group = "narrow", concurrency = 2, batch = 1)]
 async fn narrow(e: Narrow, probe: Inject<Probe>, gauge: Inject<Gauge>) -> Result<(), Refused> {
     probe.try_it(&format!("narrow {}", e.number))?;
     gauge.enter();

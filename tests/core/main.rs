@@ -1,6 +1,7 @@
 //! The core: dispatch, events, units of work, stored work, on SQLite and the memory broker.
 
 mod absent;
+mod batches;
 mod calls;
 mod commit;
 mod cut_streams;

@@ -186,6 +186,10 @@ impl Driver for Picky {
             let what = format!("`{}` may not subscribe", subscription.group);
             return Box::pin(std::future::ready(Err(BrokerError::new(BrokerErrorKind::Refused, what))));
         }
+        if self.1.try_it(&format!("reach {}", subscription.group)).is_err() {
+            let down = BrokerError::new(BrokerErrorKind::Unavailable, "nobody is there");
+            return Box::pin(std::future::ready(Err(down)));
+        }
         self.1.note(subscription.group.clone());
         self.0.subscribe(subscription)
     }
@@ -308,6 +312,41 @@ async fn the_relay_is_woken_directly_after_the_commit() {
         tokio::time::sleep(Duration::from_millis(300)).await;
         app.send(Ship { id: 1 }).await.unwrap();
         app.probe.noted("shipped 1", 1).await;
+    })
+    .await;
+}
+
+/// The app runs all the same, says what is missing, and consumes once the broker is there.
+#[tokio::test]
+async fn a_broker_that_cannot_be_reached_at_the_start_is_tried_again() {
+    bounded(async {
+        let directory = directory();
+        let (probe, refusing) = (Arc::new(Probe::default()), Arc::new(Probe::default()));
+        refusing.fail("reach shipping", u32::MAX);
+        let broker = Broker::driver(Picky(MemoryBroker::new(), Arc::clone(&refusing)));
+        let app = on_file(&directory.path().join("shop.db"), &probe, |builder| builder.broker(broker)).await;
+        let running = Running::start(app);
+        while running.app.health() != cqrs::Health::Connecting {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(!refusing.log().contains(&"shipping".to_owned()) && !refusing.log().is_empty());
+        refusing.fail("reach shipping", 0);
+        while running.app.health() != cqrs::Health::Running {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        running.app.send(Ship { id: 1 }).await.unwrap();
+        probe.noted("shipped 1", 1).await;
+        running.stop().await;
+
+        // One that is told to stop meanwhile stops.
+        refusing.fail("reach shipping", u32::MAX);
+        let broker = Broker::driver(Picky(MemoryBroker::new(), refusing));
+        let app = on_file(&directory.path().join("shop.db"), &probe, |builder| builder.broker(broker)).await;
+        let running = Running::start(app);
+        while running.app.health() != cqrs::Health::Connecting {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        running.stop().await;
     })
     .await;
 }

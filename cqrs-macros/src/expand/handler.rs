@@ -106,6 +106,7 @@ fn group(group: &Group) -> TokenStream {
     let name = &group.name;
     let topic = option(group.topic.as_ref());
     let concurrency = option(group.concurrency);
+    let batch = option(group.batch);
     let retry = retry(&group.retry);
     let on_dead = option(group.on_dead.map(|on_dead| match on_dead {
         OnDead::Park => quote!(__cqrs::OnDead::Park),
@@ -120,6 +121,7 @@ fn group(group: &Group) -> TokenStream {
             group: #name,
             topic: #topic,
             concurrency: #concurrency,
+            batch: #batch,
             retry: #retry,
             on_dead: #on_dead,
             unknown: #unknown,

@@ -78,6 +78,7 @@ pub(crate) struct Group {
     pub(crate) name: LitStr,
     pub(crate) topic: Option<LitStr>,
     pub(crate) concurrency: Option<u32>,
+    pub(crate) batch: Option<u32>,
     pub(crate) retry: Retry,
     pub(crate) on_dead: Option<OnDead>,
     pub(crate) unknown: Option<OnUnknown>,

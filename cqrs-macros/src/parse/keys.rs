@@ -58,6 +58,7 @@ const KEYS: &[Key] = &[
     key("group", "a string", "group = \"billing\"", &[EventHandler]),
     key("order", "a whole number", "order = 10", &[EventHandler, Middleware]),
     key("concurrency", "a whole number", "concurrency = 8", &[EventHandler]),
+    key("batch", "a whole number", "batch = 100", &[EventHandler]),
     key("fallback", "the path of a function under `#[fallback]`", "fallback = cached_quote", ATTEMPTED),
     key("on", "a list of patterns", "on = [QuoteError::Unavailable(_)]", ATTEMPTED),
     key("timeout", "a duration in a string", "timeout = \"2s\"", ATTEMPTED),

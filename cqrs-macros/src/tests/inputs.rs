@@ -264,6 +264,7 @@ fn event_handlers() -> Vec<Input> {
             quote!(
                 group = "billing",
                 concurrency = 8,
+                batch = 50,
                 topic = "orders",
                 on_dead = "park",
                 unknown = "dead",

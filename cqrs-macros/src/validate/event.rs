@@ -6,7 +6,7 @@ use crate::diag::catalogue;
 use crate::model::{EventMode, Group, HandlerKind, OnDead, OnUnknown, Retry};
 
 const MODES: [&str; 3] = ["inline", "durable", "group"];
-const GROUP_ONLY: [&str; 4] = ["topic", "concurrency", "on_dead", "unknown"];
+const GROUP_ONLY: [&str; 5] = ["topic", "concurrency", "batch", "on_dead", "unknown"];
 
 /// How the handler runs; errors leave the mode that comes nearest.
 pub(super) fn event_kind(args: &Args<'_>) -> HandlerKind {
@@ -16,14 +16,14 @@ pub(super) fn event_kind(args: &Args<'_>) -> HandlerKind {
     let consumed = args.written("group").is_some();
     // Work that is stored is tried again from the store; `Policy` has the retries of the others.
     let retry = if consumed || durable { retry(args).unwrap_or_default() } else { Retry::default() };
-    let (topic, concurrency) = (args.text("topic"), args.integer("concurrency", 1));
+    let (topic, concurrency, batch) = (args.text("topic"), args.integer("concurrency", 1), args.integer("batch", 1));
     let on_dead = args.word("on_dead", &[("park", OnDead::Park), ("skip", OnDead::Skip)]);
     let unknown = args.word("unknown", &[("skip", OnUnknown::Skip), ("dead", OnUnknown::Dead)]);
     if !consumed {
         refuse_group_only(args);
     }
     let mode = match group {
-        Some(name) => EventMode::Group(Group { name, topic, concurrency, retry, on_dead, unknown }),
+        Some(name) => EventMode::Group(Group { name, topic, concurrency, batch, retry, on_dead, unknown }),
         None if durable => EventMode::Durable(retry),
         None if inline => EventMode::Inline,
         None => EventMode::Plain,

@@ -38,6 +38,7 @@ const _: () = {
             group: "billing",
             topic: ::core::option::Option::Some("orders"),
             concurrency: ::core::option::Option::Some(8u32),
+            batch: ::core::option::Option::Some(50u32),
             retry: __cqrs::RetryOptions::new(
                 ::core::option::Option::Some(3u32),
                 ::core::option::Option::None,

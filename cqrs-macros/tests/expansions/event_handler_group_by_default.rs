@@ -28,6 +28,7 @@ const _: () = {
             group: "billing",
             topic: ::core::option::Option::None,
             concurrency: ::core::option::Option::None,
+            batch: ::core::option::Option::None,
             retry: __cqrs::RetryOptions::NONE,
             on_dead: ::core::option::Option::None,
             unknown: ::core::option::Option::None,

@@ -29,6 +29,8 @@ pub enum Health {
     Idle,
     /// It takes calls and runs what is stored, as far as it was told to: with an empty list of parts nothing.
     Running,
+    /// It runs, but for a group that cannot subscribe: the broker could not be reached, and is tried again.
+    Connecting,
     /// It was told to stop, and ends what it has begun.
     Stopping,
     /// It has stopped.
@@ -40,6 +42,15 @@ pub enum Health {
 struct Parts {
     consumers: TaskTracker,
     others: TaskTracker,
+}
+
+/// Held while a group cannot subscribe.
+pub(crate) struct Connecting(App);
+
+impl Drop for Connecting {
+    fn drop(&mut self) {
+        self.0.0.life.connecting.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Held while a handler runs, so that it can be named where stopping takes too long.
@@ -76,6 +87,8 @@ pub(crate) struct Life {
     unpublished: OnceLock<&'static MessageSpec>,
     warned_unpublished: AtomicBool,
     stopped: AtomicBool,
+    /// How many groups wait for their broker.
+    connecting: AtomicUsize,
     event_errors: AtomicU64,
     skipped: AtomicU64,
     /// How often each handler runs right now, by its number: those that can be named without slowing down all others.
@@ -118,7 +131,7 @@ impl App {
     /// Runs relay, workers, timers and consumers until SIGTERM or ctrl-c, then stops within `shutdown_timeout`.
     ///
     /// # Errors
-    /// Fails when a consumer cannot subscribe.
+    /// Fails when the broker refuses a consumer's subscription. One that cannot be reached is tried again while the app runs.
     pub async fn run(&self) -> Result<(), Error> {
         self.run_until(signal()).await
     }
@@ -127,7 +140,7 @@ impl App {
     /// stops within `shutdown_timeout`.
     ///
     /// # Errors
-    /// Fails when a consumer cannot subscribe.
+    /// Fails when the broker refuses a consumer's subscription. One that cannot be reached is tried again while the app runs.
     pub async fn run_until(&self, until: impl Future<Output = ()>) -> Result<(), Error> {
         if let Err(error) = self.start_parts().await {
             // What has started already must not go on behind the error.
@@ -280,6 +293,12 @@ impl App {
         self.0.life.calls.token()
     }
 
+    /// Counts a group among those that wait for their broker.
+    pub(crate) fn connecting(&self) -> Connecting {
+        self.0.life.connecting.fetch_add(1, Ordering::Relaxed);
+        Connecting(self.clone())
+    }
+
     /// Counts a handler among those that run.
     pub(crate) fn running(&self, handler: u32) -> Running {
         let running = Running { app: self.clone(), handler };
@@ -316,6 +335,8 @@ impl App {
             Health::Stopped
         } else if self.0.stopping.is_cancelled() {
             Health::Stopping
+        } else if self.0.life.connecting.load(Ordering::Relaxed) > 0 {
+            Health::Connecting
         } else if self.0.life.ran.load(Ordering::Relaxed) {
             Health::Running
         } else {

@@ -15,6 +15,9 @@ use crate::wire::Style;
 /// The shortest lease and deadline: below it, loops would turn without a pause, and a lease would end before its renewal.
 pub(crate) const SHORTEST: Duration = Duration::from_millis(100);
 
+/// How many messages of a group share a transaction where nobody says anything.
+const BATCH: usize = 100;
+
 type Listener = Arc<dyn Fn(&EventError) + Send + Sync>;
 
 /// What the builder and the settings say.
@@ -49,6 +52,7 @@ pub(crate) struct Options {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct GroupSettings {
     pub(crate) concurrency: Option<usize>,
+    pub(crate) batch: Option<usize>,
     pub(crate) retry: RetryOptions,
     pub(crate) on_dead: Option<OnDead>,
     pub(crate) unknown: Option<OnUnknown>,
@@ -99,6 +103,16 @@ impl Options {
             .max(1)
     }
 
+    /// How many messages of a group share a transaction, at most: as few as the most cautious of its handlers says.
+    pub(crate) fn group_batch(&self, group: &str, said: impl Iterator<Item = GroupOptions>) -> usize {
+        self.groups
+            .get(group)
+            .and_then(|settings| settings.batch)
+            .or_else(|| said.filter_map(|options| options.batch).min().map(|most| most as usize))
+            .unwrap_or(BATCH)
+            .max(1)
+    }
+
     /// What a dead message of a group does to the later ones of its key.
     pub(crate) fn on_dead(&self, group: &str, said: Option<OnDead>) -> OnDead {
         self.groups.get(group).and_then(|settings| settings.on_dead).or(said).unwrap_or(OnDead::Park)
@@ -139,6 +153,7 @@ mod tests {
         group: "billing",
         topic: None,
         concurrency: Some(4),
+        batch: Some(20),
         retry: RetryOptions::new(Some(9), Some(Duration::from_secs(9)), None, None),
         on_dead: Some(OnDead::Skip),
         unknown: Some(OnUnknown::Dead),
@@ -152,6 +167,10 @@ mod tests {
         let said = SAID;
         let retry = |options: &Options| options.retry(Some("billing"), said.retry);
         let concurrency = |options: &Options| options.group_concurrency("billing", [said].into_iter());
+        let batch = |options: &Options| {
+            let cautious = GroupOptions { batch: Some(7), ..said };
+            [vec![], vec![said], vec![said, cautious]].map(|said| options.group_batch("billing", said.into_iter()))
+        };
         let dead = |options: &Options| options.on_dead("billing", said.on_dead);
         let unknown = |options: &Options| options.on_unknown("billing", said.unknown);
 
@@ -164,9 +183,11 @@ mod tests {
 
         assert_eq!(retry(&options), RetryPolicy { max: 9, first: Duration::from_secs(9), ..all });
         assert_eq!((concurrency(&options), dead(&options), unknown(&options)), (4, OnDead::Skip, OnUnknown::Dead));
+        assert_eq!(batch(&options), [100, 20, 7]);
 
         let words = GroupSettings {
             concurrency: Some(6),
+            batch: Some(60),
             retry: RetryOptions::new(Some(3), None, Some(3.0), None),
             on_dead: Some(OnDead::Park),
             unknown: Some(OnUnknown::Skip),
@@ -174,6 +195,7 @@ mod tests {
         options.groups.insert("billing".to_owned(), words);
         assert_eq!(retry(&options), RetryPolicy { max: 3, first: Duration::from_secs(9), factor: 3.0, ..all });
         assert_eq!((concurrency(&options), dead(&options), unknown(&options)), (6, OnDead::Park, OnUnknown::Skip));
+        assert_eq!(batch(&options), [60; 3]);
         // Another group's words, and those of no group, change nothing.
         assert_eq!(options.retry(Some("mail"), RetryOptions::NONE), all);
         assert_eq!(options.retry(None, said.retry).max, 9);

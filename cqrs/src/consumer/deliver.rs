@@ -16,9 +16,9 @@ use crate::store::{Claim, InboxMark, Record, StoreError, WorkKind, WorkRecord};
 use crate::worker::{Attempt, Commit, Ended, Trouble, after_breaker, attempt, decode, describe, in_time, meta_of};
 
 /// Gives a message to the handlers of a group. `Return` only where the store could not even keep it.
-pub(super) async fn deliver(app: &App, group: &'static str, delivery: Delivery) -> Settlement {
+pub(super) async fn deliver(app: &App, group: &'static str, delivery: &Delivery) -> Settlement {
     let span = tracing::debug_span!("deliver", group, topic = delivery.topic);
-    let error = match Caught(Box::pin(offer(app, group, &delivery))).instrument(span).await {
+    let error = match Caught(Box::pin(offer(app, group, delivery))).instrument(span).await {
         Ok(Ok(())) => return Settlement::Done,
         Ok(Err(error)) => error.to_string(),
         Err(panic) => format!("a panic: {panic}"),
@@ -73,22 +73,12 @@ fn received_of(record: &WorkRecord) -> Received {
 }
 
 async fn offer(app: &App, group: &'static str, delivery: &Delivery) -> Result<(), StoreError> {
-    let (size, limit) = (delivery.payload.len(), app.options().payload_limit);
-    if size > limit.saturating_add(wire::ENVELOPE) {
-        let error = format!("the message is {size} bytes, over the limit of {limit} and what may surround a payload");
-        return bury_whole(app, group, delivery, None, &error).await;
-    }
-    let received = match wire::read(delivery, app.clock().now(), limit) {
-        Ok(received) => received,
-        Err(error) => return bury_whole(app, group, delivery, None, &error.to_string()).await,
+    let (received, takers) = match read(app, group, delivery) {
+        Ok(read) => read,
+        Err(Unfit { received, error }) => {
+            return bury_whole(app, group, delivery, received.as_deref(), &error).await;
+        }
     };
-    let size = received.payload.len();
-    if size > limit {
-        let error = format!("the payload is {size} bytes, over the limit of {limit}");
-        return bury_whole(app, group, delivery, Some(&received), &error).await;
-    }
-    let takers = app.plan().groups.get(group).map(|group| group.takers(&received.name, &delivery.topic));
-    let takers = takers.unwrap_or_default();
     if takers.is_empty() {
         return unknown(app, group, delivery, &received).await;
     }
@@ -100,6 +90,31 @@ async fn offer(app: &App, group: &'static str, delivery: &Delivery) -> Result<()
         }
     }
     Ok(())
+}
+
+/// A message that no handler can be given.
+pub(super) struct Unfit {
+    /// What could be read of it.
+    received: Option<Box<Received>>,
+    error: String,
+}
+
+/// Reads a message off the wire, and who in the group takes its name.
+pub(super) fn read(app: &App, group: &str, delivery: &Delivery) -> Result<(Received, Vec<(u32, GroupOptions)>), Unfit> {
+    let (size, limit) = (delivery.payload.len(), app.options().payload_limit);
+    if size > limit.saturating_add(wire::ENVELOPE) {
+        let error = format!("the message is {size} bytes, over the limit of {limit} and what may surround a payload");
+        return Err(Unfit { received: None, error });
+    }
+    let received =
+        wire::read(delivery, app.clock().now()).map_err(|error| Unfit { received: None, error: error.to_string() })?;
+    let size = received.payload.len();
+    if size > limit {
+        let error = format!("the payload is {size} bytes, over the limit of {limit}");
+        return Err(Unfit { received: Some(Box::new(received)), error });
+    }
+    let takers = app.plan().groups.get(group).map(|group| group.takers(&received.name, &delivery.topic));
+    Ok((received, takers.unwrap_or_default()))
 }
 
 /// Gives a message to those that take its version. Whether there is any.
@@ -259,7 +274,7 @@ async fn bury(app: &App, mut record: WorkRecord, options: &GroupOptions, error: 
     store(app, record).await
 }
 
-fn mark(app: &App, record: &WorkRecord) -> InboxMark {
+pub(super) fn mark(app: &App, record: &WorkRecord) -> InboxMark {
     InboxMark {
         group: record.group.clone(),
         handler: record.handler.clone(),
@@ -268,7 +283,7 @@ fn mark(app: &App, record: &WorkRecord) -> InboxMark {
     }
 }
 
-fn work_record(
+pub(super) fn work_record(
     app: &App,
     handler: u32,
     options: &GroupOptions,

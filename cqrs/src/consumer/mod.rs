@@ -1,25 +1,30 @@
 //! Consumers: they take messages off topics and give each to the handlers of their group.
 //!
-//! `crate::wire` reads the message, `deliver` gives it to one handler after the other. This file is the loop of one group.
+//! `crate::wire` reads the message, `deliver` gives it to one handler after the other, in transactions of their own. Messages come
+//! in batches: `batch` says which of them go together, `job` is the work of one batch, `together` the transaction that its
+//! messages share. This file is the loop of one group.
 //! A message is settled with the broker when every handler has committed it, stored it for another attempt, or buried it.
 
+mod batch;
 mod deliver;
+mod job;
+mod jobs;
 mod receive;
+mod together;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::deliver::again;
+use self::jobs::Jobs;
 use crate::Error;
 use crate::app::App;
-use crate::broker::Delivery;
-use crate::broker::driver::{Consumer, Incoming, Receipt, Settlement, Subscription};
+use crate::broker::BrokerError;
+use crate::broker::driver::{Consumer, Driver, Receipt, Settlement, Subscription};
 use crate::retry::{RetryPolicy, random};
 #[doc(no_inline)]
 pub(crate) use crate::wire;
@@ -33,93 +38,89 @@ pub(crate) async fn start(
     stop: &CancellationToken,
 ) -> Result<(), Error> {
     let Some(broker) = app.broker().cloned() else { return Ok(()) };
-    for (name, group) in &app.plan().groups {
+    for (&name, group) in &app.plan().groups {
         if !app.options().runs(&format!("group:{name}")) {
             continue;
         }
         let Some(turns) = turns.get(name).cloned() else { continue };
         let topics: BTreeSet<String> = group.topics.iter().cloned().collect();
         let subscription = Subscription {
-            group: (*name).to_owned(),
+            group: name.to_owned(),
             topics: topics.into_iter().collect(),
-            prefetch: turns.most.saturating_mul(2),
+            prefetch: turns.most.saturating_mul(batch_of(app, name).max(2)),
         };
-        let consumer = broker.subscribe(subscription).await?;
-        parts.spawn(run(app.clone(), name, consumer, turns, stop.clone()));
+        let (app, turns, stop) = (app.clone(), turns, stop.clone());
+        match broker.subscribe(subscription.clone()).await {
+            Ok(consumer) => {
+                parts.spawn(run(app, name, consumer, turns, stop));
+            }
+            Err(error) if error.is_retryable() => {
+                // Counted from here on: whoever asks how the app feels once it runs is told.
+                let connecting = app.connecting();
+                let broker = Arc::clone(&broker);
+                parts.spawn(async move {
+                    let joined = stop.run_until_cancelled(join(&*broker, subscription, error)).await;
+                    drop(connecting);
+                    if let Some(consumer) = joined {
+                        run(app, name, consumer, turns, stop).await;
+                    }
+                });
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(())
 }
 
-/// The messages a group is busy with, or that wait for their turn: stored ones take turns with them.
-struct Jobs {
-    app: App,
-    group: &'static str,
-    turns: Turns,
-    stop: CancellationToken,
-    running: JoinSet<Settlement>,
-    /// Out of the tasks: whatever becomes of a task, its message is settled, or its key would be stuck for ever.
-    receipts: HashMap<Id, Receipt>,
-    /// How many messages in a row could be neither handled nor stored.
-    failures: Arc<AtomicU32>,
+/// Joins a group whose broker could not be reached when the app started, once it can be.
+async fn join(broker: &dyn Driver, subscription: Subscription, mut error: BrokerError) -> Box<dyn Consumer> {
+    let mut failed = 0_u32;
+    loop {
+        failed = failed.saturating_add(1);
+        let pause = RetryPolicy::OUTAGE.pause(failed, random());
+        let group = subscription.group.as_str();
+        tracing::warn!(%error, group, ?pause, "the group cannot subscribe, and consumes nothing until it can; it is tried again");
+        tokio::time::sleep(pause).await;
+        match broker.subscribe(subscription.clone()).await {
+            Ok(consumer) => {
+                tracing::info!(group, "the group has subscribed");
+                return consumer;
+            }
+            Err(again) => error = again,
+        }
+    }
 }
 
-impl Jobs {
-    fn room(&self) -> usize {
-        self.turns.most.saturating_sub(self.running.len())
-    }
-
-    fn start(&mut self, receipt: Receipt, delivery: Delivery) {
-        let (app, group, turns, stop) = (self.app.clone(), self.group, self.turns.clone(), self.stop.clone());
-        let (failures, busy) = (Arc::clone(&self.failures), app.tracker().token());
-        let job = self.running.spawn(async move {
-            let in_turn = async {
-                let turn = turns.wait().await;
-                let settlement = deliver::deliver(&app, group, delivery).await;
-                // The pause takes nobody's turn.
-                drop(turn);
-                if settlement == Settlement::Return {
-                    let failed = failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-                    let pause = RetryPolicy::OUTAGE.pause(failed, random());
-                    let _ = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
-                } else {
-                    failures.store(0, Ordering::Relaxed);
-                }
-                settlement
-            };
-            let settlement = app.give_up().run_until_cancelled(in_turn).await;
-            drop(busy);
-            settlement.unwrap_or(Settlement::Return)
-        });
-        self.receipts.insert(job.id(), receipt);
-    }
-
-    /// Waits for one to end. Cancel-safe; `None` where there is none.
-    async fn next(&mut self) -> Option<(Receipt, Settlement)> {
-        let (id, settlement) = match self.running.join_next_with_id().await? {
-            Ok(ended) => ended,
-            Err(error) => (error.id(), Settlement::Return),
-        };
-        self.receipts.remove(&id).map(|receipt| (receipt, settlement))
-    }
+/// How many messages of a group share a transaction, at most.
+fn batch_of(app: &App, group: &str) -> usize {
+    let handlers = app.plan().groups.get(group).into_iter().flat_map(|group| group.handlers.values().flatten());
+    let most = app.options().group_batch(group, handlers.map(|(_, options)| *options));
+    if job::is_batched(app, group) { most } else { 1 }
 }
 
 async fn run(app: App, group: &'static str, mut consumer: Box<dyn Consumer>, turns: Turns, stop: CancellationToken) {
-    let (running, receipts, failures) = (JoinSet::new(), HashMap::new(), Arc::default());
-    let mut jobs = Jobs { app, group, turns, stop: stop.clone(), running, receipts, failures };
+    let mut jobs = Jobs::new(app, group, turns.clone(), stop.clone());
     // How often in a row the broker gave an error, and when it is asked again.
     let (mut failed, mut again) = (0_u32, None);
+    let mut line = None;
     loop {
+        if line.is_none() && jobs.has_free() {
+            let turns = turns.clone();
+            line = Some(Box::pin(async move { turns.wait().await }));
+        }
         let room = jobs.room();
         tokio::select! {
             () = stop.cancelled() => break,
-            Some(ended) = jobs.next() => settle(&mut *consumer, group, vec![ended]).await,
+            Some(ended) = jobs.next() => settle(&mut *consumer, group, ended).await,
+            turn = in_line(&mut line), if line.is_some() => {
+                line = None;
+                jobs.start(turn);
+            }
             () = moment(again) => again = None,
             received = consumer.receive(room), if room > 0 && again.is_none() => match received {
                 Ok(incoming) => {
                     failed = 0;
-                    for Incoming { receipt, delivery } in incoming {
-                        jobs.start(receipt, delivery);
-                    }
+                    jobs.push(incoming);
                 }
                 Err(error) => {
                     failed = failed.saturating_add(1);
@@ -130,10 +131,22 @@ async fn run(app: App, group: &'static str, mut consumer: Box<dyn Consumer>, tur
             },
         }
     }
-    while let Some(ended) = jobs.next().await {
-        settle(&mut *consumer, group, vec![ended]).await;
+    drop(line);
+    // What has not begun is handed back, now and as it is left.
+    settle(&mut *consumer, group, jobs.hand_back()).await;
+    while let Some(mut ended) = jobs.next().await {
+        ended.extend(jobs.hand_back());
+        settle(&mut *consumer, group, ended).await;
     }
     consumer.close().await;
+}
+
+/// Waits for a turn.
+async fn in_line<F: Future + Unpin>(line: &mut Option<F>) -> F::Output {
+    match line {
+        Some(line) => line.await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits for a moment; for ever where there is none.
@@ -145,6 +158,9 @@ async fn moment(at: Option<Instant>) {
 }
 
 async fn settle(consumer: &mut dyn Consumer, group: &str, settled: Vec<(Receipt, Settlement)>) {
+    if settled.is_empty() {
+        return;
+    }
     if let Err(error) = consumer.settle(settled).await {
         tracing::warn!(%error, group, "the broker could not be told; it will deliver again, and the inbox will notice");
     }

@@ -18,6 +18,7 @@ use crate::event::{Cause, Node, Nodes, Raised, process};
 use crate::inject::Scope;
 use crate::message::{Erased, MessageKind};
 use crate::middleware::CallKind;
+use crate::store::Record;
 use crate::store::driver::{BoxFuture, Transaction};
 use crate::unit::{Cx, Meta, TxSlot, Unit};
 
@@ -50,10 +51,30 @@ impl After {
 ///
 /// `what` is the message that was handled, for error texts.
 pub(crate) async fn conclude<'a>(
-    mut cx: Cx<'a>,
+    cx: Cx<'a>,
     meta: Option<Arc<Meta>>,
     what: &'static str,
 ) -> Result<Conclusion<'a>, Failure> {
+    let app = cx.app.clone();
+    let (mut tx, after, records) = raised_in(cx, meta).await?;
+    let mut ids = Vec::new();
+    if !records.is_empty() {
+        if tx.open.is_none() {
+            tx.open = Some(begin_in_turn(&app, what, tx.is_patient).await?);
+        }
+        if let Some(open) = tx.open.as_mut() {
+            ids = open.store(records).await?;
+        }
+    }
+    Ok(Conclusion { tx, after, key: None, ids })
+}
+
+/// Runs the inline handlers of what a handler raised. Gives its transaction, what follows the commit, and what there is to
+/// store before it.
+pub(crate) async fn raised_in<'a>(
+    mut cx: Cx<'a>,
+    meta: Option<Arc<Meta>>,
+) -> Result<(TxSlot<'a>, After, Vec<Record>), Failure> {
     let app = cx.app.clone();
     let raised = cx.events.take();
     let mut unit = cx.unit.take();
@@ -63,30 +84,20 @@ pub(crate) async fn conclude<'a>(
     if raised.is_empty() && !carries(unit.as_mut()) {
         let (tx, scope) = split(unit);
         let after = After { nodes: Vec::new(), cause: Cause::new(&app, meta), scope, stored: false };
-        return Ok(Conclusion { tx, after, key: None, ids: Vec::new() });
+        return Ok((tx, after, Vec::new()));
     }
     let cause = Cause::new(&app, meta);
     let nodes = raised.into_iter().map(Node::root).collect();
     let (nodes, mut unit) = run_inline(&app, nodes, unit, &cause).await?;
     // Now that nobody can make a call within this one any more: inline handlers could.
     let carried = take_carried(unit.as_mut());
-    let (mut tx, scope) = split(unit);
+    let (tx, scope) = split(unit);
     let records = records_of(&app, &nodes, &cause)?;
-    let stored = !records.is_empty();
-    let mut ids = Vec::new();
-    if stored {
-        if tx.open.is_none() {
-            tx.open = Some(begin_in_turn(&app, what, tx.is_patient).await?);
-        }
-        if let Some(open) = tx.open.as_mut() {
-            ids = open.store(records).await?;
-        }
-    }
     // What calls made within this one stored is committed with it.
-    let stored = stored || !carried.is_empty();
+    let stored = !records.is_empty() || !carried.is_empty();
     let mut all: Vec<Node> = nodes;
     all.extend(carried);
-    Ok(Conclusion { tx, after: After { nodes: all, cause, scope, stored }, key: None, ids })
+    Ok((tx, After { nodes: all, cause, scope, stored }, records))
 }
 
 /// Whether calls made within this one left something to its owner.

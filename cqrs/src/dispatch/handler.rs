@@ -173,7 +173,7 @@ pub(crate) async fn surround(
     outcome.into_result().map_err(|refusal| refused(item.message.name, refusal))
 }
 
-fn span_of(item: &HandlerItem) -> tracing::Span {
+pub(crate) fn span_of(item: &HandlerItem) -> tracing::Span {
     let kind = CallKind::of(item.message);
     tracing::debug_span!("handle", %kind, name = item.message.name, handler = item.name)
 }

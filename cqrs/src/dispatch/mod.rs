@@ -21,15 +21,15 @@ mod send;
 mod tests;
 pub(crate) mod thunk;
 
-pub(crate) use self::conclude::{Conclusion, conclude, run_plain_handler, undo};
+pub(crate) use self::conclude::{After, Conclusion, commit_and_after, conclude, raised_in, run_plain_handler, undo};
 pub(crate) use self::detached::Detached;
 pub(crate) use self::error::Failure;
 pub use self::error::{DispatchError, DispatchErrorKind};
 pub(crate) use self::flush::{lane, records_of};
 pub(crate) use self::guard::{Caught, Guarded, caught, poll_caught};
 pub(crate) use self::handler::{
-    BUSY, Opening, abandon, begin_needed, begin_tx, call_with_cell, context as call_context, empty_unit, is_busy,
-    join_unit, open_unit, surround,
+    BUSY, Opening, abandon, begin_in_turn, begin_needed, begin_tx, call_with_cell, context as call_context, empty_unit,
+    is_busy, join_unit, open_unit, span_of, surround,
 };
 pub(crate) use self::idempotent::kept_since;
 pub use self::publish::{Publish, Schedule, TimerId};

@@ -95,8 +95,10 @@ pub struct GroupOptions {
     pub group: &'static str,
     /// The topic, where it is not the event's own.
     pub topic: Option<&'static str>,
-    /// How many messages at once.
+    /// How many messages, or batches of them, at once.
     pub concurrency: Option<u32>,
+    /// How many messages share a transaction, at most.
+    pub batch: Option<u32>,
     /// The retry policy.
     pub retry: RetryOptions,
     /// What a dead message does to the later ones of its key.

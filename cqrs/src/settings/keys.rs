@@ -92,6 +92,7 @@ const PAUSES: &[Key<RetryOptions>] =
 
 const GROUP: &[Key<GroupWords>] = &[
     one!(concurrency: value::count),
+    one!(batch: value::count),
     table!(retry: RETRY),
     one!(on_dead: value::on_dead),
     one!(unknown: value::unknown),

@@ -41,7 +41,7 @@ const FILE: &str = "cqrs.toml";
 /// | `run` | which parts `App::run` runs: `relay`, `work`, `timers`, `group:NAME` | all |
 /// | `event_concurrency` | plain event handlers of one call at once | 1 for `send`, 10 for `stream` |
 /// | `event_depth` | how deep follow-up events may go | 64 |
-/// | `concurrency` | messages of a group, and durable handlers, at once | 8 |
+/// | `concurrency` | messages of a group, or batches of them, and durable handlers, at once | 8 |
 /// | `shutdown_timeout` | how long stopping may take | 30s |
 /// | `lease` | how long a claim holds unless it is renewed | 5s |
 /// | `deadline` | how long one attempt of stored work may take | 60s |
@@ -54,7 +54,7 @@ const FILE: &str = "cqrs.toml";
 /// | `retry` | a table: `max`, `first`, `factor`, `ceiling` | 5, 1s, 2.0, 5m |
 /// | `breaker` | a table: `failures`, `open_for`, `window` | 5, 60s, failures in a row |
 /// | `relay` | `"off"`, or a table: `batch`, `in_flight`, `poll_first`, `poll_ceiling`, `retry` | 100, 8, 50ms, 1s |
-/// | `group.NAME` | a table: `concurrency`, `retry`, `on_dead` (`park`, `skip`), `unknown` (`skip`, `dead`) | the attribute's |
+/// | `group.NAME` | a table: `concurrency`, `batch`, `retry`, `on_dead` (`park`, `skip`), `unknown` (`skip`, `dead`) | the attribute's |
 ///
 /// About a group `group.NAME` has the first word, then the handler's attribute, then what is said of all (`concurrency`,
 /// `retry`). A group that the app does not have is a wiring error.
@@ -120,6 +120,7 @@ struct RelayWords {
 #[derive(Debug, Clone, Copy, Default)]
 struct GroupWords {
     concurrency: Option<usize>,
+    batch: Option<usize>,
     retry: RetryOptions,
     on_dead: Option<OnDead>,
     unknown: Option<OnUnknown>,
@@ -198,6 +199,7 @@ impl Settings {
         for (name, words) in self.groups {
             let group = options.groups.entry(name).or_default();
             group.concurrency = words.concurrency.or(group.concurrency);
+            group.batch = words.batch.or(group.batch);
             group.retry = over(words.retry, group.retry);
             group.on_dead = words.on_dead.or(group.on_dead);
             group.unknown = words.unknown.or(group.unknown);

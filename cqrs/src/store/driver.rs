@@ -281,6 +281,21 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// Fails with what the database said.
     fn standing(&self, mark: &InboxMark, lane: Option<&str>) -> BoxFuture<'_, Result<Standing, StoreError>>;
 
+    /// Where several messages stand, each with a handler: [`standing`](Self::standing) of each, in one query where the store can.
+    /// Without it, each is asked for alone.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn standings(&self, asked: Vec<(InboxMark, Option<String>)>) -> BoxFuture<'_, Result<Vec<Standing>, StoreError>> {
+        Box::pin(async move {
+            let mut standings = Vec::with_capacity(asked.len());
+            for (mark, lane) in asked {
+                standings.push(self.standing(&mark, lane.as_deref()).await?);
+            }
+            Ok(standings)
+        })
+    }
+
     /// How much of everything there is.
     ///
     /// # Errors
@@ -375,6 +390,17 @@ pub trait Transaction: Send + fmt::Debug + 'static {
     /// # Errors
     /// Fails with what the database said.
     fn mark_handled(&mut self, marks: Vec<InboxMark>) -> BoxFuture<'_, Result<Vec<bool>, StoreError>>;
+
+    /// Fails where this is no longer the transaction that was begun. Asked between the handlers of a batch, which share
+    /// one: a database that rolls back by itself, whatever a handler makes of the error, would take what the next one
+    /// writes for a transaction each. A store whose database never does so, or then refuses whatever comes next, need not
+    /// say anything.
+    ///
+    /// # Errors
+    /// Fails where the database has rolled back by itself.
+    fn check(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// Whether a lane has earlier work that is claimed, waiting or dead.
     ///

@@ -19,10 +19,10 @@ mod url;
 
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::memory::MemoryStore;
-#[cfg(feature = "postgres")]
-pub use self::postgres::PostgresStore;
 #[cfg(feature = "mysql")]
 pub use self::mysql::MySqlStore;
+#[cfg(feature = "postgres")]
+pub use self::postgres::PostgresStore;
 pub use self::record::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, DeadSource, IdempotentClaim,
     IdempotentOutcome, InboxMark, OutboxOutcome, OutboxRecord, Record, Standing, TimerRecord, WorkKind, WorkQueue,

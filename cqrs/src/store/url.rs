@@ -246,8 +246,12 @@ impl Store {
         }
     }
 
-    /// Connects.
-    pub(crate) async fn connect(self) -> Result<Arc<dyn Driver>, StoreError> {
+    /// Connects, and gives the driver: for a driver of yours that surrounds another, as [`Store::driver`] takes it. An app
+    /// connects by itself.
+    ///
+    /// # Errors
+    /// Fails with what is wrong with the URL, or what the database said.
+    pub async fn connect(self) -> Result<Arc<dyn Driver>, StoreError> {
         if let Source::Driver(driver) = &self.source {
             return Ok(Arc::clone(driver));
         }

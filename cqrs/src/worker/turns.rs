@@ -33,6 +33,11 @@ impl Turns {
             .collect()
     }
 
+    /// How many are free right now.
+    pub(crate) fn free(&self) -> usize {
+        self.free.available_permits()
+    }
+
     /// Whether there is a free one right now.
     pub(super) fn are_free(&self) -> bool {
         self.free.available_permits() > 0

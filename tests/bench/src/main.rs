@@ -4,6 +4,7 @@
 
 mod app;
 mod build;
+mod consume;
 mod dispatch;
 mod generate;
 mod harness;
@@ -35,12 +36,12 @@ struct Arguments {
 
 fn main() -> std::io::Result<()> {
     let arguments = Arguments::parse();
-    let benches: Vec<Bench> =
-        [
+    let benches: Vec<Bench> = [
         dispatch::benches(),
         requests::benches(),
         sse::benches(),
         tx::benches(),
+        consume::benches(),
         servers::benches(),
         start::benches(),
         build::benches(),

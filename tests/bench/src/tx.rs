@@ -137,7 +137,7 @@ fn sqlite(path: &'static str, scale: Scale) -> Report {
 
 #[derive(Query)]
 #[query(response = SqlitePool, error = std::convert::Infallible)]
-struct ThePool;
+pub(crate) struct ThePool;
 
 #[query_handler]
 async fn the_pool(_q: ThePool, pool: Inject<SqlitePool>) -> SqlitePool {

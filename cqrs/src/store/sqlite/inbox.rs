@@ -3,12 +3,15 @@
 use std::collections::HashSet;
 use std::time::SystemTime;
 
-use sqlx::{QueryBuilder, Row, SqliteConnection, SqlitePool};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqlitePool};
 
 use super::rows;
 use crate::store::{InboxMark, Standing, StoreError};
 
 const COLUMNS: usize = 4;
+
+/// How many messages one query asks about.
+const ASKED_AT_ONCE: usize = rows::rows_per_statement(COLUMNS + 1);
 
 /// How many marks one statement deletes: so few that writers hardly wait.
 const PURGED_AT_ONCE: u16 = 1_000;
@@ -38,6 +41,47 @@ pub(super) async fn standing(
         (false, true) => Standing::Behind,
         (false, false) => Standing::New,
     })
+}
+
+/// Where several messages stand, each with a handler.
+pub(super) async fn standings(
+    pool: &SqlitePool,
+    asked: Vec<(InboxMark, Option<String>)>,
+) -> Result<Vec<Standing>, sqlx::Error> {
+    let mut standings = vec![Standing::New; asked.len()];
+    for (chunk, standings) in asked.chunks(ASKED_AT_ONCE).zip(standings.chunks_mut(ASKED_AT_ONCE)) {
+        let mut statement = standings_of(chunk);
+        let found = statement.build_query_as::<(i64, bool, bool)>().persistent(rows::is_kept(chunk.len()));
+        for (at, handled, held) in found.fetch_all(pool).await? {
+            let Some(standing) = usize::try_from(at).ok().and_then(|at| standings.get_mut(at)) else { continue };
+            *standing = if handled {
+                Standing::Handled
+            } else if held {
+                Standing::Behind
+            } else {
+                Standing::New
+            };
+        }
+    }
+    Ok(standings)
+}
+
+/// Each with its number in the list: rows come in no order that anybody promises.
+pub(super) fn standings_of(asked: &[(InboxMark, Option<String>)]) -> QueryBuilder<Sqlite> {
+    let mut statement = QueryBuilder::new("WITH asked (number, consumer_group, handler, event_id, lane) AS (");
+    statement.push_values(asked.iter().zip(0_i64..), |mut row, ((mark, lane), number)| {
+        row.push_bind(number)
+            .push_bind(mark.group.as_str())
+            .push_bind(mark.handler.as_str())
+            .push_bind(rows::id_bytes(mark.event_id))
+            .push_bind(lane.as_deref());
+    });
+    statement.push(
+        ") SELECT number, EXISTS (SELECT 1 FROM cqrs_inbox AS known WHERE known.consumer_group = asked.consumer_group
+            AND known.handler = asked.handler AND known.event_id = asked.event_id),
+        EXISTS (SELECT 1 FROM cqrs_work AS earlier WHERE earlier.lane = asked.lane) FROM asked",
+    );
+    statement
 }
 
 /// Marks messages as handled. Gives for each whether it is the first time; of equal ones the first is.

@@ -206,6 +206,10 @@ impl Driver for SqliteStore {
         Box::pin(async move { self.named(inbox::standing(&self.pool, mark, lane).await) })
     }
 
+    fn standings(&self, asked: Vec<(InboxMark, Option<String>)>) -> BoxFuture<'_, Result<Vec<Standing>, StoreError>> {
+        Box::pin(async move { self.named(inbox::standings(&self.pool, asked).await) })
+    }
+
     fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreError>> {
         Box::pin(async move { self.named(upkeep::counts(&self.pool).await) })
     }

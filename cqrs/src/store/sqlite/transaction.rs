@@ -66,7 +66,7 @@ impl SqliteTransaction {
     }
 
     /// Fails where this is no longer the transaction that was begun.
-    async fn check(&mut self) -> Result<(), StoreError> {
+    async fn still_open(&mut self) -> Result<(), StoreError> {
         self.tx.settle().await?;
         self.undone.check(&mut self.tx).await
     }
@@ -87,7 +87,7 @@ impl Transaction for SqliteTransaction {
 
     fn store(&mut self, records: Vec<Record>) -> BoxFuture<'_, Result<Vec<Uuid>, StoreError>> {
         Box::pin(async move {
-            self.check().await?;
+            self.still_open().await?;
             let mut ids: Vec<Uuid> = records.iter().map(Record::id).collect();
             let (mut messages, mut pieces) = (Vec::new(), Vec::new());
             for record in records {
@@ -106,9 +106,13 @@ impl Transaction for SqliteTransaction {
 
     fn mark_handled(&mut self, marks: Vec<InboxMark>) -> BoxFuture<'_, Result<Vec<bool>, StoreError>> {
         Box::pin(async move {
-            self.check().await?;
+            self.still_open().await?;
             inbox::mark(&mut self.tx, &marks).await
         })
+    }
+
+    fn check(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.still_open())
     }
 
     fn lane_is_held(&mut self, lane: &str) -> BoxFuture<'_, Result<bool, StoreError>> {
@@ -118,14 +122,14 @@ impl Transaction for SqliteTransaction {
 
     fn finish_work(&mut self, claim: Claim) -> BoxFuture<'_, Result<bool, StoreError>> {
         Box::pin(async move {
-            self.check().await?;
+            self.still_open().await?;
             Ok(work::finish(&mut self.tx, claim).await?)
         })
     }
 
     fn claim_idempotent(&mut self, request: IdempotentRequest) -> BoxFuture<'_, Result<IdempotentOutcome, StoreError>> {
         Box::pin(async move {
-            self.check().await?;
+            self.still_open().await?;
             Ok(idempotent::claim_within(&mut self.tx, request).await?)
         })
     }
@@ -137,7 +141,7 @@ impl Transaction for SqliteTransaction {
         now: SystemTime,
     ) -> BoxFuture<'_, Result<bool, StoreError>> {
         Box::pin(async move {
-            self.check().await?;
+            self.still_open().await?;
             Ok(idempotent::finish(&mut self.tx, claim, response, now).await?)
         })
     }
@@ -145,7 +149,7 @@ impl Transaction for SqliteTransaction {
     fn savepoint(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             // Outside of any transaction it would begin one, and that would be committed in the place of the unit's.
-            self.check().await?;
+            self.still_open().await?;
             self.tx.note_nested();
             Ok(Manager::begin(&mut self.tx, None).await?)
         })

@@ -8,6 +8,7 @@ struct OrderShipped;
     group = "billing",
     topic = "orders",
     concurrency = 8,
+    batch = 50,
     on_dead = "park",
     unknown = "skip",
     retry(max = 3),

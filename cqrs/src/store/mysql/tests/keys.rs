@@ -80,6 +80,6 @@ async fn messages_larger_than_a_statement_may_be_go_in_several() {
         let too_large = OutboxRecord { payload: vec![0; 17_000_000], ..message("too large", None) };
         tx.store(vec![Record::Outbox(too_large)]).await.unwrap_err()
     };
-    assert!(!error.is_retryable() || error.kind() == crate::StoreErrorKind::Unavailable, "{error:?}");
+    assert!(!error.is_retryable() || error.kind() == crate::store::StoreErrorKind::Unavailable, "{error:?}");
     assert_eq!(store.counts().await.unwrap().outbox, 9);
 }

@@ -56,16 +56,34 @@ pub(super) async fn where_a_message_stands_is_known_without_waiting(store: Bench
     for lane in [Some("other"), None] {
         assert_eq!(store.standing(&new, lane).await.unwrap(), Standing::New);
     }
-    let elsewhere =
-        [InboxMark { handler: "b".to_owned(), ..marked.clone() }, InboxMark { group: "c".to_owned(), ..marked }];
-    for mark in elsewhere {
-        assert_eq!(store.standing(&mark, None).await.unwrap(), Standing::New);
+    let elsewhere = [
+        InboxMark { handler: "b".to_owned(), ..marked.clone() },
+        InboxMark { group: "c".to_owned(), ..marked.clone() },
+    ];
+    for mark in &elsewhere {
+        assert_eq!(store.standing(mark, None).await.unwrap(), Standing::New);
     }
+    many_standings(&store, [marked, new.clone()].into_iter().chain(elsewhere)).await;
     drop(writer);
     let claimed = claim_work(&*store, 1).await;
     assert_eq!(store.standing(&new, Some("lane")).await.unwrap(), Standing::Behind, "what is ahead is claimed");
     assert!(store.bury_work(claimed[0].claim, "dead", false).await.unwrap());
     assert_eq!(store.standing(&new, Some("lane")).await.unwrap(), Standing::Behind, "what is ahead is dead");
+}
+
+/// What is said of many at once is what is said of each, in their order: more of them than one statement asks about.
+async fn many_standings(store: &Bench, marks: impl Iterator<Item = InboxMark>) {
+    let lanes = [None, Some("lane"), Some("other")].map(|lane| lane.map(str::to_owned));
+    let mut asked: Vec<_> = marks.flat_map(|mark| lanes.clone().map(|lane| (mark.clone(), lane))).collect();
+    for number in 0..700 {
+        asked.push((mark("a", Uuid::from_u128(number)), lanes[number as usize % 3].clone()));
+    }
+    let mut alone = Vec::new();
+    for (mark, lane) in &asked {
+        alone.push(store.standing(mark, lane.as_deref()).await.unwrap());
+    }
+    assert_eq!(store.standings(asked).await.unwrap(), alone);
+    assert!(store.standings(Vec::new()).await.unwrap().is_empty());
 }
 
 pub(super) async fn thousands_are_marked_and_purged(store: Bench) {

@@ -45,7 +45,9 @@ async fn fill(app: &App, rows: u32) -> Result<()> {
 
 /// The same rows for the plain loop.
 async fn copy(pool: &PgPool) -> Result<()> {
-    sqlx::query("INSERT INTO by_hand SELECT seq, topic, message_key, payload, headers FROM cqrs_outbox").execute(pool).await?;
+    sqlx::query("INSERT INTO by_hand SELECT seq, topic, message_key, payload, headers FROM cqrs_outbox")
+        .execute(pool)
+        .await?;
     sqlx::query("VACUUM ANALYZE by_hand").execute(pool).await?;
     sqlx::query("VACUUM ANALYZE cqrs_outbox").execute(pool).await?;
     Ok(())
@@ -105,9 +107,11 @@ async fn main() -> Result<()> {
     let pool = PgPoolOptions::new().max_connections(8).connect_with(options).await?;
     let app = || cqrs::bootstrap!().store(Store::pool(pool.clone())).broker(Broker::url(kafka.clone())).run(["relay"]);
     let first = app().await?;
-    sqlx::query("CREATE TABLE by_hand (seq BIGINT PRIMARY KEY, topic TEXT, message_key TEXT, payload BYTEA, headers TEXT)")
-        .execute(&pool)
-        .await?;
+    sqlx::query(
+        "CREATE TABLE by_hand (seq BIGINT PRIMARY KEY, topic TEXT, message_key TEXT, payload BYTEA, headers TEXT)",
+    )
+    .execute(&pool)
+    .await?;
     let servers = kafka.trim_start_matches("kafka://");
     let producer: FutureProducer = ClientConfig::new()
         .set("bootstrap.servers", servers)

@@ -1,0 +1,180 @@
+//! What a group has taken from its broker: what waits, and the batches that are being handled.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::{Id, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::batch::{Lane, Queue};
+use super::{batch_of, job, wire};
+use crate::app::App;
+use crate::broker::Delivery;
+use crate::broker::driver::{Incoming, Receipt, Settlement};
+use crate::retry::{RetryPolicy, random};
+use crate::worker::Turns;
+
+/// How many bytes of payload may wait before no more is taken in than there are turns for.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
+
+/// A batch's messages, and how each was settled: `None` where it was not begun.
+type Ended = (Vec<(Option<Lane>, Delivery)>, Vec<Option<Settlement>>);
+
+/// The messages a group is busy with, or that wait for their turn: stored ones take turns with them.
+pub(super) struct Jobs {
+    app: App,
+    group: &'static str,
+    turns: Turns,
+    stop: CancellationToken,
+    /// How many messages share a transaction, at most.
+    batch: usize,
+    waiting: Queue<(Receipt, Delivery)>,
+    /// How large they are, about: none are taken in while it is too much.
+    bytes: usize,
+    /// Held while messages wait: somebody is busy.
+    busy: Option<TaskTrackerToken>,
+    running: JoinSet<Option<Ended>>,
+    /// Out of the tasks: whatever becomes of a task, its messages are settled, or their keys would be stuck for ever.
+    receipts: HashMap<Id, Vec<(Receipt, Option<Lane>)>>,
+    /// How many batches in a row ended with a message that could be neither handled nor stored.
+    failures: Arc<AtomicU32>,
+}
+
+impl Jobs {
+    pub(super) fn new(app: App, group: &'static str, turns: Turns, stop: CancellationToken) -> Self {
+        let batch = batch_of(&app, group);
+        Self {
+            app,
+            group,
+            turns,
+            stop,
+            batch,
+            waiting: Queue::new(),
+            bytes: 0,
+            busy: None,
+            running: JoinSet::new(),
+            receipts: HashMap::new(),
+            failures: Arc::default(),
+        }
+    }
+
+    /// How many more messages are taken from the broker at once. Where they are large, no more than there are turns for.
+    pub(super) fn room(&self) -> usize {
+        let held = self.waiting.len() + self.receipts.values().map(Vec::len).sum::<usize>();
+        let most = if self.bytes < MOST_BYTES { self.turns.most.saturating_mul(self.batch) } else { self.turns.most };
+        most.saturating_sub(held).min(self.batch.max(self.turns.most))
+    }
+
+    pub(super) fn push(&mut self, incoming: Vec<Incoming>) {
+        for Incoming { receipt, delivery } in incoming {
+            self.bytes += delivery.payload.len();
+            self.waiting.push(lane_of(&delivery), (receipt, delivery));
+        }
+        self.note_busy();
+    }
+
+    fn note_busy(&mut self) {
+        if self.waiting.is_empty() {
+            (self.busy, self.bytes) = (None, 0);
+        } else if self.busy.is_none() {
+            self.busy = Some(self.app.tracker().token());
+        }
+    }
+
+    /// Whether there is anything to begin, given a turn.
+    pub(super) fn has_free(&self) -> bool {
+        self.waiting.has_free()
+    }
+
+    /// Begins a batch, of which the turn is.
+    pub(super) fn start(&mut self, turn: Option<OwnedSemaphorePermit>) {
+        let batch = self.waiting.cut(self.turns.free() + 1, self.batch);
+        let bytes: usize = batch.iter().map(|(_, (_, delivery))| delivery.payload.len()).sum();
+        self.bytes = self.bytes.saturating_sub(bytes);
+        let busy = self.app.tracker().token();
+        self.note_busy();
+        if batch.is_empty() {
+            return;
+        }
+        let (receipts, messages): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|(lane, (receipt, delivery))| ((receipt, lane.clone()), (lane, delivery))).unzip();
+        let (app, group, stop) = (self.app.clone(), self.group, self.stop.clone());
+        let failures = Arc::clone(&self.failures);
+        let job = self.running.spawn(async move {
+            let in_turn = async {
+                let settled = job::handle(&app, group, &messages, &stop).await;
+                // The pause takes nobody's turn.
+                drop(turn);
+                if settled.contains(&Some(Settlement::Return)) {
+                    let failed = failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+                    let pause = RetryPolicy::OUTAGE.pause(failed, random());
+                    let _ = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+                } else {
+                    failures.store(0, Ordering::Relaxed);
+                }
+                settled
+            };
+            let settled = app.give_up().run_until_cancelled(in_turn).await;
+            drop(busy);
+            settled.map(|settled| (messages, settled))
+        });
+        self.receipts.insert(job.id(), receipts);
+    }
+
+    /// Waits for a batch to end. Cancel-safe; `None` where there is none.
+    pub(super) async fn next(&mut self) -> Option<Vec<(Receipt, Settlement)>> {
+        let (id, ended) = match self.running.join_next_with_id().await? {
+            Ok(ended) => ended,
+            Err(error) => (error.id(), None),
+        };
+        let receipts = self.receipts.remove(&id).unwrap_or_default();
+        Some(self.end(receipts, ended))
+    }
+
+    /// Settles what a batch has ended, and puts back what it has not begun. What goes back to the broker takes the later ones
+    /// of its lane along, so that they do not come before it.
+    fn end(&mut self, receipts: Vec<(Receipt, Option<Lane>)>, ended: Option<Ended>) -> Vec<(Receipt, Settlement)> {
+        let all_returned = || (Vec::new(), vec![Some(Settlement::Return); receipts.len()]);
+        let (messages, settled) = ended.unwrap_or_else(all_returned);
+        let mut deliveries = messages.into_iter();
+        let (mut told, mut left, mut returned) = (Vec::new(), Vec::new(), HashSet::new());
+        let lanes: Vec<Option<Lane>> = receipts.iter().map(|(_, lane)| lane.clone()).collect();
+        for ((receipt, lane), settlement) in receipts.into_iter().zip(settled) {
+            let delivery = deliveries.next().map(|(_, delivery)| delivery);
+            match (settlement, delivery) {
+                (None, Some(delivery)) if lane.as_ref().is_none_or(|lane| !returned.contains(lane)) => {
+                    self.bytes += delivery.payload.len();
+                    left.push((lane, (receipt, delivery)));
+                }
+                (settlement, _) => {
+                    let settlement = settlement.unwrap_or(Settlement::Return);
+                    if settlement == Settlement::Return {
+                        returned.extend(lane);
+                    }
+                    told.push((receipt, settlement));
+                }
+            }
+        }
+        self.waiting.end(&lanes, left);
+        for lane in &returned {
+            told.extend(self.waiting.withdraw(lane).into_iter().map(|(receipt, _)| (receipt, Settlement::Return)));
+        }
+        self.note_busy();
+        told
+    }
+
+    /// Takes out what waits for no batch, to be handed back.
+    pub(super) fn hand_back(&mut self) -> Vec<(Receipt, Settlement)> {
+        let waiting = self.waiting.take_free();
+        self.note_busy();
+        waiting.into_iter().map(|(receipt, _)| (receipt, Settlement::Return)).collect()
+    }
+}
+
+fn lane_of(delivery: &Delivery) -> Option<Lane> {
+    let key = delivery.key.clone().or_else(|| delivery.headers.get(wire::KEY).cloned())?;
+    Some(Arc::new((delivery.topic.clone(), key)))
+}
