@@ -28,7 +28,7 @@ amqp_program() {
 amqp_make() {
     local dir="$home/amqp"
     mkdir "$dir/data" "$dir/logs"
-    amqp_settings >"$dir/rabbitmq.conf"
+    { amqp_settings && more_settings amqp; } >"$dir/rabbitmq.conf"
     echo '[rabbitmq_consistent_hash_exchange].' >"$dir/plugins"
     # In the place of the machine's own.
     echo '[].' >"$dir/advanced.config"

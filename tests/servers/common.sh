@@ -105,6 +105,9 @@ choose_ports() { # NAME [again]
     done
 }
 
+# What `--set` says about a server, for the end of its settings, where it counts.
+more_settings() { printf '%s' "${more[$1]:-}"; } # NAME
+
 durable() { [ "${CQRS_TEST_DURABLE:-}" = 1 ]; }
 
 # Starts a server that has its data, and waits until it says in its log that it is ready. Asking its port instead might be

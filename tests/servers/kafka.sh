@@ -13,8 +13,10 @@ kafka_version="$(sed -n '/kafka_2/{n;s/ *<version>\(.*\)<.*/\1/p;}' "$kafka_pom"
 kafka_jars="$root/target/kafka-$kafka_version"
 
 kafka_url() { printf 'kafka://127.0.0.1:%s' "$(port kafka)"; }
-# SASL with SCRAM-SHA-512 or PLAIN.
-kafka_tls_url() { printf 'kafka+ssl://%s:%s@127.0.0.1:%s' "$WHO" "$WHO" "$(port kafka_tls)"; }
+# This listener takes PLAIN too.
+kafka_tls_url() {
+    printf 'kafka://%s:%s@127.0.0.1:%s?tls=true&sasl=scram-sha-512' "$WHO" "$WHO" "$(port kafka_tls)"
+}
 
 kafka_missing() {
     if ! kafka_java; then
@@ -55,7 +57,7 @@ kafka_make() {
     local dir="$home/kafka" cluster
     mkdir "$dir/data"
     cat "$home/tls/server.key" "$home/tls/server.pem" >"$dir/server.pem"
-    kafka_settings "$dir" >"$dir/server.properties"
+    { kafka_settings "$dir" && more_settings kafka; } >"$dir/server.properties"
     cluster="$(openssl rand -base64 16 | tr '+/' 'ab' | cut -c 1-22)"
     java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$kafka_jars/*" kafka.tools.StorageTool format \
         --cluster-id "$cluster" --config "$dir/server.properties" --add-scram "SCRAM-SHA-512=[name=$WHO,password=$WHO]"

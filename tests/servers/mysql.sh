@@ -17,7 +17,7 @@ mysql_make() {
     local dir="$home/mysql" as=()
     [ "$(id -u)" != 0 ] || as=(--user=root)
     mkdir "$dir/data" "$dir/tmp"
-    mysql_settings "$dir" >"$dir/my.cnf"
+    { mysql_settings "$dir" && more_settings mysql; } >"$dir/my.cnf"
     mysql_users >"$dir/users.sql"
     mariadb-install-db --no-defaults --datadir="$dir/data" --auth-root-authentication-method=normal --skip-test-db \
         --skip-name-resolve --innodb-flush-log-at-trx-commit=0 "${as[@]}"
@@ -42,7 +42,8 @@ ssl-ca = $home/tls/ca.pem
 ssl-cert = $home/tls/server.pem
 ssl-key = $home/tls/server.key
 SETTINGS
-    [ "$(id -u)" != 0 ] || echo 'user = root'
+    # Which it refuses to be unless it is told to.
+    if [ "$(id -u)" = 0 ]; then echo 'user = root'; fi
 }
 
 # Read at every start.

@@ -15,7 +15,7 @@ nats_missing() { missing_programs nats-server; }
 
 nats_make() {
     mkdir "$home/nats/data"
-    nats_settings >"$home/nats/nats.conf"
+    { nats_settings && more_settings nats; } >"$home/nats/nats.conf"
 }
 
 nats_settings() {

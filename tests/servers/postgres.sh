@@ -53,7 +53,7 @@ postgres_make() {
     postgres_own "$data"
     "${postgres_as[@]}" "$bin/initdb" --no-sync --pgdata "$cluster" --username "$WHO" --pwfile "$data/password" \
         --auth scram-sha-256 --encoding UTF8 --locale C
-    postgres_settings >>"$cluster/postgresql.conf"
+    { postgres_settings && more_settings postgres; } >>"$cluster/postgresql.conf"
     cp "$home/tls/server.pem" "$cluster/server.crt"
     cp "$home/tls/server.key" "$cluster/server.key"
     chmod 600 "$cluster/server.key"

@@ -15,7 +15,7 @@ redis_missing() { missing_programs redis-server; }
 
 redis_make() {
     mkdir "$home/redis/data"
-    redis_settings >"$home/redis/redis.conf"
+    { redis_settings && more_settings redis; } >"$home/redis/redis.conf"
 }
 
 redis_settings() {
