@@ -2,7 +2,7 @@
 # shellcheck disable=SC2034,SC2154 # Its settings are read by name, and `home` and `root` are of tests/services.
 # RabbitMQ, with a port mapper (epmd) and a node name of its own, so that it meets no other Erlang node of the machine.
 
-amqp_program='beam.smp'
+amqp_processes='beam.smp epmd'
 amqp_packages='rabbitmq-server'
 amqp_ports='amqp amqp_tls amqp_distribution amqp_epmd'
 amqp_stop=TERM

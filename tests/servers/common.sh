@@ -154,7 +154,13 @@ start_new() { # NAME
 
 # Starts a server again, on its own port and data.
 start_again() { # NAME
-    launch "$1" && return 0
+    local attempt
+    for attempt in 1 2 3 4 5; do
+        [ "$attempt" = 1 ] || sleep 1
+        launch "$1" && return 0
+        # Of one that was killed, a process may be ending still.
+        grep -qsi 'in use' "$home/$1/log" || break
+    done
     show_log "$1"
     return 1
 }

@@ -2,7 +2,7 @@
 # shellcheck disable=SC2034,SC2154 # Its settings are read by name, and `home` and `root` are of tests/services.
 # Apache Kafka, one node that is broker and controller. No package brings it: Maven does, into target/.
 
-kafka_program='java'
+kafka_processes='java'
 kafka_packages=''
 kafka_ports='kafka kafka_tls kafka_controller'
 kafka_stop=TERM
@@ -41,11 +41,11 @@ kafka_fetch() {
     [ ! -d "$kafka_jars" ] || return 0
     say "downloading Kafka $kafka_version"
     rm -rf "$new"
-    if ! mvn --batch-mode --quiet --strict-checksums --file "$kafka_pom" -Dmaven.repo.local="$new/repository" \
+    if ! mvn --batch-mode --quiet -Dstyle.color=never --strict-checksums --file "$kafka_pom" -Dmaven.repo.local="$new/repository" \
         dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$new/jars" </dev/null >&2; then
         rm -rf "$new"
         say "could not download Kafka: see above; \`mvn -f ${kafka_pom#"$root/"} dependency:resolve\` must succeed" \
-            "(Maven takes mirrors and proxies from ~/.m2/settings.xml)"
+            "(mirrors and proxies stand in ~/.m2/settings.xml), or set $(variable kafka) to a server that runs"
         return 1
     fi
     # Somebody else may have come first.

@@ -2,7 +2,7 @@
 # shellcheck disable=SC2034,SC2154 # Its settings are read by name, and `home` and `root` are of tests/services.
 # MariaDB.
 
-mysql_program='mariadbd'
+mysql_processes='mariadbd'
 mysql_packages='mariadb-server'
 mysql_ports='mysql'
 mysql_stop=TERM

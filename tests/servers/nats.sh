@@ -2,7 +2,7 @@
 # shellcheck disable=SC2034,SC2154 # Its settings are read by name, and `home` and `root` are of tests/services.
 # NATS with JetStream. Its one port speaks TLS with those who ask for it.
 
-nats_program='nats-server'
+nats_processes='nats-server'
 nats_packages='nats-server'
 nats_ports='nats'
 nats_stop=TERM

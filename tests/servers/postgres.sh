@@ -2,7 +2,7 @@
 # shellcheck disable=SC2034,SC2154 # Its settings are read by name, and `home` and `root` are of tests/services.
 # PostgreSQL. It does not run as root: then it runs as `postgres`, the user of its package, or as `nobody`.
 
-postgres_program='postgres'
+postgres_processes='postgres'
 postgres_packages='postgresql'
 postgres_ports='postgres'
 # The shutdown that does not wait for clients.

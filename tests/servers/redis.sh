@@ -2,7 +2,7 @@
 # shellcheck disable=SC2034,SC2154 # Its settings are read by name, and `home` and `root` are of tests/services.
 # Redis, with its data in an append-only file, so that they outlive it.
 
-redis_program='redis-server'
+redis_processes='redis-server'
 redis_packages='redis-server'
 redis_ports='redis redis_tls'
 redis_stop=TERM
