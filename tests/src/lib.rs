@@ -3,4 +3,5 @@
 
 pub mod proxy;
 pub mod redis;
+pub mod services;
 mod stores;
