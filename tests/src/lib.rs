@@ -5,4 +5,5 @@ pub mod kafka;
 pub mod proxy;
 pub mod rabbit;
 pub mod redis;
+pub mod services;
 mod stores;
