@@ -4,6 +4,7 @@
 
 pub mod driver;
 mod error;
+mod memory;
 mod names;
 mod record;
 #[cfg(feature = "sqlite")]
@@ -11,6 +12,7 @@ mod sqlite;
 mod url;
 
 pub use self::error::{StoreError, StoreErrorKind};
+pub use self::memory::MemoryStore;
 pub use self::record::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, DeadSource, IdempotentClaim,
     IdempotentOutcome, InboxMark, OutboxOutcome, OutboxRecord, Record, Standing, TimerRecord, WorkKind, WorkQueue,

@@ -44,12 +44,14 @@ pub(crate) enum Source {
 enum Kind {
     #[cfg(feature = "sqlite")]
     Sqlite,
+    Memory,
 }
 
 /// What the URL of a store begins with, in this build.
 const SCHEMES: &[&str] = &[
     #[cfg(feature = "sqlite")]
     "`sqlite:`",
+    "`memory:`",
 ];
 
 /// The pools that are taken, in this build.
@@ -63,6 +65,7 @@ impl Kind {
         match scheme {
             #[cfg(feature = "sqlite")]
             "sqlite" => Some(Self::Sqlite),
+            "memory" => Some(Self::Memory),
             _ => None,
         }
     }
@@ -80,6 +83,8 @@ impl Kind {
         match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite => (false, false),
+            // They keep apps apart that share a database. Here there is nothing to share.
+            Self::Memory => (true, true),
         }
     }
 
@@ -88,6 +93,7 @@ impl Kind {
         match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite => Some(super::sqlite::HANDLE),
+            Self::Memory => None,
         }
     }
 
@@ -96,6 +102,7 @@ impl Kind {
         match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite => vec![gift::<sqlx::SqlitePool>()],
+            Self::Memory => Vec::new(),
         }
     }
 }
@@ -106,7 +113,8 @@ fn gift<T: Send + Sync + 'static>() -> (TypeId, &'static str) {
 }
 
 impl Store {
-    /// Names a store by URL: `sqlite://shop.db`, `sqlite:///var/lib/shop.db`.
+    /// Names a store by URL: `sqlite://shop.db`, `sqlite:///var/lib/shop.db`. `memory:` is one for tests, and for what may
+    /// be lost with the process: see [`MemoryStore`](super::MemoryStore).
     pub fn url(url: impl Into<String>) -> Self {
         Self::of(Source::Url(url.into()))
     }
@@ -155,10 +163,14 @@ impl Store {
         }
     }
 
-    /// Whether it is a driver of the user's, which tests leave as it is.
+    /// Whether tests leave it as it is: a driver of the user's, or one in memory, which is fresh for every app.
     #[cfg(feature = "testing")]
-    pub(crate) fn is_driver(&self) -> bool {
-        matches!(self.source, Source::Driver(_))
+    pub(crate) fn is_kept_in_tests(&self) -> bool {
+        match &self.source {
+            Source::Driver(_) => true,
+            Source::Url(_) => self.scheme() == "memory",
+            Source::Pool { .. } => false,
+        }
     }
 
     fn of(source: Source) -> Self {
@@ -195,6 +207,8 @@ impl Store {
         match kind {
             #[cfg(feature = "sqlite")]
             Kind::Sqlite => Ok(Arc::new(super::sqlite::SqliteStore::connect(self).await?)),
+            Kind::Memory if self.migrator.is_some() => Err(self.refuses("migrations: it has no tables")),
+            Kind::Memory => Ok(Arc::new(super::memory::MemoryStore::of_an_app())),
         }
     }
 

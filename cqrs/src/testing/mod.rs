@@ -57,7 +57,8 @@ pub struct TestApp {
 }
 
 impl TestApp {
-    /// Starts an app in a temporary place: an SQLite store becomes a fresh file, the broker the memory broker.
+    /// Starts an app in a temporary place: an SQLite store becomes a fresh file, the broker the memory broker. A store in
+    /// memory stays one, with nothing in it.
     ///
     /// # Errors
     /// Fails as awaiting the builder does.
@@ -154,7 +155,7 @@ impl Builder {
     fn for_tests(mut self, url: &str) -> Self {
         self.recorder = Recorder::on();
         let (store, broker) = self.places();
-        if let Some(old) = store.take_if(|store| !store.is_driver()) {
+        if let Some(old) = store.take_if(|store| !store.is_kept_in_tests()) {
             let options = StoreOptions { synchronous_off: true, ..StoreOptions::default() };
             *store = Some(Store { options, migrator: old.migrator, ..Store::url(url) });
         }
