@@ -6,7 +6,8 @@
 mod keys;
 mod state;
 mod table;
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests;
 mod transaction;
 

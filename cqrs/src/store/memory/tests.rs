@@ -1,5 +1,6 @@
 //! What every store promises, and what is the memory store's own.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
@@ -39,7 +40,7 @@ fn timer(key: &str, due: u64) -> Record {
         lane: None,
         timer_key: Some(key.to_owned()),
         payload: Vec::new(),
-        headers: Default::default(),
+        headers: BTreeMap::new(),
         created_at: at(0),
         due_at: at(due),
         attempts: 0,
@@ -114,9 +115,9 @@ async fn answered_after<T: Send + 'static>(
     }
     assert!(!asking.is_finished(), "it was answered while nobody could know");
     if commits {
-        tx.commit().await.unwrap()
+        tx.commit().await.unwrap();
     } else {
-        tx.rollback().await.unwrap()
+        tx.rollback().await.unwrap();
     }
     asking.await.unwrap()
 }
