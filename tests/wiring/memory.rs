@@ -185,3 +185,41 @@ async fn a_call_with_an_idempotency_key_runs_once() {
     }
     assert_eq!(probe.log().iter().filter(|noted| *noted == "order 3").count(), 1);
 }
+
+/// The suite of every store, called as another crate calls it.
+mod conformance {
+    use cqrs::store::MemoryStore;
+    use cqrs::store::driver::BoxFuture;
+    use cqrs::testing::conformance::store::{StoreFixture, cases, check_all};
+    use cqrs::{BoxError, Store};
+
+    struct Shared(MemoryStore);
+
+    impl StoreFixture for Shared {
+        fn store(&self) -> BoxFuture<'_, Result<Store, BoxError>> {
+            Box::pin(std::future::ready(Ok(Store::driver(self.0.clone()))))
+        }
+    }
+
+    cqrs::testing::store_conformance!(Shared(MemoryStore::new()));
+
+    /// Names no store.
+    struct Nowhere;
+
+    impl StoreFixture for Nowhere {
+        fn store(&self) -> BoxFuture<'_, Result<Store, BoxError>> {
+            Box::pin(std::future::ready(Err("there is none".into())))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_report_names_what_is_broken_with_its_promise() {
+        let report = check_all(async || Nowhere).await;
+        assert_eq!((report.kept().len(), report.broken().len()), (0, cases().len()));
+        let (case, broken) = (&cases()[0], &report.broken()[0]);
+        assert_eq!((broken.case(), broken.promise()), (case.name(), case.promise()));
+        let said = format!("{}: a promise is broken: {}\n", case.name(), case.promise());
+        assert!(broken.to_string().starts_with(&said) && broken.to_string().ends_with("there is none"), "{broken}");
+        assert!(report.to_string().ends_with(&format!("\n0 promises kept, {} broken", cases().len())), "{report}");
+    }
+}
