@@ -263,7 +263,8 @@ mod tests {
     fn nothing_is_handled_before_an_earlier_message_of_its_lane() {
         use Way::{Alone, Before, Within};
         // Lanes, what their handlers need, and how they are handled.
-        let table: [(&[(&str, Way)], &[Way]); 7] = [
+        type Row<'a> = (&'a [(&'a str, Way)], &'a [Way]);
+        let table: [Row<'_>; 7] = [
             (&[], &[]),
             (&[("a", Before), ("a", Within), ("a", Alone)], &[Before, Within, Alone]),
             (&[("a", Within), ("a", Before), ("a", Within)], &[Within, Alone, Alone]),

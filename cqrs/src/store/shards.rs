@@ -264,11 +264,11 @@ impl Desk {
             }
             return Offer::Passed;
         }
-        if let Some(lane) = lane {
-            if self.lanes.get(&lane).is_some_and(|under| under.claim != self.claims || under.passed.is_some()) {
-                self.pass(lane, seq);
-                return Offer::Passed;
-            }
+        if let Some(lane) = lane
+            && self.lanes.get(&lane).is_some_and(|under| under.claim != self.claims || under.passed.is_some())
+        {
+            self.pass(lane, seq);
+            return Offer::Passed;
         }
         let has_ended = |reading: &Reading| {
             reading.shards.contains(&shard) || lane.is_some_and(|lane| reading.lanes.contains(&lane))

@@ -228,13 +228,12 @@ impl Store {
 
     /// What transactions of this store lend to handlers, known without connecting.
     pub(crate) fn handle(&self) -> Result<Option<HandleSpec>, StoreError> {
-        match &self.source {
-            Source::Driver(driver) => Ok(driver.handle()),
-            _ => {
-                let kind = self.kind()?;
-                self.check(kind)?;
-                Ok(kind.handle())
-            }
+        if let Source::Driver(driver) = &self.source {
+            Ok(driver.handle())
+        } else {
+            let kind = self.kind()?;
+            self.check(kind)?;
+            Ok(kind.handle())
         }
     }
 

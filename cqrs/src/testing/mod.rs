@@ -162,16 +162,13 @@ impl Builder {
         let mut removed = None;
         let (store, broker) = self.places();
         if let Some(old) = store.take_if(|store| !store.is_kept_in_tests()) {
-            let moved = match old.apart().await? {
-                Some((moved, place)) => {
-                    removed = Some(place);
-                    let options = StoreOptions { prefix: old.options.prefix, ..StoreOptions::default() };
-                    Store { options, migrator: old.migrator, ..moved }
-                }
-                None => {
-                    let options = StoreOptions { synchronous_off: true, ..StoreOptions::default() };
-                    Store { options, migrator: old.migrator, ..Store::url(url) }
-                }
+            let moved = if let Some((moved, place)) = old.apart().await? {
+                removed = Some(place);
+                let options = StoreOptions { prefix: old.options.prefix, ..StoreOptions::default() };
+                Store { options, migrator: old.migrator, ..moved }
+            } else {
+                let options = StoreOptions { synchronous_off: true, ..StoreOptions::default() };
+                Store { options, migrator: old.migrator, ..Store::url(url) }
             };
             *store = Some(moved);
         }

@@ -94,13 +94,12 @@ fn decompressed(how: Compression, body: &[u8], limit: usize) -> Result<Vec<u8>, 
 
     let encoding = if how == Compression::Zlib { "zlib" } else { "zstd" };
     let broken = |error: std::io::Error| WireError::Compressed { encoding, reason: error.to_string() };
-    let mut decoder: Box<dyn std::io::Read + '_> = match how {
-        Compression::Zlib => Box::new(flate2::read::ZlibDecoder::new(body)),
-        _ => {
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(body).map_err(broken)?;
-            decoder.window_log_max(WINDOW_LOG_MAX).map_err(broken)?;
-            Box::new(decoder)
-        }
+    let mut decoder: Box<dyn std::io::Read + '_> = if how == Compression::Zlib {
+        Box::new(flate2::read::ZlibDecoder::new(body))
+    } else {
+        let mut decoder = zstd::stream::read::Decoder::with_buffer(body).map_err(broken)?;
+        decoder.window_log_max(WINDOW_LOG_MAX).map_err(broken)?;
+        Box::new(decoder)
     };
     let mut whole = Vec::new();
     let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
