@@ -1,0 +1,134 @@
+//! From a URL or a pool of the user's to an open store.
+
+use std::time::Duration;
+
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sqlx::{Connection, MySqlConnection, MySqlPool};
+
+use super::fault::{Place, TURN_SECONDS};
+use super::transaction::depth;
+use super::MySqlStore;
+use crate::store::names::Names;
+use crate::store::url::Source;
+use crate::store::{Store, StoreError, StoreErrorKind};
+
+/// The oldest servers that have `FOR UPDATE SKIP LOCKED`.
+const OLDEST_MARIADB: (u32, u32) = (10, 6);
+const OLDEST_MYSQL: (u32, u32) = (8, 0);
+
+impl MySqlStore {
+    /// Connects.
+    ///
+    /// # Errors
+    /// Each names the server and the mend: it cannot be reached, refuses the user, has no such database or is too old; the
+    /// URL cannot be understood or names no database.
+    pub(crate) async fn connect(store: Store) -> Result<Self, StoreError> {
+        let Store { source, migrator, options } = store;
+        let names = Names::new(options.prefix.as_deref(), None)?;
+        let (pool, place, is_lent) = match source {
+            Source::Url(url) => {
+                let settings = parse(&url)?;
+                let place = Place::new(&settings);
+                (open(settings).await.map_err(|error| place.explain(error))?, place, false)
+            }
+            Source::Pool { pool, type_name } => {
+                let pool = pool.downcast_ref::<MySqlPool>().cloned().ok_or_else(|| foreign(type_name))?;
+                let place = Place::new(&pool.connect_options());
+                (pool, place, true)
+            }
+            Source::Driver(_) => return Err(foreign("Driver")),
+        };
+        let store = Self::new(pool, is_lent, names, migrator, place);
+        store.refuse_old().await?;
+        Ok(store)
+    }
+
+    async fn refuse_old(&self) -> Result<(), StoreError> {
+        let version: String = self.named(sqlx::query_scalar("SELECT VERSION()").fetch_one(&self.pool).await)?;
+        if is_new_enough(&version) {
+            return Ok(());
+        }
+        let what = format!(
+            "{}: the server is {version}; the store needs `FOR UPDATE SKIP LOCKED`, which MariaDB has since 10.6 and MySQL \
+             since 8.0",
+            self.place
+        );
+        Err(StoreError::new(StoreErrorKind::Configuration, what))
+    }
+}
+
+fn foreign(type_name: &str) -> StoreError {
+    let what = format!("the MySQL store takes a URL or a `MySqlPool`, not a `{type_name}`");
+    StoreError::new(StoreErrorKind::Configuration, what)
+}
+
+fn parse(url: &str) -> Result<MySqlConnectOptions, StoreError> {
+    let form = "write `mysql://user:password@host:3306/database` (`mariadb://` is the same)";
+    // The error of a URL may hold a part of it, and that may be the password.
+    let settings: MySqlConnectOptions = url.parse().map_err(|_| {
+        StoreError::new(StoreErrorKind::Configuration, format!("the store's URL cannot be understood: {form}"))
+    })?;
+    if settings.get_database().is_none_or(str::is_empty) {
+        let what = format!("the store's URL names no database: {form}");
+        return Err(StoreError::new(StoreErrorKind::Configuration, what));
+    }
+    Ok(settings)
+}
+
+async fn open(settings: MySqlConnectOptions) -> Result<MySqlPool, sqlx::Error> {
+    MySqlPoolOptions::new()
+        .acquire_timeout(Duration::from_secs(TURN_SECONDS))
+        // One that sqlx believes to be in a transaction refuses every later begin: such a one is thrown away.
+        .before_acquire(|connection, _| Box::pin(std::future::ready(Ok(depth(connection) == 0))))
+        // Whatever is open when a connection comes back would keep its locks until somebody takes that connection again.
+        .after_release(|connection, _| Box::pin(is_free(connection)))
+        .connect_with(settings)
+        .await
+}
+
+/// Whether a connection that comes back is in no transaction, when all is done that was asked for by dropping something.
+async fn is_free(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
+    if depth(connection) > 0 {
+        connection.ping().await?;
+    }
+    Ok(depth(connection) == 0)
+}
+
+/// Reads `10.11.6-MariaDB-0+deb12u1`, `5.5.5-10.11.6-MariaDB` (as some servers say it to old clients) and `8.0.36`.
+fn is_new_enough(version: &str) -> bool {
+    let (version, oldest) = if version.contains("MariaDB") {
+        (version.strip_prefix("5.5.5-").unwrap_or(version), OLDEST_MARIADB)
+    } else {
+        (version, OLDEST_MYSQL)
+    };
+    let mut numbers = version.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    // What cannot be read is let through: a server of a third kind says itself what it cannot do.
+    match (numbers.next(), numbers.next()) {
+        (Some(major), Some(minor)) => (major, minor) >= oldest,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_without_skip_locked_are_told_from_others() {
+        for new in ["10.11.6-MariaDB-0+deb12u1", "5.5.5-10.6.1-MariaDB", "11.4.2-MariaDB", "8.0.36", "9.1.0", "odd"] {
+            assert!(is_new_enough(new), "{new}");
+        }
+        for old in ["10.5.20-MariaDB", "5.5.5-10.3.39-MariaDB", "5.7.44-log"] {
+            assert!(!is_new_enough(old), "{old}");
+        }
+    }
+
+    #[test]
+    fn a_url_that_is_wrong_is_refused_without_its_password() {
+        for url in ["mysql://root:hush@localhost", "mysql://root:hush@localhost:port/shop"] {
+            let error = parse(url).unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Configuration);
+            assert!(!format!("{error:?}").contains("hush"), "{error:?}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Brings the schema up to date: ours first, the user's after it.
+
+use std::borrow::Cow;
+
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::{AssertSqlSafe, MySqlConnection, SqlSafeStr};
+
+use super::{MySqlStore, rows};
+use crate::store::{StoreError, StoreErrorKind};
+
+const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "messages", include_str!("migrations/0001_messages.sql"))];
+
+/// How many seconds somebody waits for the lock before it says so, and asks again.
+const ASK_AGAIN: u32 = 10;
+
+/// How often it asks: another instance that starts at the same time may have long migrations of its own to run.
+const PATIENCE: usize = 30;
+
+impl MySqlStore {
+    pub(super) async fn bring_up_to_date(&self) -> Result<(), StoreError> {
+        let mut connection = self.named(self.pool.acquire().await)?;
+        // A lock is the connection's: whatever becomes of this future, it ends with it.
+        connection.close_on_drop();
+        self.lock(&mut connection).await?;
+        self.apply_ours(&mut connection).await?;
+        if let Some(migrator) = &self.migrator {
+            let end = migrator.run_direct(None, &mut *connection, false).await;
+            self.judge(end, migrator, Whose::Users, &mut connection).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for its turn: DDL is in no transaction, and two processes that start together would both run the same.
+    async fn lock(&self, connection: &mut MySqlConnection) -> Result<(), StoreError> {
+        for _ in 0..PATIENCE {
+            let asked = sqlx::query_scalar("SELECT GET_LOCK(?, ?)").bind(self.migration_lock()).bind(ASK_AGAIN);
+            let got: Option<i64> = self.named(asked.fetch_one(&mut *connection).await)?;
+            if got == Some(1) {
+                return Ok(());
+            }
+            tracing::info!(place = %self.place, "waiting for another process that brings the schema up to date");
+        }
+        let what = format!("{}: another process has been migrating the database for too long", self.place);
+        Err(StoreError::new(StoreErrorKind::Busy, what))
+    }
+
+    /// The lock is the server's, not the database's: so it is named after the database. A name has 64 characters at most.
+    fn migration_lock(&self) -> String {
+        let digest = rows::short(&[&self.place.to_string(), &self.names.bookkeeping()]);
+        digest.iter().fold("cqrs_migrate_".to_owned(), |name, byte| format!("{name}{byte:02x}"))
+    }
+
+    /// A migration of ours that was cut off in the middle is begun anew: each of its steps can be done again.
+    async fn apply_ours(&self, connection: &mut MySqlConnection) -> Result<(), StoreError> {
+        let migrator = self.ours();
+        if self.named(has_table(connection, &migrator.table_name).await)? {
+            let text = format!("DELETE FROM {} WHERE success = FALSE", migrator.table_name);
+            self.named(sqlx::query(AssertSqlSafe(text)).execute(&mut *connection).await)?;
+        }
+        let end = migrator.run_direct(None, &mut *connection, false).await;
+        self.judge(end, &migrator, Whose::Ours, connection).await
+    }
+
+    fn ours(&self) -> Migrator {
+        let migrations = MIGRATIONS.map(|(version, name, sql)| {
+            let sql = AssertSqlSafe(self.names.text(sql)).into_sql_str();
+            Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql, false)
+        });
+        let mut migrator = Migrator::with_migrations(migrations.into());
+        // Our own: `_sqlx_migrations` is the user's, and two lists of migrations in one table contradict one another.
+        migrator.dangerous_set_table_name(self.names.bookkeeping());
+        migrator.set_locking(false);
+        migrator
+    }
+
+    async fn judge(
+        &self,
+        end: Result<(), MigrateError>,
+        migrator: &Migrator,
+        whose: Whose,
+        connection: &mut MySqlConnection,
+    ) -> Result<(), StoreError> {
+        let error = match end {
+            Ok(()) => return Ok(()),
+            Err(MigrateError::Execute(error)) => return Err(self.place.explain(error)),
+            Err(error) => error,
+        };
+        let (kind, what) = match &error {
+            MigrateError::VersionMissing(missing) => {
+                let known = migrator.iter().map(|migration| migration.version).max().unwrap_or(0);
+                let applied = latest(connection, &migrator.table_name).await.unwrap_or(*missing);
+                (StoreErrorKind::SchemaNewer, whose.newer(*missing, applied, known))
+            }
+            MigrateError::VersionMismatch(version) => (StoreErrorKind::Configuration, whose.changed(*version)),
+            MigrateError::Dirty(version) => (StoreErrorKind::Configuration, whose.cut_off(*version)),
+            MigrateError::ExecuteMigration(_, version) => (
+                StoreErrorKind::Database,
+                format!(
+                    "{} migration {version} failed; what it did before stays, since this database has no transactions \
+                     for DDL",
+                    whose.possessive()
+                ),
+            ),
+            _ => (StoreErrorKind::Database, format!("{} migrations failed", whose.possessive())),
+        };
+        Err(StoreError::new(kind, format!("{}: {what}", self.place)).with_source(error))
+    }
+}
+
+async fn has_table(connection: &mut MySqlConnection, table: &str) -> Result<bool, sqlx::Error> {
+    let found: i64 = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?",
+    )
+    .bind(table)
+    .fetch_one(connection)
+    .await?;
+    Ok(found > 0)
+}
+
+async fn latest(connection: &mut MySqlConnection, table: &str) -> Option<i64> {
+    let sql = AssertSqlSafe(format!("SELECT MAX(version) FROM {table}"));
+    sqlx::query_scalar(sql).fetch_one(connection).await.ok()
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Whose {
+    Ours,
+    Users,
+}
+
+impl Whose {
+    fn possessive(self) -> &'static str {
+        match self {
+            Self::Ours => "the framework's",
+            Self::Users => "your",
+        }
+    }
+
+    fn newer(self, missing: i64, applied: i64, known: i64) -> String {
+        let mine = self.possessive();
+        if missing > known {
+            return format!(
+                "{mine} schema is at version {applied}, this program knows versions up to {known}: a newer \
+                 program has migrated the database; deploy that one"
+            );
+        }
+        format!(
+            "{mine} schema has migration {missing}, which this program lacks, though it knows versions up to {known}: \
+             deploy the program that has it, or put the migration's file back"
+        )
+    }
+
+    fn changed(self, version: i64) -> String {
+        match self {
+            Self::Ours => format!(
+                "the framework's migration {version} was applied in another form: the database was \
+                 migrated by a build of this framework that was never released"
+            ),
+            Self::Users => format!(
+                "your migration {version} was changed after it was applied: restore its file, and put \
+                 the change into a migration of its own"
+            ),
+        }
+    }
+
+    fn cut_off(self, version: i64) -> String {
+        format!(
+            "{} migration {version} was cut off in the middle: look which of its statements were run, undo or complete \
+             them by hand, and delete its row from the table of migrations, or set `success` there",
+            self.possessive()
+        )
+    }
+}
