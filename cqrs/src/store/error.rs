@@ -127,6 +127,10 @@ fn kind_of(error: &dyn sqlx::error::DatabaseError) -> StoreErrorKind {
     if !matches!(error.kind(), ErrorKind::Other) {
         return StoreErrorKind::Constraint;
     }
+    #[cfg(feature = "mysql")]
+    if let Some(error) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+        return super::mysql::kind_of(error.number()).unwrap_or(StoreErrorKind::Database);
+    }
     // 5 BUSY, 6 LOCKED, 8 READONLY, 10 IOERR, 13 FULL, 14 CANTOPEN,
     // 19 CONSTRAINT (of a kind that sqlx does not tell apart: a trigger, a data type).
     match sqlite_code(error) {

@@ -5,14 +5,20 @@
 pub mod driver;
 mod error;
 mod memory;
+#[cfg(feature = "mysql")]
+mod mysql;
 mod names;
 mod record;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod shards;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod url;
 
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::memory::MemoryStore;
+#[cfg(feature = "mysql")]
+pub use self::mysql::MySqlStore;
 pub use self::record::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, DeadSource, IdempotentClaim,
     IdempotentOutcome, InboxMark, OutboxOutcome, OutboxRecord, Record, Standing, TimerRecord, WorkKind, WorkQueue,

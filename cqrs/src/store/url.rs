@@ -42,6 +42,8 @@ pub(crate) enum Source {
 /// The stores of this build.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
+    #[cfg(feature = "mysql")]
+    MySql,
     #[cfg(feature = "sqlite")]
     Sqlite,
     Memory,
@@ -49,6 +51,10 @@ enum Kind {
 
 /// What the URL of a store begins with, in this build.
 const SCHEMES: &[&str] = &[
+    #[cfg(feature = "mysql")]
+    "`mysql:`",
+    #[cfg(feature = "mysql")]
+    "`mariadb:`",
     #[cfg(feature = "sqlite")]
     "`sqlite:`",
     "`memory:`",
@@ -56,6 +62,8 @@ const SCHEMES: &[&str] = &[
 
 /// The pools that are taken, in this build.
 const POOLS: &[&str] = &[
+    #[cfg(feature = "mysql")]
+    "a `MySqlPool`",
     #[cfg(feature = "sqlite")]
     "a `SqlitePool`",
 ];
@@ -63,6 +71,8 @@ const POOLS: &[&str] = &[
 impl Kind {
     fn of_scheme(scheme: &str) -> Option<Self> {
         match scheme {
+            #[cfg(feature = "mysql")]
+            "mysql" | "mariadb" => Some(Self::MySql),
             #[cfg(feature = "sqlite")]
             "sqlite" => Some(Self::Sqlite),
             "memory" => Some(Self::Memory),
@@ -72,6 +82,8 @@ impl Kind {
 
     fn of_pool(pool: &(dyn Any + Send + Sync)) -> Option<Self> {
         match pool {
+            #[cfg(feature = "mysql")]
+            pool if pool.is::<sqlx::MySqlPool>() => Some(Self::MySql),
             #[cfg(feature = "sqlite")]
             pool if pool.is::<sqlx::SqlitePool>() => Some(Self::Sqlite),
             _ => None,
@@ -81,6 +93,8 @@ impl Kind {
     /// Whether a prefix and a schema may be said.
     fn takes_names(self) -> (bool, bool) {
         match self {
+            #[cfg(feature = "mysql")]
+            Self::MySql => (true, false),
             #[cfg(feature = "sqlite")]
             Self::Sqlite => (false, false),
             // They keep apps apart that share a database. Here there is nothing to share.
@@ -91,6 +105,8 @@ impl Kind {
     /// What its transactions lend to handlers.
     fn handle(self) -> Option<HandleSpec> {
         match self {
+            #[cfg(feature = "mysql")]
+            Self::MySql => Some(super::mysql::HANDLE),
             #[cfg(feature = "sqlite")]
             Self::Sqlite => Some(super::sqlite::HANDLE),
             Self::Memory => None,
@@ -100,6 +116,8 @@ impl Kind {
     /// The types of what it gives out as dependencies.
     fn gift_types(self) -> Vec<(TypeId, &'static str)> {
         match self {
+            #[cfg(feature = "mysql")]
+            Self::MySql => vec![gift::<sqlx::MySqlPool>()],
             #[cfg(feature = "sqlite")]
             Self::Sqlite => vec![gift::<sqlx::SqlitePool>()],
             Self::Memory => Vec::new(),
@@ -107,7 +125,7 @@ impl Kind {
     }
 }
 
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
 fn gift<T: Send + Sync + 'static>() -> (TypeId, &'static str) {
     (crate::Inject::<T>::id(), crate::Inject::<T>::name())
 }
@@ -115,11 +133,13 @@ fn gift<T: Send + Sync + 'static>() -> (TypeId, &'static str) {
 impl Store {
     /// Names a store by URL: `sqlite://shop.db`, `sqlite:///var/lib/shop.db`. `memory:` is one for tests, and for what may
     /// be lost with the process: see [`MemoryStore`](super::MemoryStore).
+    /// Names a store by URL: `sqlite://shop.db`, `sqlite:///var/lib/shop.db`, `mysql://user:password@host:3306/shop`
+    /// (`mariadb://` is the same).
     pub fn url(url: impl Into<String>) -> Self {
         Self::of(Source::Url(url.into()))
     }
 
-    /// Takes a pool of yours: `SqlitePool`.
+    /// Takes a pool of yours: `SqlitePool`, `MySqlPool`.
     pub fn pool<P: Any + Send + Sync>(pool: P) -> Self {
         Self::of(Source::Pool { pool: Arc::new(pool), type_name: std::any::type_name::<P>() })
     }
@@ -205,6 +225,8 @@ impl Store {
         let kind = self.kind()?;
         self.check(kind)?;
         match kind {
+            #[cfg(feature = "mysql")]
+            Kind::MySql => Ok(Arc::new(super::mysql::MySqlStore::connect(self).await?)),
             #[cfg(feature = "sqlite")]
             Kind::Sqlite => Ok(Arc::new(super::sqlite::SqliteStore::connect(self).await?)),
             Kind::Memory if self.migrator.is_some() => Err(self.refuses("migrations: it has no tables")),

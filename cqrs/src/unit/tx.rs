@@ -28,7 +28,10 @@ pub struct Tx<Db: Database> {
 }
 
 /// The end of a savepoint that nobody waited for: it may have happened or not.
-#[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "only a store's transactions end savepoints"))]
+#[cfg_attr(
+    not(any(feature = "mysql", feature = "postgres", feature = "sqlite")),
+    expect(dead_code, reason = "only a store's transactions end savepoints")
+)]
 #[derive(Debug, Clone, Copy)]
 enum Owed {
     /// Its release, after which the transaction is so deep in savepoints. Dropped before it was sent, it still has to be.
@@ -98,13 +101,13 @@ impl<Db: Database> Tx<Db> {
     }
 
     /// Notes that a savepoint is asked for.
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
     pub(crate) fn note_nested(&mut self) {
         self.nested = true;
     }
 
     /// Releases the innermost savepoint. Given up halfway, the release is owed, and [`settle`](Self::settle) sees to it.
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
     pub(crate) async fn release(&mut self) -> Result<(), sqlx::Error> {
         self.owed = self.depth().checked_sub(1).map(|to| Owed::Release { to, counted: false });
         self.nested = true;
@@ -114,7 +117,7 @@ impl<Db: Database> Tx<Db> {
     }
 
     /// Rolls the innermost savepoint back. Given up halfway, that is owed as well.
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
     pub(crate) async fn roll_back(&mut self) -> Result<(), sqlx::Error> {
         self.owed = Some(Owed::Rollback);
         self.nested = true;
@@ -129,7 +132,7 @@ impl<Db: Database> Tx<Db> {
     /// sqlx passes over one rollback after a release or rollback that it could not answer. So the number of rollbacks does
     /// not depend on how far it has come: one for what is owed, which either does it or is passed over, and one for the
     /// savepoint itself.
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
     pub(crate) fn start_rollback(&mut self) -> bool {
         match self.owed.take() {
             Some(Owed::Release { to, counted: false }) => {
@@ -186,7 +189,7 @@ impl<Db: Database> Tx<Db> {
     }
 
     /// The transaction itself, for the driver that ends it.
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
     pub(crate) fn into_inner(mut self) -> Option<Transaction<'static, Db>> {
         self.inner.take()
     }

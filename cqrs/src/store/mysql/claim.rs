@@ -95,7 +95,20 @@ const MOST_LOOKED_AT: usize = 1_000;
 /// Every statement of this file, for the test that none of them scans a table.
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[
-    ANYTHING, DUE, WAKE, RUN_OUT, TAKE_BACK, FIND, BUSY, LOCK, CLAIM, FRONTS, LOCK_FRONTS, LOCK_BEHIND, PARK, NEXT_DUE,
+    ANYTHING,
+    DUE,
+    WAKE,
+    RUN_OUT,
+    TAKE_BACK,
+    FIND,
+    BUSY,
+    LOCK,
+    CLAIM,
+    FRONTS,
+    LOCK_FRONTS,
+    LOCK_BEHIND,
+    PARK,
+    NEXT_DUE,
 ];
 
 impl MySqlStore {
@@ -331,11 +344,7 @@ impl<'t, 'a> Taking<'t, 'a> {
     }
 
     /// Those of the rows' lanes of which somebody does a row.
-    async fn busy(
-        &self,
-        connection: &mut MySqlConnection,
-        rows: &[Found],
-    ) -> Result<HashSet<Vec<u8>>, sqlx::Error> {
+    async fn busy(&self, connection: &mut MySqlConnection, rows: &[Found]) -> Result<HashSet<Vec<u8>>, sqlx::Error> {
         let lanes: Vec<&[u8]> = rows.iter().filter_map(|row| row.lane.as_deref()).collect();
         if lanes.is_empty() {
             return Ok(HashSet::new());

@@ -5,9 +5,9 @@ use std::time::Duration;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::{Connection, MySqlConnection, MySqlPool};
 
+use super::MySqlStore;
 use super::fault::{Place, TURN_SECONDS};
 use super::transaction::depth;
-use super::MySqlStore;
 use crate::store::names::Names;
 use crate::store::url::Source;
 use crate::store::{Store, StoreError, StoreErrorKind};

@@ -60,22 +60,28 @@ impl Place {
             1205 => "another transaction kept a row locked for longer than `innodb_lock_wait_timeout`: end it, or try \
                      again"
                 .to_owned(),
-            1044 | 1045 | 1698 => {
-                "the server refuses the user: look at user, password and grants".to_owned()
-            }
+            1044 | 1045 | 1698 => "the server refuses the user: look at user, password and grants".to_owned(),
             1049 => format!("there is no database `{}`: create it (`CREATE DATABASE {0}`)", self.database),
-            1142 | 1143 | 1227 | 1370 => "the user may not do that: the store needs SELECT, INSERT, UPDATE and DELETE on \
+            1142 | 1143 | 1227 | 1370 => {
+                "the user may not do that: the store needs SELECT, INSERT, UPDATE and DELETE on \
                                           its tables, and to migrate CREATE, ALTER and INDEX"
+                    .to_owned()
+            }
+            1146 => "a table of the store is missing: migrate first (`migrate`, or `.migrate(true)` when building)"
                 .to_owned(),
-            1146 => "a table of the store is missing: migrate first (`migrate`, or `.migrate(true)` when building)".to_owned(),
-            1665 => "the server logs statements (`binlog_format = STATEMENT`), which does not go with READ COMMITTED: set \
+            1665 => {
+                "the server logs statements (`binlog_format = STATEMENT`), which does not go with READ COMMITTED: set \
                      `binlog_format = ROW` (the default of MySQL 8) or `MIXED` (of MariaDB)"
+                    .to_owned()
+            }
+            1153 => "a message is larger than the server's `max_allowed_packet`: raise that, or make messages smaller"
                 .to_owned(),
-            1153 => "a message is larger than the server's `max_allowed_packet`: raise that, or make messages smaller".to_owned(),
             _ => match kind {
-                StoreErrorKind::ReadOnly => "the server is read-only: it may be a replica; name the primary in the store's \
+                StoreErrorKind::ReadOnly => {
+                    "the server is read-only: it may be a replica; name the primary in the store's \
                                              URL, or set `read_only = 0`"
-                    .to_owned(),
+                        .to_owned()
+                }
                 StoreErrorKind::Busy => "the database is locked by others: try again".to_owned(),
                 _ => "the server cannot do it at the moment".to_owned(),
             },
@@ -100,7 +106,9 @@ pub(in crate::store) fn kind_of(number: u16) -> Option<StoreErrorKind> {
         // CON_COUNT, OUT_OF_RESOURCES, SERVER_SHUTDOWN, DISK_FULL, RECORD_FILE_FULL, TOO_MANY_USER_CONNECTIONS,
         // USER_LIMIT_REACHED, QUERY_INTERRUPTED, NEW_ABORTING_CONNECTION, CONNECTION_KILLED, STATEMENT_TIMEOUT,
         // CLIENT_INTERACTION_TIMEOUT.
-        1040 | 1041 | 1053 | 1021 | 1114 | 1203 | 1226 | 1317 | 1184 | 1927 | 1969 | 4031 => StoreErrorKind::Unavailable,
+        1040 | 1041 | 1053 | 1021 | 1114 | 1203 | 1226 | 1317 | 1184 | 1927 | 1969 | 4031 => {
+            StoreErrorKind::Unavailable
+        }
         // Access denied, no such database, no such table, no such right.
         1044 | 1045 | 1049 | 1142 | 1143 | 1146 | 1227 | 1370 | 1665 | 1698 => StoreErrorKind::Configuration,
         // NET_PACKET_TOO_LARGE.
@@ -113,4 +121,9 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "database `{}` at `{}`", self.database, self.server)
     }
+}
+
+/// Whether a statement was chosen to end a deadlock: nothing of it was done.
+pub(super) fn is_deadlock(error: &sqlx::Error) -> bool {
+    number(error) == Some(1213)
 }

@@ -64,11 +64,7 @@ impl MySqlStore {
         Ok(outcome)
     }
 
-    pub(super) async fn renew_key(
-        &self,
-        claim: IdempotentClaim,
-        lease_until: SystemTime,
-    ) -> Result<bool, StoreError> {
+    pub(super) async fn renew_key(&self, claim: IdempotentClaim, lease_until: SystemTime) -> Result<bool, StoreError> {
         let statement = sqlx::query(self.names.sql(RENEW)).bind(rows::micros(lease_until));
         let statement = statement.bind(digest(&claim)).bind(rows::id_bytes(claim.token));
         Ok(self.named(statement.execute(&self.pool).await)?.rows_affected() > 0)

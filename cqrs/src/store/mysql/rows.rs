@@ -5,9 +5,9 @@ use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
+use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, MySql, Row, SqlSafeStr, SqlStr};
-use sqlx::mysql::{MySqlArguments, MySqlRow};
 use uuid::Uuid;
 
 use crate::BoxError;
@@ -29,9 +29,9 @@ pub(super) fn chunks<T>(items: Vec<T>, bytes_of: impl Fn(&T) -> usize) -> impl I
     let mut items = items.into_iter().peekable();
     std::iter::from_fn(move || {
         let (mut chunk, mut bytes) = (Vec::new(), 0);
-        while let Some(item) = items.next_if(|item| {
-            chunk.is_empty() || (chunk.len() < MOST_ROWS && bytes + bytes_of(item) <= MOST_BYTES)
-        }) {
+        while let Some(item) =
+            items.next_if(|item| chunk.is_empty() || (chunk.len() < MOST_ROWS && bytes + bytes_of(item) <= MOST_BYTES))
+        {
             bytes += bytes_of(&item);
             chunk.push(item);
         }
@@ -176,7 +176,10 @@ pub(super) fn list_text(names: &Names, template: &str, count: usize) -> SqlStr {
 }
 
 /// Binds the values of a list.
-pub(super) fn bind_list<'q, T>(statement: Query<'q, MySql, MySqlArguments>, values: &[T]) -> Query<'q, MySql, MySqlArguments>
+pub(super) fn bind_list<'q, T>(
+    statement: Query<'q, MySql, MySqlArguments>,
+    values: &[T],
+) -> Query<'q, MySql, MySqlArguments>
 where
     T: Copy + sqlx::Encode<'q, MySql> + sqlx::Type<MySql> + 'q,
 {

@@ -116,8 +116,7 @@ pub(super) async fn insert(
     timers.sort_by_cached_key(slot_of);
     let mut moved = Vec::new();
     for few in rows::chunks(timers, work::bytes_of) {
-        let own: HashMap<Vec<u8>, Uuid> =
-            few.iter().filter_map(|timer| Some((slot_of(timer)?, timer.id))).collect();
+        let own: HashMap<Vec<u8>, Uuid> = few.iter().filter_map(|timer| Some((slot_of(timer)?, timer.id))).collect();
         let count = u64::try_from(few.len()).unwrap_or(u64::MAX);
         // One that was stored counts once, one that was moved twice.
         if work::insert_some(connection, names, few, &names.text(MOVE)).await? == count {

@@ -23,8 +23,7 @@ use crate::unit::{Carried, Tx};
 /// transaction alone.
 ///
 /// The savepoint is gone when the transaction is: see [`MySqlTransaction::check`].
-pub(super) const BEGIN: &str =
-    "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION; SAVEPOINT unit_1";
+pub(super) const BEGIN: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION; SAVEPOINT unit_1";
 
 /// A transaction, and whether it is known to be the one that was begun.
 #[derive(Debug)]

@@ -260,11 +260,7 @@ pub(super) async fn bury(
     Ok(buried)
 }
 
-pub(super) async fn finish(
-    connection: &mut MySqlConnection,
-    names: &Names,
-    claim: Claim,
-) -> Result<bool, sqlx::Error> {
+pub(super) async fn finish(connection: &mut MySqlConnection, names: &Names, claim: Claim) -> Result<bool, sqlx::Error> {
     let mine = sqlx::query_scalar(names.sql(MINE)).bind(claim.seq).bind(claim.fence);
     let Some(lane) = mine.fetch_optional(&mut *connection).await? else { return Ok(false) };
     sqlx::query(names.sql(FINISH)).bind(claim.seq).execute(&mut *connection).await?;

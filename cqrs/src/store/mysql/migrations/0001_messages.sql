@@ -5,6 +5,56 @@
 --
 -- Each step can be done again: DDL is in no transaction here, and a server may be stopped between two of them.
 
+CREATE TABLE IF NOT EXISTS cqrs_outbox (
+    seq         BIGINT     NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    id          BINARY(16) NOT NULL,
+    name        BLOB       NOT NULL,
+    version     BIGINT     NOT NULL,
+    topic       BLOB       NOT NULL,
+    message_key MEDIUMBLOB,
+    -- A digest of topic and key, by which order is kept.
+    lane        BIGINT,
+    -- Who publishes an event, is not written into its row: a process leases shards, and keeps in mind what it is busy with.
+    shard       SMALLINT   NOT NULL,
+    payload     LONGBLOB   NOT NULL,
+    headers     MEDIUMBLOB NOT NULL,
+    raised_at   BIGINT     NOT NULL,
+    -- ready    may be published as soon as nothing earlier of its lane is in the way
+    -- waiting  becomes ready at due_at
+    -- parked   stands behind a dead one of its lane; whoever takes that one away makes it ready again
+    -- dead     stays until somebody replays or discards it
+    state       ENUM ('ready', 'waiting', 'parked', 'dead') NOT NULL DEFAULT 'ready',
+    due_at      BIGINT     NOT NULL,
+    attempts    BIGINT     NOT NULL DEFAULT 0,
+    -- How often its process was lost while it published nothing else.
+    lost        BIGINT     NOT NULL DEFAULT 0,
+    error       MEDIUMBLOB,
+    -- What holds back its lane, and what waits: there are no partial indexes here, and few rows are either.
+    held        BIGINT AS (CASE WHEN state = 'ready' THEN NULL ELSE lane END) STORED,
+    wait_until  BIGINT AS (CASE WHEN state = 'waiting' THEN due_at ELSE NULL END) STORED,
+    KEY cqrs_outbox_state (state, seq),
+    KEY cqrs_outbox_held (held, seq),
+    KEY cqrs_outbox_wait (wait_until)
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE IF NOT EXISTS cqrs_shards (
+    shard       SMALLINT NOT NULL PRIMARY KEY,
+    owner       VARBINARY(64),
+    -- Grows with every new owner.
+    fence       BIGINT   NOT NULL DEFAULT 0,
+    lease_until BIGINT,
+    -- How many owners in a row were lost, with nothing published in between.
+    lost        INT      NOT NULL DEFAULT 0
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+INSERT IGNORE INTO cqrs_shards (shard)
+VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15);
+
+CREATE TABLE IF NOT EXISTS cqrs_instances (
+    owner       VARBINARY(64) NOT NULL PRIMARY KEY,
+    alive_until BIGINT        NOT NULL
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
 CREATE TABLE IF NOT EXISTS cqrs_work (
     seq            BIGINT     NOT NULL AUTO_INCREMENT PRIMARY KEY,
     id             BINARY(16) NOT NULL,

@@ -1,0 +1,262 @@
+//! Shards of the outbox: taken, kept, given up.
+//!
+//! Every change is one statement that asks for the fence it was made for: nobody ever holds a lock on a shard while he
+//! does something else, so that a process that is stopped in the middle keeps nobody waiting.
+
+use std::time::SystemTime;
+
+use sqlx::Row;
+
+use super::{MySqlStore, Request, rows};
+use crate::store::shards::{self, Desk, Shard};
+use crate::store::{Claim, StoreError};
+
+/// How often shards are looked after while there are some: so many times in a lease.
+const LOOKS_A_LEASE: i64 = 8;
+
+const ALIVE: &str = "
+INSERT INTO cqrs_instances (owner, alive_until) VALUES (?, ?)
+ON DUPLICATE KEY UPDATE alive_until = GREATEST(alive_until, VALUES(alive_until))";
+
+const LIVE: &str = "SELECT owner, alive_until FROM cqrs_instances";
+
+const FORGET: &str = "DELETE FROM cqrs_instances WHERE owner = ? AND alive_until <= ?";
+
+const SHARDS: &str = "SELECT shard, owner, fence, lease_until, lost FROM cqrs_shards";
+
+const KEEP: &str = "
+UPDATE cqrs_shards SET lease_until = GREATEST(COALESCE(lease_until, 0), ?) WHERE shard = ? AND owner = ? AND fence = ?";
+
+/// Whoever leaves a shard behind with its owner in it was lost.
+const TAKE: &str = "
+UPDATE cqrs_shards
+SET lost = CASE WHEN owner IS NULL THEN lost ELSE lost + 1 END, owner = ?, fence = fence + 1, lease_until = ?
+WHERE shard = ? AND fence = ? AND (owner IS NULL OR owner = ? OR lease_until IS NULL OR lease_until <= ?)";
+
+const LEAVE: &str =
+    "UPDATE cqrs_shards SET owner = NULL, lease_until = NULL WHERE shard = ? AND owner = ? AND fence = ?";
+
+const TRUST: &str = "UPDATE cqrs_shards SET lost = 0 WHERE shard = ? AND owner = ? AND fence = ?";
+
+/// Every statement of this file whose text is fixed, for the test that none of them scans a table; those two that are so
+/// small that there is nothing to look up are left out.
+#[cfg(test)]
+pub(super) const STATEMENTS: &[&str] = &[FORGET, KEEP, TAKE, LEAVE, TRUST];
+
+/// A shard, and how many of its owners were lost.
+type Known = (Shard, i32);
+
+impl MySqlStore {
+    fn desk(&self) -> std::sync::MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// What a process keeps in mind, for a moment.
+    pub(super) fn with_desk<T>(&self, ask: impl FnOnce(&mut Desk) -> T) -> T {
+        ask(&mut self.desk())
+    }
+
+    /// Looks after the shards, where it is time to: says that this process lives, keeps what it has, takes its fair share,
+    /// and gives up what is more than that.
+    pub(super) async fn tend(&self, request: &Request) -> Result<(), StoreError> {
+        self.take_back_expired(request).await?;
+        let often = (request.lease_until - request.lease_now) / LOOKS_A_LEASE;
+        let is_early = |tended: i64| (tended..tended.saturating_add(often)).contains(&request.lease_now);
+        let tended = self.tended.load(std::sync::atomic::Ordering::Acquire);
+        if is_early(tended) && self.with_desk(|desk| !desk.open().is_empty()) {
+            return Ok(());
+        }
+        self.named(self.share_out(request).await)?;
+        self.tended.store(request.lease_now, std::sync::atomic::Ordering::Release);
+        Ok(())
+    }
+
+    /// The next claim looks after the shards first.
+    pub(super) fn tend_soon(&self) {
+        self.tended.store(i64::MIN, std::sync::atomic::Ordering::Release);
+    }
+
+    async fn share_out(&self, request: &Request) -> Result<(), sqlx::Error> {
+        let alive = sqlx::query(self.names.sql(ALIVE)).bind(self.me.as_str()).bind(request.lease_until);
+        alive.execute(&self.pool).await?;
+        let live = self.live(request.lease_now).await?;
+        let all = self.shards().await?;
+        self.forget_lost(&all);
+        for (shard, fence) in self.with_desk(|desk| desk.shards()) {
+            let keep = sqlx::query(self.names.sql(KEEP)).bind(request.lease_until);
+            let kept = keep.bind(shard).bind(self.me.as_str()).bind(fence).execute(&self.pool).await?;
+            if kept.rows_affected() == 0 {
+                self.with_desk(|desk| desk.lost(shard));
+            }
+        }
+        let known: Vec<Shard> = all.iter().map(|(shard, _)| shard.clone()).collect();
+        let plan = shards::plan(&self.me, &live, &known, request.lease_now);
+        let idle = self.with_desk(|desk| desk.leave(&plan.leave));
+        for shard in idle {
+            self.give_up(shard).await?;
+        }
+        let is_wanted = |shard: &Shard| {
+            let is_mine = shard.owner.as_deref() == Some(self.me.as_str());
+            // One that is this process's and is not known here was left by a statement whose answer was lost.
+            plan.take.contains(&shard.shard) || (is_mine && self.with_desk(|desk| desk.held(shard.shard).is_none()))
+        };
+        for (shard, lost) in all.iter().filter(|(shard, _)| is_wanted(shard)) {
+            let lost = lost + i32::from(shard.owner.is_some());
+            self.take_shard(shard.shard, shard.fence, lost, request).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_shard(&self, shard: i16, fence: i64, lost: i32, request: &Request) -> Result<(), sqlx::Error> {
+        let taken = sqlx::query(self.names.sql(TAKE))
+            .bind(self.me.as_str())
+            .bind(request.lease_until)
+            .bind(shard)
+            .bind(fence)
+            .bind(self.me.as_str())
+            .bind(request.lease_now)
+            .execute(&self.pool)
+            .await?;
+        self.with_desk(|desk| match taken.rows_affected() {
+            0 => desk.lost(shard),
+            _ => desk.took(shard, fence + 1, lost),
+        });
+        Ok(())
+    }
+
+    /// Who lives. Whoever has not been heard of for long is forgotten.
+    async fn live(&self, now: i64) -> Result<Vec<String>, sqlx::Error> {
+        let mut live = Vec::new();
+        for row in sqlx::query(self.names.sql(LIVE)).fetch_all(&self.pool).await? {
+            let (owner, until): (Vec<u8>, i64) = (row.try_get("owner")?, row.try_get("alive_until")?);
+            if until > now {
+                live.push(String::from_utf8_lossy(&owner).into_owned());
+            } else {
+                sqlx::query(self.names.sql(FORGET)).bind(owner).bind(now).execute(&self.pool).await?;
+            }
+        }
+        Ok(live)
+    }
+
+    async fn shards(&self) -> Result<Vec<Known>, sqlx::Error> {
+        let read = |row: sqlx::mysql::MySqlRow| {
+            let owner: Option<Vec<u8>> = row.try_get("owner")?;
+            let shard = Shard {
+                shard: row.try_get("shard")?,
+                owner: owner.map(|owner| String::from_utf8_lossy(&owner).into_owned()),
+                fence: row.try_get("fence")?,
+                lease_until: row.try_get("lease_until")?,
+            };
+            Ok((shard, row.try_get("lost")?))
+        };
+        let mut all: Vec<Known> = sqlx::query(self.names.sql(SHARDS))
+            .fetch_all(&self.pool)
+            .await?
+            .into_iter()
+            .map(read)
+            .collect::<Result<_, sqlx::Error>>()?;
+        all.sort_by_key(|(shard, _)| shard.shard);
+        Ok(all)
+    }
+
+    /// Forgets shards that have another owner, or another fence, by now.
+    fn forget_lost(&self, all: &[Known]) {
+        self.with_desk(|desk| {
+            for (shard, fence) in desk.shards() {
+                let is_mine = |other: &Shard| {
+                    other.shard == shard && other.fence == fence && other.owner.as_deref() == Some(self.me.as_str())
+                };
+                if !all.iter().any(|(other, _)| is_mine(other)) {
+                    desk.lost(shard);
+                }
+            }
+        });
+    }
+
+    /// Finds out which shards are still this process's.
+    pub(super) async fn look_at_shards(&self) -> Result<(), StoreError> {
+        let all = self.named(self.shards().await)?;
+        self.forget_lost(&all);
+        Ok(())
+    }
+
+    async fn give_up(&self, shard: i16) -> Result<(), sqlx::Error> {
+        let Some(held) = self.with_desk(|desk| desk.held(shard)) else { return Ok(()) };
+        self.with_desk(|desk| desk.lost(shard));
+        let leave = sqlx::query(self.names.sql(LEAVE)).bind(shard).bind(self.me.as_str()).bind(held.fence);
+        leave.execute(&self.pool).await.map(drop)
+    }
+
+    /// Takes back what somebody of this process was given and has not been heard of since. His claims must not fit any more:
+    /// so the shard is taken anew.
+    async fn take_back_expired(&self, request: &Request) -> Result<(), StoreError> {
+        let gone = self.with_desk(|desk| desk.expire(request.lease_now));
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let (numbers, mut shards): (Vec<i64>, Vec<i16>) = gone.into_iter().unzip();
+        self.named(self.count_attempts(&numbers).await)?;
+        shards.sort_unstable();
+        shards.dedup();
+        for shard in shards {
+            let Some(held) = self.with_desk(|desk| desk.held(shard)) else { continue };
+            self.named(self.take_shard(shard, held.fence, held.lost + 1, request).await)?;
+        }
+        Ok(())
+    }
+
+    /// Hands back what an owner was given. The shards go with it, so that his claims do not fit any more.
+    pub(super) async fn release_outbox(&self, owner: &str) -> Result<(), StoreError> {
+        let mut shards: Vec<i16> =
+            self.with_desk(|desk| desk.release(owner)).into_iter().map(|(_, shard)| shard).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        if self.with_desk(|desk| desk.len()) == 0 {
+            shards = self.with_desk(|desk| desk.shards()).into_iter().map(|(shard, _)| shard).collect();
+            let forget = sqlx::query(self.names.sql(FORGET)).bind(self.me.as_str()).bind(i64::MAX);
+            self.named(forget.execute(&self.pool).await)?;
+        }
+        for shard in shards {
+            self.named(self.give_up(shard).await)?;
+        }
+        Ok(())
+    }
+
+    /// Renews claims, by renewing the leases of their shards.
+    pub(super) async fn hold_outbox(&self, claims: Vec<Claim>, until: SystemTime) -> Result<Vec<Claim>, StoreError> {
+        let until = rows::micros(until);
+        let mut shards: Vec<(i16, i64)> = self.with_desk(|desk| {
+            claims.iter().filter_map(|claim| desk.flight(*claim)).map(|flight| (flight.shard, flight.fence)).collect()
+        });
+        shards.sort_unstable();
+        shards.dedup();
+        for (shard, fence) in shards {
+            let keep = sqlx::query(self.names.sql(KEEP)).bind(until).bind(shard).bind(self.me.as_str()).bind(fence);
+            if self.named(keep.execute(&self.pool).await)?.rows_affected() == 0 {
+                self.with_desk(|desk| desk.lost(shard));
+            }
+        }
+        let alive = sqlx::query(self.names.sql(ALIVE)).bind(self.me.as_str()).bind(until);
+        if self.with_desk(|desk| desk.len()) > 0 {
+            self.named(alive.execute(&self.pool).await)?;
+        }
+        Ok(self.with_desk(|desk| {
+            let held: Vec<Claim> = claims.into_iter().filter(|claim| desk.flight(*claim).is_some()).collect();
+            held.iter().for_each(|claim| desk.renew(*claim, until));
+            held
+        }))
+    }
+
+    /// Something of these shards was settled: what they hold ends no process.
+    pub(super) async fn trust(&self, mut shards: Vec<i16>) -> Result<(), StoreError> {
+        shards.sort_unstable();
+        shards.dedup();
+        for shard in shards {
+            let Some(held) = self.with_desk(|desk| desk.held(shard)).filter(|held| held.lost > 0) else { continue };
+            let trust = sqlx::query(self.names.sql(TRUST)).bind(shard).bind(self.me.as_str()).bind(held.fence);
+            self.named(trust.execute(&self.pool).await)?;
+            self.with_desk(|desk| desk.trust(shard));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,543 @@
+//! Outbox rows: stored, claimed, settled. Whose they are is a matter of shards: see `lease`.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use sqlx::mysql::MySqlRow;
+use sqlx::{AssertSqlSafe, Executor, MySqlConnection, Row};
+
+use super::{MySqlStore, Request, fault, rows};
+use crate::BoxError;
+use crate::store::names::Names;
+use crate::store::shards::{self, Desk, Offer};
+use crate::store::{Claim, ClaimedOutbox, OutboxOutcome, OutboxRecord, StoreError};
+
+/// How often what lies before the reader's place is looked at while rows come: some of it may have been committed late.
+const LOOK_BACK: Duration = Duration::from_millis(200);
+
+/// How many rows such a look sees at a time.
+const SEEN_BACK: usize = 5_000;
+
+/// How many pages of rows one claim reads at most, whoever's they are.
+const MOST_PAGES: usize = 20;
+
+/// How many rows are read at a time, at least.
+const SMALLEST_PAGE: usize = 50;
+
+/// How often a row may be given out while nothing else of its shard is, and its process be lost, until it is a dead letter.
+/// Before that, several owners were lost with everything they held.
+const MAX_LOST: i64 = 17;
+
+/// How often a statement is run that is chosen to end a deadlock.
+const TRIES: usize = 5;
+
+const INSERT: &str = "
+INSERT INTO cqrs_outbox (id, name, version, topic, message_key, lane, shard, payload, headers, raised_at, due_at)
+VALUES ";
+
+const ONE: &str = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+
+/// Stores rows, numbered in the order given.
+pub(super) async fn insert(
+    connection: &mut MySqlConnection,
+    names: &Names,
+    records: Vec<OutboxRecord>,
+) -> Result<(), StoreError> {
+    for records in rows::chunks(records, |record| record.payload.len() + 1_024) {
+        let count = records.len();
+        let text = names.text(INSERT) + &rows::repeated(ONE, count);
+        let mut statement = sqlx::query(AssertSqlSafe(text)).persistent(rows::is_kept(count));
+        for record in records {
+            let headers = rows::headers_bytes(&record.headers)?;
+            let raised_at = rows::micros(record.raised_at);
+            let (topic, key) = (record.topic.as_str(), record.key.as_deref());
+            let (lane, shard) = (shards::lane_of(topic, key), shards::shard_of(topic, key, record.id));
+            statement = statement
+                .bind(rows::id_bytes(record.id))
+                .bind(record.name.into_bytes())
+                .bind(i64::from(record.version))
+                .bind(record.topic.into_bytes())
+                .bind(record.key.map(String::into_bytes))
+                .bind(lane.map(u64::cast_signed))
+                .bind(shard)
+                .bind(record.payload)
+                .bind(headers)
+                .bind(raised_at)
+                .bind(raised_at);
+        }
+        statement.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// The rows of these shards from some place on, and of each the first row that holds back its lane.
+const READ: &str = "
+SELECT mine.seq, mine.shard, mine.lane, mine.attempts, mine.id, mine.name, mine.version, mine.topic, mine.message_key,
+    mine.payload, mine.headers, mine.raised_at, (
+        SELECT MIN(earlier.seq) FROM cqrs_outbox AS earlier FORCE INDEX (cqrs_outbox_held)
+        WHERE earlier.held = mine.lane AND earlier.seq < mine.seq) AS behind
+FROM cqrs_outbox AS mine FORCE INDEX (cqrs_outbox_state)
+WHERE mine.state = 'ready' AND mine.shard IN (#) AND mine.seq > ? ORDER BY mine.seq LIMIT ?";
+
+/// The same without what they hold.
+const SCAN: &str = "
+SELECT mine.seq, mine.shard, mine.lane, mine.due_at, (
+        SELECT MIN(earlier.seq) FROM cqrs_outbox AS earlier FORCE INDEX (cqrs_outbox_held)
+        WHERE earlier.held = mine.lane AND earlier.seq < mine.seq) AS behind
+FROM cqrs_outbox AS mine FORCE INDEX (cqrs_outbox_state)
+WHERE mine.state = 'ready' AND mine.seq > ? AND mine.seq <= ? ORDER BY mine.seq LIMIT ?";
+
+/// What waited until now.
+const DUE: &str = "
+SELECT seq FROM cqrs_outbox FORCE INDEX (cqrs_outbox_wait) WHERE wait_until <= ? AND shard IN (#) LIMIT 1000";
+
+const WAKE: &str = "UPDATE cqrs_outbox SET state = 'ready' WHERE seq IN (#) AND state = 'waiting'";
+
+/// Dead rows that nobody is taking away: while they are locked, nobody can.
+const LOCK_DEAD: &str = "
+SELECT seq FROM cqrs_outbox FORCE INDEX (PRIMARY)
+WHERE seq IN (#) AND state = 'dead' ORDER BY seq FOR UPDATE SKIP LOCKED";
+
+/// Sets aside what a claim passed by because its key is dead: only somebody who replays or discards the dead row lets it
+/// go on, and until then nobody need look at it. What stands behind a row that is being published or waits is left alone:
+/// it is about to go.
+const PARK: &str = "UPDATE cqrs_outbox SET state = 'parked' WHERE seq IN (#) AND state = 'ready'";
+
+/// Frees what was parked of a key, now that a dead row of it has gone; behind another one it is parked again.
+const FREE_KEY: &str = "UPDATE cqrs_outbox SET state = 'ready' WHERE held = ? AND state = 'parked'";
+
+/// Rows that no dead one stands before. There are none, unless somebody has deleted rows by hand.
+const STRANDED: &str = "
+SELECT mine.seq FROM cqrs_outbox AS mine WHERE mine.state = 'parked' AND NOT EXISTS (
+    SELECT 1 FROM cqrs_outbox AS earlier
+    WHERE earlier.held = mine.lane AND earlier.seq < mine.seq AND earlier.state = 'dead')";
+
+const FREE: &str = "UPDATE cqrs_outbox SET state = 'ready' WHERE seq = ? AND state = 'parked'";
+
+const NEXT_WAITING: &str = "SELECT MIN(wait_until) FROM cqrs_outbox";
+
+const ATTEMPTED: &str = "UPDATE cqrs_outbox SET attempts = attempts + 1 WHERE seq IN (#)";
+
+/// Notes that a row is given out which may be what ends its processes; not any more when that was noted too often.
+const SUSPECT: &str = "
+UPDATE cqrs_outbox SET attempts = attempts + 1, lost = lost + 1, state = CASE WHEN lost > ? THEN 'dead' ELSE state END,
+    error = 'the process that held it stopped, or stalled for longer than its lease, many times in a row; publishing it may be \
+what ends the process, so it is not tried again'
+WHERE seq = ? AND state = 'ready'";
+
+const STATE: &str = "SELECT state FROM cqrs_outbox WHERE seq = ?";
+
+const UNSUSPECT: &str = "
+UPDATE cqrs_outbox SET attempts = attempts - 1, lost = lost - 1, error = NULL WHERE seq = ? AND state = 'ready'";
+
+/// The end of every statement that settles a row: it is of a shard that is this process's.
+macro_rules! of_mine {
+    () => {
+        " AND EXISTS (SELECT 1 FROM cqrs_shards AS held WHERE held.shard = cqrs_outbox.shard AND held.owner = ?)"
+    };
+}
+
+const BURY: &str = concat!(
+    "UPDATE cqrs_outbox SET state = 'dead', attempts = attempts + ?, lost = 0, error = ? WHERE seq = ? AND state = 'ready'",
+    of_mine!()
+);
+
+const RETRY: &str = concat!(
+    "UPDATE cqrs_outbox SET state = 'waiting', attempts = attempts + ?, lost = 0, error = ?, due_at = ?
+    WHERE seq = ? AND state = 'ready'",
+    of_mine!()
+);
+
+/// In one packet and without a transaction of its own: nothing comes between the look at the shards and the end of the rows.
+/// The level is for that one statement: it reads the shards without locking them. What is put in are numbers and this
+/// process's own name.
+const PUBLISHED: &str = "
+SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+DELETE FROM cqrs_outbox WHERE seq IN (#) AND state = 'ready'
+    AND EXISTS (SELECT 1 FROM cqrs_shards AS held WHERE held.shard = cqrs_outbox.shard AND held.owner = '@')";
+
+/// Every statement of this file, for the test that none of them scans a table.
+#[cfg(test)]
+pub(super) const STATEMENTS: &[&str] = &[
+    READ,
+    SCAN,
+    DUE,
+    WAKE,
+    LOCK_DEAD,
+    PARK,
+    FREE_KEY,
+    STRANDED,
+    FREE,
+    NEXT_WAITING,
+    ATTEMPTED,
+    SUSPECT,
+    STATE,
+    UNSUSPECT,
+    BURY,
+    RETRY,
+];
+
+/// A row as a claim reads it.
+struct Read {
+    seq: i64,
+    shard: i16,
+    lane: Option<u64>,
+    behind: Option<i64>,
+    row: MySqlRow,
+}
+
+impl Read {
+    fn new(row: MySqlRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            seq: row.try_get("seq")?,
+            shard: row.try_get("shard")?,
+            lane: row.try_get::<Option<i64>, _>("lane")?.map(i64::cast_unsigned),
+            behind: row.try_get("behind")?,
+            row,
+        })
+    }
+}
+
+/// Which rows nothing stands before, as far as this process knows.
+struct Free {
+    under_way: HashSet<i64>,
+}
+
+impl Free {
+    fn new(desk: &Desk) -> Self {
+        Self { under_way: desk.numbers().into_iter().collect() }
+    }
+
+    fn is(&self, desk: &Desk, row: &Read) -> bool {
+        row.behind.is_none()
+            && !self.under_way.contains(&row.seq)
+            && !row.lane.is_some_and(|lane| desk.is_under_way(lane))
+    }
+}
+
+/// How far somebody has looked back.
+#[derive(Debug, Default)]
+pub(super) struct LookBack {
+    at: Option<Instant>,
+    /// Where the last look ended, and the next one begins.
+    from: i64,
+    /// How far rows have been read.
+    until: i64,
+}
+
+impl MySqlStore {
+    pub(super) async fn take_outbox(&self, request: Request) -> Result<Vec<ClaimedOutbox>, StoreError> {
+        if request.limit == 0 {
+            return Ok(Vec::new());
+        }
+        // One at a time: what a process keeps in mind has one place up to which it has read.
+        let mut back = self.reading.lock().await;
+        self.tend(&request).await?;
+        let open = self.with_desk(|desk| desk.open());
+        if open.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.named(self.wake(&request, &open).await)?;
+        if back.at.is_none_or(|at| at.elapsed() >= LOOK_BACK) {
+            self.named(self.look_back(&mut back).await)?;
+        }
+        let mut given = self.read(&request, &open, &mut back).await?;
+        if given.is_empty() && self.named(self.look_back(&mut back).await)? {
+            given = self.read(&request, &open, &mut back).await?;
+        }
+        Ok(given)
+    }
+
+    /// Wakes what waited until now.
+    async fn wake(&self, request: &Request, open: &[i16]) -> Result<(), sqlx::Error> {
+        let statement = sqlx::query(rows::list_text(&self.names, DUE, open.len())).bind(request.now);
+        let due = rows::bind_list(statement, open).fetch_all(&self.pool).await?;
+        let due: Vec<i64> = due.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+        if let Some(first) = due.iter().min() {
+            rows::listed(&self.names, WAKE, &due).execute(&self.pool).await?;
+            self.with_desk(|desk| desk.look_back(*first));
+        }
+        Ok(())
+    }
+
+    /// Looks whether there are rows before the reader's place that nobody was given: their numbers were taken before those of
+    /// others, and they were committed after them. Whether there are.
+    async fn look_back(&self, back: &mut LookBack) -> Result<bool, sqlx::Error> {
+        let seen = sqlx::query(self.names.sql(SCAN))
+            .bind(back.from)
+            .bind(back.until)
+            .bind(rows::limit(SEEN_BACK))
+            .fetch_all(&self.pool)
+            .await?;
+        let is_whole = seen.len() < SEEN_BACK;
+        let seen: Vec<Read> = seen.into_iter().map(Read::new).collect::<Result<_, _>>()?;
+        back.at = Some(Instant::now());
+        back.from = if is_whole { 0 } else { seen.last().map_or(0, |row| row.seq) };
+        let late = self.with_desk(|desk| {
+            let (open, free) = (desk.open(), Free::new(desk));
+            let is_late = |row: &&Read| open.contains(&row.shard) && free.is(desk, row);
+            let late = seen.iter().find(is_late).map(|row| row.seq);
+            late.iter().for_each(|seq| desk.look_back(*seq));
+            late
+        });
+        Ok(late.is_some())
+    }
+
+    /// Reads on, and gives out what nothing stands before.
+    async fn read(
+        &self,
+        request: &Request,
+        open: &[i16],
+        back: &mut LookBack,
+    ) -> Result<Vec<ClaimedOutbox>, StoreError> {
+        let mut place = self.with_desk(|desk| desk.begin_read());
+        let given = self.read_pages(request, open, &mut place).await;
+        back.until = back.until.max(place);
+        self.with_desk(|desk| {
+            desk.end_read();
+            // What was given and cannot be handed out is given again.
+            if given.is_err() {
+                desk.start_over();
+            }
+        });
+        given
+    }
+
+    async fn read_pages(
+        &self,
+        request: &Request,
+        open: &[i16],
+        place: &mut i64,
+    ) -> Result<Vec<ClaimedOutbox>, StoreError> {
+        let owner: Arc<str> = request.owner.as_str().into();
+        let mut given = Vec::new();
+        for _ in 0..MOST_PAGES {
+            let page = (request.limit - given.len()).max(SMALLEST_PAGE);
+            let statement = sqlx::query(rows::list_text(&self.names, READ, open.len()));
+            let statement = rows::bind_list(statement, open).bind(*place).bind(rows::limit(page));
+            let found = self.named(statement.fetch_all(&self.pool).await)?;
+            let is_last = found.len() < page;
+            let found: Vec<Read> = found.into_iter().map(Read::new).collect::<Result<_, _>>()?;
+            let (mut taken, mut passed) = (Vec::new(), Vec::new());
+            self.with_desk(|desk| {
+                for row in found {
+                    if given.len() + taken.len() == request.limit {
+                        break;
+                    }
+                    *place = row.seq;
+                    if row.behind.is_some() {
+                        passed.push(row);
+                    } else if let Offer::Given(claim) =
+                        desk.offer(row.seq, row.shard, row.lane, &owner, request.lease_until)
+                    {
+                        taken.push((claim, row));
+                    }
+                }
+                desk.read_to(*place);
+            });
+            self.hand_out(taken, &mut given).await?;
+            self.named(self.park(&passed).await)?;
+            if is_last || given.len() >= request.limit {
+                break;
+            }
+        }
+        Ok(given)
+    }
+
+    async fn hand_out(&self, taken: Vec<(Claim, Read)>, given: &mut Vec<ClaimedOutbox>) -> Result<(), StoreError> {
+        // Of a lane with a row that turns out to be none, nothing more.
+        let mut ended: HashSet<u64> = HashSet::new();
+        for (claim, row) in taken {
+            if row.lane.is_some_and(|lane| ended.contains(&lane)) {
+                self.with_desk(|desk| desk.back(claim));
+                continue;
+            }
+            let is_counted = self.with_desk(|desk| desk.flight(claim).is_some_and(|flight| flight.counted));
+            if is_counted && self.named(self.suspect(claim.seq).await)? {
+                self.with_desk(|desk| desk.ended(claim));
+                ended.extend(row.lane);
+                continue;
+            }
+            match read(&row.row, claim) {
+                Ok(claimed) => given.push(claimed),
+                // One bad row must not hold up the others: it becomes a dead letter here and now.
+                Err(error) => {
+                    let error = format!("the row cannot be read: {error}");
+                    self.end_one(claim, OutboxOutcome::Dead { error }).await?;
+                    ended.extend(row.lane);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that a row may be what ends its processes. Whether that was noted too often.
+    async fn suspect(&self, seq: i64) -> Result<bool, sqlx::Error> {
+        sqlx::query(self.names.sql(SUSPECT)).bind(MAX_LOST).bind(seq).execute(&self.pool).await?;
+        let state: Option<String> =
+            sqlx::query_scalar(self.names.sql(STATE)).bind(seq).fetch_optional(&self.pool).await?;
+        let is_dead = state.as_deref() == Some("dead");
+        if is_dead {
+            tracing::error!(seq, "an event's process was lost too many times in a row: it is a dead letter");
+        }
+        Ok(is_dead)
+    }
+
+    /// Parks rows that were passed by, where what holds them back is dead.
+    async fn park(&self, passed: &[Read]) -> Result<(), sqlx::Error> {
+        let mut fronts: Vec<i64> = passed.iter().filter_map(|row| row.behind).collect();
+        fronts.sort_unstable();
+        fronts.dedup();
+        if fronts.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.transaction().await?;
+        let locked = rows::listed(&self.names, LOCK_DEAD, &fronts).fetch_all(&mut *tx).await?;
+        let locked: HashSet<i64> = locked.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+        let behind = passed.iter().filter(|row| row.behind.is_some_and(|front| locked.contains(&front)));
+        let behind: Vec<i64> = behind.map(|row| row.seq).collect();
+        if !behind.is_empty() {
+            rows::listed(&self.names, PARK, &behind).execute(&mut *tx).await?;
+        }
+        tx.commit().await
+    }
+
+    /// Counts attempts of rows whose claims have run out.
+    pub(super) async fn count_attempts(&self, numbers: &[i64]) -> Result<(), sqlx::Error> {
+        for numbers in numbers.chunks(rows::MOST_ROWS) {
+            rows::listed(&self.names, ATTEMPTED, numbers).execute(&self.pool).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn end_outbox(&self, outcomes: Vec<(Claim, OutboxOutcome)>) -> Result<u64, StoreError> {
+        if outcomes.iter().any(|(_, outcome)| matches!(outcome, OutboxOutcome::HandBack)) {
+            self.look_at_shards().await?;
+        }
+        let mut settled = 0;
+        let mut published: HashMap<i64, Claim> = HashMap::with_capacity(outcomes.len());
+        let mut heard = Vec::new();
+        for (claim, outcome) in outcomes {
+            let Some(shard) = self.with_desk(|desk| desk.flight(claim).map(|flight| flight.shard)) else { continue };
+            heard.push(shard);
+            if matches!(outcome, OutboxOutcome::Published) {
+                published.insert(claim.seq, claim);
+            } else {
+                settled += u64::from(self.end_one(claim, outcome).await?);
+            }
+        }
+        settled += self.end_published(published.into_values().collect()).await?;
+        self.trust(heard).await?;
+        Ok(settled)
+    }
+
+    async fn end_published(&self, mut claims: Vec<Claim>) -> Result<u64, StoreError> {
+        claims.sort_unstable_by_key(|claim| claim.seq);
+        let mut settled = 0;
+        for claims in claims.chunks(rows::MOST_ROWS * 2) {
+            let deleted = self.named(self.delete(claims).await)?;
+            if deleted < u64::try_from(claims.len()).unwrap_or(u64::MAX) {
+                self.tend_soon();
+            }
+            settled += deleted;
+            self.with_desk(|desk| claims.iter().for_each(|claim| desk.ended(*claim)));
+        }
+        Ok(settled)
+    }
+
+    async fn delete(&self, claims: &[Claim]) -> Result<u64, sqlx::Error> {
+        let numbers: Vec<String> = claims.iter().map(|claim| claim.seq.to_string()).collect();
+        let text = self.names.text(PUBLISHED).replace('#', &numbers.join(",")).replace('@', &self.me);
+        let mut tried = 1;
+        loop {
+            match (&self.pool).execute(AssertSqlSafe(text.clone())).await {
+                Ok(deleted) => return Ok(deleted.rows_affected()),
+                Err(error) if fault::is_deadlock(&error) && tried < TRIES => tried += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Ends a claim otherwise than by publishing its row. `false` where its fence has moved on.
+    async fn end_one(&self, claim: Claim, outcome: OutboxOutcome) -> Result<bool, StoreError> {
+        let flight = self.with_desk(|desk| desk.flight(claim).map(|flight| flight.counted));
+        let Some(is_counted) = flight else { return Ok(false) };
+        // An attempt of a row that was suspected has been counted when it was given out.
+        let attempt = i64::from(!is_counted);
+        let statement = match outcome {
+            OutboxOutcome::Retry { due, error } => sqlx::query(self.names.sql(RETRY))
+                .bind(attempt)
+                .bind(error.into_bytes())
+                .bind(rows::micros(due))
+                .bind(claim.seq),
+            OutboxOutcome::Dead { error } => {
+                sqlx::query(self.names.sql(BURY)).bind(attempt).bind(error.into_bytes()).bind(claim.seq)
+            }
+            _ => {
+                if is_counted {
+                    let statement = sqlx::query(self.names.sql(UNSUSPECT)).bind(claim.seq);
+                    self.named(statement.execute(&self.pool).await)?;
+                }
+                self.with_desk(|desk| desk.back(claim));
+                return Ok(true);
+            }
+        };
+        let ended = self.named(statement.bind(self.me.as_str()).execute(&self.pool).await)?.rows_affected() == 1;
+        if !ended {
+            self.tend_soon();
+        }
+        self.with_desk(|desk| desk.ended(claim));
+        Ok(ended)
+    }
+
+    /// When a row is due that somebody may be given: of the shards that this process has, as soon as it has some.
+    pub(super) async fn next_event(&self) -> Result<Option<SystemTime>, StoreError> {
+        let waiting = sqlx::query_scalar(self.names.sql(NEXT_WAITING)).fetch_one(&self.pool);
+        let waiting: Option<i64> = self.named(waiting.await)?;
+        let scan = sqlx::query(self.names.sql(SCAN)).bind(0).bind(i64::MAX).bind(rows::limit(SEEN_BACK));
+        let found = self.named(scan.fetch_all(&self.pool).await)?;
+        let found: Vec<Read> = found.into_iter().map(Read::new).collect::<Result<_, _>>()?;
+        let ready = self.with_desk(|desk| {
+            let (open, free) = (desk.open(), Free::new(desk));
+            let is_ready = |row: &&Read| (open.is_empty() || open.contains(&row.shard)) && free.is(desk, row);
+            found.iter().find(is_ready).map(|row| row.row.try_get::<i64, _>("due_at")).transpose()
+        })?;
+        Ok(waiting.into_iter().chain(ready).min().map(rows::time))
+    }
+
+    pub(super) async fn free_stranded_events(&self) -> Result<u64, StoreError> {
+        let stranded = sqlx::query_scalar(self.names.sql(STRANDED)).fetch_all(&self.pool);
+        let stranded: Vec<i64> = self.named(stranded.await)?;
+        let mut freed = 0;
+        for seq in stranded {
+            let statement = sqlx::query(self.names.sql(FREE)).bind(seq);
+            freed += self.named(statement.execute(&self.pool).await)?.rows_affected();
+        }
+        self.with_desk(|desk| desk.start_over());
+        Ok(freed)
+    }
+}
+
+pub(super) async fn free_key(
+    connection: &mut MySqlConnection,
+    names: &Names,
+    lane: Option<i64>,
+) -> Result<(), sqlx::Error> {
+    let Some(lane) = lane else { return Ok(()) };
+    sqlx::query(names.sql(FREE_KEY)).bind(lane).execute(connection).await.map(drop)
+}
+
+fn read(row: &MySqlRow, claim: Claim) -> Result<ClaimedOutbox, BoxError> {
+    let record = OutboxRecord {
+        id: rows::id_of(row, "id")?,
+        name: rows::text_of(row, "name")?,
+        version: rows::number_of(row, "version")?,
+        topic: rows::text_of(row, "topic")?,
+        key: rows::some_text_of(row, "message_key")?,
+        payload: row.try_get("payload")?,
+        headers: rows::headers_of(row)?,
+        raised_at: rows::time_of(row, "raised_at")?,
+    };
+    Ok(ClaimedOutbox { claim, attempts: rows::number_of(row, "attempts")?, record })
+}
