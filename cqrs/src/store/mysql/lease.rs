@@ -33,6 +33,9 @@ UPDATE cqrs_shards
 SET lost = CASE WHEN owner IS NULL THEN lost ELSE lost + 1 END, owner = ?, fence = fence + 1, lease_until = ?
 WHERE shard = ? AND fence = ? AND (owner IS NULL OR owner = ? OR lease_until IS NULL OR lease_until <= ?)";
 
+/// Claims made before do not fit those that come after.
+const REFENCE: &str = "UPDATE cqrs_shards SET fence = fence + 1 WHERE shard = ? AND owner = ? AND fence = ?";
+
 const LEAVE: &str =
     "UPDATE cqrs_shards SET owner = NULL, lease_until = NULL WHERE shard = ? AND owner = ? AND fence = ?";
 
@@ -41,7 +44,7 @@ const TRUST: &str = "UPDATE cqrs_shards SET lost = 0 WHERE shard = ? AND owner =
 /// Every statement of this file whose text is fixed, for the test that none of them scans a table; those two that are so
 /// small that there is nothing to look up are left out.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[FORGET, KEEP, TAKE, LEAVE, TRUST];
+pub(super) const STATEMENTS: &[&str] = &[FORGET, KEEP, TAKE, REFENCE, LEAVE, TRUST];
 
 /// A shard, and how many of its owners were lost.
 type Known = (Shard, i32);
@@ -196,27 +199,32 @@ impl MySqlStore {
         }
         let (numbers, mut shards): (Vec<i64>, Vec<i16>) = gone.into_iter().unzip();
         self.named(self.count_attempts(&numbers).await)?;
+        self.refence(&mut shards).await
+    }
+
+    /// Gives shards new fences: what was taken back of them is given out again, and the claims of before must not fit it.
+    async fn refence(&self, shards: &mut Vec<i16>) -> Result<(), StoreError> {
         shards.sort_unstable();
         shards.dedup();
         for shard in shards {
-            let Some(held) = self.with_desk(|desk| desk.held(shard)) else { continue };
-            self.named(self.take_shard(shard, held.fence, held.lost + 1, request).await)?;
+            let Some(held) = self.with_desk(|desk| desk.held(*shard)) else { continue };
+            let refence = sqlx::query(self.names.sql(REFENCE)).bind(*shard).bind(self.me.as_str()).bind(held.fence);
+            let is_mine = self.named(refence.execute(&self.pool).await)?.rows_affected() > 0;
+            self.with_desk(|desk| if is_mine { desk.refence(*shard, held.fence + 1) } else { desk.lost(*shard) });
         }
         Ok(())
     }
 
-    /// Hands back what an owner was given. The shards go with it, so that his claims do not fit any more.
+    /// Hands back what an owner was given. Where nothing is under way any more, the shards go with it.
     pub(super) async fn release_outbox(&self, owner: &str) -> Result<(), StoreError> {
-        let mut shards: Vec<i16> =
-            self.with_desk(|desk| desk.release(owner)).into_iter().map(|(_, shard)| shard).collect();
-        shards.sort_unstable();
-        shards.dedup();
-        if self.with_desk(|desk| desk.len()) == 0 {
-            shards = self.with_desk(|desk| desk.shards()).into_iter().map(|(shard, _)| shard).collect();
-            let forget = sqlx::query(self.names.sql(FORGET)).bind(self.me.as_str()).bind(i64::MAX);
-            self.named(forget.execute(&self.pool).await)?;
+        let (gone, is_idle) = self.with_desk(|desk| (desk.release(owner), desk.len() == 0));
+        if !is_idle {
+            let mut shards = gone.into_iter().map(|(_, shard)| shard).collect();
+            return self.refence(&mut shards).await;
         }
-        for shard in shards {
+        let forget = sqlx::query(self.names.sql(FORGET)).bind(self.me.as_str()).bind(i64::MAX);
+        self.named(forget.execute(&self.pool).await)?;
+        for (shard, _) in self.with_desk(|desk| desk.shards()) {
             self.named(self.give_up(shard).await)?;
         }
         Ok(())
@@ -226,7 +234,8 @@ impl MySqlStore {
     pub(super) async fn hold_outbox(&self, claims: Vec<Claim>, until: SystemTime) -> Result<Vec<Claim>, StoreError> {
         let until = rows::micros(until);
         let mut shards: Vec<(i16, i64)> = self.with_desk(|desk| {
-            claims.iter().filter_map(|claim| desk.flight(*claim)).map(|flight| (flight.shard, flight.fence)).collect()
+            let shards = claims.iter().filter_map(|claim| desk.flight(*claim)).map(|flight| flight.shard);
+            shards.filter_map(|shard| Some((shard, desk.held(shard)?.fence))).collect()
         });
         shards.sort_unstable();
         shards.dedup();
