@@ -25,6 +25,9 @@ pub struct Tx<Db: Database> {
     nested: bool,
     /// The end of a savepoint that was asked for, and given up before its answer.
     owed: Option<Owed>,
+    /// Whether its store has marked its beginning in the database, to tell later whether it is still there.
+    #[cfg(feature = "mysql")]
+    pub(crate) is_marked: bool,
 }
 
 /// The end of a savepoint that nobody waited for: it may have happened or not.
@@ -85,13 +88,27 @@ impl<Db: Database> Tx<Db> {
     }
 
     pub(crate) fn new(tx: Transaction<'static, Db>) -> Self {
-        Self { inner: Some(tx), carried: Carried::default(), nested: false, owed: None }
+        Self {
+            inner: Some(tx),
+            carried: Carried::default(),
+            nested: false,
+            owed: None,
+            #[cfg(feature = "mysql")]
+            is_marked: false,
+        }
     }
 
     /// Takes the transaction out, to be put back by [`Home`](super::Home).
     pub(crate) fn borrow_out(&mut self) -> Self {
         let (inner, carried) = (self.inner.take(), std::mem::take(&mut self.carried));
-        Self { inner, carried, nested: self.nested, owed: self.owed.take() }
+        Self {
+            inner,
+            carried,
+            nested: self.nested,
+            owed: self.owed.take(),
+            #[cfg(feature = "mysql")]
+            is_marked: self.is_marked,
+        }
     }
 
     /// What calls made within this transaction raised, for drivers.

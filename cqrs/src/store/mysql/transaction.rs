@@ -35,8 +35,9 @@ pub(super) struct MySqlTransaction {
 }
 
 impl MySqlTransaction {
-    /// A transaction that was begun just now.
-    pub(super) fn new(tx: Tx<MySql>, names: Arc<Names>) -> Self {
+    /// A transaction that was begun just now, by [`BEGIN`].
+    pub(super) fn new(mut tx: Tx<MySql>, names: Arc<Names>) -> Self {
+        tx.is_marked = true;
         Self { tx, names, is_sure: true }
     }
 
@@ -56,8 +57,11 @@ impl MySqlTransaction {
         self.tx.settle().await?;
         if !std::mem::replace(&mut self.is_sure, false) {
             let depth = depth(&self.tx).max(1);
-            let guard = format!("RELEASE SAVEPOINT unit_{depth}; SAVEPOINT unit_{depth}");
+            // One that was begun by hand has none. Outside of a transaction it is gone as soon as it is made.
+            let mark = if self.tx.is_marked { String::new() } else { format!("SAVEPOINT unit_{depth}; ") };
+            let guard = format!("{mark}RELEASE SAVEPOINT unit_{depth}; SAVEPOINT unit_{depth}");
             (*self.tx).execute(AssertSqlSafe(guard)).await.map_err(ended)?;
+            self.tx.is_marked = true;
         }
         Ok(())
     }
