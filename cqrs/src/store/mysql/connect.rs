@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
-use sqlx::{Connection, MySqlConnection, MySqlPool};
+use sqlx::{AssertSqlSafe, MySqlConnection, MySqlPool, Row};
+use uuid::Uuid;
 
 use super::MySqlStore;
 use super::fault::{Place, TURN_SECONDS};
@@ -86,12 +87,21 @@ async fn open(settings: MySqlConnectOptions) -> Result<MySqlPool, sqlx::Error> {
         .await
 }
 
-/// Whether a connection that comes back is in no transaction, when all is done that was asked for by dropping something.
+/// Whether a connection that comes back is in no transaction, when all is done that was asked for by dropping something, and
+/// whether it is in step.
 async fn is_free(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
-    if depth(connection) > 0 {
-        connection.ping().await?;
-    }
-    Ok(depth(connection) == 0)
+    Ok(is_in_step(connection, "").await? && depth(connection) == 0)
+}
+
+/// Runs statements, and tells whether their answer is theirs: sqlx loses count of the answers where a future was dropped in
+/// the middle of a ping, or while a statement was prepared, and then takes each for that of the next statement. A number that
+/// nobody else has asked for tells.
+pub(super) async fn is_in_step(connection: &mut MySqlConnection, statements: &str) -> Result<bool, sqlx::Error> {
+    let number = i64::from(Uuid::new_v4().as_fields().0);
+    let text = AssertSqlSafe(format!("{statements}SELECT {number}"));
+    let answers = sqlx::raw_sql(text).fetch_all(connection).await?;
+    let [answer] = answers.as_slice() else { return Ok(false) };
+    Ok(answer.try_get::<i64, _>(0).is_ok_and(|answered| answered == number))
 }
 
 /// Reads `10.11.6-MariaDB-0+deb12u1`, `5.5.5-10.11.6-MariaDB` (as some servers say it to old clients) and `8.0.36`.

@@ -93,11 +93,13 @@ impl MySqlStore {
     }
 
     /// A connection that sqlx does not believe to be in a transaction. It does so for ever where a future was dropped just
-    /// while it ended a savepoint; closing rolls back what may be open.
+    /// while it ended a savepoint; closing rolls back what may be open. Our own pool has looked when it came back.
     async fn sound_connection(&self) -> Result<PoolConnection<MySql>, sqlx::Error> {
         loop {
             let mut connection = self.pool.acquire().await?;
-            if transaction::depth(&connection) == 0 {
+            let is_sound = transaction::depth(&connection) == 0
+                && (!self.is_lent || connect::is_in_step(&mut connection, "").await.unwrap_or(false));
+            if is_sound {
                 return Ok(connection);
             }
             connection.close_on_drop();

@@ -2,23 +2,21 @@
 
 use std::collections::HashMap;
 
+use sqlx::mysql::MySqlRow;
 use sqlx::{MySqlConnection, Row};
 use uuid::Uuid;
 
 use super::{MySqlStore, rows, work};
 use crate::store::names::Names;
-use crate::store::{StoreError, TimerRecord, WorkKind, WorkQueue, WorkRecord};
+use crate::store::{StoreError, TimerRecord, WorkKind, WorkRecord};
 
 /// A timer that is claimed is being done, and can neither be moved nor cancelled.
 const CANCEL: &str = "DELETE FROM cqrs_work WHERE timer_digest = ? AND state IN ('ready', 'waiting')";
 
-/// Of one state, so that the index gives the order.
-const LIST: [&str; 2] = [
-    "SELECT seq, id, name, timer_key, due_at FROM cqrs_work WHERE state = 'waiting' AND queue = ?
-     ORDER BY due_at, seq LIMIT ?",
-    "SELECT seq, id, name, timer_key, due_at FROM cqrs_work WHERE state = 'ready' AND queue = ?
-     ORDER BY due_at, seq LIMIT ?",
-];
+/// `NOT IN`, so that the index by time is used, which gives the order, and not the one by state.
+const LIST: &str = "
+SELECT id, name, timer_key, due_at FROM cqrs_work FORCE INDEX (cqrs_work_timer_due)
+WHERE timer_due IS NOT NULL AND state NOT IN ('claimed', 'dead') ORDER BY timer_due, seq LIMIT ?";
 
 const REPLACED: &str = "
 SELECT seq, id, timer_digest FROM cqrs_work FORCE INDEX (cqrs_work_timer)
@@ -37,7 +35,7 @@ const KEPT: &str = "SELECT id, timer_slot FROM cqrs_work WHERE timer_slot IN (#)
 
 /// Every statement of this file whose text is fixed, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[CANCEL, LIST[0], LIST[1]];
+pub(super) const STATEMENTS: &[&str] = &[CANCEL, LIST];
 
 /// Makes room for timers: deletes those of the same name and key that are not being done, so that the last one stored
 /// is the one that counts, also among the records themselves. It keeps the id of the one it takes the place of: to whoever
@@ -156,22 +154,15 @@ impl MySqlStore {
     }
 
     pub(super) async fn list_timers(&self, limit: usize) -> Result<Vec<TimerRecord>, StoreError> {
-        let mut found = Vec::new();
-        for statement in LIST {
-            let statement = sqlx::query(self.names.sql(statement)).bind(rows::queue(&WorkQueue::timers()).to_vec());
-            for row in self.named(statement.bind(rows::limit(limit)).fetch_all(&self.pool).await)? {
-                let seq: i64 = row.try_get("seq")?;
-                let timer = TimerRecord {
-                    id: rows::id_of(&row, "id").unwrap_or(Uuid::nil()),
-                    name: rows::text_of(&row, "name").unwrap_or_default(),
-                    key: rows::some_text_of(&row, "timer_key").unwrap_or_default(),
-                    due_at: rows::time_of(&row, "due_at")?,
-                };
-                found.push((seq, timer));
-            }
-        }
-        found.sort_by_key(|(seq, timer)| (timer.due_at, *seq));
-        found.truncate(limit);
-        Ok(found.into_iter().map(|(_, timer)| timer).collect())
+        let found = sqlx::query(self.names.sql(LIST)).bind(rows::limit(limit)).fetch_all(&self.pool).await;
+        let read = |row: &MySqlRow| {
+            Ok(TimerRecord {
+                id: rows::id_of(row, "id").unwrap_or(Uuid::nil()),
+                name: rows::text_of(row, "name").unwrap_or_default(),
+                key: rows::some_text_of(row, "timer_key").unwrap_or_default(),
+                due_at: rows::time_of(row, "due_at")?,
+            })
+        };
+        self.named(found)?.iter().map(read).collect()
     }
 }

@@ -11,6 +11,7 @@ use sqlx::{AssertSqlSafe, Executor, MySql, MySqlConnection};
 use sqlx_core::transaction::TransactionManager;
 use uuid::Uuid;
 
+use super::connect::is_in_step;
 use super::{idempotent, inbox, outbox, work};
 use crate::store::driver::{BoxFuture, IdempotentRequest, Transaction};
 use crate::store::names::Names;
@@ -59,8 +60,10 @@ impl MySqlTransaction {
             let depth = depth(&self.tx).max(1);
             // One that was begun by hand has none. Outside of a transaction it is gone as soon as it is made.
             let mark = if self.tx.is_marked { String::new() } else { format!("SAVEPOINT unit_{depth}; ") };
-            let guard = format!("{mark}RELEASE SAVEPOINT unit_{depth}; SAVEPOINT unit_{depth}");
-            (*self.tx).execute(AssertSqlSafe(guard)).await.map_err(ended)?;
+            let guard = format!("{mark}RELEASE SAVEPOINT unit_{depth}; SAVEPOINT unit_{depth}; ");
+            if !is_in_step(&mut self.tx, &guard).await.map_err(ended)? {
+                return Err(out_of_step());
+            }
             self.tx.is_marked = true;
         }
         Ok(())
@@ -190,10 +193,13 @@ impl Transaction for MySqlTransaction {
             if self.tx.is_lent() {
                 return Err(lent());
             }
-            self.check().await?;
+            self.tx.settle().await?;
             match depth(&self.tx) {
                 0 => Err(rolled_back()),
-                1 => self.tx.commit().await,
+                1 => {
+                    self.check().await?;
+                    self.tx.commit().await
+                }
                 _ => Err(StoreError::new(StoreErrorKind::Database, LEAKED)),
             }
         })
@@ -207,7 +213,12 @@ impl Transaction for MySqlTransaction {
             }
             tx.settle().await?;
             while depth(&tx) > 1 {
-                tx.roll_back().await.map_err(ended)?;
+                match tx.roll_back().await {
+                    Ok(()) => {}
+                    // Released by a future that was dropped in the middle, or gone with all of it: dropped, it is undone.
+                    Err(error) if super::fault::number(&error) == Some(NO_SAVEPOINT) => return Ok(()),
+                    Err(error) => return Err(error.into()),
+                }
             }
             tx.into_inner().ok_or_else(lent)?.rollback().await.map_err(StoreError::from)
         })
@@ -229,6 +240,12 @@ fn rolled_back() -> StoreError {
          committed, but what the handler wrote may be. A deadlock rolls a transaction back: let the handler return the \
          error that its statement gave. DDL (`CREATE`, `ALTER`, `TRUNCATE`), `LOCK TABLES` and a `COMMIT` of its own commit \
          it: keep them out of handlers";
+    StoreError::new(StoreErrorKind::Database, what)
+}
+
+fn out_of_step() -> StoreError {
+    let what = "the connection has lost count of the server's answers, and nothing was committed: a statement of the handler's \
+         was dropped before it ended (a timeout, a `select!`). Let it end, or let the handler return";
     StoreError::new(StoreErrorKind::Database, what)
 }
 

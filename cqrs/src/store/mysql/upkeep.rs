@@ -28,7 +28,7 @@ const COUNTS: &str = "
 SELECT
     (SELECT COUNT(*) FROM cqrs_outbox WHERE state IN ('ready', 'waiting', 'parked')) AS outbox,
     (SELECT COUNT(*) FROM cqrs_work WHERE state IN ('ready', 'claimed', 'waiting', 'parked')) AS work,
-    (SELECT COUNT(*) FROM cqrs_work WHERE state IN ('ready', 'claimed', 'waiting') AND queue = ?) AS timers,
+    (SELECT COUNT(*) FROM cqrs_work WHERE state IN ('ready', 'claimed', 'waiting') AND kind = 'timer') AS timers,
     (SELECT COUNT(*) FROM cqrs_inbox) AS inbox,
     (SELECT COUNT(*) FROM cqrs_outbox WHERE state = 'dead')
         + (SELECT COUNT(*) FROM cqrs_work WHERE state = 'dead') AS dead,
@@ -67,8 +67,7 @@ impl MySqlStore {
 
     /// Of the events that somebody is busy with, those of this process: what another one has in mind is not in the database.
     pub(super) async fn count(&self) -> Result<Counts, StoreError> {
-        let timers = rows::queue(&WorkQueue::timers()).to_vec();
-        let row = self.named(sqlx::query(self.names.sql(COUNTS)).bind(timers).fetch_one(&self.pool).await)?;
+        let row = self.named(sqlx::query(self.names.sql(COUNTS)).fetch_one(&self.pool).await)?;
         let count = |column| row.try_get::<i64, &str>(column).map(|count| u64::try_from(count).unwrap_or(0));
         let busy = self.with_desk(|desk| u64::try_from(desk.len()).unwrap_or(u64::MAX));
         Ok(Counts {

@@ -91,10 +91,12 @@ CREATE TABLE IF NOT EXISTS cqrs_work (
     error          MEDIUMBLOB,
     -- Since when programs that cannot do it have put it off.
     deferred_since BIGINT,
+    timer_due      BIGINT AS (CASE WHEN kind = 'timer' THEN due_at ELSE NULL END) STORED,
     KEY cqrs_work_state (state, queue, seq),
     KEY cqrs_work_due (state, queue, due_at),
     KEY cqrs_work_lane (lane_digest, seq),
     KEY cqrs_work_timer (timer_digest),
+    KEY cqrs_work_timer_due (timer_due, seq),
     UNIQUE KEY cqrs_work_slot (timer_slot)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
