@@ -120,8 +120,18 @@ pub(super) struct Desk {
     cursor: i64,
     /// How often something was claimed.
     claims: u64,
-    /// While somebody reads: what was settled meanwhile. The reader may see it still.
-    settled: Option<HashSet<i64>>,
+    reading: Option<Reading>,
+}
+
+/// What happens while somebody reads, who may see rows as they were before.
+#[derive(Debug)]
+struct Reading {
+    /// From behind which row everything has to be read again.
+    again: i64,
+    /// Rows that were settled.
+    settled: HashSet<i64>,
+    /// Lanes of which something has ended. Whether it waits now, and holds back what is behind it, the next one sees.
+    lanes: HashSet<Lane>,
 }
 
 impl Desk {
@@ -200,23 +210,27 @@ impl Desk {
     /// Begins to read: from behind this row on.
     pub(super) fn begin_read(&mut self) -> i64 {
         self.claims += 1;
-        self.settled = Some(HashSet::new());
+        self.reading = Some(Reading { again: i64::MAX, settled: HashSet::new(), lanes: HashSet::new() });
         self.cursor
     }
 
     /// Ends a read: everything up to this row was offered.
     pub(super) fn read_to(&mut self, cursor: i64) {
-        self.cursor = cursor;
+        self.cursor = self.reading.as_ref().map_or(cursor, |reading| cursor.min(reading.again));
     }
 
     /// Nobody reads any more.
     pub(super) fn end_read(&mut self) {
-        self.settled = None;
+        self.reading = None;
     }
 
     /// A row has to be looked at again, and what is behind it.
     pub(super) fn look_back(&mut self, seq: i64) {
-        self.cursor = self.cursor.min(seq.saturating_sub(1));
+        let before = seq.saturating_sub(1);
+        self.cursor = self.cursor.min(before);
+        if let Some(reading) = &mut self.reading {
+            reading.again = reading.again.min(before);
+        }
     }
 
     /// Reads everything once more.
@@ -233,7 +247,7 @@ impl Desk {
         owner: &Arc<str>,
         lease_until: i64,
     ) -> Offer {
-        let gone = self.settled.as_ref().is_some_and(|settled| settled.contains(&seq));
+        let gone = self.reading.as_ref().is_some_and(|reading| reading.settled.contains(&seq));
         let Some(held) = self.held(shard).filter(|held| !held.leaving && !gone) else { return Offer::Passed };
         if self.flights.contains_key(&seq) {
             return Offer::Passed;
@@ -250,6 +264,10 @@ impl Desk {
         if let Some(lane) = lane {
             if self.lanes.get(&lane).is_some_and(|under| under.claim != self.claims || under.passed.is_some()) {
                 self.pass(lane, seq);
+                return Offer::Passed;
+            }
+            if self.reading.as_ref().is_some_and(|reading| reading.lanes.contains(&lane)) {
+                self.look_back(seq);
                 return Offer::Passed;
             }
         }
@@ -281,8 +299,8 @@ impl Desk {
     pub(super) fn ended(&mut self, claim: Claim) {
         if self.flight(claim).is_some() {
             self.remove(claim.seq);
-            if let Some(settled) = &mut self.settled {
-                settled.insert(claim.seq);
+            if let Some(reading) = &mut self.reading {
+                reading.settled.insert(claim.seq);
             }
         }
     }
@@ -335,6 +353,9 @@ impl Desk {
             *count = count.saturating_sub(1);
         }
         let Some(lane) = flight.lane else { return };
+        if let Some(reading) = &mut self.reading {
+            reading.lanes.insert(lane);
+        }
         let Some(under) = self.lanes.get_mut(&lane) else { return };
         under.rows -= 1;
         if under.rows == 0
@@ -349,3 +370,6 @@ impl Desk {
 fn seq_lane(shard: i16) -> Lane {
     Lane::MAX - Lane::from(shard.unsigned_abs())
 }
+
+#[cfg(test)]
+mod tests;

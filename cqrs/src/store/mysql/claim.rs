@@ -23,7 +23,7 @@ SELECT EXISTS (
     OR EXISTS (SELECT 1 FROM cqrs_work FORCE INDEX (cqrs_work_state) WHERE state = 'ready' AND queue IN (#))";
 
 /// What waited until now.
-const DUE: &str = "
+pub(super) const DUE: &str = "
 SELECT seq FROM cqrs_work FORCE INDEX (cqrs_work_due)
 WHERE state = 'waiting' AND queue IN (#) AND due_at <= ? LIMIT 1000 FOR UPDATE SKIP LOCKED";
 
@@ -42,7 +42,7 @@ SET state = 'ready', owner = NULL, lease_until = NULL, attempts = attempts + 1,
 WHERE seq IN (#)";
 
 /// The oldest ready rows of one queue, and whether they stand behind others of their lane. One such part for each queue.
-const FIND: &str = "
+pub(super) const FIND: &str = "
 (SELECT found.seq, CAST(? AS SIGNED) AS place, found.lane_digest, found.lane_digest IS NOT NULL AND EXISTS (
     SELECT 1 FROM cqrs_work AS earlier WHERE earlier.lane_digest = found.lane_digest AND earlier.seq < found.seq) AS behind
 FROM cqrs_work AS found FORCE INDEX (cqrs_work_state)
@@ -52,7 +52,7 @@ WHERE found.state = 'ready' AND found.queue = ? ORDER BY found.seq LIMIT ?)";
 const BUSY: &str = "
 SELECT lane_digest FROM cqrs_work FORCE INDEX (cqrs_work_state) WHERE state = 'claimed' AND lane_digest IN (#)";
 
-const LOCK: &str = "
+pub(super) const LOCK: &str = "
 SELECT seq, fence, id, kind, handler, consumer_group, name, version, topic, message_key, lane, timer_key, payload,
     headers, created_at, due_at, attempts, error, deferred_since
 FROM cqrs_work FORCE INDEX (PRIMARY) WHERE seq IN (#) AND state = 'ready' ORDER BY seq FOR UPDATE SKIP LOCKED";

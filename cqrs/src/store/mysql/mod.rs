@@ -2,7 +2,7 @@
 //!
 //! `connect` opens the pool and `fault` names the server in errors; `migrate` brings the schema up to date; `transaction` is
 //! the unit of work's; `outbox`, `work`, `timer`, `inbox`, `idempotent`, `dead` and `upkeep` hold the statements of their
-//! tables, and `rows` what they share. `claim` hands out stored work, `lease` shares out the outbox.
+//! tables, and `rows` what they share. `claim` hands out stored work, `leases` shares out the outbox.
 
 mod claim;
 mod connect;
@@ -10,7 +10,7 @@ mod dead;
 mod fault;
 mod idempotent;
 mod inbox;
-mod lease;
+mod leases;
 mod migrate;
 mod outbox;
 mod rows;

@@ -1,4 +1,4 @@
-//! Outbox rows: stored, claimed, settled. Whose they are is a matter of shards: see `lease`.
+//! Outbox rows: stored, claimed, settled. Whose they are is a matter of shards: see `leases`.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -72,7 +72,7 @@ pub(super) async fn insert(
 }
 
 /// The rows of these shards from some place on, and of each the first row that holds back its lane.
-const READ: &str = "
+pub(super) const READ: &str = "
 SELECT mine.seq, mine.shard, mine.lane, mine.attempts, mine.id, mine.name, mine.version, mine.topic, mine.message_key,
     mine.payload, mine.headers, mine.raised_at, (
         SELECT MIN(earlier.seq) FROM cqrs_outbox AS earlier FORCE INDEX (cqrs_outbox_held)
@@ -89,7 +89,7 @@ FROM cqrs_outbox AS mine FORCE INDEX (cqrs_outbox_state)
 WHERE mine.state = 'ready' AND mine.seq > ? AND mine.seq <= ? ORDER BY mine.seq LIMIT ?";
 
 /// What waited until now.
-const DUE: &str = "
+pub(super) const DUE: &str = "
 SELECT seq FROM cqrs_outbox FORCE INDEX (cqrs_outbox_wait) WHERE wait_until <= ? AND shard IN (#) LIMIT 1000";
 
 const WAKE: &str = "UPDATE cqrs_outbox SET state = 'ready' WHERE seq IN (#) AND state = 'waiting'";
@@ -102,7 +102,7 @@ WHERE seq IN (#) AND state = 'dead' ORDER BY seq FOR UPDATE SKIP LOCKED";
 /// Sets aside what a claim passed by because its key is dead: only somebody who replays or discards the dead row lets it
 /// go on, and until then nobody need look at it. What stands behind a row that is being published or waits is left alone:
 /// it is about to go.
-const PARK: &str = "UPDATE cqrs_outbox SET state = 'parked' WHERE seq IN (#) AND state = 'ready'";
+pub(super) const PARK: &str = "UPDATE cqrs_outbox SET state = 'parked' WHERE seq IN (#) AND state = 'ready'";
 
 /// Frees what was parked of a key, now that a dead row of it has gone; behind another one it is parked again.
 const FREE_KEY: &str = "UPDATE cqrs_outbox SET state = 'ready' WHERE held = ? AND state = 'parked'";

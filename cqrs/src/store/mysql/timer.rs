@@ -14,7 +14,7 @@ use crate::store::{StoreError, TimerRecord, WorkKind, WorkRecord};
 const CANCEL: &str = "DELETE FROM cqrs_work WHERE timer_digest = ? AND state IN ('ready', 'waiting')";
 
 /// `NOT IN`, so that the index by time is used, which gives the order, and not the one by state.
-const LIST: &str = "
+pub(super) const LIST: &str = "
 SELECT id, name, timer_key, due_at FROM cqrs_work FORCE INDEX (cqrs_work_timer_due)
 WHERE timer_due IS NOT NULL AND state NOT IN ('claimed', 'dead') ORDER BY timer_due, seq LIMIT ?";
 

@@ -1,21 +1,28 @@
 //! What the store promises, on a real server.
 
 mod conformance;
+mod faults;
+mod keys;
+mod opening;
+mod outbox;
+mod plans;
+mod unit;
+mod work;
 
 use std::collections::BTreeMap;
 use std::env;
 use std::time::{Duration, SystemTime};
 
 use sqlx::mysql::MySqlConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions, Executor, MySql, MySqlConnection, MySqlPool};
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor, MySql, MySqlConnection};
 use uuid::Uuid;
 
 use super::MySqlStore;
 use crate::store::driver::{ClaimRequest, Driver, Transaction, WorkShare};
-use crate::store::{Claim, ClaimedOutbox, ClaimedWork, OutboxRecord, Record, Store, WorkKind, WorkQueue, WorkRecord};
+use crate::store::{
+    Claim, ClaimedOutbox, ClaimedWork, OutboxOutcome, OutboxRecord, Record, Store, WorkKind, WorkQueue, WorkRecord,
+};
 use crate::unit::Tx;
-
-const LEASE: Duration = Duration::from_millis(4_900);
 
 /// A database that goes with the test.
 struct Place {
@@ -82,9 +89,28 @@ impl Drop for Place {
 }
 
 async fn fresh() -> (Place, MySqlStore) {
-    let dir = Place::new().await;
-    let store = dir.open().await;
-    (dir, store)
+    let place = Place::new().await;
+    let store = place.open().await;
+    (place, store)
+}
+
+/// With a table of the user's.
+async fn with_orders() -> (Place, MySqlStore) {
+    let (place, store) = fresh().await;
+    run_on(&store, "CREATE TABLE orders (id BIGINT AUTO_INCREMENT PRIMARY KEY, n BIGINT)").await;
+    (place, store)
+}
+
+async fn run_on(store: &MySqlStore, sql: &'static str) {
+    sqlx::raw_sql(sql).execute(&store.pool).await.unwrap();
+}
+
+async fn orders(store: &MySqlStore) -> i64 {
+    number(store, "SELECT COUNT(*) FROM orders").await
+}
+
+async fn number(store: &MySqlStore, sql: &'static str) -> i64 {
+    sqlx::query_scalar(sql).fetch_one(&store.pool).await.unwrap()
 }
 
 /// Seconds after an arbitrary moment.
@@ -100,18 +126,16 @@ fn message(name: &str, key: Option<&str>) -> OutboxRecord {
         topic: "orders".to_owned(),
         key: key.map(str::to_owned),
         payload: vec![0, 1, 254, 255],
-        headers: BTreeMap::from([("traceparent".to_owned(), "00-ä\"-01".to_owned())]),
+        headers: BTreeMap::new(),
         raised_at: at(0),
     }
 }
-
-const HANDLER: &str = "mail::send";
 
 fn piece(kind: WorkKind, name: &str, lane: Option<&str>) -> WorkRecord {
     WorkRecord {
         id: Uuid::now_v7(),
         kind,
-        handler: HANDLER.to_owned(),
+        handler: "mail::send".to_owned(),
         group: String::new(),
         name: name.to_owned(),
         version: 3,
@@ -133,60 +157,29 @@ fn timer(name: &str, key: &str, due: SystemTime) -> WorkRecord {
     WorkRecord { timer_key: Some(key.to_owned()), due_at: due, ..piece(WorkKind::Timer, name, None) }
 }
 
-async fn keep(store: &MySqlStore, records: Vec<Record>) {
+async fn keep(store: &MySqlStore, records: impl IntoIterator<Item = Record>) {
     let mut tx = store.begin().await.unwrap();
-    tx.store(records).await.unwrap();
+    tx.store(records.into_iter().collect()).await.unwrap();
     tx.commit().await.unwrap();
-}
-
-async fn keep_messages(store: &MySqlStore, records: impl IntoIterator<Item = OutboxRecord>) {
-    keep(store, records.into_iter().map(Record::Outbox).collect()).await;
-}
-
-async fn keep_work(store: &MySqlStore, records: impl IntoIterator<Item = WorkRecord>) {
-    keep(store, records.into_iter().map(Record::Work).collect()).await;
 }
 
 /// A claim at some second, with a lease of five.
 fn request(owner: &str, seconds: u64, limit: usize) -> ClaimRequest<'_> {
-    ClaimRequest { owner, now: at(seconds), lease_now: at(seconds), lease_until: at(seconds) + LEASE, limit }
+    let lease_until = at(seconds) + Duration::from_secs(5);
+    ClaimRequest { owner, now: at(seconds), lease_now: at(seconds), lease_until, limit }
 }
 
-async fn claim_messages(store: &MySqlStore, seconds: u64) -> Vec<ClaimedOutbox> {
-    store.claim_outbox(request("a", seconds, 100)).await.unwrap()
-}
-
-/// The queue that pieces of a kind stand in.
-fn queue(kind: WorkKind) -> WorkQueue {
-    WorkQueue { kind, group: String::new(), handler: HANDLER.to_owned() }
-}
-
-/// Every queue that rows of these tests stand in.
-fn everything() -> Vec<WorkQueue> {
-    WorkKind::ALL.into_iter().map(queue).chain([WorkQueue::consumed("billing", HANDLER)]).collect()
-}
-
-/// When something is due, whatever it is.
-async fn next_due(store: &MySqlStore) -> Option<SystemTime> {
-    let outbox = store.next_outbox_due().await.unwrap();
-    outbox.into_iter().chain(store.next_work_due(&everything()).await.unwrap()).min()
-}
-
-/// Claims of some queues, with no other limit than the request's.
-async fn claim_of(
-    store: &MySqlStore,
-    queues: &[WorkQueue],
-    request: ClaimRequest<'_>,
-) -> Result<Vec<ClaimedWork>, crate::StoreError> {
-    let limit = request.limit;
-    store.claim_work(&[WorkShare { queues, limit: &move || limit }], request).await
+async fn claim(store: &MySqlStore, owner: &str, seconds: u64) -> Vec<ClaimedOutbox> {
+    store.claim_outbox(request(owner, seconds, 100)).await.unwrap()
 }
 
 async fn claim_work(store: &MySqlStore, seconds: u64) -> Vec<ClaimedWork> {
-    claim_of(store, &everything(), request("a", seconds, 100)).await.unwrap()
+    let queues = WorkKind::ALL.map(|kind| WorkQueue { kind, group: String::new(), handler: "mail::send".to_owned() });
+    let share = WorkShare { queues: &queues, limit: &|| 100 };
+    store.claim_work(&[share], request("w", seconds, 100)).await.unwrap()
 }
 
-fn message_names(claimed: &[ClaimedOutbox]) -> Vec<&str> {
+fn names(claimed: &[ClaimedOutbox]) -> Vec<&str> {
     claimed.iter().map(|row| row.record.name.as_str()).collect()
 }
 
@@ -194,23 +187,14 @@ fn work_names(claimed: &[ClaimedWork]) -> Vec<&str> {
     claimed.iter().map(|work| work.record.name.as_str()).collect()
 }
 
-async fn finish(store: &MySqlStore, claim: Claim) -> bool {
-    let mut tx = store.begin().await.unwrap();
-    let held = tx.finish_work(claim).await.unwrap();
-    if held {
-        tx.commit().await.unwrap();
-    }
-    held
+fn published(claimed: &[ClaimedOutbox]) -> Vec<(Claim, OutboxOutcome)> {
+    claimed.iter().map(|row| (row.claim, OutboxOutcome::Published)).collect()
 }
 
 fn handle(tx: &mut Box<dyn Transaction>) -> &mut Tx<MySql> {
     tx.handle().unwrap().downcast_mut().unwrap()
 }
 
-async fn run(tx: &mut Box<dyn Transaction>, sql: &'static str) -> Result<(), sqlx::Error> {
-    sqlx::query(sql).execute(&mut **handle(tx)).await.map(|_| ())
-}
-
-async fn number(pool: &MySqlPool, sql: &str) -> i64 {
-    sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(pool).await.unwrap()
+async fn run(tx: &mut Box<dyn Transaction>, sql: &'static str) -> Result<u64, sqlx::Error> {
+    Ok(sqlx::raw_sql(sql).execute(&mut **handle(tx)).await?.rows_affected())
 }

@@ -1,0 +1,162 @@
+//! The outbox where transactions run side by side and processes share it.
+
+use super::*;
+
+async fn settle(store: &MySqlStore, claimed: &[ClaimedOutbox]) -> u64 {
+    store.settle_outbox(published(claimed)).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_row_that_is_committed_late_is_found_though_later_ones_went_before() {
+    let (_place, store) = fresh().await;
+    let mut late = store.begin().await.unwrap();
+    late.store(vec![Record::Outbox(message("late", Some("a"))), Record::Outbox(message("late b", Some("b")))])
+        .await
+        .unwrap();
+    keep(&store, (0..150).map(|n| Record::Outbox(message(&n.to_string(), Some(&format!("k{n}")))))).await;
+    let first = claim(&store, "one", 1).await;
+    assert_eq!(first.len(), 100);
+    assert_eq!(settle(&store, &first[..60]).await, 60);
+    late.commit().await.unwrap();
+    let mut rest = Vec::new();
+    for _ in 0..4 {
+        rest.extend(claim(&store, "one", 1).await);
+    }
+    assert_eq!(rest.len(), 52, "fifty that are left, and the two that came late: {:?}", names(&rest));
+    for name in ["late", "late b"] {
+        assert!(names(&rest).contains(&name), "{name}");
+    }
+    assert_eq!(settle(&store, &rest).await, 52);
+    assert_eq!(settle(&store, &first[60..]).await, 40);
+    assert_eq!(store.counts().await.unwrap().outbox, 0);
+}
+
+#[tokio::test]
+async fn a_row_that_is_committed_late_wakes_nobody_in_vain_and_is_due() {
+    let (_place, store) = fresh().await;
+    let mut late = store.begin().await.unwrap();
+    late.store(vec![Record::Outbox(message("late", Some("a")))]).await.unwrap();
+    keep(&store, [Record::Outbox(message("early", Some("b")))]).await;
+    let early = claim(&store, "one", 1).await;
+    assert_eq!(names(&early), ["early"]);
+    assert_eq!(store.next_outbox_due().await.unwrap(), None, "`early` is under way");
+    late.commit().await.unwrap();
+    assert_eq!(store.next_outbox_due().await.unwrap(), Some(at(0)));
+    assert_eq!(names(&claim(&store, "one", 1).await), ["late"]);
+}
+
+#[tokio::test]
+async fn what_waits_for_a_handlers_locks_keeps_no_claim_waiting() {
+    let (_place, store) = fresh().await;
+    keep(&store, ["a", "b"].map(|name| Record::Outbox(message(name, Some(name))))).await;
+    // Somebody looks at the tables by hand, and leaves his transaction open.
+    let mut hand = store.pool.begin().await.unwrap();
+    sqlx::query("SELECT seq FROM cqrs_outbox WHERE name = 'a' FOR UPDATE").fetch_all(&mut *hand).await.unwrap();
+    sqlx::query("SELECT shard FROM cqrs_instances JOIN cqrs_shards").fetch_all(&mut *hand).await.unwrap();
+    let claimed = tokio::time::timeout(Duration::from_secs(5), claim(&store, "one", 1)).await;
+    assert_eq!(names(&claimed.expect("a claim waits for nobody's locks")), ["a", "b"]);
+}
+
+/// The process stalls past its lease, with claims in its mind, and wakes up.
+#[tokio::test]
+async fn a_process_that_stalled_settles_nothing_of_what_others_have_taken() {
+    let (place, one) = fresh().await;
+    let two = place.open().await;
+    keep(&one, (0..8).map(|n| Record::Outbox(message(&n.to_string(), Some(&n.to_string()))))).await;
+    let stale = claim(&one, "one", 0).await;
+    assert_eq!(stale.len(), 8);
+    assert!(claim(&two, "two", 1).await.is_empty());
+    let taken = claim(&two, "two", 10).await;
+    assert_eq!(taken.len(), 8, "the lease has run out");
+    assert_eq!(settle(&one, &stale[..4]).await, 0);
+    let dead = OutboxOutcome::Dead { error: "no".to_owned() };
+    assert_eq!(one.settle_outbox(vec![(stale[4].claim, dead)]).await.unwrap(), 0);
+    let retry = OutboxOutcome::Retry { due: at(9), error: "no".to_owned() };
+    assert_eq!(one.settle_outbox(vec![(stale[5].claim, retry)]).await.unwrap(), 0);
+    assert_eq!(one.renew_outbox(stale.iter().map(|row| row.claim).collect(), at(60)).await.unwrap(), []);
+    assert_eq!(settle(&two, &taken).await, 8, "all of them are its own");
+    assert!(claim(&one, "one", 11).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_process_that_comes_gets_a_fair_share_and_one_that_goes_leaves_its_own() {
+    let (place, one) = fresh().await;
+    let two = place.open().await;
+    assert!(claim(&one, "one", 0).await.is_empty());
+    assert!(claim(&two, "two", 1).await.is_empty());
+    assert!(claim(&one, "one", 2).await.is_empty());
+    assert!(claim(&two, "two", 3).await.is_empty());
+    keep(&one, (0..400).map(|n| Record::Outbox(message(&n.to_string(), Some(&n.to_string()))))).await;
+    let mut shares = Vec::new();
+    for (store, owner) in [(&one, "one"), (&two, "two")] {
+        let mut given = Vec::new();
+        for _ in 0..5 {
+            given.extend(claim(store, owner, 3).await);
+        }
+        shares.push(given);
+    }
+    assert_eq!(shares[0].len() + shares[1].len(), 400);
+    assert!(shares.iter().all(|share| share.len() > 100), "{} and {}", shares[0].len(), shares[1].len());
+    assert_eq!(settle(&one, &shares[0]).await, shares[0].len() as u64);
+    // Two goes, and hands back what it has not published: one has all of it at once, no attempt counted.
+    two.release("two").await.unwrap();
+    let mut rest = Vec::new();
+    for _ in 0..5 {
+        rest.extend(claim(&one, "one", 4).await);
+    }
+    assert_eq!(rest.len(), shares[1].len());
+    assert!(rest.iter().all(|row| row.attempts == 0));
+}
+
+#[tokio::test]
+async fn a_row_that_ends_its_processes_ends_as_a_dead_letter() {
+    let (place, _) = fresh().await;
+    let store = place.open().await;
+    keep(&store, ["poison", "sound"].map(|name| Record::Outbox(message(name, Some("a"))))).await;
+    let mut lost = 0;
+    for round in 0..60 {
+        // A new process each time, and it dies with what it was given.
+        let store = place.open().await;
+        let given = claim(&store, "one", round * 10).await;
+        if names(&given) == ["sound"] {
+            break;
+        }
+        lost += usize::from(!given.is_empty());
+    }
+    let dead = store.dead_letters(9).await.unwrap();
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0].name, "poison");
+    assert!(dead[0].error.contains("may be what ends the process"), "{}", dead[0].error);
+    assert!((10..30).contains(&lost), "{lost}");
+}
+
+#[tokio::test]
+async fn rows_stored_while_others_claim_and_settle_are_published_once_and_in_order() {
+    let (place, store) = fresh().await;
+    let writers: Vec<_> = (0..3)
+        .map(|writer| {
+            let url = place.url.clone();
+            tokio::spawn(async move {
+                let store = MySqlStore::connect(Store::url(url)).await.unwrap();
+                for n in 0..60 {
+                    let name = format!("{writer}:{n}");
+                    keep(&store, [Record::Outbox(message(&name, Some(&format!("w{writer}"))))]).await;
+                }
+            })
+        })
+        .collect();
+    let (mut published_names, mut empty) = (Vec::new(), 0);
+    while empty < 20 {
+        let claimed = claim(&store, "one", 1).await;
+        empty =
+            if claimed.is_empty() && writers.iter().all(tokio::task::JoinHandle::is_finished) { empty + 1 } else { 0 };
+        published_names.extend(claimed.iter().map(|row| row.record.name.clone()));
+        assert_eq!(settle(&store, &claimed).await, claimed.len() as u64);
+    }
+    for writer in 0..3 {
+        let own: Vec<_> = published_names.iter().filter(|name| name.starts_with(&format!("{writer}:"))).collect();
+        let expected: Vec<String> = (0..60).map(|n| format!("{writer}:{n}")).collect();
+        assert!(own.iter().copied().eq(&expected), "{own:?}");
+    }
+    assert_eq!(store.counts().await.unwrap().outbox, 0);
+}

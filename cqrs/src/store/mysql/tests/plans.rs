@@ -1,0 +1,126 @@
+//! No statement reads a whole table, however large it has grown.
+
+use sqlx::{AssertSqlSafe, Row};
+
+use super::*;
+use crate::store::mysql::{claim, dead, idempotent, inbox, leases, outbox, timer, upkeep, work};
+
+const ROWS: u32 = 120_000;
+
+/// Fills the tables with rows in every state, most of them ready.
+async fn fill(store: &MySqlStore) {
+    let numbers = format!(
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {ROWS})
+        SELECT n FROM n"
+    );
+    let fill = format!(
+        "SET SESSION max_recursive_iterations = 1000000; CREATE TABLE n (n BIGINT PRIMARY KEY); INSERT INTO n {numbers};
+        INSERT INTO cqrs_outbox (id, name, version, topic, message_key, lane, shard, payload, headers, raised_at, due_at, state)
+        SELECT UNHEX(MD5(n)), 'n', 1, 't', n % 500, n % 500, n % 16, 'payload', '{{}}', n, n,
+            CASE WHEN n % 50 = 0 THEN 'waiting' WHEN n % 50 = 1 THEN 'parked' WHEN n % 5000 = 2 THEN 'dead' ELSE 'ready' END
+        FROM n;
+        INSERT INTO cqrs_work (id, kind, handler, consumer_group, queue, name, version, topic, lane, lane_digest, timer_key,
+            timer_digest, payload, headers, created_at, state, due_at, attempts, owner, lease_until)
+        SELECT UNHEX(MD5(n)), CASE WHEN n % 20 = 0 THEN 'timer' ELSE 'durable' END, 'h', '', UNHEX(MD5(n % 40)), 'n', 1, '',
+            n % 500, UNHEX(SHA2(n % 500, 256)), n, UNHEX(SHA2(n, 256)), 'payload', '{{}}', n,
+            CASE WHEN n % 50 = 0 THEN 'waiting' WHEN n % 50 = 1 THEN 'parked' WHEN n % 5000 = 2 THEN 'dead'
+                WHEN n % 5000 = 3 THEN 'claimed' ELSE 'ready' END, n, 0, 'o', n
+        FROM n;
+        INSERT INTO cqrs_inbox SELECT UNHEX(MD5(n % 9)), UNHEX(MD5(n)), '', '', n, UNHEX(MD5(n)) FROM n;
+        INSERT INTO cqrs_idempotent SELECT UNHEX(SHA2(n, 256)), '', '', REPEAT('p', 32), UNHEX(MD5(n)), n, NULL, n FROM n;
+        ANALYZE TABLE cqrs_outbox, cqrs_work, cqrs_inbox, cqrs_idempotent"
+    );
+    sqlx::raw_sql(AssertSqlSafe(fill)).execute(&store.pool).await.unwrap();
+}
+
+/// With values in the place of marks: what a list or a mark is, an optimizer has to know.
+fn filled(template: &str) -> String {
+    let mut text = String::new();
+    let listed = template
+        .replace("lane_digest IN (#)", "lane_digest IN (UNHEX(SHA2(1, 256)), UNHEX(SHA2(2, 256)))")
+        .replace("queue IN (#)", "queue IN (UNHEX(MD5(1)), UNHEX(MD5(2)))")
+        .replace("queue = ?", "queue = UNHEX(MD5(1))")
+        .replace("digest = ?", "digest = UNHEX(MD5(1))")
+        .replace("digest IN (#)", "digest IN (UNHEX(SHA2(1, 256)), UNHEX(SHA2(2, 256)))")
+        .replace("timer_slot IN (#)", "timer_slot IN (UNHEX(SHA2(1, 256)), UNHEX(SHA2(2, 256)))")
+        .replace("event_id = ?", "event_id = UNHEX(MD5(1))")
+        .replace("shard IN (#)", "shard IN (1, 2, 3)");
+    for (at, part) in listed.split(['?', '#']).enumerate() {
+        text.push_str(if at == 0 { "" } else { "7" });
+        text.push_str(part);
+    }
+    text
+}
+
+/// What the server would do: of each table, how it is read and by which index.
+async fn plan(store: &MySqlStore, sql: &str) -> Vec<(Option<String>, Option<String>, Option<String>, Option<i64>)> {
+    let text = AssertSqlSafe(format!("EXPLAIN {sql}"));
+    let lines = sqlx::raw_sql(text).fetch_all(&store.pool).await.unwrap_or_else(|error| panic!("{sql}\n{error}"));
+    lines
+        .iter()
+        .map(|line| (line.get("table"), line.get("type"), line.get("key"), line.try_get("rows").ok().flatten()))
+        .collect()
+}
+
+/// Counting and grouping reads an index from end to end; so does whoever looks once an hour for what is stranded, of what is
+/// parked alone.
+const COUNTING: [&str; 2] = ["COUNT(*)", "NOT EXISTS ("];
+
+#[tokio::test]
+async fn no_statement_scans_a_table() {
+    let (_place, store) = fresh().await;
+    fill(&store).await;
+    let fixed = [
+        outbox::STATEMENTS,
+        work::STATEMENTS,
+        claim::STATEMENTS,
+        timer::STATEMENTS,
+        inbox::STATEMENTS,
+        idempotent::STATEMENTS,
+        dead::STATEMENTS,
+        upkeep::STATEMENTS,
+        leases::STATEMENTS,
+    ]
+    .concat();
+    assert!(fixed.len() > 60);
+    for template in fixed {
+        let sql = filled(template);
+        for (table, kind, key, rows) in plan(&store, &sql).await {
+            let line = format!("{table:?} {kind:?} {key:?} {rows:?}\n{sql}");
+            let table = table.unwrap_or_default();
+            // Those of sixteen rows, and what the server has made itself, are small.
+            if table.starts_with('<') || ["cqrs_shards", "held", "counted"].contains(&table.as_str()) || kind.is_none()
+            {
+                continue;
+            }
+            assert_ne!(kind.as_deref(), Some("ALL"), "{line}");
+            let is_counting = COUNTING.iter().any(|word| sql.contains(word));
+            // A read in the order of an index ends with its limit.
+            let ends_early = sql.contains("LIMIT") || sql.contains("MIN(");
+            assert!(is_counting || ends_early || rows.is_none_or(|rows| rows < i64::from(ROWS) / 4), "{line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_every_poll_asks_is_found_by_the_narrowest_index() {
+    let (_place, store) = fresh().await;
+    fill(&store).await;
+    for (template, index) in [
+        (outbox::READ, "cqrs_outbox_state"),
+        (outbox::READ, "cqrs_outbox_held"),
+        (outbox::DUE, "cqrs_outbox_wait"),
+        (outbox::PARK, "PRIMARY"),
+        (claim::LOCK, "PRIMARY"),
+        (claim::FIND, "cqrs_work_state"),
+        (claim::FIND, "cqrs_work_lane"),
+        (claim::DUE, "cqrs_work_due"),
+        (timer::LIST, "cqrs_work_timer_due"),
+        (idempotent::PURGE_DONE, "cqrs_idempotent_done"),
+        (idempotent::PURGE_LEFT, "cqrs_idempotent_lease"),
+    ] {
+        let sql = filled(template);
+        let plan = plan(&store, &sql).await;
+        assert!(plan.iter().any(|(_, _, key, _)| key.as_deref() == Some(index)), "{index}\n{sql}\n{plan:#?}");
+    }
+}
