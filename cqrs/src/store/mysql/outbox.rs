@@ -115,7 +115,10 @@ SELECT mine.seq FROM cqrs_outbox AS mine WHERE mine.state = 'parked' AND NOT EXI
 
 const FREE: &str = "UPDATE cqrs_outbox SET state = 'ready' WHERE seq = ? AND state = 'parked'";
 
-const NEXT_WAITING: &str = "SELECT MIN(wait_until) FROM cqrs_outbox";
+/// Whether there is anything at all, and when the next row that waits is due: all that an idle relay asks.
+const PEEK: &str = "
+SELECT EXISTS (SELECT 1 FROM cqrs_outbox WHERE state = 'ready') AS ready,
+    (SELECT MIN(wait_until) FROM cqrs_outbox) AS waiting";
 
 const ATTEMPTED: &str = "UPDATE cqrs_outbox SET attempts = attempts + 1 WHERE seq IN (#)";
 
@@ -169,7 +172,7 @@ pub(super) const STATEMENTS: &[&str] = &[
     FREE_KEY,
     STRANDED,
     FREE,
-    NEXT_WAITING,
+    PEEK,
     ATTEMPTED,
     SUSPECT,
     STATE,
@@ -235,18 +238,28 @@ impl MySqlStore {
         let mut back = self.reading.lock().await;
         self.tend(&request).await?;
         let open = self.with_desk(|desk| desk.open());
-        if open.is_empty() {
+        let (is_ready, waiting) = self.peek().await?;
+        let is_due = waiting.is_some_and(|due| due <= request.now);
+        if open.is_empty() || !(is_ready || is_due) {
             return Ok(Vec::new());
         }
-        self.named(self.wake(&request, &open).await)?;
-        if back.at.is_none_or(|at| at.elapsed() >= LOOK_BACK) {
-            self.named(self.look_back(&mut back).await)?;
+        if is_due {
+            self.named(self.wake(&request, &open).await)?;
         }
         let mut given = self.read(&request, &open, &mut back).await?;
-        if given.is_empty() && self.named(self.look_back(&mut back).await)? {
-            given = self.read(&request, &open, &mut back).await?;
+        let is_time = back.at.is_none_or(|at| at.elapsed() >= LOOK_BACK);
+        if (given.is_empty() || is_time) && self.named(self.look_back(&mut back).await)? && given.len() < request.limit {
+            let rest = Request { limit: request.limit - given.len(), ..request };
+            given.extend(self.read(&rest, &open, &mut back).await?);
+            given.sort_unstable_by_key(|row| row.claim.seq);
         }
         Ok(given)
+    }
+
+    /// Whether anything is ready, and when the next row that waits is due.
+    async fn peek(&self) -> Result<(bool, Option<i64>), StoreError> {
+        let row = self.named(sqlx::query(self.names.sql(PEEK)).fetch_one(&self.pool).await)?;
+        Ok((row.try_get("ready")?, row.try_get("waiting")?))
     }
 
     /// Wakes what waited until now.
@@ -292,13 +305,14 @@ impl MySqlStore {
         back: &mut LookBack,
     ) -> Result<Vec<ClaimedOutbox>, StoreError> {
         let mut place = self.with_desk(|desk| desk.begin_read());
-        let given = self.read_pages(request, open, &mut place).await;
+        let mut claims = Vec::new();
+        let given = self.read_pages(request, open, &mut place, &mut claims).await;
         back.until = back.until.max(place);
         self.with_desk(|desk| {
             desk.end_read();
-            // What was given and cannot be handed out is given again.
+            // What was given out and cannot be handed out is given out again.
             if given.is_err() {
-                desk.start_over();
+                claims.iter().for_each(|claim| desk.back(*claim));
             }
         });
         given
@@ -309,6 +323,7 @@ impl MySqlStore {
         request: &Request,
         open: &[i16],
         place: &mut i64,
+        claims: &mut Vec<Claim>,
     ) -> Result<Vec<ClaimedOutbox>, StoreError> {
         let owner: Arc<str> = request.owner.as_str().into();
         let mut given = Vec::new();
@@ -331,6 +346,7 @@ impl MySqlStore {
                     } else if let Offer::Given(claim) =
                         desk.offer(row.seq, row.shard, row.lane, &owner, request.lease_until)
                     {
+                        claims.push(claim);
                         taken.push((claim, row));
                     }
                 }
@@ -493,8 +509,10 @@ impl MySqlStore {
 
     /// When a row is due that somebody may be given: of the shards that this process has, as soon as it has some.
     pub(super) async fn next_event(&self) -> Result<Option<SystemTime>, StoreError> {
-        let waiting = sqlx::query_scalar(self.names.sql(NEXT_WAITING)).fetch_one(&self.pool);
-        let waiting: Option<i64> = self.named(waiting.await)?;
+        let (is_ready, waiting) = self.peek().await?;
+        if !is_ready {
+            return Ok(waiting.map(rows::time));
+        }
         let scan = sqlx::query(self.names.sql(SCAN)).bind(0).bind(i64::MAX).bind(rows::limit(SEEN_BACK));
         let found = self.named(scan.fetch_all(&self.pool).await)?;
         let found: Vec<Read> = found.into_iter().map(Read::new).collect::<Result<_, _>>()?;
