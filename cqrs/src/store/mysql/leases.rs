@@ -88,16 +88,16 @@ impl MySqlStore {
         keep.execute(&self.pool).await?;
         let known: Vec<Shard> = all.iter().map(|(shard, _)| shard.clone()).collect();
         let plan = shards::plan(&self.me, &live, &known, request.lease_now);
-        let idle = self.with_desk(|desk| desk.leave(&plan.leave));
-        for shard in idle {
-            self.give_up(shard).await?;
-        }
         let is_wanted = |shard: &Shard| {
             let is_mine = shard.owner.as_deref() == Some(self.me.as_str());
             // One that is this process's and is not known here was left by a statement whose answer was lost.
             plan.take.contains(&shard.shard) || (is_mine && self.with_desk(|desk| desk.held(shard.shard).is_none()))
         };
-        for (shard, lost) in all.iter().filter(|(shard, _)| is_wanted(shard)) {
+        let wanted: Vec<&Known> = all.iter().filter(|(shard, _)| is_wanted(shard)).collect();
+        for shard in self.with_desk(|desk| desk.leave(&plan.leave)) {
+            self.give_up(shard).await?;
+        }
+        for (shard, lost) in wanted {
             let lost = lost + i32::from(shard.owner.is_some());
             self.take_shard(shard.shard, shard.fence, lost, request).await?;
         }

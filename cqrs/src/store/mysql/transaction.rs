@@ -1,9 +1,11 @@
 //! One unit of work's transaction.
 
 use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use futures_util::FutureExt;
 // Savepoints go through sqlx, so that it counts them along with those a handler makes. `sqlx` itself does not give out
 // the trait for that; `sqlx-core` is the part of it that does, and always of the same version.
 use sqlx::mysql::MySqlTransactionManager as Manager;
@@ -55,7 +57,7 @@ impl MySqlTransaction {
     /// other: it goes with the transaction, and is then not there to be released. The next statement has to make the
     /// transaction sure again.
     async fn check(&mut self) -> Result<(), StoreError> {
-        self.tx.settle().await?;
+        settle(&mut self.tx).await?;
         if !std::mem::replace(&mut self.is_sure, false) {
             let depth = depth(&self.tx).max(1);
             // One that was begun by hand has none. Outside of a transaction it is gone as soon as it is made.
@@ -167,7 +169,7 @@ impl Transaction for MySqlTransaction {
     fn release_savepoint(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             self.is_sure = false;
-            self.tx.settle().await?;
+            settle(&mut self.tx).await?;
             nested(&self.tx)?;
             self.tx.release().await.map_err(ended)
         })
@@ -176,7 +178,7 @@ impl Transaction for MySqlTransaction {
     fn rollback_to_savepoint(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             self.is_sure = false;
-            self.tx.settle().await?;
+            settle(&mut self.tx).await?;
             nested(&self.tx)?;
             self.tx.roll_back().await.map_err(ended)
         })
@@ -193,7 +195,7 @@ impl Transaction for MySqlTransaction {
             if self.tx.is_lent() {
                 return Err(lent());
             }
-            self.tx.settle().await?;
+            settle(&mut self.tx).await?;
             match depth(&self.tx) {
                 0 => Err(rolled_back()),
                 1 => {
@@ -211,17 +213,29 @@ impl Transaction for MySqlTransaction {
             if tx.is_lent() {
                 return Err(lent());
             }
-            tx.settle().await?;
+            // What a future that was dropped in the middle has ended, or what is gone with all of it, cannot be ended once more:
+            // the transaction is undone when it is dropped.
+            if settle(&mut tx).await.is_err() {
+                return Ok(());
+            }
             while depth(&tx) > 1 {
                 match tx.roll_back().await {
                     Ok(()) => {}
-                    // Released by a future that was dropped in the middle, or gone with all of it: dropped, it is undone.
                     Err(error) if super::fault::number(&error) == Some(NO_SAVEPOINT) => return Ok(()),
                     Err(error) => return Err(error.into()),
                 }
             }
             tx.into_inner().ok_or_else(lent)?.rollback().await.map_err(StoreError::from)
         })
+    }
+}
+
+/// Waits until everything is done that was asked for by dropping something. Where the connection has lost count of the
+/// answers, sqlx may fall over one that it takes for another.
+async fn settle(tx: &mut Tx<MySql>) -> Result<(), StoreError> {
+    match AssertUnwindSafe(tx.settle()).catch_unwind().await {
+        Ok(settled) => settled.map_err(ended),
+        Err(_) => Err(out_of_step()),
     }
 }
 
