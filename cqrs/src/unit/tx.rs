@@ -189,16 +189,50 @@ impl<Db: Database> Tx<Db> {
             self.catch_up().await?;
         }
         if self.depth() > to {
+            #[cfg(feature = "mysql")]
+            self.reopen_on_mysql().await?;
             Db::TransactionManager::commit(self).await?;
         }
         self.owed = None;
         Ok(())
     }
 
-    /// Waits for what was asked for without waiting. On MySQL not by asking once more: sqlx does not count the answer to a ping that
-    /// is given up, and takes it for the next one.
+    /// Waits for what was asked for without waiting.
     async fn catch_up(&mut self) -> Result<(), sqlx::Error> {
-        if Db::NAME == "MySQL" { self.flush().await } else { self.ping().await }
+        #[cfg(feature = "mysql")]
+        if Db::NAME == sqlx::MySql::NAME {
+            return self.catch_up_on_mysql().await;
+        }
+        self.ping().await
+    }
+
+    /// Not by asking once more: sqlx does not count the answer to a ping that is given up, and takes it for the next one. The
+    /// rollback of a savepoint that had been released already is an error, and harmless: the one around it is rolled back next.
+    #[cfg(feature = "mysql")]
+    async fn catch_up_on_mysql(&mut self) -> Result<(), sqlx::Error> {
+        const NO_SAVEPOINT: u16 = 1305;
+        loop {
+            match self.flush().await {
+                Err(sqlx::Error::Database(error))
+                    if error
+                        .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
+                        .is_some_and(|error| error.number() == NO_SAVEPOINT) => {}
+                end => return end,
+            }
+        }
+    }
+
+    /// On MySQL a release that was asked for may have happened, and only sqlx does not count it: there is a savepoint again for
+    /// it to release. Where it has not, that one takes the place of the other, which was to be released as well.
+    #[cfg(feature = "mysql")]
+    async fn reopen_on_mysql(&mut self) -> Result<(), sqlx::Error> {
+        use sqlx::Executor;
+
+        let number = self.depth().saturating_sub(1);
+        let connection: &mut (dyn std::any::Any + Send) = &mut **self;
+        let Some(connection) = connection.downcast_mut::<sqlx::MySqlConnection>() else { return Ok(()) };
+        let savepoint = sqlx::AssertSqlSafe(format!("SAVEPOINT _sqlx_savepoint_{number}"));
+        connection.execute(sqlx::raw_sql(savepoint)).await.map(drop)
     }
 
     /// How deep sqlx believes the transaction to be: 1 without a savepoint.

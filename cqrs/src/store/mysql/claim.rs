@@ -371,9 +371,8 @@ impl<'t, 'a> Taking<'t, 'a> {
             fronts.insert(row.try_get("lane_digest")?, row.try_get("seq")?);
         }
         // What was in front when they were found may have gone since, and one of them may be in front now.
-        let is_behind = |row: &&Found| {
-            row.lane.as_ref().and_then(|lane| fronts.get(lane)).is_some_and(|front| *front < row.seq)
-        };
+        let is_behind =
+            |row: &&Found| row.lane.as_ref().and_then(|lane| fronts.get(lane)).is_some_and(|front| *front < row.seq);
         let held = behind.iter().filter(is_behind);
         let held: Vec<i64> = held.map(|row| row.seq).collect();
         if held.is_empty() {

@@ -109,7 +109,8 @@ const DEAD: &str = "SELECT dead_lane, MIN(seq) AS front FROM cqrs_outbox WHERE d
 pub(super) const DUE: &str = "
 SELECT seq FROM cqrs_outbox FORCE INDEX (cqrs_outbox_wait) WHERE wait_until <= ? AND shard IN (#) LIMIT 1000";
 
-const WAKE: &str = "UPDATE cqrs_outbox FORCE INDEX (PRIMARY) SET state = 'ready' WHERE seq IN (#) AND state = 'waiting'";
+const WAKE: &str =
+    "UPDATE cqrs_outbox FORCE INDEX (PRIMARY) SET state = 'ready' WHERE seq IN (#) AND state = 'waiting'";
 
 /// Dead rows that nobody is taking away: while they are locked, nobody can.
 const LOCK_DEAD: &str = "
@@ -181,21 +182,7 @@ DELETE mine FROM cqrs_outbox AS mine FORCE INDEX (PRIMARY) WHERE mine.seq IN (#)
 /// Every statement of this file, for the test that none of them scans a table.
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[
-    READ,
-    SCAN,
-    DUE,
-    WAKE,
-    LOCK_DEAD,
-    PARK,
-    FREE_KEY,
-    STRANDED,
-    FREE,
-    PEEK,
-    ATTEMPTED,
-    SUSPECT,
-    STATE,
-    UNSUSPECT,
-    BURY,
+    READ, SCAN, DUE, WAKE, LOCK_DEAD, PARK, FREE_KEY, STRANDED, FREE, PEEK, ATTEMPTED, SUSPECT, STATE, UNSUSPECT, BURY,
     RETRY,
 ];
 
@@ -269,7 +256,8 @@ impl MySqlStore {
         }
         let mut given = self.read(&request, &open, &mut back).await?;
         let is_time = back.at.is_none_or(|at| at.elapsed() >= LOOK_BACK);
-        if (given.is_empty() || is_time) && self.named(self.look_back(&mut back).await)? && given.len() < request.limit {
+        if (given.is_empty() || is_time) && self.named(self.look_back(&mut back).await)? && given.len() < request.limit
+        {
             let rest = Request { limit: request.limit - given.len(), ..request };
             given.extend(self.read(&rest, &open, &mut back).await?);
             given.sort_unstable_by_key(|row| row.claim.seq);

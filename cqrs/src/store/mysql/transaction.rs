@@ -35,18 +35,20 @@ pub(super) struct MySqlTransaction {
     names: Arc<Names>,
     /// Nobody has used the connection since the transaction was last seen.
     is_sure: bool,
+    /// It was found to be gone: what comes after is no part of it.
+    is_gone: bool,
 }
 
 impl MySqlTransaction {
     /// A transaction that was begun just now, by [`BEGIN`].
     pub(super) fn new(mut tx: Tx<MySql>, names: Arc<Names>) -> Self {
         tx.is_marked = true;
-        Self { tx, names, is_sure: true }
+        Self { tx, names, is_sure: true, is_gone: false }
     }
 
     /// One that a handler has held.
     pub(super) fn adopted(tx: Tx<MySql>, names: Arc<Names>) -> Self {
-        Self { tx, names, is_sure: false }
+        Self { tx, names, is_sure: false, is_gone: false }
     }
 
     /// Fails where this is no longer the transaction that was begun: a deadlock rolls all of it back, DDL commits it, and a
@@ -57,17 +59,27 @@ impl MySqlTransaction {
     /// other: it goes with the transaction, and is then not there to be released. The next statement has to make the
     /// transaction sure again.
     async fn check(&mut self) -> Result<(), StoreError> {
-        settle(&mut self.tx).await?;
-        if !std::mem::replace(&mut self.is_sure, false) {
-            let depth = depth(&self.tx).max(1);
-            // One that was begun by hand has none. Outside of a transaction it is gone as soon as it is made.
-            let mark = if self.tx.is_marked { String::new() } else { format!("SAVEPOINT unit_{depth}; ") };
-            let guard = format!("{mark}RELEASE SAVEPOINT unit_{depth}; SAVEPOINT unit_{depth}; ");
-            if !is_in_step(&mut self.tx, &guard).await.map_err(ended)? {
-                return Err(out_of_step());
-            }
-            self.tx.is_marked = true;
+        if self.is_gone {
+            return Err(rolled_back());
         }
+        let end = self.look().await;
+        self.is_gone = end.is_err();
+        end
+    }
+
+    async fn look(&mut self) -> Result<(), StoreError> {
+        settle(&mut self.tx).await?;
+        if std::mem::replace(&mut self.is_sure, false) {
+            return Ok(());
+        }
+        let depth = depth(&self.tx).max(1);
+        // One that was begun by hand has none. Outside of a transaction it is gone as soon as it is made.
+        let mark = if self.tx.is_marked { String::new() } else { format!("SAVEPOINT unit_{depth}; ") };
+        let guard = format!("{mark}RELEASE SAVEPOINT unit_{depth}; SAVEPOINT unit_{depth}; ");
+        if !is_in_step(&mut self.tx, &guard).await.map_err(ended)? {
+            return Err(out_of_step());
+        }
+        self.tx.is_marked = true;
         Ok(())
     }
 

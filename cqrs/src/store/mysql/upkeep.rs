@@ -8,12 +8,12 @@ use sqlx::Row;
 use super::{MySqlStore, rows};
 use crate::store::{Counts, StoreError, WorkKind, WorkQueue};
 
-/// What an owner is busy with. Locked by whoever just ends it, it is not his to hand back any more.
-const OWNED: &str = "
-SELECT seq FROM cqrs_work FORCE INDEX (cqrs_work_state) WHERE state = 'claimed' AND owner = ? FOR UPDATE SKIP LOCKED";
+/// What an owner is busy with.
+const OWNED: &str = "SELECT seq FROM cqrs_work FORCE INDEX (cqrs_work_state) WHERE state = 'claimed' AND owner = ?";
 
 const HAND_BACK: &str = "
-UPDATE cqrs_work FORCE INDEX (PRIMARY) SET state = 'ready', owner = NULL, lease_until = NULL WHERE seq IN (#)";
+UPDATE cqrs_work FORCE INDEX (PRIMARY) SET state = 'ready', owner = NULL, lease_until = NULL
+WHERE seq IN (#) AND state = 'claimed' AND owner = ?";
 
 /// What is being done, or dead, does not count. What nobody takes back any more does: its queue may be nobody's by now.
 const BY_QUEUE: &str = "
@@ -27,9 +27,12 @@ SELECT sample.kind, sample.consumer_group, sample.handler, counted.pieces FROM (
 
 const COUNTS: &str = "
 SELECT
-    (SELECT COUNT(*) FROM cqrs_outbox WHERE state IN ('ready', 'waiting', 'parked')) AS outbox,
-    (SELECT COUNT(*) FROM cqrs_work WHERE state IN ('ready', 'claimed', 'waiting', 'parked')) AS work,
-    (SELECT COUNT(*) FROM cqrs_work WHERE state IN ('ready', 'claimed', 'waiting') AND kind = 'timer') AS timers,
+    (SELECT COUNT(*) FROM cqrs_outbox FORCE INDEX (cqrs_outbox_state)
+        WHERE state IN ('ready', 'waiting', 'parked')) AS outbox,
+    (SELECT COUNT(*) FROM cqrs_work FORCE INDEX (cqrs_work_state)
+        WHERE state IN ('ready', 'claimed', 'waiting', 'parked')) AS work,
+    (SELECT COUNT(*) FROM cqrs_work FORCE INDEX (cqrs_work_timer_due)
+        WHERE timer_due IS NOT NULL AND state IN ('ready', 'claimed', 'waiting')) AS timers,
     (SELECT COUNT(*) FROM cqrs_inbox) AS inbox,
     (SELECT COUNT(*) FROM cqrs_outbox WHERE state = 'dead')
         + (SELECT COUNT(*) FROM cqrs_work WHERE state = 'dead') AS dead,
@@ -42,13 +45,14 @@ pub(super) const STATEMENTS: &[&str] = &[OWNED, HAND_BACK, BY_QUEUE, COUNTS];
 impl MySqlStore {
     pub(super) async fn hand_back(&self, owner: String) -> Result<(), StoreError> {
         self.release_outbox(&owner).await?;
-        let mut tx = self.write().await?;
-        let owned = sqlx::query_scalar(self.names.sql(OWNED)).bind(owner.into_bytes()).fetch_all(&mut *tx).await;
+        let owner = owner.into_bytes();
+        let owned = sqlx::query_scalar(self.names.sql(OWNED)).bind(owner.as_slice()).fetch_all(&self.pool).await;
         let owned: Vec<i64> = self.named(owned)?;
         for numbers in owned.chunks(rows::MOST_ROWS) {
-            self.named(rows::listed(&self.names, HAND_BACK, numbers).execute(&mut *tx).await)?;
+            let statement = rows::listed(&self.names, HAND_BACK, numbers).bind(owner.as_slice());
+            self.named(statement.execute(&self.pool).await)?;
         }
-        self.named(tx.commit().await)
+        Ok(())
     }
 
     /// Work of a kind that only newer programs know is left out.
