@@ -37,7 +37,7 @@ pub(super) fn shard_of(topic: &str, key: Option<&str>, id: Uuid) -> i16 {
 /// A shard, as the database has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shard {
-    pub(super) shard: i16,
+    pub(super) number: i16,
     pub(super) owner: Option<String>,
     pub(super) fence: i64,
     pub(super) lease_until: Option<i64>,
@@ -60,11 +60,11 @@ pub(super) fn plan(me: &str, live: &[String], shards: &[Shard], now: i64) -> Pla
     let rank = live.iter().position(|name| *name == me).unwrap_or(0);
     let fair = shards.len() / live.len() + usize::from(rank < shards.len() % live.len());
     let mine: Vec<i16> =
-        shards.iter().filter(|shard| shard.owner.as_deref() == Some(me)).map(|shard| shard.shard).collect();
+        shards.iter().filter(|shard| shard.owner.as_deref() == Some(me)).map(|shard| shard.number).collect();
     let is_free = |shard: &&Shard| {
         shard.owner.as_deref().is_none_or(|owner| owner != me && shard.lease_until.is_none_or(|until| until <= now))
     };
-    let free = shards.iter().filter(is_free).map(|shard| shard.shard);
+    let free = shards.iter().filter(is_free).map(|shard| shard.number);
     Plan { take: free.take(fair.saturating_sub(mine.len())).collect(), leave: mine.into_iter().skip(fair).collect() }
 }
 
@@ -132,6 +132,8 @@ struct Reading {
     settled: HashSet<i64>,
     /// Lanes of which something has ended. Whether it waits now, and holds back what is behind it, the next one sees.
     lanes: HashSet<Lane>,
+    /// Shards of which the one row has ended that was out: what was passed by for it comes first.
+    shards: HashSet<i16>,
 }
 
 impl Desk {
@@ -210,7 +212,8 @@ impl Desk {
     /// Begins to read: from behind this row on.
     pub(super) fn begin_read(&mut self) -> i64 {
         self.claims += 1;
-        self.reading = Some(Reading { again: i64::MAX, settled: HashSet::new(), lanes: HashSet::new() });
+        self.reading =
+            Some(Reading { again: i64::MAX, settled: HashSet::new(), lanes: HashSet::new(), shards: HashSet::new() });
         self.cursor
     }
 
@@ -261,15 +264,18 @@ impl Desk {
             }
             return Offer::Passed;
         }
-        if let Some(lane) = lane {
-            if self.lanes.get(&lane).is_some_and(|under| under.claim != self.claims || under.passed.is_some()) {
-                self.pass(lane, seq);
-                return Offer::Passed;
-            }
-            if self.reading.as_ref().is_some_and(|reading| reading.lanes.contains(&lane)) {
-                self.look_back(seq);
-                return Offer::Passed;
-            }
+        if let Some(lane) = lane
+            && self.lanes.get(&lane).is_some_and(|under| under.claim != self.claims || under.passed.is_some())
+        {
+            self.pass(lane, seq);
+            return Offer::Passed;
+        }
+        let has_ended = |reading: &Reading| {
+            reading.shards.contains(&shard) || lane.is_some_and(|lane| reading.lanes.contains(&lane))
+        };
+        if self.reading.as_ref().is_some_and(has_ended) {
+            self.look_back(seq);
+            return Offer::Passed;
         }
         // Without a key a row has no lane, but for one that is alone in its shard: what waits for it has to find it.
         let lane = lane.or(is_suspicious.then(|| seq_lane(shard)));
@@ -355,6 +361,9 @@ impl Desk {
         let Some(lane) = flight.lane else { return };
         if let Some(reading) = &mut self.reading {
             reading.lanes.insert(lane);
+            if flight.counted {
+                reading.shards.insert(flight.shard);
+            }
         }
         let Some(under) = self.lanes.get_mut(&lane) else { return };
         under.rows -= 1;

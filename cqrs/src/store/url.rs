@@ -131,10 +131,9 @@ fn gift<T: Send + Sync + 'static>() -> (TypeId, &'static str) {
 }
 
 impl Store {
-    /// Names a store by URL: `sqlite://shop.db`, `sqlite:///var/lib/shop.db`. `memory:` is one for tests, and for what may
-    /// be lost with the process: see [`MemoryStore`](super::MemoryStore).
     /// Names a store by URL: `sqlite://shop.db`, `sqlite:///var/lib/shop.db`, `mysql://user:password@host:3306/shop`
-    /// (`mariadb://` is the same).
+    /// (`mariadb://` is the same). `memory:` is one for tests, and for what may be lost with the process: see
+    /// [`MemoryStore`](super::MemoryStore).
     pub fn url(url: impl Into<String>) -> Self {
         Self::of(Source::Url(url.into()))
     }

@@ -257,7 +257,7 @@ impl<'t, 'a> Taking<'t, 'a> {
         change: &str,
     ) -> Result<(), sqlx::Error> {
         let statement = rows::listed(self.names, find, &self.wanted.queues()).bind(until);
-        let found = numbers(statement.fetch_all(&mut *connection).await?)?;
+        let found = numbers(&statement.fetch_all(&mut *connection).await?)?;
         if !found.is_empty() {
             rows::listed(self.names, change, &found).execute(connection).await?;
         }
@@ -361,7 +361,7 @@ impl<'t, 'a> Taking<'t, 'a> {
             return Ok(());
         }
         let lanes: Vec<&[u8]> = lanes.into_iter().collect();
-        let fronts = numbers(rows::listed(self.names, FRONTS, &lanes).fetch_all(&mut *connection).await?)?;
+        let fronts = numbers(&rows::listed(self.names, FRONTS, &lanes).fetch_all(&mut *connection).await?)?;
         if fronts.is_empty() {
             return Ok(());
         }
@@ -378,7 +378,7 @@ impl<'t, 'a> Taking<'t, 'a> {
         if held.is_empty() {
             return Ok(());
         }
-        let parked = numbers(rows::listed(self.names, LOCK_BEHIND, &held).fetch_all(&mut *connection).await?)?;
+        let parked = numbers(&rows::listed(self.names, LOCK_BEHIND, &held).fetch_all(&mut *connection).await?)?;
         if !parked.is_empty() {
             rows::listed(self.names, PARK, &parked).execute(connection).await?;
             self.has_parked = true;
@@ -387,6 +387,6 @@ impl<'t, 'a> Taking<'t, 'a> {
     }
 }
 
-fn numbers(found: Vec<sqlx::mysql::MySqlRow>) -> Result<Vec<i64>, sqlx::Error> {
+fn numbers(found: &[sqlx::mysql::MySqlRow]) -> Result<Vec<i64>, sqlx::Error> {
     found.iter().map(|row| row.try_get(0)).collect()
 }

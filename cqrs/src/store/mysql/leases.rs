@@ -237,7 +237,9 @@ impl MySqlStore {
         self.look_at_shards().await?;
         Ok(self.with_desk(|desk| {
             let held: Vec<Claim> = claims.into_iter().filter(|claim| desk.flight(*claim).is_some()).collect();
-            held.iter().for_each(|claim| desk.renew(*claim, until));
+            for claim in &held {
+                desk.renew(*claim, until);
+            }
             held
         }))
     }

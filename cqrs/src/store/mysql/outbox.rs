@@ -300,7 +300,9 @@ impl MySqlStore {
             let (open, free) = (desk.open(), Free::new(desk));
             let is_late = |row: &&Read| open.contains(&row.shard) && free.is(desk, row);
             let late = seen.iter().find(is_late).map(|row| row.seq);
-            late.iter().for_each(|seq| desk.look_back(*seq));
+            if let Some(seq) = late {
+                desk.look_back(seq);
+            }
             late
         });
         Ok(late.is_some())
@@ -313,7 +315,7 @@ impl MySqlStore {
         open: &[i16],
         back: &mut LookBack,
     ) -> Result<Vec<ClaimedOutbox>, StoreError> {
-        let mut place = self.with_desk(|desk| desk.begin_read());
+        let mut place = self.with_desk(Desk::begin_read);
         let mut claims = Vec::new();
         let given = self.read_pages(request, open, &mut place, &mut claims, &mut back.passed).await;
         back.until = back.until.max(place);
@@ -321,7 +323,9 @@ impl MySqlStore {
             desk.end_read();
             // What was given out and cannot be handed out is given out again.
             if given.is_err() {
-                claims.iter().for_each(|claim| desk.back(*claim));
+                for claim in claims {
+                    desk.back(claim);
+                }
             }
         });
         given
@@ -585,7 +589,7 @@ impl MySqlStore {
             let statement = sqlx::query(self.names.sql(FREE)).bind(seq);
             freed += self.named(statement.execute(&self.pool).await)?.rows_affected();
         }
-        self.with_desk(|desk| desk.start_over());
+        self.with_desk(Desk::start_over);
         Ok(freed)
     }
 }

@@ -46,9 +46,9 @@ impl MySqlStore {
     pub(super) async fn hand_back(&self, owner: String) -> Result<(), StoreError> {
         self.release_outbox(&owner).await?;
         let owner = owner.into_bytes();
-        let owned = sqlx::query_scalar(self.names.sql(OWNED)).bind(owner.as_slice()).fetch_all(&self.pool).await;
-        let owned: Vec<i64> = self.named(owned)?;
-        for numbers in owned.chunks(rows::MOST_ROWS) {
+        let found = sqlx::query_scalar(self.names.sql(OWNED)).bind(owner.as_slice()).fetch_all(&self.pool).await;
+        let found: Vec<i64> = self.named(found)?;
+        for numbers in found.chunks(rows::MOST_ROWS) {
             let statement = rows::listed(&self.names, HAND_BACK, numbers).bind(owner.as_slice());
             self.named(statement.execute(&self.pool).await)?;
         }
