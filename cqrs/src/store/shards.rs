@@ -37,7 +37,7 @@ pub(super) fn shard_of(topic: &str, key: Option<&str>, id: Uuid) -> i16 {
 /// A shard, as the database has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shard {
-    pub(super) shard: i16,
+    pub(super) number: i16,
     pub(super) owner: Option<String>,
     pub(super) fence: i64,
     pub(super) lease_until: Option<i64>,
@@ -60,11 +60,11 @@ pub(super) fn plan(me: &str, live: &[String], shards: &[Shard], now: i64) -> Pla
     let rank = live.iter().position(|name| *name == me).unwrap_or(0);
     let fair = shards.len() / live.len() + usize::from(rank < shards.len() % live.len());
     let mine: Vec<i16> =
-        shards.iter().filter(|shard| shard.owner.as_deref() == Some(me)).map(|shard| shard.shard).collect();
+        shards.iter().filter(|shard| shard.owner.as_deref() == Some(me)).map(|shard| shard.number).collect();
     let is_free = |shard: &&Shard| {
         shard.owner.as_deref().is_none_or(|owner| owner != me && shard.lease_until.is_none_or(|until| until <= now))
     };
-    let free = shards.iter().filter(is_free).map(|shard| shard.shard);
+    let free = shards.iter().filter(is_free).map(|shard| shard.number);
     Plan { take: free.take(fair.saturating_sub(mine.len())).collect(), leave: mine.into_iter().skip(fair).collect() }
 }
 

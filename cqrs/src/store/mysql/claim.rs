@@ -3,7 +3,7 @@
 //! Several programs claim at the same time. What is to be changed is locked by its number and looked at again under the
 //! lock; what somebody else has locked is passed by, since he is about to change it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
 
 use sqlx::{AssertSqlSafe, MySqlConnection, Row};
@@ -27,7 +27,7 @@ pub(super) const DUE: &str = "
 SELECT seq FROM cqrs_work FORCE INDEX (cqrs_work_due)
 WHERE state = 'waiting' AND queue IN (#) AND due_at <= ? LIMIT 1000 FOR UPDATE SKIP LOCKED";
 
-const WAKE: &str = "UPDATE cqrs_work SET state = 'ready' WHERE seq IN (#)";
+const WAKE: &str = "UPDATE cqrs_work FORCE INDEX (PRIMARY) SET state = 'ready' WHERE seq IN (#)";
 
 /// What a process held that died or stalled. One that is just committing has its row locked.
 const RUN_OUT: &str = "
@@ -36,7 +36,7 @@ WHERE state = 'claimed' AND queue IN (#) AND lease_until <= ? LIMIT 1000 FOR UPD
 
 /// It counts as an attempt: otherwise a message that kills its process would be tried for ever.
 const TAKE_BACK: &str = "
-UPDATE cqrs_work
+UPDATE cqrs_work FORCE INDEX (PRIMARY)
 SET state = 'ready', owner = NULL, lease_until = NULL, attempts = attempts + 1,
     error = 'the process that held it stopped, or stalled for longer than its lease'
 WHERE seq IN (#)";
@@ -59,7 +59,8 @@ FROM cqrs_work FORCE INDEX (PRIMARY) WHERE seq IN (#) AND state = 'ready' ORDER 
 
 /// A timer that is being done is no longer the one that its key stands for.
 const CLAIM: &str = "
-UPDATE cqrs_work SET state = 'claimed', fence = fence + 1, owner = ?, lease_until = ?, timer_slot = NULL
+UPDATE cqrs_work FORCE INDEX (PRIMARY)
+SET state = 'claimed', fence = fence + 1, owner = ?, lease_until = ?, timer_slot = NULL
 WHERE seq IN (#)";
 
 /// The rows that lanes begin with.
@@ -67,7 +68,7 @@ const FRONTS: &str = "SELECT MIN(seq) FROM cqrs_work WHERE lane_digest IN (#) GR
 
 /// Those of them that nobody is taking away: while they are locked, nobody can.
 const LOCK_FRONTS: &str = "
-SELECT lane_digest FROM cqrs_work FORCE INDEX (PRIMARY)
+SELECT seq, lane_digest FROM cqrs_work FORCE INDEX (PRIMARY)
 WHERE seq IN (#) AND lane_digest IS NOT NULL ORDER BY seq FOR UPDATE SKIP LOCKED";
 
 const LOCK_BEHIND: &str = "
@@ -75,7 +76,7 @@ SELECT seq FROM cqrs_work FORCE INDEX (PRIMARY)
 WHERE seq IN (#) AND state = 'ready' ORDER BY seq FOR UPDATE SKIP LOCKED";
 
 /// Sets rows aside that stand behind others of their lane: claims do not look at them again until they are freed.
-const PARK: &str = "UPDATE cqrs_work SET state = 'parked' WHERE seq IN (#)";
+const PARK: &str = "UPDATE cqrs_work FORCE INDEX (PRIMARY) SET state = 'parked' WHERE seq IN (#)";
 
 /// The soonest row of a queue that waits, and one that is ready and may be taken. One such part for each queue.
 const NEXT_DUE: &str = "
@@ -256,7 +257,7 @@ impl<'t, 'a> Taking<'t, 'a> {
         change: &str,
     ) -> Result<(), sqlx::Error> {
         let statement = rows::listed(self.names, find, &self.wanted.queues()).bind(until);
-        let found = numbers(statement.fetch_all(&mut *connection).await?)?;
+        let found = numbers(&statement.fetch_all(&mut *connection).await?)?;
         if !found.is_empty() {
             rows::listed(self.names, change, &found).execute(connection).await?;
         }
@@ -360,18 +361,24 @@ impl<'t, 'a> Taking<'t, 'a> {
             return Ok(());
         }
         let lanes: Vec<&[u8]> = lanes.into_iter().collect();
-        let fronts = numbers(rows::listed(self.names, FRONTS, &lanes).fetch_all(&mut *connection).await?)?;
+        let fronts = numbers(&rows::listed(self.names, FRONTS, &lanes).fetch_all(&mut *connection).await?)?;
         if fronts.is_empty() {
             return Ok(());
         }
         let locked = rows::listed(self.names, LOCK_FRONTS, &fronts).fetch_all(&mut *connection).await?;
-        let locked: HashSet<Vec<u8>> = locked.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-        let held = behind.iter().filter(|row| row.lane.as_ref().is_some_and(|lane| locked.contains(lane)));
+        let mut fronts: HashMap<Vec<u8>, i64> = HashMap::new();
+        for row in &locked {
+            fronts.insert(row.try_get("lane_digest")?, row.try_get("seq")?);
+        }
+        // What was in front when they were found may have gone since, and one of them may be in front now.
+        let is_behind =
+            |row: &&Found| row.lane.as_ref().and_then(|lane| fronts.get(lane)).is_some_and(|front| *front < row.seq);
+        let held = behind.iter().filter(is_behind);
         let held: Vec<i64> = held.map(|row| row.seq).collect();
         if held.is_empty() {
             return Ok(());
         }
-        let parked = numbers(rows::listed(self.names, LOCK_BEHIND, &held).fetch_all(&mut *connection).await?)?;
+        let parked = numbers(&rows::listed(self.names, LOCK_BEHIND, &held).fetch_all(&mut *connection).await?)?;
         if !parked.is_empty() {
             rows::listed(self.names, PARK, &parked).execute(connection).await?;
             self.has_parked = true;
@@ -380,6 +387,6 @@ impl<'t, 'a> Taking<'t, 'a> {
     }
 }
 
-fn numbers(found: Vec<sqlx::mysql::MySqlRow>) -> Result<Vec<i64>, sqlx::Error> {
+fn numbers(found: &[sqlx::mysql::MySqlRow]) -> Result<Vec<i64>, sqlx::Error> {
     found.iter().map(|row| row.try_get(0)).collect()
 }

@@ -1,9 +1,11 @@
 //! From a URL or a pool of the user's to an open store.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
-use sqlx::{AssertSqlSafe, MySqlConnection, MySqlPool, Row};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, MySqlConnection, MySqlPool, Row};
 use uuid::Uuid;
 
 use super::MySqlStore;
@@ -12,6 +14,9 @@ use super::transaction::depth;
 use crate::store::names::Names;
 use crate::store::url::Source;
 use crate::store::{Store, StoreError, StoreErrorKind};
+
+/// How long a connection that comes back is waited for.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// The oldest servers that have `FOR UPDATE SKIP LOCKED`.
 const OLDEST_MARIADB: (u32, u32) = (10, 6);
@@ -77,20 +82,25 @@ fn parse(url: &str) -> Result<MySqlConnectOptions, StoreError> {
 }
 
 async fn open(settings: MySqlConnectOptions) -> Result<MySqlPool, sqlx::Error> {
-    MySqlPoolOptions::new()
+    // A pool asks a server that is down until its patience ends, and then says only that it had no connection.
+    settings.connect().await?.close().await?;
+    let pool = MySqlPoolOptions::new()
         .acquire_timeout(Duration::from_secs(TURN_SECONDS))
         // One that sqlx believes to be in a transaction refuses every later begin: such a one is thrown away.
         .before_acquire(|connection, _| Box::pin(std::future::ready(Ok(depth(connection) == 0))))
         // Whatever is open when a connection comes back would keep its locks until somebody takes that connection again.
         .after_release(|connection, _| Box::pin(is_free(connection)))
-        .connect_with(settings)
-        .await
+        .connect_lazy_with(settings);
+    Ok(pool)
 }
 
 /// Whether a connection that comes back is in no transaction, when all is done that was asked for by dropping something, and
-/// whether it is in step.
+/// whether it is in step. Where an error was the answer to what was dropped, sqlx waits for another one that never comes.
 async fn is_free(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
-    Ok(is_in_step(connection, "").await? && depth(connection) == 0)
+    match tokio::time::timeout(ANSWER, is_in_step(connection, "")).await {
+        Ok(is_in_step) => Ok(is_in_step? && depth(connection) == 0),
+        Err(_) => Ok(false),
+    }
 }
 
 /// Runs statements, and tells whether their answer is theirs: sqlx loses count of the answers where a future was dropped in
@@ -99,7 +109,10 @@ async fn is_free(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> 
 pub(super) async fn is_in_step(connection: &mut MySqlConnection, statements: &str) -> Result<bool, sqlx::Error> {
     let number = i64::from(Uuid::new_v4().as_fields().0);
     let text = AssertSqlSafe(format!("{statements}SELECT {number}"));
-    let answers = sqlx::raw_sql(text).fetch_all(connection).await?;
+    // It may take an answer for one of another shape, and fall over that.
+    let answers = AssertUnwindSafe(sqlx::raw_sql(text).fetch_all(connection)).catch_unwind().await;
+    let Ok(answers) = answers else { return Ok(false) };
+    let answers = answers?;
     let [answer] = answers.as_slice() else { return Ok(false) };
     Ok(answer.try_get::<i64, _>(0).is_ok_and(|answered| answered == number))
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{MySqlStore, outbox, rows, work};
 use crate::store::names::Names;
+use crate::store::shards::Desk;
 use crate::store::{DeadLetter, DeadLetterId, DeadSource, StoreError};
 
 const LIST_OUTBOX: &str = "
@@ -93,7 +94,7 @@ impl MySqlStore {
     /// What was behind it may have been passed by. Another process finds it when it looks back.
     fn look_again(&self, id: DeadLetterId) {
         if id.source == DeadSource::Outbox {
-            self.with_desk(|desk| desk.start_over());
+            self.with_desk(Desk::start_over);
         }
     }
 }

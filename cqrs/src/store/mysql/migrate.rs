@@ -5,10 +5,13 @@ use std::borrow::Cow;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, MySqlConnection, SqlSafeStr};
 
-use super::{MySqlStore, rows};
+use super::MySqlStore;
 use crate::store::{StoreError, StoreErrorKind};
 
 const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "messages", include_str!("migrations/0001_messages.sql"))];
+
+/// The lock is the server's, not the database's: so it is named after the database. A name has 64 characters at most.
+const LOCK: &str = "SELECT GET_LOCK(CONCAT('cqrs_migrate_', LEFT(SHA2(CONCAT(DATABASE(), '/', ?), 256), 40)), ?)";
 
 /// How many seconds somebody waits for the lock before it says so, and asks again.
 const ASK_AGAIN: u32 = 10;
@@ -33,7 +36,7 @@ impl MySqlStore {
     /// Waits for its turn: DDL is in no transaction, and two processes that start together would both run the same.
     async fn lock(&self, connection: &mut MySqlConnection) -> Result<(), StoreError> {
         for _ in 0..PATIENCE {
-            let asked = sqlx::query_scalar("SELECT GET_LOCK(?, ?)").bind(self.migration_lock()).bind(ASK_AGAIN);
+            let asked = sqlx::query_scalar(LOCK).bind(self.names.bookkeeping()).bind(ASK_AGAIN);
             let got: Option<i64> = self.named(asked.fetch_one(&mut *connection).await)?;
             if got == Some(1) {
                 return Ok(());
@@ -42,12 +45,6 @@ impl MySqlStore {
         }
         let what = format!("{}: another process has been migrating the database for too long", self.place);
         Err(StoreError::new(StoreErrorKind::Busy, what))
-    }
-
-    /// The lock is the server's, not the database's: so it is named after the database. A name has 64 characters at most.
-    fn migration_lock(&self) -> String {
-        let digest = rows::short(&[&self.place.to_string(), &self.names.bookkeeping()]);
-        digest.iter().fold("cqrs_migrate_".to_owned(), |name, byte| format!("{name}{byte:02x}"))
     }
 
     /// A migration of ours that was cut off in the middle is begun anew: each of its steps can be done again.

@@ -25,6 +25,9 @@ const MOST_PAGES: usize = 20;
 /// How many rows are read at a time, at least.
 const SMALLEST_PAGE: usize = 50;
 
+/// How many rows are remembered that stand behind others.
+const MOST_KNOWN: usize = 200_000;
+
 /// How often a row may be given out while nothing else of its shard is, and its process be lost, until it is a dead letter.
 /// Before that, several owners were lost with everything they held.
 const MAX_LOST: i64 = 17;
@@ -71,28 +74,43 @@ pub(super) async fn insert(
     Ok(())
 }
 
-/// The rows of these shards from some place on, and of each the first row that holds back its lane.
-pub(super) const READ: &str = "
-SELECT mine.seq, mine.shard, mine.lane, mine.attempts, mine.id, mine.name, mine.version, mine.topic, mine.message_key,
-    mine.payload, mine.headers, mine.raised_at, (
-        SELECT MIN(earlier.seq) FROM cqrs_outbox AS earlier FORCE INDEX (cqrs_outbox_held)
-        WHERE earlier.held = mine.lane AND earlier.seq < mine.seq) AS behind
-FROM cqrs_outbox AS mine FORCE INDEX (cqrs_outbox_state)
-WHERE mine.state = 'ready' AND mine.shard IN (#) AND mine.seq > ? ORDER BY mine.seq LIMIT ?";
+/// The row before one of the same lane, and its state.
+macro_rules! before_mine {
+    () => {
+        "(SELECT earlier.seq FROM cqrs_outbox AS earlier FORCE INDEX (cqrs_outbox_lane)
+            WHERE earlier.lane = mine.lane AND earlier.seq < mine.seq ORDER BY earlier.seq DESC LIMIT 1) AS before_it"
+    };
+}
 
-/// The same without what they hold.
-const SCAN: &str = "
-SELECT mine.seq, mine.shard, mine.lane, mine.due_at, (
-        SELECT MIN(earlier.seq) FROM cqrs_outbox AS earlier FORCE INDEX (cqrs_outbox_held)
-        WHERE earlier.held = mine.lane AND earlier.seq < mine.seq) AS behind
-FROM cqrs_outbox AS mine FORCE INDEX (cqrs_outbox_state)
-WHERE mine.state = 'ready' AND mine.seq > ? AND mine.seq <= ? ORDER BY mine.seq LIMIT ?";
+/// The rows of these shards from some place on.
+pub(super) const READ: &str = concat!(
+    "SELECT mine.seq, mine.shard, mine.lane, mine.due_at, mine.attempts, mine.id, mine.name, mine.version, mine.topic,
+        mine.message_key, mine.payload, mine.headers, mine.raised_at, ",
+    before_mine!(),
+    " FROM cqrs_outbox AS mine FORCE INDEX (cqrs_outbox_state)
+    WHERE mine.state = 'ready' AND mine.shard IN (#) AND mine.seq > ? ORDER BY mine.seq LIMIT ?"
+);
+
+/// The same of all shards, without what they hold.
+const SCAN: &str = concat!(
+    "SELECT mine.seq, mine.shard, mine.lane, mine.due_at, ",
+    before_mine!(),
+    " FROM cqrs_outbox AS mine FORCE INDEX (cqrs_outbox_state)
+    WHERE mine.state = 'ready' AND mine.seq > ? AND mine.seq <= ? ORDER BY mine.seq LIMIT ?"
+);
+
+/// Rows of a list that are ready.
+const READY: &str = "SELECT seq FROM cqrs_outbox FORCE INDEX (PRIMARY) WHERE seq IN (#) AND state = 'ready'";
+
+/// The first dead row of each lane.
+const DEAD: &str = "SELECT dead_lane, MIN(seq) AS front FROM cqrs_outbox WHERE dead_lane IN (#) GROUP BY dead_lane";
 
 /// What waited until now.
 pub(super) const DUE: &str = "
 SELECT seq FROM cqrs_outbox FORCE INDEX (cqrs_outbox_wait) WHERE wait_until <= ? AND shard IN (#) LIMIT 1000";
 
-const WAKE: &str = "UPDATE cqrs_outbox SET state = 'ready' WHERE seq IN (#) AND state = 'waiting'";
+const WAKE: &str =
+    "UPDATE cqrs_outbox FORCE INDEX (PRIMARY) SET state = 'ready' WHERE seq IN (#) AND state = 'waiting'";
 
 /// Dead rows that nobody is taking away: while they are locked, nobody can.
 const LOCK_DEAD: &str = "
@@ -102,22 +120,25 @@ WHERE seq IN (#) AND state = 'dead' ORDER BY seq FOR UPDATE SKIP LOCKED";
 /// Sets aside what a claim passed by because its key is dead: only somebody who replays or discards the dead row lets it
 /// go on, and until then nobody need look at it. What stands behind a row that is being published or waits is left alone:
 /// it is about to go.
-pub(super) const PARK: &str = "UPDATE cqrs_outbox SET state = 'parked' WHERE seq IN (#) AND state = 'ready'";
+pub(super) const PARK: &str = "
+UPDATE cqrs_outbox FORCE INDEX (PRIMARY) SET state = 'parked' WHERE seq IN (#) AND state = 'ready'";
 
 /// Frees what was parked of a key, now that a dead row of it has gone; behind another one it is parked again.
-const FREE_KEY: &str = "UPDATE cqrs_outbox SET state = 'ready' WHERE held = ? AND state = 'parked'";
+const FREE_KEY: &str = "UPDATE cqrs_outbox SET state = 'ready' WHERE lane = ? AND state = 'parked'";
 
 /// Rows that no dead one stands before. There are none, unless somebody has deleted rows by hand.
 const STRANDED: &str = "
 SELECT mine.seq FROM cqrs_outbox AS mine WHERE mine.state = 'parked' AND NOT EXISTS (
-    SELECT 1 FROM cqrs_outbox AS earlier
-    WHERE earlier.held = mine.lane AND earlier.seq < mine.seq AND earlier.state = 'dead')";
+    SELECT 1 FROM cqrs_outbox AS earlier WHERE earlier.dead_lane = mine.lane AND earlier.seq < mine.seq)";
 
 const FREE: &str = "UPDATE cqrs_outbox SET state = 'ready' WHERE seq = ? AND state = 'parked'";
 
-const NEXT_WAITING: &str = "SELECT MIN(wait_until) FROM cqrs_outbox";
+/// Whether there is anything at all, and when the next row that waits is due: all that an idle relay asks.
+const PEEK: &str = "
+SELECT EXISTS (SELECT 1 FROM cqrs_outbox WHERE state = 'ready') AS ready,
+    (SELECT MIN(wait_until) FROM cqrs_outbox) AS waiting";
 
-const ATTEMPTED: &str = "UPDATE cqrs_outbox SET attempts = attempts + 1 WHERE seq IN (#)";
+const ATTEMPTED: &str = "UPDATE cqrs_outbox FORCE INDEX (PRIMARY) SET attempts = attempts + 1 WHERE seq IN (#)";
 
 /// Notes that a row is given out which may be what ends its processes; not any more when that was noted too often.
 const SUSPECT: &str = "
@@ -150,31 +171,18 @@ const RETRY: &str = concat!(
 );
 
 /// In one packet and without a transaction of its own: nothing comes between the look at the shards and the end of the rows.
-/// The level is for that one statement: it reads the shards without locking them. What is put in are numbers and this
+/// The level is for that one statement: it reads the shards without locking them. By their numbers alone: another index would
+/// lead it over rows that are not committed yet, and it would wait for them. What is put in are numbers and this
 /// process's own name.
 const PUBLISHED: &str = "
 SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-DELETE FROM cqrs_outbox WHERE seq IN (#) AND state = 'ready'
-    AND EXISTS (SELECT 1 FROM cqrs_shards AS held WHERE held.shard = cqrs_outbox.shard AND held.owner = '@')";
+DELETE mine FROM cqrs_outbox AS mine FORCE INDEX (PRIMARY) WHERE mine.seq IN (#) AND mine.state = 'ready'
+    AND EXISTS (SELECT 1 FROM cqrs_shards AS held WHERE held.shard = mine.shard AND held.owner = '@')";
 
 /// Every statement of this file, for the test that none of them scans a table.
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[
-    READ,
-    SCAN,
-    DUE,
-    WAKE,
-    LOCK_DEAD,
-    PARK,
-    FREE_KEY,
-    STRANDED,
-    FREE,
-    NEXT_WAITING,
-    ATTEMPTED,
-    SUSPECT,
-    STATE,
-    UNSUSPECT,
-    BURY,
+    READ, SCAN, DUE, WAKE, LOCK_DEAD, PARK, FREE_KEY, STRANDED, FREE, PEEK, ATTEMPTED, SUSPECT, STATE, UNSUSPECT, BURY,
     RETRY,
 ];
 
@@ -183,7 +191,8 @@ struct Read {
     seq: i64,
     shard: i16,
     lane: Option<u64>,
-    behind: Option<i64>,
+    /// The row before it of its lane, whatever its state.
+    before: Option<i64>,
     row: MySqlRow,
 }
 
@@ -193,7 +202,7 @@ impl Read {
             seq: row.try_get("seq")?,
             shard: row.try_get("shard")?,
             lane: row.try_get::<Option<i64>, _>("lane")?.map(i64::cast_unsigned),
-            behind: row.try_get("behind")?,
+            before: row.try_get("before_it")?,
             row,
         })
     }
@@ -210,7 +219,7 @@ impl Free {
     }
 
     fn is(&self, desk: &Desk, row: &Read) -> bool {
-        row.behind.is_none()
+        row.before.is_none()
             && !self.under_way.contains(&row.seq)
             && !row.lane.is_some_and(|lane| desk.is_under_way(lane))
     }
@@ -224,6 +233,8 @@ pub(super) struct LookBack {
     from: i64,
     /// How far rows have been read.
     until: i64,
+    /// Rows that stand behind others, which wait or are dead.
+    passed: HashSet<i64>,
 }
 
 impl MySqlStore {
@@ -235,18 +246,29 @@ impl MySqlStore {
         let mut back = self.reading.lock().await;
         self.tend(&request).await?;
         let open = self.with_desk(|desk| desk.open());
-        if open.is_empty() {
+        let (is_ready, waiting) = self.peek().await?;
+        let is_due = waiting.is_some_and(|due| due <= request.now);
+        if open.is_empty() || !(is_ready || is_due) {
             return Ok(Vec::new());
         }
-        self.named(self.wake(&request, &open).await)?;
-        if back.at.is_none_or(|at| at.elapsed() >= LOOK_BACK) {
-            self.named(self.look_back(&mut back).await)?;
+        if is_due {
+            self.named(self.wake(&request, &open).await)?;
         }
         let mut given = self.read(&request, &open, &mut back).await?;
-        if given.is_empty() && self.named(self.look_back(&mut back).await)? {
-            given = self.read(&request, &open, &mut back).await?;
+        let is_time = back.at.is_none_or(|at| at.elapsed() >= LOOK_BACK);
+        if (given.is_empty() || is_time) && self.named(self.look_back(&mut back).await)? && given.len() < request.limit
+        {
+            let rest = Request { limit: request.limit - given.len(), ..request };
+            given.extend(self.read(&rest, &open, &mut back).await?);
+            given.sort_unstable_by_key(|row| row.claim.seq);
         }
         Ok(given)
+    }
+
+    /// Whether anything is ready, and when the next row that waits is due.
+    async fn peek(&self) -> Result<(bool, Option<i64>), StoreError> {
+        let row = self.named(sqlx::query(self.names.sql(PEEK)).fetch_one(&self.pool).await)?;
+        Ok((row.try_get("ready")?, row.try_get("waiting")?))
     }
 
     /// Wakes what waited until now.
@@ -278,7 +300,9 @@ impl MySqlStore {
             let (open, free) = (desk.open(), Free::new(desk));
             let is_late = |row: &&Read| open.contains(&row.shard) && free.is(desk, row);
             let late = seen.iter().find(is_late).map(|row| row.seq);
-            late.iter().for_each(|seq| desk.look_back(*seq));
+            if let Some(seq) = late {
+                desk.look_back(seq);
+            }
             late
         });
         Ok(late.is_some())
@@ -291,14 +315,17 @@ impl MySqlStore {
         open: &[i16],
         back: &mut LookBack,
     ) -> Result<Vec<ClaimedOutbox>, StoreError> {
-        let mut place = self.with_desk(|desk| desk.begin_read());
-        let given = self.read_pages(request, open, &mut place).await;
+        let mut place = self.with_desk(Desk::begin_read);
+        let mut claims = Vec::new();
+        let given = self.read_pages(request, open, &mut place, &mut claims, &mut back.passed).await;
         back.until = back.until.max(place);
         self.with_desk(|desk| {
             desk.end_read();
-            // What was given and cannot be handed out is given again.
+            // What was given out and cannot be handed out is given out again.
             if given.is_err() {
-                desk.start_over();
+                for claim in claims {
+                    desk.back(claim);
+                }
             }
         });
         given
@@ -309,7 +336,12 @@ impl MySqlStore {
         request: &Request,
         open: &[i16],
         place: &mut i64,
+        claims: &mut Vec<Claim>,
+        known: &mut HashSet<i64>,
     ) -> Result<Vec<ClaimedOutbox>, StoreError> {
+        if known.len() > MOST_KNOWN {
+            known.clear();
+        }
         let owner: Arc<str> = request.owner.as_str().into();
         let mut given = Vec::new();
         for _ in 0..MOST_PAGES {
@@ -319,18 +351,29 @@ impl MySqlStore {
             let found = self.named(statement.fetch_all(&self.pool).await)?;
             let is_last = found.len() < page;
             let found: Vec<Read> = found.into_iter().map(Read::new).collect::<Result<_, _>>()?;
+            // A row before one of these that nobody has seen was committed late: it comes first.
+            if let Some(late) = self.first_unseen(&found, known).await? {
+                *place = late - 1;
+                self.with_desk(|desk| desk.look_back(late));
+                continue;
+            }
             let (mut taken, mut passed) = (Vec::new(), Vec::new());
             self.with_desk(|desk| {
+                let mut under_way: HashSet<i64> = desk.numbers().into_iter().collect();
                 for row in found {
                     if given.len() + taken.len() == request.limit {
                         break;
                     }
                     *place = row.seq;
-                    if row.behind.is_some() {
+                    if row.before.is_some_and(|before| !under_way.contains(&before)) {
+                        known.insert(row.seq);
                         passed.push(row);
-                    } else if let Offer::Given(claim) =
-                        desk.offer(row.seq, row.shard, row.lane, &owner, request.lease_until)
-                    {
+                        continue;
+                    }
+                    known.remove(&row.seq);
+                    if let Offer::Given(claim) = desk.offer(row.seq, row.shard, row.lane, &owner, request.lease_until) {
+                        under_way.insert(claim.seq);
+                        claims.push(claim);
                         taken.push((claim, row));
                     }
                 }
@@ -343,6 +386,25 @@ impl MySqlStore {
             }
         }
         Ok(given)
+    }
+
+    /// The first row that stands before one of these, is ready, and was neither read with them nor before: nobody has given it
+    /// out, and nobody has passed it by.
+    async fn first_unseen(&self, found: &[Read], known: &HashSet<i64>) -> Result<Option<i64>, StoreError> {
+        let here: HashSet<i64> = found.iter().map(|row| row.seq).collect();
+        let mut unseen: Vec<i64> = self.with_desk(|desk| {
+            let free = Free::new(desk);
+            let before = found.iter().filter_map(|row| row.before);
+            before.filter(|seq| ![&here, known, &free.under_way].iter().any(|seen| seen.contains(seq))).collect()
+        });
+        unseen.sort_unstable();
+        unseen.dedup();
+        if unseen.is_empty() {
+            return Ok(None);
+        }
+        let ready = rows::listed(&self.names, READY, &unseen).fetch_all(&self.pool).await;
+        let ready: Vec<i64> = self.named(ready)?.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+        Ok(ready.into_iter().min())
     }
 
     async fn hand_out(&self, taken: Vec<(Claim, Read)>, given: &mut Vec<ClaimedOutbox>) -> Result<(), StoreError> {
@@ -386,17 +448,28 @@ impl MySqlStore {
 
     /// Parks rows that were passed by, where what holds them back is dead.
     async fn park(&self, passed: &[Read]) -> Result<(), sqlx::Error> {
-        let mut fronts: Vec<i64> = passed.iter().filter_map(|row| row.behind).collect();
-        fronts.sort_unstable();
-        fronts.dedup();
+        let mut lanes: Vec<i64> = passed.iter().filter_map(|row| row.lane).map(u64::cast_signed).collect();
+        lanes.sort_unstable();
+        lanes.dedup();
+        let mut fronts: HashMap<i64, i64> = HashMap::new();
+        for lanes in lanes.chunks(rows::MOST_ROWS) {
+            for row in rows::listed(&self.names, DEAD, lanes).fetch_all(&self.pool).await? {
+                fronts.insert(row.try_get("dead_lane")?, row.try_get("front")?);
+            }
+        }
         if fronts.is_empty() {
             return Ok(());
         }
         let mut tx = self.transaction().await?;
-        let locked = rows::listed(&self.names, LOCK_DEAD, &fronts).fetch_all(&mut *tx).await?;
+        let mut numbers: Vec<i64> = fronts.values().copied().collect();
+        numbers.sort_unstable();
+        let locked = rows::listed(&self.names, LOCK_DEAD, &numbers).fetch_all(&mut *tx).await?;
         let locked: HashSet<i64> = locked.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-        let behind = passed.iter().filter(|row| row.behind.is_some_and(|front| locked.contains(&front)));
-        let behind: Vec<i64> = behind.map(|row| row.seq).collect();
+        let is_behind = |row: &&Read| {
+            let front = row.lane.and_then(|lane| fronts.get(&lane.cast_signed()));
+            front.is_some_and(|front| *front < row.seq && locked.contains(front))
+        };
+        let behind: Vec<i64> = passed.iter().filter(is_behind).map(|row| row.seq).collect();
         if !behind.is_empty() {
             rows::listed(&self.names, PARK, &behind).execute(&mut *tx).await?;
         }
@@ -493,8 +566,10 @@ impl MySqlStore {
 
     /// When a row is due that somebody may be given: of the shards that this process has, as soon as it has some.
     pub(super) async fn next_event(&self) -> Result<Option<SystemTime>, StoreError> {
-        let waiting = sqlx::query_scalar(self.names.sql(NEXT_WAITING)).fetch_one(&self.pool);
-        let waiting: Option<i64> = self.named(waiting.await)?;
+        let (is_ready, waiting) = self.peek().await?;
+        if !is_ready {
+            return Ok(waiting.map(rows::time));
+        }
         let scan = sqlx::query(self.names.sql(SCAN)).bind(0).bind(i64::MAX).bind(rows::limit(SEEN_BACK));
         let found = self.named(scan.fetch_all(&self.pool).await)?;
         let found: Vec<Read> = found.into_iter().map(Read::new).collect::<Result<_, _>>()?;
@@ -514,7 +589,7 @@ impl MySqlStore {
             let statement = sqlx::query(self.names.sql(FREE)).bind(seq);
             freed += self.named(statement.execute(&self.pool).await)?.rows_affected();
         }
-        self.with_desk(|desk| desk.start_over());
+        self.with_desk(Desk::start_over);
         Ok(freed)
     }
 }

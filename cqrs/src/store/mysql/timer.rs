@@ -22,7 +22,7 @@ const REPLACED: &str = "
 SELECT seq, id, timer_digest FROM cqrs_work FORCE INDEX (cqrs_work_timer)
 WHERE timer_digest IN (#) AND state IN ('ready', 'waiting') ORDER BY timer_digest, seq FOR UPDATE";
 
-const REMOVE: &str = "DELETE FROM cqrs_work WHERE seq IN (#)";
+const REMOVE: &str = "DELETE mine FROM cqrs_work AS mine FORCE INDEX (PRIMARY) WHERE mine.seq IN (#)";
 
 /// Two transactions that store the same timer for the first time: the later one moves what the earlier one has stored.
 /// The fence moves on to make the row another one, whatever is in it: a row left as it was is not counted as moved.

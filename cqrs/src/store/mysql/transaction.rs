@@ -1,9 +1,11 @@
 //! One unit of work's transaction.
 
 use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use futures_util::FutureExt;
 // Savepoints go through sqlx, so that it counts them along with those a handler makes. `sqlx` itself does not give out
 // the trait for that; `sqlx-core` is the part of it that does, and always of the same version.
 use sqlx::mysql::MySqlTransactionManager as Manager;
@@ -33,18 +35,20 @@ pub(super) struct MySqlTransaction {
     names: Arc<Names>,
     /// Nobody has used the connection since the transaction was last seen.
     is_sure: bool,
+    /// It was found to be gone: what comes after is no part of it.
+    is_gone: bool,
 }
 
 impl MySqlTransaction {
     /// A transaction that was begun just now, by [`BEGIN`].
     pub(super) fn new(mut tx: Tx<MySql>, names: Arc<Names>) -> Self {
         tx.is_marked = true;
-        Self { tx, names, is_sure: true }
+        Self { tx, names, is_sure: true, is_gone: false }
     }
 
     /// One that a handler has held.
     pub(super) fn adopted(tx: Tx<MySql>, names: Arc<Names>) -> Self {
-        Self { tx, names, is_sure: false }
+        Self { tx, names, is_sure: false, is_gone: false }
     }
 
     /// Fails where this is no longer the transaction that was begun: a deadlock rolls all of it back, DDL commits it, and a
@@ -55,17 +59,27 @@ impl MySqlTransaction {
     /// other: it goes with the transaction, and is then not there to be released. The next statement has to make the
     /// transaction sure again.
     async fn check(&mut self) -> Result<(), StoreError> {
-        self.tx.settle().await?;
-        if !std::mem::replace(&mut self.is_sure, false) {
-            let depth = depth(&self.tx).max(1);
-            // One that was begun by hand has none. Outside of a transaction it is gone as soon as it is made.
-            let mark = if self.tx.is_marked { String::new() } else { format!("SAVEPOINT unit_{depth}; ") };
-            let guard = format!("{mark}RELEASE SAVEPOINT unit_{depth}; SAVEPOINT unit_{depth}; ");
-            if !is_in_step(&mut self.tx, &guard).await.map_err(ended)? {
-                return Err(out_of_step());
-            }
-            self.tx.is_marked = true;
+        if self.is_gone {
+            return Err(rolled_back());
         }
+        let end = self.look().await;
+        self.is_gone = end.is_err();
+        end
+    }
+
+    async fn look(&mut self) -> Result<(), StoreError> {
+        settle(&mut self.tx).await?;
+        if std::mem::replace(&mut self.is_sure, false) {
+            return Ok(());
+        }
+        let depth = depth(&self.tx).max(1);
+        // One that was begun by hand has none. Outside of a transaction it is gone as soon as it is made.
+        let mark = if self.tx.is_marked { String::new() } else { format!("SAVEPOINT unit_{depth}; ") };
+        let guard = format!("{mark}RELEASE SAVEPOINT unit_{depth}; SAVEPOINT unit_{depth}; ");
+        if !is_in_step(&mut self.tx, &guard).await.map_err(ended)? {
+            return Err(out_of_step());
+        }
+        self.tx.is_marked = true;
         Ok(())
     }
 
@@ -167,7 +181,7 @@ impl Transaction for MySqlTransaction {
     fn release_savepoint(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             self.is_sure = false;
-            self.tx.settle().await?;
+            settle(&mut self.tx).await?;
             nested(&self.tx)?;
             self.tx.release().await.map_err(ended)
         })
@@ -176,7 +190,7 @@ impl Transaction for MySqlTransaction {
     fn rollback_to_savepoint(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             self.is_sure = false;
-            self.tx.settle().await?;
+            settle(&mut self.tx).await?;
             nested(&self.tx)?;
             self.tx.roll_back().await.map_err(ended)
         })
@@ -193,7 +207,7 @@ impl Transaction for MySqlTransaction {
             if self.tx.is_lent() {
                 return Err(lent());
             }
-            self.tx.settle().await?;
+            settle(&mut self.tx).await?;
             match depth(&self.tx) {
                 0 => Err(rolled_back()),
                 1 => {
@@ -211,17 +225,29 @@ impl Transaction for MySqlTransaction {
             if tx.is_lent() {
                 return Err(lent());
             }
-            tx.settle().await?;
+            // What a future that was dropped in the middle has ended, or what is gone with all of it, cannot be ended once more:
+            // the transaction is undone when it is dropped.
+            if settle(&mut tx).await.is_err() {
+                return Ok(());
+            }
             while depth(&tx) > 1 {
                 match tx.roll_back().await {
                     Ok(()) => {}
-                    // Released by a future that was dropped in the middle, or gone with all of it: dropped, it is undone.
                     Err(error) if super::fault::number(&error) == Some(NO_SAVEPOINT) => return Ok(()),
                     Err(error) => return Err(error.into()),
                 }
             }
             tx.into_inner().ok_or_else(lent)?.rollback().await.map_err(StoreError::from)
         })
+    }
+}
+
+/// Waits until everything is done that was asked for by dropping something. Where the connection has lost count of the
+/// answers, sqlx may fall over one that it takes for another.
+async fn settle(tx: &mut Tx<MySql>) -> Result<(), StoreError> {
+    match AssertUnwindSafe(tx.settle()).catch_unwind().await {
+        Ok(settled) => settled.map_err(ended),
+        Err(_) => Err(out_of_step()),
     }
 }
 

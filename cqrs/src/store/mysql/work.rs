@@ -125,10 +125,10 @@ SELECT lane_digest FROM cqrs_work WHERE seq = ? AND fence = ? AND state = 'claim
 
 const FINISH: &str = "DELETE FROM cqrs_work WHERE seq = ?";
 
-/// What a lane begins with, now that an earlier row has gone. What somebody else has locked is passed by: it is on its way
-/// out of the lane, or in by a transaction that has not ended, and nobody who has parked a row holds it locked.
-const NEXT: &str = "
-SELECT seq FROM cqrs_work WHERE lane_digest = ? ORDER BY seq LIMIT 1 FOR UPDATE SKIP LOCKED";
+/// The first row of a lane that is parked, now that an earlier one has gone. Another one may be before it: then it is parked again.
+/// By a plain read: one that locks would be held up by rows that are not committed, and one that passes by what is locked would
+/// pass by a row that somebody else's search has touched.
+const NEXT: &str = "SELECT seq FROM cqrs_work WHERE lane_digest = ? AND state = 'parked' ORDER BY seq LIMIT 1";
 
 /// Frees a row. In the transaction in which the one before it goes, always: in between nobody would ever look at it.
 const FREE: &str = "UPDATE cqrs_work SET state = 'ready' WHERE seq = ? AND state = 'parked'";
@@ -142,9 +142,9 @@ WHERE mine.state = 'parked' AND NOT EXISTS (
 
 const LANE_IS_HELD: &str = "SELECT EXISTS (SELECT 1 FROM cqrs_work WHERE lane_digest = ?)";
 
-const HOLD: &str = "UPDATE cqrs_work SET lease_until = ? WHERE state = 'claimed' AND (";
+const HOLD: &str = "UPDATE cqrs_work FORCE INDEX (PRIMARY) SET lease_until = ? WHERE state = 'claimed' AND (";
 
-const HELD: &str = "SELECT seq, fence FROM cqrs_work WHERE state = 'claimed' AND (";
+const HELD: &str = "SELECT seq, fence FROM cqrs_work FORCE INDEX (PRIMARY) WHERE state = 'claimed' AND (";
 
 /// Every statement of this file whose text is fixed, for the test that none of them scans a table.
 #[cfg(test)]

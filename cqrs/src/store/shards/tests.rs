@@ -15,7 +15,7 @@ impl Dice {
 }
 
 fn free() -> Vec<Shard> {
-    let shard = |shard| Shard { shard, owner: None, fence: 0, lease_until: None };
+    let shard = |number| Shard { number, owner: None, fence: 0, lease_until: None };
     (0..i16::try_from(SHARDS).unwrap()).map(shard).collect()
 }
 
@@ -23,9 +23,9 @@ fn free() -> Vec<Shard> {
 fn look(me: &str, live: &[String], shards: &mut [Shard], now: i64) -> Plan {
     let plan = plan(me, live, shards, now);
     for shard in shards {
-        if plan.take.contains(&shard.shard) {
+        if plan.take.contains(&shard.number) {
             (shard.owner, shard.fence, shard.lease_until) = (Some(me.to_owned()), shard.fence + 1, Some(now + 5));
-        } else if plan.leave.contains(&shard.shard) {
+        } else if plan.leave.contains(&shard.number) {
             (shard.owner, shard.lease_until) = (None, None);
         } else if shard.owner.as_deref() == Some(me) {
             shard.lease_until = Some(now + 5);
@@ -269,7 +269,9 @@ impl Model {
             self.out.iter().partition(|other| other.seq > claim.seq && self.table[&other.seq].lane == lane);
         self.out = out;
         let back: Vec<Claim> = back;
-        back.into_iter().for_each(|claim| self.desk.back(claim));
+        for claim in back {
+            self.desk.back(claim);
+        }
     }
 
     fn wake(&mut self) {

@@ -29,11 +29,12 @@ CREATE TABLE IF NOT EXISTS cqrs_outbox (
     -- How often its process was lost while it published nothing else.
     lost        BIGINT     NOT NULL DEFAULT 0,
     error       MEDIUMBLOB,
-    -- What holds back its lane, and what waits: there are no partial indexes here, and few rows are either.
-    held        BIGINT AS (CASE WHEN state = 'ready' THEN NULL ELSE lane END) STORED,
+    -- What is dead of its lane, and what waits: there are no partial indexes here, and few rows are either.
+    dead_lane   BIGINT AS (CASE WHEN state = 'dead' THEN lane ELSE NULL END) STORED,
     wait_until  BIGINT AS (CASE WHEN state = 'waiting' THEN due_at ELSE NULL END) STORED,
     KEY cqrs_outbox_state (state, seq),
-    KEY cqrs_outbox_held (held, seq),
+    KEY cqrs_outbox_lane (lane, seq),
+    KEY cqrs_outbox_dead (dead_lane, seq),
     KEY cqrs_outbox_wait (wait_until)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 

@@ -84,14 +84,14 @@ async fn a_process_that_comes_gets_a_fair_share_and_one_that_goes_leaves_its_own
     let two = place.open().await;
     assert!(claim(&one, "one", 0).await.is_empty());
     assert!(claim(&two, "two", 1).await.is_empty());
-    assert!(claim(&one, "one", 2).await.is_empty());
-    assert!(claim(&two, "two", 3).await.is_empty());
+    assert!(claim(&one, "one", 3).await.is_empty());
+    assert!(claim(&two, "two", 4).await.is_empty());
     keep(&one, (0..400).map(|n| Record::Outbox(message(&n.to_string(), Some(&n.to_string()))))).await;
     let mut shares = Vec::new();
     for (store, owner) in [(&one, "one"), (&two, "two")] {
         let mut given = Vec::new();
         for _ in 0..5 {
-            given.extend(claim(store, owner, 3).await);
+            given.extend(claim(store, owner, 4).await);
         }
         shares.push(given);
     }
@@ -102,7 +102,7 @@ async fn a_process_that_comes_gets_a_fair_share_and_one_that_goes_leaves_its_own
     two.release("two").await.unwrap();
     let mut rest = Vec::new();
     for _ in 0..5 {
-        rest.extend(claim(&one, "one", 4).await);
+        rest.extend(claim(&one, "one", 7).await);
     }
     assert_eq!(rest.len(), shares[1].len());
     assert!(rest.iter().all(|row| row.attempts == 0));

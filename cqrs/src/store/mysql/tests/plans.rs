@@ -43,8 +43,10 @@ fn filled(template: &str) -> String {
         .replace("digest = ?", "digest = UNHEX(MD5(1))")
         .replace("digest IN (#)", "digest IN (UNHEX(SHA2(1, 256)), UNHEX(SHA2(2, 256)))")
         .replace("timer_slot IN (#)", "timer_slot IN (UNHEX(SHA2(1, 256)), UNHEX(SHA2(2, 256)))")
+        .replace("owner = ?", "owner = '7'")
         .replace("event_id = ?", "event_id = UNHEX(MD5(1))")
-        .replace("shard IN (#)", "shard IN (1, 2, 3)");
+        .replace("shard IN (#)", "shard IN (1, 2, 3)")
+        .replace("dead_lane IN (#)", "dead_lane IN (1, 2, 3)");
     for (at, part) in listed.split(['?', '#']).enumerate() {
         text.push_str(if at == 0 { "" } else { "7" });
         text.push_str(part);
@@ -108,7 +110,7 @@ async fn what_every_poll_asks_is_found_by_the_narrowest_index() {
     fill(&store).await;
     for (template, index) in [
         (outbox::READ, "cqrs_outbox_state"),
-        (outbox::READ, "cqrs_outbox_held"),
+        (outbox::READ, "cqrs_outbox_lane"),
         (outbox::DUE, "cqrs_outbox_wait"),
         (outbox::PARK, "PRIMARY"),
         (claim::LOCK, "PRIMARY"),
