@@ -10,6 +10,7 @@
 //! | `sqlite` | the SQLite store | yes |
 //! | `axum` | the module `axum`: handlers for axum, problem documents, server-sent events; `#[derive(Problem)]` | no |
 //! | `compression` | notification events compressed by zlib or Zstandard | no |
+//! | `postgres` | the PostgreSQL store | no |
 //! | `protobuf` | notification events as Protocol Buffers: `#[event(codec = "protobuf")]` on a `prost::Message` | no |
 //! | `redis` | circuit breakers in Redis, for many processes: `Breakers::redis` | no |
 //! | `testing` | the test kit, the module `testing` | no |

@@ -109,6 +109,10 @@ impl From<sqlx::Error> for StoreError {
                 (StoreErrorKind::Unavailable, "the database cannot be reached".to_owned())
             }
             sqlx::Error::Configuration(_) => (StoreErrorKind::Configuration, "the database URL is wrong".to_owned()),
+            #[cfg(feature = "postgres")]
+            sqlx::Error::Database(database) if let Some((kind, what)) = super::postgres::judge(database.as_ref()) => {
+                (kind, what.to_owned())
+            }
             sqlx::Error::Database(database) => {
                 let what = match sqlite_code(database.as_ref()) {
                     Some(13) => "the disk is full: make room",

@@ -6,13 +6,19 @@ pub mod driver;
 mod error;
 mod memory;
 mod names;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod record;
+#[cfg(feature = "postgres")]
+mod shards;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod url;
 
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use self::postgres::PostgresStore;
 pub use self::record::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, DeadSource, IdempotentClaim,
     IdempotentOutcome, InboxMark, OutboxOutcome, OutboxRecord, Record, Standing, TimerRecord, WorkKind, WorkQueue,

@@ -100,6 +100,17 @@ impl Names {
         format!("{}_{}migrations", self.qualifier, self.prefix)
     }
 
+    /// The number of a lock in the database, the same for every process with these names.
+    #[cfg(feature = "postgres")]
+    pub(super) fn lock(&self, of: &[&str]) -> i64 {
+        let parts = [&self.qualifier, &self.prefix].into_iter().map(String::as_str).chain(of.iter().copied());
+        let bytes = parts.flat_map(|part| part.bytes().chain([0]));
+        // FNV-1a: the same in every build.
+        let hash =
+            bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        hash.cast_signed()
+    }
+
     fn is_default(&self) -> bool {
         self.schema.is_none() && self.prefix == PREFIX
     }

@@ -42,6 +42,8 @@ pub(crate) enum Source {
 /// The stores of this build.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
+    #[cfg(feature = "postgres")]
+    Postgres,
     #[cfg(feature = "sqlite")]
     Sqlite,
     Memory,
@@ -52,17 +54,23 @@ const SCHEMES: &[&str] = &[
     #[cfg(feature = "sqlite")]
     "`sqlite:`",
     "`memory:`",
+    #[cfg(feature = "postgres")]
+    "`postgres:`",
 ];
 
 /// The pools that are taken, in this build.
 const POOLS: &[&str] = &[
     #[cfg(feature = "sqlite")]
     "a `SqlitePool`",
+    #[cfg(feature = "postgres")]
+    "a `PgPool`",
 ];
 
 impl Kind {
     fn of_scheme(scheme: &str) -> Option<Self> {
         match scheme {
+            #[cfg(feature = "postgres")]
+            "postgres" | "postgresql" => Some(Self::Postgres),
             #[cfg(feature = "sqlite")]
             "sqlite" => Some(Self::Sqlite),
             "memory" => Some(Self::Memory),
@@ -72,6 +80,8 @@ impl Kind {
 
     fn of_pool(pool: &(dyn Any + Send + Sync)) -> Option<Self> {
         match pool {
+            #[cfg(feature = "postgres")]
+            pool if pool.is::<sqlx::PgPool>() => Some(Self::Postgres),
             #[cfg(feature = "sqlite")]
             pool if pool.is::<sqlx::SqlitePool>() => Some(Self::Sqlite),
             _ => None,
@@ -81,6 +91,8 @@ impl Kind {
     /// Whether a prefix and a schema may be said.
     fn takes_names(self) -> (bool, bool) {
         match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres => (true, true),
             #[cfg(feature = "sqlite")]
             Self::Sqlite => (false, false),
             // They keep apps apart that share a database. Here there is nothing to share.
@@ -91,6 +103,8 @@ impl Kind {
     /// What its transactions lend to handlers.
     fn handle(self) -> Option<HandleSpec> {
         match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres => Some(super::postgres::HANDLE),
             #[cfg(feature = "sqlite")]
             Self::Sqlite => Some(super::sqlite::HANDLE),
             Self::Memory => None,
@@ -100,6 +114,8 @@ impl Kind {
     /// The types of what it gives out as dependencies.
     fn gift_types(self) -> Vec<(TypeId, &'static str)> {
         match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres => vec![gift::<sqlx::PgPool>()],
             #[cfg(feature = "sqlite")]
             Self::Sqlite => vec![gift::<sqlx::SqlitePool>()],
             Self::Memory => Vec::new(),
@@ -107,19 +123,19 @@ impl Kind {
     }
 }
 
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 fn gift<T: Send + Sync + 'static>() -> (TypeId, &'static str) {
     (crate::Inject::<T>::id(), crate::Inject::<T>::name())
 }
 
 impl Store {
-    /// Names a store by URL: `sqlite://shop.db`, `sqlite:///var/lib/shop.db`. `memory:` is one for tests, and for what may
-    /// be lost with the process: see [`MemoryStore`](super::MemoryStore).
+    /// Names a store by URL: `sqlite://shop.db`, `sqlite:///var/lib/shop.db`, `postgres://user:password@host:5432/database`.
+    /// `memory:` is one for tests, and for what may be lost with the process: see [`MemoryStore`](super::MemoryStore).
     pub fn url(url: impl Into<String>) -> Self {
         Self::of(Source::Url(url.into()))
     }
 
-    /// Takes a pool of yours: `SqlitePool`.
+    /// Takes a pool of yours: `SqlitePool`, `PgPool`.
     pub fn pool<P: Any + Send + Sync>(pool: P) -> Self {
         Self::of(Source::Pool { pool: Arc::new(pool), type_name: std::any::type_name::<P>() })
     }
@@ -173,20 +189,32 @@ impl Store {
         }
     }
 
+    /// The same kind of store in a place of a test's own, and what removes that when it is dropped. `None` where it is a file's matter.
+    #[cfg(feature = "testing")]
+    #[cfg_attr(not(feature = "postgres"), expect(clippy::unused_async, reason = "a store on a server waits for it"))]
+    pub(crate) async fn apart(&self) -> Result<Option<(Self, Box<dyn Any + Send + Sync>)>, StoreError> {
+        match self.kind() {
+            #[cfg(feature = "postgres")]
+            Ok(Kind::Postgres) => {
+                let (store, scratch) = super::postgres::scratch::Scratch::new(&self.source).await?;
+                Ok(Some((store, Box::new(scratch))))
+            }
+            _ => Ok(None),
+        }
+    }
+
     fn of(source: Source) -> Self {
         Self { source, migrator: None, options: StoreOptions::default() }
     }
 
     /// What transactions of this store lend to handlers, known without connecting.
     pub(crate) fn handle(&self) -> Result<Option<HandleSpec>, StoreError> {
-        match &self.source {
-            Source::Driver(driver) => Ok(driver.handle()),
-            _ => {
-                let kind = self.kind()?;
-                self.check(kind)?;
-                Ok(kind.handle())
-            }
+        if let Source::Driver(driver) = &self.source {
+            return Ok(driver.handle());
         }
+        let kind = self.kind()?;
+        self.check(kind)?;
+        Ok(kind.handle())
     }
 
     /// The types of what the store gives out as dependencies, known without connecting.
@@ -205,6 +233,8 @@ impl Store {
         let kind = self.kind()?;
         self.check(kind)?;
         match kind {
+            #[cfg(feature = "postgres")]
+            Kind::Postgres => Ok(Arc::new(super::postgres::PostgresStore::connect(self).await?)),
             #[cfg(feature = "sqlite")]
             Kind::Sqlite => Ok(Arc::new(super::sqlite::SqliteStore::connect(self).await?)),
             Kind::Memory if self.migrator.is_some() => Err(self.refuses("migrations: it has no tables")),

@@ -28,7 +28,10 @@ pub struct Tx<Db: Database> {
 }
 
 /// The end of a savepoint that nobody waited for: it may have happened or not.
-#[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "only a store's transactions end savepoints"))]
+#[cfg_attr(
+    not(any(feature = "postgres", feature = "sqlite")),
+    expect(dead_code, reason = "only a store's transactions end savepoints")
+)]
 #[derive(Debug, Clone, Copy)]
 enum Owed {
     /// Its release, after which the transaction is so deep in savepoints. Dropped before it was sent, it still has to be.
@@ -98,13 +101,13 @@ impl<Db: Database> Tx<Db> {
     }
 
     /// Notes that a savepoint is asked for.
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) fn note_nested(&mut self) {
         self.nested = true;
     }
 
     /// Releases the innermost savepoint. Given up halfway, the release is owed, and [`settle`](Self::settle) sees to it.
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) async fn release(&mut self) -> Result<(), sqlx::Error> {
         self.owed = self.depth().checked_sub(1).map(|to| Owed::Release { to, counted: false });
         self.nested = true;
@@ -114,7 +117,7 @@ impl<Db: Database> Tx<Db> {
     }
 
     /// Rolls the innermost savepoint back. Given up halfway, that is owed as well.
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) async fn roll_back(&mut self) -> Result<(), sqlx::Error> {
         self.owed = Some(Owed::Rollback);
         self.nested = true;
@@ -129,7 +132,7 @@ impl<Db: Database> Tx<Db> {
     /// sqlx passes over one rollback after a release or rollback that it could not answer. So the number of rollbacks does
     /// not depend on how far it has come: one for what is owed, which either does it or is passed over, and one for the
     /// savepoint itself.
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) fn start_rollback(&mut self) -> bool {
         match self.owed.take() {
             Some(Owed::Release { to, counted: false }) => {
@@ -157,7 +160,7 @@ impl<Db: Database> Tx<Db> {
             self.owed = None;
         }
         if self.nested || self.depth() > 1 {
-            self.ping().await?;
+            self.drain().await?;
             self.nested = false;
         }
         let Some(Owed::Release { to, .. }) = self.owed else { return Ok(()) };
@@ -169,9 +172,40 @@ impl<Db: Database> Tx<Db> {
             self.ping().await?;
         }
         if self.depth() > to {
+            self.reopen().await?;
             Db::TransactionManager::commit(self).await?;
         }
         self.owed = None;
+        Ok(())
+    }
+
+    /// Waits for what was asked for without waiting. On PostgreSQL the rollback of a savepoint that had been released already is
+    /// an error, and harmless: the one around it is rolled back next.
+    async fn drain(&mut self) -> Result<(), sqlx::Error> {
+        loop {
+            match self.ping().await {
+                Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == NO_SAVEPOINT) => {}
+                end => return end,
+            }
+        }
+    }
+
+    /// On PostgreSQL a release that was asked for has been sent, and is done by now, but for sqlx's count of savepoints: there is
+    /// one again for it to release.
+    #[cfg(feature = "postgres")]
+    async fn reopen(&mut self) -> Result<(), sqlx::Error> {
+        use sqlx::Executor;
+
+        let number = self.depth().saturating_sub(1);
+        let connection: &mut (dyn std::any::Any + Send) = &mut **self;
+        let Some(connection) = connection.downcast_mut::<sqlx::PgConnection>() else { return Ok(()) };
+        let savepoint = sqlx::AssertSqlSafe(format!("SAVEPOINT _sqlx_savepoint_{number}"));
+        connection.execute(sqlx::raw_sql(savepoint)).await.map(drop)
+    }
+
+    #[cfg(not(feature = "postgres"))]
+    #[expect(clippy::unused_async, clippy::unused_self, reason = "only PostgreSQL waits here")]
+    async fn reopen(&mut self) -> Result<(), sqlx::Error> {
         Ok(())
     }
 
@@ -186,7 +220,7 @@ impl<Db: Database> Tx<Db> {
     }
 
     /// The transaction itself, for the driver that ends it.
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) fn into_inner(mut self) -> Option<Transaction<'static, Db>> {
         self.inner.take()
     }
@@ -207,6 +241,9 @@ impl<Db: Database> Drop for Tx<Db> {
         }
     }
 }
+
+/// What PostgreSQL says where there is no such savepoint.
+const NO_SAVEPOINT: &str = "3B001";
 
 const LENT: &str = "the transaction is lent to a call made `within` it, whose future was leaked";
 

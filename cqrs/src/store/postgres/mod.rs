@@ -1,0 +1,296 @@
+//! The store on PostgreSQL.
+//!
+//! `connect` opens the pool; `migrate` brings the schema up to date; `transaction` is the unit of work's, and `fault` says what an
+//! answer of the database means; `outbox`, `settle`, `leases`, `work`, `timer`, `inbox`, `idempotent`, `dead` and `upkeep` hold the
+//! statements of their tables, and `rows` what they share.
+
+mod connect;
+mod dead;
+mod fault;
+mod idempotent;
+mod inbox;
+mod leases;
+mod migrate;
+mod outbox;
+mod rows;
+#[cfg(feature = "testing")]
+pub(crate) mod scratch;
+mod settle;
+#[cfg(test)]
+mod tests;
+mod timer;
+mod transaction;
+mod upkeep;
+mod work;
+
+use std::any::{Any, TypeId};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use sqlx::migrate::Migrator;
+use sqlx::pool::PoolConnection;
+use sqlx::{PgPool, Postgres, SqlSafeStr, Transaction};
+
+pub(crate) use self::fault::judge;
+use self::leases::Leases;
+use self::transaction::PostgresTransaction;
+use super::driver::{self, BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, IdempotentRequest, WorkShare};
+use super::names::Names;
+use super::shards::Desk;
+use super::{
+    Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, IdempotentClaim, IdempotentOutcome, InboxMark,
+    OutboxOutcome, Standing, StoreError, TimerRecord, WorkQueue,
+};
+use crate::unit::Tx;
+
+/// What transactions of this store lend to handlers.
+pub(crate) const HANDLE: HandleSpec = HandleSpec { type_id: TypeId::of::<Tx<Postgres>>(), name: "sqlx::Postgres" };
+
+/// Whatever the database's default is: the statements here are made for it, and look anew where they waited for somebody.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
+/// The store on a PostgreSQL database.
+pub struct PostgresStore {
+    /// The pool that is given out, too.
+    pool: PgPool,
+    /// Whether the pool is the user's.
+    is_lent: bool,
+    migrator: Option<Migrator>,
+    names: Arc<Names>,
+    /// Who leases shards: unique for each start of a process.
+    me: String,
+    /// Held while outbox rows are claimed: what was seen at the last look.
+    claiming: tokio::sync::Mutex<Option<String>>,
+    desk: Mutex<Desk>,
+    leases: Mutex<Leases>,
+}
+
+impl PostgresStore {
+    async fn write(&self) -> Result<Tx<Postgres>, StoreError> {
+        let connection = self.sound_connection().await?;
+        Ok(Tx::new(Transaction::begin(connection, Some(BEGIN.into_sql_str())).await?))
+    }
+
+    /// A connection that sqlx does not believe to be in a transaction: with one, it would not begin.
+    async fn sound_connection(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+        loop {
+            let mut connection = self.pool.acquire().await?;
+            if transaction::depth(&connection) == 0 {
+                return Ok(connection);
+            }
+            connection.close_on_drop();
+        }
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leases(&self) -> MutexGuard<'_, Leases> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Driver for PostgresStore {
+    fn name(&self) -> &'static str {
+        "postgres"
+    }
+
+    fn handle(&self) -> Option<HandleSpec> {
+        Some(HANDLE)
+    }
+
+    fn gifts(&self) -> Vec<Gift> {
+        vec![Gift::new(self.pool.clone())]
+    }
+
+    fn migrate(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.bring_up_to_date())
+    }
+
+    fn begin(&self) -> BoxFuture<'_, Result<Box<dyn driver::Transaction>, StoreError>> {
+        Box::pin(async move {
+            let tx = self.write().await?;
+            Ok(Box::new(PostgresTransaction::new(tx, Arc::clone(&self.names), false)) as Box<dyn driver::Transaction>)
+        })
+    }
+
+    fn adopt(&self, handle: Box<dyn Any + Send>) -> Result<Box<dyn driver::Transaction>, Box<dyn Any + Send>> {
+        let tx = handle.downcast::<Tx<Postgres>>()?;
+        Ok(Box::new(PostgresTransaction::new(*tx, Arc::clone(&self.names), true)))
+    }
+
+    fn claim_outbox(&self, request: ClaimRequest<'_>) -> BoxFuture<'_, Result<Vec<ClaimedOutbox>, StoreError>> {
+        let request = Request::new(&request);
+        Box::pin(self.take_outbox(request))
+    }
+
+    fn settle_outbox(&self, outcomes: Vec<(Claim, OutboxOutcome)>) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(self.end_outbox(outcomes))
+    }
+
+    fn renew_outbox(
+        &self,
+        claims: Vec<Claim>,
+        lease_until: SystemTime,
+    ) -> BoxFuture<'_, Result<Vec<Claim>, StoreError>> {
+        Box::pin(self.hold_outbox(claims, rows::micros(lease_until)))
+    }
+
+    fn claim_work<'a>(
+        &'a self,
+        shares: &[WorkShare<'a>],
+        request: ClaimRequest<'_>,
+    ) -> BoxFuture<'a, Result<Vec<ClaimedWork>, StoreError>> {
+        let (wanted, request) = (work::Wanted::new(shares), Request::new(&request));
+        Box::pin(self.take_work(wanted, request))
+    }
+
+    fn renew_work(&self, claims: Vec<Claim>, lease_until: SystemTime) -> BoxFuture<'_, Result<Vec<Claim>, StoreError>> {
+        Box::pin(self.hold_work(claims, lease_until))
+    }
+
+    fn retry_work(&self, claim: Claim, due: SystemTime, error: &str) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let error = error.to_owned();
+        Box::pin(async move { Ok(work::retry(&self.names, &self.pool, claim, due, error).await?) })
+    }
+
+    fn bury_work(&self, claim: Claim, error: &str, skip_lane: bool) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let error = error.to_owned();
+        Box::pin(self.end_dead(claim, error, skip_lane))
+    }
+
+    fn defer_work(
+        &self,
+        claim: Claim,
+        now: SystemTime,
+        due: SystemTime,
+        error: &str,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let error = error.to_owned();
+        Box::pin(async move { Ok(work::defer(&self.names, &self.pool, claim, now, due, error).await?) })
+    }
+
+    fn release(&self, owner: &str) -> BoxFuture<'_, Result<(), StoreError>> {
+        let owner = owner.to_owned();
+        Box::pin(self.hand_back(owner))
+    }
+
+    fn next_outbox_due(&self) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>> {
+        Box::pin(self.next_event_due())
+    }
+
+    fn next_work_due(&self, queues: &[WorkQueue]) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>> {
+        let queues = rows::Queues::new(queues);
+        Box::pin(async move { Ok(work::next_due(&self.names, &self.pool, queues).await?) })
+    }
+
+    fn work_by_queue(&self, lease_now: SystemTime) -> BoxFuture<'_, Result<Vec<(WorkQueue, u64)>, StoreError>> {
+        Box::pin(async move { Ok(upkeep::by_queue(&self.names, &self.pool, lease_now).await?) })
+    }
+
+    fn cancel_timer(&self, name: &str, key: &str) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let (name, key) = (name.to_owned(), key.to_owned());
+        Box::pin(async move { Ok(timer::cancel(&self.names, &self.pool, name, key).await?) })
+    }
+
+    fn timers(&self, limit: usize) -> BoxFuture<'_, Result<Vec<TimerRecord>, StoreError>> {
+        Box::pin(async move { Ok(timer::list(&self.names, &self.pool, limit).await?) })
+    }
+
+    fn dead_letters(&self, limit: usize) -> BoxFuture<'_, Result<Vec<DeadLetter>, StoreError>> {
+        Box::pin(async move { Ok(dead::list(&self.names, &self.pool, limit).await?) })
+    }
+
+    fn replay(&self, id: DeadLetterId, now: SystemTime) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(self.bring_back(id, now))
+    }
+
+    fn discard(&self, id: DeadLetterId) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(self.throw_away(id))
+    }
+
+    fn standing(&self, mark: &InboxMark, lane: Option<&str>) -> BoxFuture<'_, Result<Standing, StoreError>> {
+        let (mark, lane) = (mark.clone(), lane.map(str::to_owned));
+        Box::pin(async move { Ok(inbox::standing(&self.names, &self.pool, mark, lane).await?) })
+    }
+
+    fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreError>> {
+        Box::pin(self.count())
+    }
+
+    fn purge_inbox(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(async move { Ok(inbox::purge(&self.names, &self.pool, before).await?) })
+    }
+
+    fn claim_idempotent(&self, request: IdempotentRequest) -> BoxFuture<'_, Result<IdempotentOutcome, StoreError>> {
+        Box::pin(self.claim_key(request))
+    }
+
+    fn renew_idempotent(
+        &self,
+        claim: IdempotentClaim,
+        lease_until: SystemTime,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(async move { Ok(idempotent::renew(&self.names, &self.pool, claim, lease_until).await?) })
+    }
+
+    fn free_idempotent(&self, claim: IdempotentClaim) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(async move { Ok(idempotent::free(&self.names, &self.pool, claim).await?) })
+    }
+
+    fn purge_idempotent(
+        &self,
+        done_before: SystemTime,
+        lease_before: SystemTime,
+    ) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(async move { Ok(idempotent::purge(&self.names, &self.pool, done_before, lease_before).await?) })
+    }
+
+    fn free_stranded(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(async move {
+            let events = outbox::free_stranded(&self.names, &self.pool).await?;
+            let pieces = work::free_stranded(&self.names, &self.pool).await?;
+            Ok(events + pieces)
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            // The pool that was given out closes with the last of its clones: a call that is still under way may read with it. A
+            // pool of the user's own is his to close.
+            if !self.is_lent {
+                self.pool.close().await;
+            }
+        })
+    }
+}
+
+/// A claim request that owns its parts, with times as they are stored.
+#[derive(Debug, Clone)]
+struct Request {
+    owner: String,
+    now: i64,
+    lease_now: i64,
+    lease_until: i64,
+    limit: usize,
+}
+
+impl Request {
+    fn new(request: &ClaimRequest<'_>) -> Self {
+        Self {
+            owner: request.owner.to_owned(),
+            now: rows::micros(request.now),
+            lease_now: rows::micros(request.lease_now),
+            lease_until: rows::micros(request.lease_until),
+            limit: request.limit,
+        }
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore").field("names", &self.names).finish_non_exhaustive()
+    }
+}

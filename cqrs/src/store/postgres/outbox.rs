@@ -1,0 +1,471 @@
+//! Outbox rows: stored, claimed, settled.
+//!
+//! A claim reads rows of the shards that this process holds, and keeps in mind what it gave out; see `leases` and
+//! [`Desk`](crate::store::shards::Desk). Settling deletes them, if the shards' fences still hold.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, PgPool, Row};
+use uuid::Uuid;
+
+use super::{PostgresStore, Request, rows};
+use crate::BoxError;
+use crate::store::names::Names;
+use crate::store::shards::{Lane, Offer, lane_of, shard_of};
+use crate::store::{Claim, ClaimedOutbox, OutboxRecord, StoreError};
+
+/// How many pages of rows one claim reads at most, when it cannot take what it finds.
+const MOST_PAGES: usize = 4;
+
+/// How many rows are looked at for the next one that is due.
+const MOST_DUE: i64 = 100;
+
+/// One statement, whatever the number of rows: its text stays the same, and so it stays prepared.
+const INSERT: &str = "
+INSERT INTO cqrs_outbox (id, name, version, topic, message_key, payload, headers, raised_at, due_at, shard)
+SELECT id, name, version, topic, message_key, payload, headers, raised_at, raised_at, shard
+FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[], $6::bytea[], $7::text[], $8::bigint[], $9::smallint[])
+    AS new (id, name, version, topic, message_key, payload, headers, raised_at, shard)";
+
+/// Reads on behind a row, of some shards, what is ready; what is behind an earlier row of its key that is not, without its payload.
+///
+/// A row of a lower number may be there to be seen only now: its transaction was under way at the last look, or it has been made
+/// ready again. It is found by that transaction, and reading begins before it.
+const READ: &str = "
+WITH late AS MATERIALIZED (
+    SELECT MIN(seq) AS seq FROM (
+        (SELECT seq FROM cqrs_outbox WHERE state = 'ready' AND seq <= $1
+            AND xact >= pg_snapshot_xmax($2::text::pg_snapshot))
+        UNION ALL
+        (SELECT seq FROM cqrs_outbox WHERE state = 'ready' AND seq <= $1
+            AND xact = ANY (ARRAY(SELECT pg_snapshot_xip($2::text::pg_snapshot))))
+    ) AS unseen
+), head AS MATERIALIZED (
+    SELECT pg_current_snapshot()::text AS snapshot,
+        LEAST($1, (SELECT seq - 1 FROM late)) AS start,
+        EXISTS (SELECT 1 FROM cqrs_outbox WHERE state = 'waiting' AND due_at <= $5) AS is_due,
+        EXISTS (SELECT 1 FROM cqrs_outbox WHERE message_key IS NOT NULL AND state <> 'ready') AS is_held
+)
+SELECT head.snapshot, head.start, head.is_due, page.* FROM head LEFT JOIN LATERAL (
+    SELECT found.seq, found.shard, found.attempts, found.blocked, found.id, found.name, found.version, found.topic,
+        found.message_key, found.headers, found.raised_at,
+        CASE WHEN found.blocked IS NULL THEN found.payload END AS payload
+    FROM (
+        SELECT mine.*, CASE WHEN head.is_held AND mine.message_key IS NOT NULL THEN (
+            SELECT earlier.state FROM cqrs_outbox AS earlier
+            WHERE earlier.topic = mine.topic AND earlier.message_key = mine.message_key
+                AND earlier.seq < mine.seq AND earlier.state <> 'ready'
+            ORDER BY earlier.seq LIMIT 1) END AS blocked
+        FROM cqrs_outbox AS mine
+        WHERE mine.state = 'ready' AND mine.seq > head.start AND mine.shard = ANY ($4)
+        ORDER BY mine.seq LIMIT $3
+    ) AS found
+) AS page ON TRUE
+ORDER BY page.seq";
+
+/// Wakes what waited until now.
+const WAKE: &str = "
+UPDATE cqrs_outbox SET state = 'ready', xact = pg_current_xact_id() WHERE seq = ANY (ARRAY(
+    SELECT seq FROM cqrs_outbox WHERE state = 'waiting' AND due_at <= $1 FOR UPDATE SKIP LOCKED))";
+
+/// Sets aside what a claim passed by because its key is dead: only somebody who replays or discards the dead row lets it go on, and
+/// until then nobody need look at it. That row is locked for it: whoever takes it away sees what was parked behind it.
+const PARK: &str = "
+WITH front AS MATERIALIZED (
+    SELECT dead.topic, dead.message_key, dead.seq
+    FROM (SELECT DISTINCT topic, message_key FROM cqrs_outbox WHERE seq = ANY ($1)) AS lane
+    CROSS JOIN LATERAL (
+        SELECT topic, message_key, seq FROM cqrs_outbox AS earlier
+        WHERE earlier.topic = lane.topic AND earlier.message_key = lane.message_key
+            AND earlier.state <> 'ready' AND earlier.state = 'dead'
+        ORDER BY earlier.seq LIMIT 1 FOR SHARE SKIP LOCKED
+    ) AS dead
+)
+UPDATE cqrs_outbox AS mine SET state = 'parked' FROM front
+WHERE mine.seq = ANY ($1) AND mine.state = 'ready' AND mine.topic = front.topic AND mine.message_key = front.message_key
+    AND mine.seq > front.seq";
+
+/// Frees what was parked of a key, now that a dead row of it has gone; behind another one it is parked again.
+const FREE_KEY: &str = "
+UPDATE cqrs_outbox SET state = 'ready', xact = pg_current_xact_id()
+WHERE topic = $1 AND message_key = $2 AND state <> 'ready' AND state = 'parked'";
+
+/// Frees rows that no dead one stands before. There are none, unless somebody has deleted rows by hand.
+const FREE_STRANDED: &str = "
+UPDATE cqrs_outbox AS mine SET state = 'ready', xact = pg_current_xact_id()
+WHERE mine.state = 'parked' AND NOT EXISTS (
+    SELECT 1 FROM cqrs_outbox AS earlier
+    WHERE earlier.topic = mine.topic AND earlier.message_key = mine.message_key
+        AND earlier.seq < mine.seq AND earlier.state <> 'ready' AND earlier.state = 'dead'
+)";
+
+const NEXT_WAITING: &str = "SELECT MIN(due_at) FROM cqrs_outbox WHERE state = 'waiting'";
+
+/// Ready rows that nothing stored stands in the way of, of shards that nobody else has: those are in good hands.
+const NEXT_READY: &str = "
+SELECT mine.due_at, mine.topic, mine.message_key FROM cqrs_outbox AS mine
+WHERE mine.state = 'ready' AND mine.seq <> ALL ($1)
+    AND mine.shard = ANY (ARRAY(SELECT shard FROM cqrs_shards WHERE owner IS NULL OR owner = $2))
+    AND (mine.message_key IS NULL OR NOT EXISTS (
+        SELECT 1 FROM cqrs_outbox AS earlier
+        WHERE earlier.topic = mine.topic AND earlier.message_key = mine.message_key
+            AND earlier.seq < mine.seq AND earlier.state <> 'ready'))
+ORDER BY mine.seq LIMIT $3";
+
+/// How many claims of a row may run out, with nothing heard of it in between, before it is a dead letter.
+///
+/// The row may be what ends its processes, and would do so for ever. But a process that is killed takes every row down
+/// that it held, and most are innocent: so it is many more than a bad deployment restarts within one row's way to the
+/// broker.
+const MAX_LOST: i32 = 20;
+
+/// What is noted on a row whose claim ran out.
+const LOST: &str = "the process that held it stopped, or stalled for longer than its lease";
+
+/// Counts a claim that ran out, or one that may be about to: it is an attempt, and once too often the row is dead.
+const COUNT_LOST: &str = "
+UPDATE cqrs_outbox
+SET attempts = attempts + 1, lost = lost + 1, xact = pg_current_xact_id(),
+    state = CASE WHEN lost + 1 >= $3 THEN 'dead' ELSE state END,
+    error = CASE WHEN lost + 1 >= $3
+        THEN $2 || ', ' || (lost + 1) || ' times in a row; publishing it may be what ends the process, so it is not tried again'
+        ELSE $2 END
+WHERE seq = ANY ($1) AND state = 'ready'
+RETURNING seq, state";
+
+const BURY_UNREADABLE: &str = "
+UPDATE cqrs_outbox SET state = 'dead', attempts = attempts + 1, error = $2 WHERE seq = $1 AND state = 'ready'";
+
+/// Every statement of this file, for the test that none of them scans a table.
+#[cfg(test)]
+pub(super) const STATEMENTS: &[&str] =
+    &[INSERT, READ, WAKE, PARK, FREE_KEY, FREE_STRANDED, NEXT_WAITING, NEXT_READY, COUNT_LOST, BURY_UNREADABLE];
+
+/// Stores rows, numbered in the order given.
+pub(super) async fn insert(
+    names: &Names,
+    connection: &mut PgConnection,
+    records: Vec<OutboxRecord>,
+) -> Result<(), StoreError> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    let mut columns = Columns::default();
+    for record in records {
+        columns.push(record)?;
+    }
+    sqlx::query(names.sql(INSERT))
+        .bind(columns.ids)
+        .bind(columns.names)
+        .bind(columns.versions)
+        .bind(columns.topics)
+        .bind(columns.keys)
+        .bind(columns.payloads)
+        .bind(columns.headers)
+        .bind(columns.raised)
+        .bind(columns.shards)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+#[derive(Default)]
+struct Columns {
+    ids: Vec<Uuid>,
+    names: Vec<String>,
+    versions: Vec<i32>,
+    topics: Vec<String>,
+    keys: Vec<Option<String>>,
+    payloads: Vec<Vec<u8>>,
+    headers: Vec<String>,
+    raised: Vec<i64>,
+    shards: Vec<i16>,
+}
+
+impl Columns {
+    fn push(&mut self, record: OutboxRecord) -> Result<(), StoreError> {
+        self.headers.push(rows::headers_text(&record.headers)?);
+        self.shards.push(shard_of(&record.topic, record.key.as_deref(), record.id));
+        self.ids.push(record.id);
+        self.names.push(record.name);
+        self.versions.push(rows::number(record.version));
+        self.topics.push(record.topic);
+        self.keys.push(record.key);
+        self.payloads.push(record.payload);
+        self.raised.push(rows::micros(record.raised_at));
+        Ok(())
+    }
+}
+
+/// What one claim has found so far.
+struct Found {
+    owner: Arc<str>,
+    lease_until: i64,
+    limit: usize,
+    rows: Vec<ClaimedOutbox>,
+    /// Rows behind a dead one of their key.
+    behind_dead: Vec<i64>,
+    /// Rows that cannot be read, and why.
+    unreadable: Vec<(Claim, String)>,
+    /// Rows whose claim is counted before it is given out, since they may be what ends their processes.
+    suspicious: Vec<i64>,
+    /// Keys that turned out to have an unreadable row.
+    broken: Vec<Lane>,
+    /// How far it has read.
+    last: i64,
+}
+
+impl PostgresStore {
+    /// One at a time: two that read side by side would find the same rows.
+    pub(super) async fn take_outbox(&self, request: Request) -> Result<Vec<ClaimedOutbox>, StoreError> {
+        if request.limit == 0 {
+            return Ok(Vec::new());
+        }
+        let mut snapshot = self.claiming.lock().await;
+        self.take_back(request.lease_now).await?;
+        self.tend(&request).await?;
+        let open = self.desk().open();
+        if open.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut found = Found::new(&request);
+        let read = self.read(&request, &mut snapshot, &open, &mut found).await;
+        self.desk().end_read();
+        if let Err(error) = read {
+            // What it gave out nobody will hear of.
+            let mut desk = self.desk();
+            found.rows.iter().for_each(|row| desk.back(row.claim));
+            return Err(error);
+        }
+        if found.rows.is_empty() && self.leases().is_time_to_start_over(request.lease_now) {
+            self.desk().start_over();
+        }
+        self.see_to(found).await
+    }
+
+    async fn read(
+        &self,
+        request: &Request,
+        snapshot: &mut Option<String>,
+        open: &[i16],
+        found: &mut Found,
+    ) -> Result<(), StoreError> {
+        let mut cursor = self.desk().begin_read();
+        for _ in 0..MOST_PAGES {
+            let mut page = self.read_page(request, snapshot.as_deref(), cursor, open).await?;
+            if page.first().map_or(Ok(false), |row| row.try_get("is_due"))? {
+                sqlx::query(self.names.sql(WAKE)).bind(request.now).execute(&self.pool).await?;
+                page = self.read_page(request, snapshot.as_deref(), cursor, open).await?;
+            }
+            let Some(first) = page.first() else { return Ok(()) };
+            *snapshot = Some(first.try_get("snapshot")?);
+            found.last = first.try_get("start")?;
+            let mut desk = self.desk();
+            let mut count = 0;
+            for row in &page {
+                if row.try_get::<Option<i64>, _>("seq")?.is_some() {
+                    count += 1;
+                    found.look_at(row, &mut desk)?;
+                }
+                if found.rows.len() == found.limit {
+                    break;
+                }
+            }
+            cursor = found.last;
+            desk.read_to(cursor);
+            if count < found.limit || found.rows.len() == found.limit {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_page(
+        &self,
+        request: &Request,
+        snapshot: Option<&str>,
+        cursor: i64,
+        open: &[i16],
+    ) -> Result<Vec<PgRow>, sqlx::Error> {
+        sqlx::query(self.names.sql(READ))
+            .bind(cursor)
+            .bind(snapshot)
+            .bind(rows::limit(request.limit))
+            .bind(open)
+            .bind(request.now)
+            .fetch_all(&self.pool)
+            .await
+    }
+
+    /// Does what has to be done about what a claim found, before it is given out.
+    async fn see_to(&self, mut found: Found) -> Result<Vec<ClaimedOutbox>, StoreError> {
+        let end = self.write_down(&mut found).await;
+        let mut desk = self.desk();
+        if end.is_err() {
+            found.rows.iter().for_each(|row| desk.back(row.claim));
+            found.unreadable.iter().for_each(|(claim, _)| desk.back(*claim));
+        }
+        end.map(|()| found.rows)
+    }
+
+    async fn write_down(&self, found: &mut Found) -> Result<(), StoreError> {
+        if !found.behind_dead.is_empty() {
+            let parked = sqlx::query(self.names.sql(PARK)).bind(&found.behind_dead).execute(&self.pool).await?;
+            if parked.rows_affected() < found.behind_dead.len() as u64 {
+                // Somebody is about to take the dead row away, and does not see these.
+                found.behind_dead.iter().for_each(|seq| self.desk().look_back(*seq));
+            }
+        }
+        for (claim, error) in &found.unreadable {
+            let bury = sqlx::query(self.names.sql(BURY_UNREADABLE)).bind(claim.seq).bind(error);
+            bury.execute(&self.pool).await?;
+            let mut desk = self.desk();
+            desk.ended(*claim);
+            // What is behind it, is behind a dead one now.
+            desk.look_back(claim.seq);
+        }
+        if found.suspicious.is_empty() {
+            return Ok(());
+        }
+        let dead = self.count_lost(&self.pool, found.suspicious.clone()).await?;
+        let mut desk = self.desk();
+        for row in found.rows.extract_if(.., |row| dead.contains(&row.claim.seq)) {
+            desk.ended(row.claim);
+        }
+        Ok(())
+    }
+
+    /// Counts claims that were lost, or may be. Gives those that are dead by now.
+    async fn count_lost(
+        &self,
+        executor: impl sqlx::PgExecutor<'_>,
+        numbers: Vec<i64>,
+    ) -> Result<Vec<i64>, sqlx::Error> {
+        let statement = sqlx::query_as(self.names.sql(COUNT_LOST)).bind(numbers).bind(LOST).bind(MAX_LOST);
+        let counted: Vec<(i64, String)> = statement.fetch_all(executor).await?;
+        let dead: Vec<i64> = counted.into_iter().filter(|(_, state)| state == "dead").map(|(seq, _)| seq).collect();
+        for seq in &dead {
+            tracing::error!(seq, "claims of an event ran out {MAX_LOST} times in a row: it is a dead letter");
+        }
+        Ok(dead)
+    }
+
+    /// Takes back what somebody of this process was given and has let run out: an attempt, as of a process that is gone.
+    async fn take_back(&self, lease_now: i64) -> Result<(), StoreError> {
+        let lost = self.desk().expire(lease_now);
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let (numbers, mut shards): (Vec<i64>, Vec<i16>) = lost.into_iter().unzip();
+        shards.sort_unstable();
+        shards.dedup();
+        let mut tx = self.write().await?;
+        self.refence(&mut *tx, shards).await?;
+        self.count_lost(&mut *tx, numbers).await?;
+        tx.commit().await
+    }
+
+    /// When something is due: what waits, or what is ready and not under way.
+    pub(super) async fn next_event_due(&self) -> Result<Option<SystemTime>, StoreError> {
+        let waiting: Option<i64> = sqlx::query_scalar(self.names.sql(NEXT_WAITING)).fetch_one(&self.pool).await?;
+        let under_way = self.desk().numbers();
+        let ready: Vec<(i64, String, Option<String>)> = sqlx::query_as(self.names.sql(NEXT_READY))
+            .bind(under_way)
+            .bind(self.me.as_str())
+            .bind(MOST_DUE)
+            .fetch_all(&self.pool)
+            .await?;
+        let desk = self.desk();
+        let is_free = |(_, topic, key): &&(i64, String, Option<String>)| {
+            lane_of(topic, key.as_deref()).is_none_or(|lane| !desk.is_under_way(lane))
+        };
+        let ready = ready.iter().find(is_free).map(|(due, ..)| *due);
+        Ok(waiting.into_iter().chain(ready).min().map(rows::time))
+    }
+
+    /// How many events this process is busy with.
+    pub(super) fn under_way(&self) -> usize {
+        self.desk().len()
+    }
+}
+
+impl Found {
+    fn new(request: &Request) -> Self {
+        Self {
+            owner: request.owner.as_str().into(),
+            lease_until: request.lease_until,
+            limit: request.limit,
+            rows: Vec::new(),
+            behind_dead: Vec::new(),
+            unreadable: Vec::new(),
+            suspicious: Vec::new(),
+            broken: Vec::new(),
+            last: 0,
+        }
+    }
+
+    fn look_at(&mut self, row: &PgRow, desk: &mut crate::store::shards::Desk) -> Result<(), sqlx::Error> {
+        let (seq, shard): (i64, i16) = (row.try_get("seq")?, row.try_get("shard")?);
+        let (topic, key): (&str, Option<&str>) = (row.try_get("topic")?, row.try_get("message_key")?);
+        let lane = lane_of(topic, key);
+        self.last = seq;
+        match row.try_get::<Option<&str>, _>("blocked")? {
+            Some("dead") => self.behind_dead.push(seq),
+            // It is found again when what it waits for is ready: that comes before it.
+            Some(_) => {}
+            None if lane.is_some_and(|lane| self.broken.contains(&lane)) => {}
+            None => {
+                if let Offer::Given(claim) = desk.offer(seq, shard, lane, &self.owner, self.lease_until) {
+                    self.take(row, claim, lane, desk);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, row: &PgRow, claim: Claim, lane: Option<Lane>, desk: &crate::store::shards::Desk) {
+        match read(row, claim) {
+            Ok(row) => {
+                if desk.flight(claim).is_some_and(|flight| flight.counted) {
+                    self.suspicious.push(claim.seq);
+                }
+                self.rows.push(row);
+            }
+            // One bad row must not hold up the others: it becomes a dead letter here and now.
+            Err(error) => {
+                self.unreadable.push((claim, format!("the row cannot be read: {error}")));
+                self.broken.extend(lane);
+            }
+        }
+    }
+}
+
+pub(super) async fn free_key(
+    names: &Names,
+    connection: &mut PgConnection,
+    topic: String,
+    key: Option<String>,
+) -> Result<(), sqlx::Error> {
+    let Some(key) = key else { return Ok(()) };
+    sqlx::query(names.sql(FREE_KEY)).bind(topic).bind(key).execute(connection).await.map(drop)
+}
+
+pub(super) async fn free_stranded(names: &Names, pool: &PgPool) -> Result<u64, sqlx::Error> {
+    Ok(sqlx::query(names.sql(FREE_STRANDED)).execute(pool).await?.rows_affected())
+}
+
+fn read(row: &PgRow, claim: Claim) -> Result<ClaimedOutbox, BoxError> {
+    let record = OutboxRecord {
+        id: row.try_get("id")?,
+        name: row.try_get("name")?,
+        version: rows::number_of(row, "version")?,
+        topic: row.try_get("topic")?,
+        key: row.try_get("message_key")?,
+        payload: row.try_get("payload")?,
+        headers: rows::headers_of(row)?,
+        raised_at: rows::time_of(row, "raised_at")?,
+    };
+    Ok(ClaimedOutbox { claim, attempts: rows::number_of(row, "attempts")?, record })
+}

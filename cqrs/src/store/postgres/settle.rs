@@ -1,0 +1,183 @@
+//! Outbox rows, settled: only where the fences of their shards still hold.
+
+use sqlx::{PgConnection, Row};
+
+use super::{PostgresStore, rows};
+use crate::store::{Claim, OutboxOutcome, StoreError};
+
+/// The shards whose fence still holds, locked, so that nobody takes them over before the end.
+macro_rules! held {
+    () => {
+        "WITH held AS MATERIALIZED (
+            SELECT mine.shard FROM cqrs_shards AS mine
+            JOIN unnest($1::smallint[], $2::bigint[]) AS wanted (shard, fence)
+                ON mine.shard = wanted.shard AND mine.fence = wanted.fence
+            WHERE mine.owner = $3
+            FOR SHARE OF mine)"
+    };
+}
+
+const HELD: &str = concat!(held!(), " SELECT shard FROM held");
+
+const PUBLISHED: &str = concat!(
+    held!(),
+    ", gone AS (
+        DELETE FROM cqrs_outbox WHERE seq = ANY ($4) AND shard IN (SELECT shard FROM held) RETURNING 1)
+    SELECT (SELECT COUNT(*) FROM gone) AS gone, ARRAY(SELECT shard FROM held) AS held"
+);
+
+const DELETE: &str = "DELETE FROM cqrs_outbox WHERE seq = ANY ($1)";
+
+const BURY: &str = "
+UPDATE cqrs_outbox SET state = 'dead', attempts = attempts + 1, lost = 0, error = $2 WHERE seq = $1 AND state = 'ready'";
+
+const RETRY: &str = "
+UPDATE cqrs_outbox SET state = 'waiting', attempts = attempts + 1, lost = 0, error = $2, due_at = $3
+WHERE seq = $1 AND state = 'ready'";
+
+/// A row that was counted before it was given out, and was not tried.
+const UNCOUNT: &str = "
+UPDATE cqrs_outbox SET attempts = GREATEST(attempts - 1, 0), lost = GREATEST(lost - 1, 0), xact = pg_current_xact_id()
+WHERE seq = $1 AND state = 'ready'";
+
+/// Something was heard of a shard's rows: what is in it ends no process.
+const TRUST: &str = "UPDATE cqrs_shards SET lost = 0 WHERE owner = $1 AND shard = ANY ($2) AND lost > 0";
+
+/// Every statement of this file, for the test that none of them scans a table.
+#[cfg(test)]
+pub(super) const STATEMENTS: &[&str] = &[HELD, PUBLISHED, DELETE, BURY, RETRY, UNCOUNT, TRUST];
+
+/// What is to be settled: claims that this process knows to hold, each with its shard.
+struct Batch {
+    rows: Vec<Ended>,
+    /// The shards, and their fences.
+    shards: Vec<(i16, i64)>,
+}
+
+struct Ended {
+    claim: Claim,
+    shard: i16,
+    outcome: OutboxOutcome,
+    counted: bool,
+}
+
+impl PostgresStore {
+    pub(super) async fn end_outbox(&self, outcomes: Vec<(Claim, OutboxOutcome)>) -> Result<u64, StoreError> {
+        let batch = self.known(outcomes);
+        if batch.rows.is_empty() {
+            return Ok(0);
+        }
+        let is_plain = |row: &Ended| match row.outcome {
+            OutboxOutcome::Published => true,
+            OutboxOutcome::HandBack => !row.counted,
+            _ => false,
+        };
+        let is_trusted =
+            batch.shards.iter().all(|(shard, _)| self.desk().held(*shard).is_none_or(|held| held.lost == 0));
+        let (held, settled) = if is_trusted && batch.rows.iter().all(is_plain) {
+            self.settle_plain(&batch).await?
+        } else {
+            self.settle_each(&batch).await?
+        };
+        let mut desk = self.desk();
+        for (shard, _) in batch.shards.iter().filter(|(shard, _)| !held.contains(shard)) {
+            desk.lost(*shard);
+        }
+        for row in batch.rows {
+            match row.outcome {
+                OutboxOutcome::HandBack => desk.back(row.claim),
+                _ => desk.ended(row.claim),
+            }
+        }
+        Ok(settled)
+    }
+
+    fn known(&self, outcomes: Vec<(Claim, OutboxOutcome)>) -> Batch {
+        let desk = self.desk();
+        let mut rows = Vec::with_capacity(outcomes.len());
+        let mut shards: Vec<(i16, i64)> = Vec::new();
+        for (claim, outcome) in outcomes {
+            let Some(flight) = desk.flight(claim) else { continue };
+            let Some(held) = desk.held(flight.shard) else { continue };
+            rows.push(Ended { claim, shard: flight.shard, outcome, counted: flight.counted });
+            if !shards.iter().any(|(shard, _)| *shard == flight.shard) {
+                shards.push((flight.shard, held.fence));
+            }
+        }
+        Batch { rows, shards }
+    }
+
+    /// Published and handed back: one statement, and nothing else to wait for.
+    async fn settle_plain(&self, batch: &Batch) -> Result<(Vec<i16>, u64), StoreError> {
+        let published: Vec<i64> = batch.numbers(|row| row.outcome == OutboxOutcome::Published);
+        let (shards, fences): (Vec<i16>, Vec<i64>) = batch.shards.iter().copied().unzip();
+        let row = sqlx::query(self.names.sql(PUBLISHED))
+            .bind(shards)
+            .bind(fences)
+            .bind(self.me.as_str())
+            .bind(published)
+            .fetch_one(&self.pool)
+            .await?;
+        let (gone, held): (i64, Vec<i16>) = (row.try_get("gone")?, row.try_get("held")?);
+        let is_back = |row: &&Ended| row.outcome == OutboxOutcome::HandBack && held.contains(&row.shard);
+        let back = batch.rows.iter().filter(is_back).count() as u64;
+        Ok((held, u64::try_from(gone).unwrap_or(0) + back))
+    }
+
+    async fn settle_each(&self, batch: &Batch) -> Result<(Vec<i16>, u64), StoreError> {
+        let mut tx = self.write().await?;
+        let (shards, fences): (Vec<i16>, Vec<i64>) = batch.shards.iter().copied().unzip();
+        let statement = sqlx::query_scalar(self.names.sql(HELD)).bind(shards).bind(fences).bind(self.me.as_str());
+        let held: Vec<i16> = statement.fetch_all(&mut *tx).await?;
+        let is_held = |row: &Ended| held.contains(&row.shard);
+        let published = batch.numbers(|row| is_held(row) && row.outcome == OutboxOutcome::Published);
+        let mut settled = 0;
+        if !published.is_empty() {
+            let delete = sqlx::query(self.names.sql(DELETE)).bind(published).execute(&mut *tx).await?;
+            settled += delete.rows_affected();
+        }
+        for row in batch.rows.iter().filter(|row| is_held(row)) {
+            settled += self.settle_one(&mut tx, row).await?;
+        }
+        let mut heard: Vec<i16> =
+            batch.rows.iter().filter(|row| is_held(row) && row.is_heard()).map(|row| row.shard).collect();
+        heard.sort_unstable();
+        heard.dedup();
+        if heard.iter().any(|shard| self.desk().held(*shard).is_some_and(|held| held.lost > 0)) {
+            sqlx::query(self.names.sql(TRUST)).bind(self.me.as_str()).bind(&heard).execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
+        let mut desk = self.desk();
+        for shard in heard {
+            desk.trust(shard);
+        }
+        Ok((held, settled))
+    }
+
+    async fn settle_one(&self, connection: &mut PgConnection, row: &Ended) -> Result<u64, StoreError> {
+        let seq = row.claim.seq;
+        let statement = match &row.outcome {
+            OutboxOutcome::Published => return Ok(0),
+            OutboxOutcome::HandBack if !row.counted => return Ok(1),
+            OutboxOutcome::HandBack => sqlx::query(self.names.sql(UNCOUNT)).bind(seq),
+            OutboxOutcome::Dead { error } => sqlx::query(self.names.sql(BURY)).bind(seq).bind(error),
+            OutboxOutcome::Retry { due, error } => {
+                sqlx::query(self.names.sql(RETRY)).bind(seq).bind(error).bind(rows::micros(*due))
+            }
+        };
+        Ok(statement.execute(connection).await?.rows_affected())
+    }
+}
+
+impl Batch {
+    fn numbers(&self, which: impl Fn(&Ended) -> bool) -> Vec<i64> {
+        self.rows.iter().filter(|row| which(row)).map(|row| row.claim.seq).collect()
+    }
+}
+
+impl Ended {
+    /// Whether something was heard of it: it was tried, and ended no process.
+    fn is_heard(&self) -> bool {
+        self.outcome != OutboxOutcome::HandBack
+    }
+}

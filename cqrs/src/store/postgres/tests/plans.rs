@@ -1,0 +1,77 @@
+//! No statement reads a whole table, however large it has grown.
+
+use sqlx::Row;
+
+use super::*;
+use crate::store::postgres::{dead, idempotent, inbox, leases, outbox, settle, timer, upkeep, work};
+
+/// A million rows each of events and of work, in all states; fewer where a row is like any other.
+const FILL: &[&str] = &[
+    "INSERT INTO cqrs_outbox (id, name, version, topic, message_key, payload, headers, raised_at, due_at, shard, state)
+     SELECT gen_random_uuid(), 'placed', 1, 'orders', 'key-' || n % 5000, '', '{}', n, n, n % 16,
+        CASE WHEN n % 1000 = 0 THEN 'dead' WHEN n % 100 = 1 THEN 'waiting' WHEN n % 50 = 2 THEN 'parked' ELSE 'ready' END
+     FROM generate_series(1, 1000000) AS n",
+    "INSERT INTO cqrs_work (id, kind, handler, consumer_group, name, version, topic, lane, timer_key, payload, headers, created_at, state,
+        due_at, owner, lease_until, attempts)
+     SELECT gen_random_uuid(), CASE WHEN n % 10 = 0 THEN 'timer' ELSE 'consumed' END, 'handler-' || n % 20, 'billing', 'name-' || n % 7, 1,
+        'orders', 'lane-' || n % 50000, CASE WHEN n % 10 = 0 THEN n::text END, '', '{}', n,
+        (ARRAY['ready', 'waiting', 'waiting', 'parked', 'claimed', 'dead'])[1 + n % 6], n, 'owner-' || n % 50, n, 0
+     FROM generate_series(1, 1000000) AS n",
+    "INSERT INTO cqrs_inbox SELECT 'billing', 'handler-' || n % 20, gen_random_uuid(), n FROM generate_series(1, 300000) AS n",
+    "INSERT INTO cqrs_idempotent (name, idempotency_key, payload, token, lease_until, done_at)
+     SELECT 'name', n::text, '', gen_random_uuid(), CASE WHEN n % 2 = 0 THEN n END, CASE WHEN n % 2 = 1 THEN n END
+     FROM generate_series(1, 200000) AS n",
+    "ANALYZE cqrs_outbox, cqrs_work, cqrs_inbox, cqrs_idempotent, cqrs_shards",
+];
+
+/// The plan that is made once, without looking at values, as PostgreSQL does for statements that stay prepared.
+async fn plan(connection: &mut PgConnection, sql: &str) -> Vec<String> {
+    let parameters = (1..=20).rev().find(|number| sql.contains(&format!("${number}"))).unwrap_or(0);
+    run_on(connection, &format!("PREPARE it AS {sql}")).await.unwrap();
+    let values = vec!["NULL"; parameters].join(", ");
+    let call = if parameters == 0 { "it".to_owned() } else { format!("it ({values})") };
+    let explain = sqlx::raw_sql(AssertSqlSafe(format!("EXPLAIN EXECUTE {call}")));
+    let lines = sqlx::Executor::fetch_all(&mut *connection, explain).await.unwrap();
+    run_on(connection, "DEALLOCATE it").await.unwrap();
+    lines.iter().map(|line| line.get::<String, _>(0)).collect()
+}
+
+/// Whether a line of a plan reads a table from end to end. Of shards and processes there are a few.
+fn scans(line: &str) -> bool {
+    ["outbox", "work", "inbox", "idempotent"].iter().any(|table| line.contains(&format!("Seq Scan on cqrs_{table}")))
+}
+
+#[tokio::test]
+async fn no_statement_scans_a_table_of_a_million_rows() {
+    let (_schema, store) = fresh().await;
+    for sql in FILL {
+        run_sql(&store.pool, sql).await;
+    }
+    let statements = [
+        outbox::STATEMENTS,
+        settle::STATEMENTS,
+        leases::STATEMENTS,
+        work::STATEMENTS,
+        timer::STATEMENTS,
+        inbox::STATEMENTS,
+        idempotent::STATEMENTS,
+        dead::STATEMENTS,
+        upkeep::STATEMENTS,
+    ]
+    .concat();
+    assert!(statements.len() > 50);
+    let mut connection = store.pool.acquire().await.unwrap();
+    run_on(&mut connection, "SET plan_cache_mode = force_generic_plan").await.unwrap();
+    let mut wrong = Vec::new();
+    for sql in statements {
+        let plan = plan(&mut connection, sql).await;
+        if plan.iter().any(|line| scans(line)) {
+            wrong.push(format!("{sql}\n{}", plan.join("\n")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    // With the values of everyday, too: a claim in the middle of a backlog takes what it needs, and nothing else is read.
+    let claimed = claim(&store, 1, 100).await;
+    assert_eq!(claimed.len(), 100);
+    assert_eq!(publish(&store, &claimed).await, 100);
+}

@@ -1,0 +1,184 @@
+//! The unit of work's transaction: what is PostgreSQL's own.
+
+use super::*;
+use crate::store::{InboxMark, StoreErrorKind};
+
+async fn with_table() -> (Schema, PostgresStore) {
+    let (schema, store) = fresh().await;
+    run_sql(&store.pool, "CREATE TABLE orders (id INT PRIMARY KEY)").await;
+    (schema, store)
+}
+
+async fn orders(store: &PostgresStore) -> i64 {
+    number(&store.pool, "SELECT COUNT(*) FROM orders").await
+}
+
+fn event() -> Vec<Record> {
+    vec![Record::Outbox(message("placed", None))]
+}
+
+/// PostgreSQL answers `COMMIT` with `ROLLBACK`, and sqlx takes it for a success.
+#[tokio::test]
+async fn g7_a_unit_whose_failed_statement_was_ignored_is_not_committed() {
+    let (_schema, store) = with_table().await;
+    for stores in [false, true] {
+        let mut tx = store.begin().await.unwrap();
+        run(&mut tx, "INSERT INTO orders VALUES (1)").await.unwrap();
+        run(&mut tx, "INSERT INTO orders VALUES (1)").await.unwrap_err();
+        let end = if stores { tx.store(event()).await.map(drop) } else { tx.commit().await };
+        let error = end.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Database);
+        assert!(error.to_string().contains("nothing was committed"), "{error}");
+        assert_eq!((orders(&store).await, store.counts().await.unwrap().outbox), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn g7_a_statement_that_fails_between_what_is_stored_and_the_commit_is_noticed() {
+    let (_schema, store) = with_table().await;
+    let mut tx = store.begin().await.unwrap();
+    tx.store(event()).await.unwrap();
+    let mark = InboxMark { group: "g".to_owned(), handler: "h".to_owned(), event_id: Uuid::now_v7(), at: at(1) };
+    assert_eq!(tx.mark_handled(vec![mark]).await.unwrap(), [true]);
+    run(&mut tx, "SELECT 1 / 0").await.unwrap_err();
+    assert!(tx.commit().await.unwrap_err().to_string().contains("a statement of this unit of work failed"));
+    assert_eq!(store.counts().await.unwrap(), crate::store::Counts::default());
+}
+
+#[tokio::test]
+async fn what_fails_within_a_savepoint_harms_nobody() {
+    let (_schema, store) = with_table().await;
+    let mut tx = store.begin().await.unwrap();
+    run(&mut tx, "INSERT INTO orders VALUES (1)").await.unwrap();
+    {
+        let mut savepoint = handle(&mut tx).savepoint().await.unwrap();
+        sqlx::query("INSERT INTO orders VALUES (1)").execute(&mut *savepoint).await.unwrap_err();
+    }
+    tx.store(event()).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!((orders(&store).await, store.counts().await.unwrap().outbox), (1, 1));
+}
+
+/// Whatever the database's default is: a snapshot of the transaction's begin would not see who was waited for.
+#[tokio::test]
+async fn units_are_read_committed_whatever_the_default() {
+    let (_schema, store) = with_table().await;
+    let mut tx = store.begin().await.unwrap();
+    let level: String =
+        sqlx::query_scalar("SHOW transaction_isolation").fetch_one(&mut **handle(&mut tx)).await.unwrap();
+    assert_eq!(level, "read committed");
+}
+
+/// All rows of a kind go in one statement, whose text stays the same and so stays prepared.
+#[tokio::test]
+async fn statements_stay_prepared_whatever_the_number_of_rows() {
+    use sqlx::Connection;
+
+    let (_schema, store) = with_table().await;
+    let mut tx = store.begin().await.unwrap();
+    tx.store(event()).await.unwrap();
+    let prepared = handle(&mut tx).cached_statements_size();
+    for count in [2, 3, 50, 1_000] {
+        tx.store((0..count).flat_map(|_| event()).collect()).await.unwrap();
+    }
+    assert_eq!(handle(&mut tx).cached_statements_size(), prepared);
+    tx.commit().await.unwrap();
+    assert_eq!(store.counts().await.unwrap().outbox, 1_056);
+}
+
+#[tokio::test]
+async fn two_units_that_store_the_same_timer_leave_one() {
+    use crate::store::WorkKind;
+
+    let (_schema, store) = fresh().await;
+    let timer = || {
+        Record::Work(WorkRecord {
+            id: Uuid::now_v7(),
+            kind: WorkKind::Timer,
+            handler: String::new(),
+            group: String::new(),
+            name: "remind".to_owned(),
+            version: 1,
+            topic: String::new(),
+            key: None,
+            lane: None,
+            timer_key: Some("7".to_owned()),
+            payload: Vec::new(),
+            headers: BTreeMap::new(),
+            created_at: at(0),
+            due_at: at(60),
+            attempts: 0,
+            error: None,
+            dead: false,
+        })
+    };
+    let (mut first, mut second) = (store.begin().await.unwrap(), store.begin().await.unwrap());
+    let kept = first.store(vec![timer()]).await.unwrap();
+    let waiting = async {
+        let ids = second.store(vec![timer()]).await.unwrap();
+        second.commit().await.unwrap();
+        ids
+    };
+    let (ids, ()) = tokio::join!(waiting, async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        first.commit().await.unwrap();
+    });
+    assert_eq!(ids, kept, "it is the same timer");
+    assert_eq!(store.timers(9).await.unwrap().len(), 1);
+}
+
+/// A key of `WorkQueue` and `WorkShare`: two claims side by side find different work, and the order of a lane is kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn claims_side_by_side_never_share_and_keep_every_lane() {
+    let (_schema, store) = fresh().await;
+    let queues = [WorkQueue::durable("h")];
+    let piece = |n: u32| {
+        let lane = Some(format!("lane-{}", n % 7));
+        Record::Work(WorkRecord {
+            id: Uuid::now_v7(),
+            kind: WorkKind::Durable,
+            handler: "h".to_owned(),
+            group: String::new(),
+            name: n.to_string(),
+            version: 1,
+            topic: String::new(),
+            key: lane.clone(),
+            lane,
+            timer_key: None,
+            payload: Vec::new(),
+            headers: BTreeMap::new(),
+            created_at: at(0),
+            due_at: at(0),
+            attempts: 0,
+            error: None,
+            dead: false,
+        })
+    };
+    let mut tx = store.begin().await.unwrap();
+    tx.store((0..140).map(piece).collect()).await.unwrap();
+    tx.commit().await.unwrap();
+    let (store, done) = (&store, &std::sync::Mutex::new(Vec::new()));
+    let worker = async |owner: &'static str| {
+        loop {
+            let share = WorkShare { queues: &queues, limit: &|| 3 };
+            let claimed = store.claim_work(&[share], request(owner, 1, 3)).await.unwrap();
+            for work in &claimed {
+                done.lock().unwrap().push(work.record.name.parse::<u32>().unwrap());
+                let mut tx = store.begin().await.unwrap();
+                assert!(tx.finish_work(work.claim).await.unwrap());
+                tx.commit().await.unwrap();
+            }
+            if claimed.is_empty() && store.counts().await.unwrap().work == 0 {
+                return;
+            }
+        }
+    };
+    let all = async { tokio::join!(worker("a"), worker("b"), worker("c"), worker("d")) };
+    tokio::time::timeout(Duration::from_mins(2), all).await.expect("every piece is done");
+    let done = done.lock().unwrap();
+    assert_eq!(done.len(), 140);
+    for lane in 0..7 {
+        let of_lane: Vec<u32> = done.iter().copied().filter(|n| n % 7 == lane).collect();
+        assert!(of_lane.is_sorted(), "{of_lane:?}");
+    }
+}

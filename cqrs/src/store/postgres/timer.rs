@@ -1,0 +1,119 @@
+//! Timers: moved, cancelled, listed.
+
+use std::collections::HashMap;
+
+use sqlx::{PgConnection, PgPool, Row};
+use uuid::Uuid;
+
+use super::rows;
+use crate::store::names::Names;
+use crate::store::{StoreError, TimerRecord, WorkKind, WorkRecord};
+
+/// A timer that is claimed is being done, and can neither be moved nor cancelled.
+const CANCEL: &str = "
+DELETE FROM cqrs_work
+WHERE kind = 'timer' AND name = $1 AND timer_key = $2 AND state IN ('ready', 'waiting')";
+
+const LIST: &str = "
+SELECT id, name, timer_key, due_at FROM cqrs_work
+WHERE kind = 'timer' AND state NOT IN ('claimed', 'dead')
+ORDER BY due_at, seq LIMIT $1";
+
+/// Two transactions that store a timer of the same name and key do so one after the other: neither sees the other's.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(number) FROM unnest($1::bigint[]) AS number";
+
+const REPLACE: &str = "
+DELETE FROM cqrs_work AS old USING unnest($1::text[], $2::text[]) AS wanted (name, timer_key)
+WHERE old.kind = 'timer' AND old.timer_key IS NOT NULL AND old.state IN ('ready', 'waiting')
+    AND old.name = wanted.name AND old.timer_key = wanted.timer_key
+RETURNING old.seq, old.id, old.name, old.timer_key";
+
+/// Every statement of this file, for the test that none of them scans a table.
+#[cfg(test)]
+pub(super) const STATEMENTS: &[&str] = &[CANCEL, LIST, REPLACE];
+
+type Key = (String, String);
+
+/// Makes room for timers: deletes those of the same name and key that are not being done, so that the last one stored
+/// is the one that counts, also among the records themselves. It keeps the id of the one it takes the place of: to whoever
+/// lists or named it, it is the same timer. Gives those that do, each by the id it came with and the id it has.
+///
+/// A timer that is claimed stays: it is being done while the new one is stored, often by its own handler, and the new
+/// one is another. Should it fail, both wait, until one is stored or cancelled again.
+pub(super) async fn replace(
+    names: &Names,
+    connection: &mut PgConnection,
+    records: Vec<WorkRecord>,
+) -> Result<(Vec<WorkRecord>, Vec<(Uuid, Uuid)>), StoreError> {
+    let mut last: HashMap<Key, Uuid> = HashMap::new();
+    for record in &records {
+        if let Some(key) = key_of(record) {
+            last.insert(key, record.id);
+        }
+    }
+    if last.is_empty() {
+        return Ok((records, Vec::new()));
+    }
+    let kept_ids = remove(names, connection, last.keys().cloned().collect()).await?;
+    let (mut kept, mut moved) = (Vec::with_capacity(records.len()), Vec::new());
+    for mut record in records {
+        let Some(key) = key_of(&record) else {
+            kept.push(record);
+            continue;
+        };
+        let (own, counts) = (record.id, last.get(&key).copied());
+        let id = kept_ids.get(&key).copied().or(counts).unwrap_or(own);
+        if id != own {
+            moved.push((own, id));
+        }
+        if counts == Some(own) {
+            record.id = id;
+            kept.push(record);
+        }
+    }
+    Ok((kept, moved))
+}
+
+/// Deletes timers by name and key. Gives the id of each; where several waited, that of the last.
+async fn remove(
+    names: &Names,
+    connection: &mut PgConnection,
+    keys: Vec<Key>,
+) -> Result<HashMap<Key, Uuid>, StoreError> {
+    let mut locks: Vec<i64> = keys.iter().map(|(name, key)| names.lock(&["timer", name, key])).collect();
+    // In one order, so that two transactions do not wait for one another.
+    locks.sort_unstable();
+    sqlx::query(names.sql(LOCK)).bind(locks).execute(&mut *connection).await?;
+    let (list, timer_keys): (Vec<String>, Vec<String>) = keys.into_iter().unzip();
+    let mut removed: Vec<(i64, Uuid, String, String)> =
+        sqlx::query_as(names.sql(REPLACE)).bind(list).bind(timer_keys).fetch_all(connection).await?;
+    removed.sort_unstable_by_key(|(seq, ..)| *seq);
+    Ok(removed.into_iter().map(|(_, id, name, key)| ((name, key), id)).collect())
+}
+
+fn key_of(record: &WorkRecord) -> Option<Key> {
+    if record.kind != WorkKind::Timer || record.dead {
+        return None;
+    }
+    Some((record.name.clone(), record.timer_key.clone()?))
+}
+
+pub(super) async fn cancel(names: &Names, pool: &PgPool, name: String, key: String) -> Result<bool, sqlx::Error> {
+    let end = sqlx::query(names.sql(CANCEL)).bind(name).bind(key).execute(pool).await?;
+    Ok(end.rows_affected() > 0)
+}
+
+pub(super) async fn list(names: &Names, pool: &PgPool, limit: usize) -> Result<Vec<TimerRecord>, sqlx::Error> {
+    let found = sqlx::query(names.sql(LIST)).bind(rows::limit(limit)).fetch_all(pool).await?;
+    found
+        .iter()
+        .map(|row| {
+            Ok(TimerRecord {
+                id: row.try_get("id")?,
+                name: row.try_get("name")?,
+                key: row.try_get("timer_key")?,
+                due_at: rows::time_of(row, "due_at")?,
+            })
+        })
+        .collect()
+}
