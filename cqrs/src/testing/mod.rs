@@ -52,22 +52,27 @@ const SETTLE: Duration = Duration::from_mins(1);
 /// ```
 pub struct TestApp {
     app: App,
+    /// What a store on a server is removed with.
+    #[expect(dead_code, reason = "held for its drop")]
+    place: Option<Box<dyn std::any::Any + Send + Sync>>,
     /// Removed when the test app is dropped, after the app has let go of it.
     directory: TempDir,
 }
 
 impl TestApp {
-    /// Starts an app in a temporary place: an SQLite store becomes a fresh file, the broker the memory broker. A store in
+    /// Starts an app in a temporary place: an SQLite store becomes a fresh file, a PostgreSQL store a schema of its own in the
+    /// database it names, dropped with the test app; the broker becomes the memory broker. A store in
     /// memory stays one, with nothing in it.
     ///
     /// # Errors
-    /// Fails as awaiting the builder does.
+    /// Fails as awaiting the builder does, and where the server of a store cannot be reached.
     pub async fn new(builder: Builder) -> Result<Self, Error> {
         let directory = tempfile::Builder::new().prefix("cqrs-test-").tempdir()?;
         let file = directory.path().join("test.db");
-        let app = builder.for_tests(&format!("sqlite://{}", file.display())).await?;
+        let (builder, place) = builder.for_tests(&format!("sqlite://{}", file.display())).await?;
+        let app = builder.await?;
         app.start_parts().await?;
-        Ok(Self { app, directory })
+        Ok(Self { app, place, directory })
     }
 
     /// The events of a type that committed units raised so far, in order.
@@ -151,17 +156,25 @@ impl fmt::Debug for TestApp {
 }
 
 impl Builder {
-    /// The same app in a temporary place.
-    fn for_tests(mut self, url: &str) -> Self {
+    /// The same app in a temporary place, and what removes that.
+    async fn for_tests(mut self, url: &str) -> Result<(Self, Option<Box<dyn std::any::Any + Send + Sync>>), Error> {
         self.recorder = Recorder::on();
+        let mut removed = None;
         let (store, broker) = self.places();
         if let Some(old) = store.take_if(|store| !store.is_kept_in_tests()) {
-            let options = StoreOptions { synchronous_off: true, ..StoreOptions::default() };
-            *store = Some(Store { options, migrator: old.migrator, ..Store::url(url) });
+            let moved = if let Some((moved, place)) = old.apart().await? {
+                removed = Some(place);
+                let options = StoreOptions { prefix: old.options.prefix, ..StoreOptions::default() };
+                Store { options, migrator: old.migrator, ..moved }
+            } else {
+                let options = StoreOptions { synchronous_off: true, ..StoreOptions::default() };
+                Store { options, migrator: old.migrator, ..Store::url(url) }
+            };
+            *store = Some(moved);
         }
         if broker.take_if(|broker| !broker.is_driver()).is_some() {
             *broker = Some(Broker::url("memory:"));
         }
-        self
+        Ok((self, removed))
     }
 }
