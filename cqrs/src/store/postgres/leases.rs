@@ -127,7 +127,7 @@ impl PostgresStore {
         for row in sqlx::query(self.names.sql(LOOK)).bind(now).fetch_all(&self.pool).await? {
             live = row.try_get::<Option<Vec<String>>, _>("live")?.unwrap_or_default();
             shards.push(Shard {
-                shard: row.try_get("shard")?,
+                number: row.try_get("shard")?,
                 owner: row.try_get("owner")?,
                 fence: row.try_get("fence")?,
                 lease_until: row.try_get("lease_until")?,
@@ -136,15 +136,15 @@ impl PostgresStore {
         let mut desk = self.desk();
         for (shard, fence) in desk.shards() {
             let is_mine =
-                |row: &&Shard| row.shard == shard && row.fence == fence && row.owner.as_ref() == Some(&self.me);
+                |row: &&Shard| row.number == shard && row.fence == fence && row.owner.as_ref() == Some(&self.me);
             if !shards.iter().any(|row| is_mine(&row)) {
                 desk.lost(shard);
             }
         }
         // Taken, and the answer was lost: nobody works on it, so it is given back.
         for row in &mut shards {
-            if row.owner.as_ref() == Some(&self.me) && desk.held(row.shard).is_none() {
-                desk.took(row.shard, row.fence, 0);
+            if row.owner.as_ref() == Some(&self.me) && desk.held(row.number).is_none() {
+                desk.took(row.number, row.fence, 0);
             }
         }
         Ok((shards, live))

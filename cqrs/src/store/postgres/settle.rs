@@ -148,7 +148,9 @@ impl PostgresStore {
         }
         tx.commit().await?;
         let mut desk = self.desk();
-        heard.into_iter().for_each(|shard| desk.trust(shard));
+        for shard in heard {
+            desk.trust(shard);
+        }
         Ok((held, settled))
     }
 
