@@ -91,7 +91,7 @@ impl MySqlStore {
         let is_wanted = |shard: &Shard| {
             let is_mine = shard.owner.as_deref() == Some(self.me.as_str());
             // One that is this process's and is not known here was left by a statement whose answer was lost.
-            plan.take.contains(&shard.shard) || (is_mine && self.with_desk(|desk| desk.held(shard.shard).is_none()))
+            plan.take.contains(&shard.number) || (is_mine && self.with_desk(|desk| desk.held(shard.number).is_none()))
         };
         let wanted: Vec<&Known> = all.iter().filter(|(shard, _)| is_wanted(shard)).collect();
         for shard in self.with_desk(|desk| desk.leave(&plan.leave)) {
@@ -99,7 +99,7 @@ impl MySqlStore {
         }
         for (shard, lost) in wanted {
             let lost = lost + i32::from(shard.owner.is_some());
-            self.take_shard(shard.shard, shard.fence, lost, request).await?;
+            self.take_shard(shard.number, shard.fence, lost, request).await?;
         }
         Ok(())
     }
@@ -139,7 +139,7 @@ impl MySqlStore {
         let read = |row: sqlx::mysql::MySqlRow| {
             let owner: Option<Vec<u8>> = row.try_get("owner")?;
             let shard = Shard {
-                shard: row.try_get("shard")?,
+                number: row.try_get("shard")?,
                 owner: owner.map(|owner| String::from_utf8_lossy(&owner).into_owned()),
                 fence: row.try_get("fence")?,
                 lease_until: row.try_get("lease_until")?,
@@ -152,7 +152,7 @@ impl MySqlStore {
             .into_iter()
             .map(read)
             .collect::<Result<_, sqlx::Error>>()?;
-        all.sort_by_key(|(shard, _)| shard.shard);
+        all.sort_by_key(|(shard, _)| shard.number);
         Ok(all)
     }
 
@@ -161,7 +161,7 @@ impl MySqlStore {
         self.with_desk(|desk| {
             for (shard, fence) in desk.shards() {
                 let is_mine = |other: &Shard| {
-                    other.shard == shard && other.fence == fence && other.owner.as_deref() == Some(self.me.as_str())
+                    other.number == shard && other.fence == fence && other.owner.as_deref() == Some(self.me.as_str())
                 };
                 if !all.iter().any(|(other, _)| is_mine(other)) {
                     desk.lost(shard);
