@@ -2,6 +2,8 @@
 //!
 //! [`driver`] is what a broker must be able to do; each broker is a folder that does it.
 
+#[cfg(feature = "amqp")]
+mod amqp;
 mod delivery;
 pub mod driver;
 mod error;

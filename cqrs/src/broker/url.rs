@@ -29,6 +29,8 @@ enum Source {
 
 /// The brokers of this build.
 enum Kind {
+    #[cfg(feature = "amqp")]
+    Amqp,
     Memory,
 }
 
@@ -80,6 +82,15 @@ impl Broker {
         }
     }
 
+    /// The URL; empty for a driver.
+    #[cfg(feature = "amqp")]
+    fn address(&self) -> &str {
+        match &self.source {
+            Source::Url(url) => url,
+            Source::Driver(_) => "",
+        }
+    }
+
     fn of(source: Source) -> Self {
         Self { source, options: BrokerOptions::default() }
     }
@@ -95,6 +106,8 @@ impl Broker {
             return Ok(());
         }
         match self.kind()? {
+            #[cfg(feature = "amqp")]
+            Kind::Amqp => super::amqp::check(self.address(), &self.options),
             Kind::Memory => self.no_properties(),
         }
     }
@@ -103,17 +116,20 @@ impl Broker {
     /// that goes down later.
     pub(crate) fn connect(self) -> Result<Arc<dyn Driver>, BrokerError> {
         self.check()?;
-        let kind = match self.source {
-            Source::Driver(driver) => return Ok(driver),
-            Source::Url(_) => self.kind()?,
-        };
-        Ok(match kind {
+        if let Source::Driver(driver) = self.source {
+            return Ok(driver);
+        }
+        Ok(match self.kind()? {
+            #[cfg(feature = "amqp")]
+            Kind::Amqp => Arc::new(super::amqp::AmqpBroker::new(self.address(), &self.options)?),
             Kind::Memory => Arc::new(MemoryBroker::new()),
         })
     }
 
     fn kind(&self) -> Result<Kind, BrokerError> {
         match self.scheme() {
+            #[cfg(feature = "amqp")]
+            "amqp" | "amqps" => Ok(Kind::Amqp),
             "memory" => Ok(Kind::Memory),
             other => {
                 let what = format!("no broker for `{other}:` in this build; a broker's URL begins with {SCHEMES}");
