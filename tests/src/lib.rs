@@ -2,5 +2,6 @@
 //! started by the tests that use them, and stores that store nothing.
 
 pub mod proxy;
+pub mod rabbit;
 pub mod redis;
 mod stores;

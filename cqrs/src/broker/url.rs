@@ -112,9 +112,18 @@ impl Broker {
         }
     }
 
-    /// Makes the driver. Nothing is asked of the broker yet: one that is down when the app starts is waited for like one
-    /// that goes down later.
-    pub(crate) fn connect(self) -> Result<Arc<dyn Driver>, BrokerError> {
+    /// Makes the driver, for those who publish or consume without an app. Nothing is asked of the broker yet: one that is
+    /// down when the app starts is waited for like one that goes down later.
+    ///
+    /// ```
+    /// let driver = cqrs::Broker::url("memory:").connect()?;
+    /// assert_eq!(driver.name(), "memory");
+    /// # Ok::<(), cqrs::broker::BrokerError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Fails when the URL or a setting is wrong.
+    pub fn connect(self) -> Result<Arc<dyn Driver>, BrokerError> {
         self.check()?;
         if let Source::Driver(driver) = self.source {
             return Ok(driver);

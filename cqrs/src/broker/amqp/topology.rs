@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn the_slot_of_a_key_is_what_others_compute() {
         // int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % slots
-        let slot = |key, slots| slot_of(key, NonZeroU16::new(slots).unwrap());
+        let slot = |key: &str, slots| slot_of(key, NonZeroU16::new(slots).unwrap());
         assert_eq!([slot("", 8), slot("42", 8), slot("order-7", 8), slot("\u{e9}", 8)], [4, 5, 7, 3]);
         assert_eq!(slot("42", 1), 0);
         assert!((0..100).all(|key| slot(&key.to_string(), 3) < 3));

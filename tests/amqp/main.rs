@@ -1,0 +1,3 @@
+//! AMQP, by a real RabbitMQ.
+
+mod conformance;
