@@ -5,7 +5,6 @@
 //! key, because somebody else published it, goes by the alternate exchange to the first queue.
 
 use std::num::NonZeroU16;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use lapin::options::{ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -61,13 +60,11 @@ fn escape(name: &str) -> String {
 pub(super) struct Topology {
     declare: Declare,
     pub(super) slots: NonZeroU16,
-    /// Whether the server knows a queue without delivery limit by that name: servers before 4.0 have no other queues.
-    limits: AtomicBool,
 }
 
 impl Topology {
     pub(super) fn new(declare: Declare, slots: NonZeroU16) -> Self {
-        Self { declare, slots, limits: AtomicBool::new(true) }
+        Self { declare, slots }
     }
 
     /// Sees to the exchange of a topic.
@@ -151,30 +148,9 @@ impl Topology {
             let there = desk.channel().await?.queue_declare(short.clone(), options, FieldTable::default()).await;
             there.map_err(|error| explain("queue", name, error))?;
         }
-        let declare = async |desk: &mut Desk<'_>, unlimited| {
-            let options = QueueDeclareOptions { durable: true, ..Default::default() };
-            let fits = desk.channel().await?.queue_declare(short.clone(), options, queue_arguments(unlimited)).await;
-            self.judge("queue", name, fits.map(|_| ()))
-        };
-        if self.limits.load(Ordering::Relaxed) {
-            match declare(desk, true).await {
-                Err(fault) if fault.text().contains("'x-delivery-limit'") => self.note_limit(name, &fault),
-                declared => return declared,
-            }
-        }
-        declare(desk, false).await
-    }
-
-    /// The server does not take a queue without delivery limit.
-    fn note_limit(&self, queue: &str, fault: &Fault) {
-        if fault.text().contains("inequivalent") {
-            tracing::warn!(
-                queue,
-                "the queue was made without `x-delivery-limit`: a server from 4.0 on drops a message that it has delivered 20 times; set the policy `delivery-limit` to -1 for it"
-            );
-        } else {
-            self.limits.store(false, Ordering::Relaxed);
-        }
+        let options = QueueDeclareOptions { durable: true, ..Default::default() };
+        let fits = desk.channel().await?.queue_declare(short, options, queue_arguments()).await;
+        self.judge("queue", name, fits.map(|_| ()))
     }
 
     /// Who may not declare may not compare either: where nothing is to be made, that something is there has to do.
@@ -188,13 +164,14 @@ impl Topology {
 }
 
 /// A queue that is written to disk by a majority, gives its messages to one consumer at a time, and drops none.
-fn queue_arguments(unlimited: bool) -> FieldTable {
+///
+/// From 4.0 on a server drops what it has delivered more than 20 times, where nothing is said. What it documents as no
+/// limit, -1, is for a server before 4.0 a limit that each message is over; a limit that none reaches does for both.
+fn queue_arguments() -> FieldTable {
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
     arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
-    if unlimited {
-        arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(-1));
-    }
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(i32::MAX));
     arguments
 }
 
