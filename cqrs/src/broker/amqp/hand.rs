@@ -6,6 +6,7 @@
 //! back to the server, when the channel closes.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::broker::driver::{Receipt, Settlement};
@@ -114,15 +115,24 @@ impl<M> Hand<M> {
         });
     }
 
+    /// Whether messages of a slot are taken on.
+    pub(super) fn is_open(&self, slot: Slot) -> bool {
+        self.channels[slot].open
+    }
+
+    /// Whether a slot that was given up waits for what is out.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.channels.iter().any(|channel| !channel.open && channel.out > 0)
+    }
+
     /// Whether messages of a slot are out with the caller.
     pub(super) fn is_out(&self, slot: Slot) -> bool {
         self.channels[slot].out > 0
     }
 
-    /// The slots whose messages go to this member, as far as it knows.
-    pub(super) fn active(&self) -> Vec<Slot> {
-        let slots = self.channels.iter().enumerate();
-        slots.filter(|(_, channel)| channel.open && channel.active).map(|(slot, _)| slot).collect()
+    /// Which of some slots' messages go to this member, as far as it knows.
+    pub(super) fn active(&self, slots: Range<Slot>) -> Vec<Slot> {
+        slots.filter(|slot| self.channels[*slot].open && self.channels[*slot].active).collect()
     }
 
     /// A message has come. What comes of a channel that is gone is forgotten.

@@ -14,9 +14,10 @@ use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use super::balance;
 use super::fault::Fault;
 use super::hand::{Ack, Hand, Slot};
-use super::link::Link;
+use super::link::{Connected, Link};
 use super::message;
 use super::topology::{Names, Topology, explain, short};
 use crate::broker::driver::{Consumer, Incoming, Receipt, Settlement, Subscription};
@@ -47,6 +48,8 @@ pub(super) struct Member {
     inner: Mutex<Inner>,
     /// Something may be there to give out, or to tell.
     news: Notify,
+    /// A slot was given up, or what was out of one has ended.
+    changes: Notify,
     /// On which connection the queues of each topic were declared.
     declared: tokio::sync::Mutex<HashMap<usize, u64>>,
 }
@@ -79,6 +82,7 @@ impl Member {
             prefetch: u16::try_from(prefetch.max(1)).unwrap_or(u16::MAX),
             inner: Mutex::new(inner),
             news: Notify::new(),
+            changes: Notify::new(),
             declared: tokio::sync::Mutex::default(),
         }
     }
@@ -112,12 +116,15 @@ impl Member {
         for slot in 0..self.lock().channels.len() {
             tasks.spawn(keep(Arc::clone(&self), slot, stop.clone()));
         }
+        for topic in 0..self.topics.len() {
+            tasks.spawn(balance::run(Arc::clone(&self), topic, stop.clone()));
+        }
         tasks.close();
         AmqpConsumer { member: self, tasks: tasks.clone(), stop: stop.clone(), _leave: stop.clone().drop_guard() }
     }
 
     /// Declares a topic's part once for each connection.
-    async fn declare_topic(&self, connected: &super::link::Connected, topic: usize) -> Result<(), Fault> {
+    async fn declare_topic(&self, connected: &Connected, topic: usize) -> Result<(), Fault> {
         let mut declared = self.declared.lock().await;
         if declared.get(&topic) != Some(&connected.generation) {
             self.topology.group(&connected.connection, &self.topics[topic]).await?;
@@ -126,12 +133,17 @@ impl Member {
         Ok(())
     }
 
-    /// Consumes the queue of a slot until its channel ends.
-    async fn consume(&self, slot: Slot) -> Result<(), Fault> {
-        let (topic, number) = self.place(slot);
-        let queue = self.topics[topic].queue(number);
+    /// Connects, and sees to what a slot needs.
+    async fn prepare(&self, topic: usize) -> Result<Connected, Fault> {
         let connected = self.link.get().await?;
         self.declare_topic(&connected, topic).await?;
+        Ok(connected)
+    }
+
+    /// Begins to consume the queue of a slot. Gives the number of the channel as well.
+    async fn consume(&self, slot: Slot, connected: &Connected) -> Result<(u64, lapin::Consumer), Fault> {
+        let (topic, number) = self.place(slot);
+        let queue = self.topics[topic].queue(number);
         let opened = connected.connection.create_channel().await;
         let channel = opened.map_err(|error| Fault::of("no channel can be opened", error))?;
         let limited = channel.basic_qos(self.prefetch, BasicQosOptions::default()).await;
@@ -139,15 +151,62 @@ impl Member {
         let epoch = self.open(slot, channel.clone());
         let name = short("queue", &queue)?;
         let consuming = channel.basic_consume(name, "".into(), BasicConsumeOptions::default(), FieldTable::default());
-        let mut consumer = consuming.await.map_err(|error| explain("queue", &queue, error))?;
+        let consumer = consuming.await.map_err(|error| explain("queue", &queue, error))?;
         self.works();
+        Ok((epoch, consumer))
+    }
+
+    /// Takes what comes in hand, until nothing comes any more.
+    async fn pump(&self, slot: Slot, epoch: u64, consumer: &mut lapin::Consumer) -> Fault {
+        let (topic, number) = self.place(slot);
+        let queue = self.topics[topic].queue(number);
         while let Some(arrived) = consumer.next().await {
-            let arrived = arrived.map_err(|error| explain("queue", &queue, error))?;
-            self.arrived(slot, epoch, topic, arrived);
+            match arrived {
+                Ok(arrived) => self.arrived(slot, epoch, topic, arrived),
+                Err(error) => return explain("queue", &queue, error),
+            }
         }
         let what =
             format!("the server ended the consumer of the queue `{queue}`, as it does when the queue is deleted");
-        Err(Fault::new(BrokerErrorKind::Unavailable, what))
+        Fault::new(BrokerErrorKind::Unavailable, what)
+    }
+
+    /// Waits until something is true of what is in hand.
+    async fn until(&self, is_so: impl Fn(&Hand<Raw>) -> bool) {
+        loop {
+            // Made before the state is looked at, so that what happens in between is not missed.
+            let change = self.changes.notified();
+            if is_so(&self.lock().hand) {
+                return;
+            }
+            change.await;
+        }
+    }
+
+    pub(super) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    pub(super) fn names(&self, topic: usize) -> &Names {
+        &self.topics[topic]
+    }
+
+    /// Gives up what is more than this member's share of a topic, of which there are so many members: the server passes
+    /// it on to who has waited longest. What a share is this member learns only from what comes.
+    pub(super) fn share(&self, topic: usize, members: u32) {
+        let slots = usize::from(self.topology.slots.get());
+        let most = slots.div_ceil(usize::try_from(members.max(1)).unwrap_or(usize::MAX));
+        let mut inner = self.lock();
+        let active = inner.hand.active(topic * slots..(topic + 1) * slots);
+        let more = active.len().saturating_sub(most);
+        for slot in &active[..more] {
+            inner.hand.give_up(*slot);
+        }
+        drop(inner);
+        if more > 0 {
+            tracing::debug!(group = self.group, members, more, "queues are passed on to the other members");
+            self.changes.notify_waiters();
+        }
     }
 
     fn place(&self, slot: Slot) -> (usize, u16) {
@@ -170,11 +229,17 @@ impl Member {
         self.news.notify_one();
     }
 
-    /// Forgets the channel of a slot; what it had goes back to the server.
-    fn lost(&self, slot: Slot) -> Option<Channel> {
-        let mut inner = self.lock();
-        inner.hand.lost(slot);
-        inner.channels[slot].take()
+    /// Ends the channel of a slot; what it had goes back to the server.
+    async fn end(&self, slot: Slot) {
+        let channel = {
+            let mut inner = self.lock();
+            inner.hand.lost(slot);
+            inner.channels[slot].take()
+        };
+        if let Some(channel) = channel {
+            // One that is lost already cannot be closed, which is as good.
+            let _ = tokio::time::timeout(CLOSING, channel.close(200, "left".into())).await;
+        }
     }
 
     fn works(&self) {
@@ -217,9 +282,13 @@ impl Member {
     /// Settles, and gives the channels that are to be told.
     fn settle(&self, settled: &[(Receipt, Settlement)]) -> Vec<(Channel, Ack)> {
         let mut inner = self.lock();
+        let leaving = inner.hand.is_leaving();
         let acks = inner.hand.settle(settled);
         let acks = acks.into_iter().filter_map(|ack| Some((inner.channels[ack.slot].clone()?, ack))).collect();
         drop(inner);
+        if leaving {
+            self.changes.notify_waiters();
+        }
         // What is free now, or was handed back, may be given out.
         self.news.notify_one();
         acks
@@ -228,31 +297,57 @@ impl Member {
 
 /// Keeps a slot consumed.
 async fn keep(member: Arc<Member>, slot: Slot, stop: CancellationToken) {
+    let (topic, _) = member.place(slot);
     let mut failures: u32 = 0;
     loop {
         let begun = Instant::now();
-        let ended = stop.run_until_cancelled(member.consume(slot)).await;
-        let channel = member.lost(slot);
-        let Some(ended) = ended else {
-            // The server takes back what is not settled and passes it on in order, with the end of the channel; ending
-            // the consumer first would pass on what comes behind before it.
-            if let Some(channel) = channel {
-                let _ = tokio::time::timeout(CLOSING, channel.close(200, "left".into())).await;
-            }
-            return;
+        let Some(prepared) = stop.run_until_cancelled(member.prepare(topic)).await else { return };
+        let ended = match prepared {
+            Ok(connected) => serve(&member, slot, &connected, &stop).await,
+            Err(fault) => Err(fault),
         };
-        if let Err(fault) = ended {
-            let (topic, _) = member.place(slot);
-            // Whatever was there may be gone.
-            member.declared.lock().await.remove(&topic);
-            member.failed(fault);
+        if stop.is_cancelled() {
+            return;
         }
+        let Err(fault) = ended else { continue };
+        // Whatever was there may be gone.
+        member.declared.lock().await.remove(&topic);
+        member.failed(fault);
         failures = if begun.elapsed() > PATIENCE { 1 } else { failures.saturating_add(1) };
         let pause = RetryPolicy::OUTAGE.pause(failures, random());
         if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             return;
         }
     }
+}
+
+/// Consumes a slot until it is given up, or the member leaves, or it fails.
+///
+/// The channel is closed before the consumer is dropped: with the end of the channel the server takes back what is not
+/// settled and passes it on in order. Ending the consumer first, as dropping it does, would pass on what is behind that.
+async fn serve(member: &Member, slot: Slot, connected: &Connected, stop: &CancellationToken) -> Result<(), Fault> {
+    let consumed = member.consume(slot, connected).await;
+    let result = match consumed {
+        Err(fault) => {
+            member.end(slot).await;
+            return Err(fault);
+        }
+        Ok((epoch, mut consumer)) => {
+            let result = tokio::select! {
+                () = stop.cancelled() => Ok(()),
+                () = member.until(|hand| !hand.is_open(slot)) => {
+                    // What is out ends here, or it would run here and elsewhere at once.
+                    let _ = stop.run_until_cancelled(member.until(|hand| !hand.is_out(slot))).await;
+                    Ok(())
+                }
+                fault = member.pump(slot, epoch, &mut consumer) => Err(fault),
+            };
+            member.end(slot).await;
+            drop(consumer);
+            result
+        }
+    };
+    result
 }
 
 impl fmt::Debug for Member {

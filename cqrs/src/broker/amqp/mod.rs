@@ -1,7 +1,7 @@
 //! AMQP 0.9.1: RabbitMQ, by `lapin`.
 //!
 //! `topology` says what a topic is made of, `publisher` and `member` are the tasks that publish and consume, `calls` and
-//! `hand` what they know, as pure state; `link` keeps a connection, `message` translates, `fault` judges errors.
+//! `hand` what they know, as pure state; `balance` shares the queues among members, `link` keeps a connection, `message` translates, `fault` judges errors.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +24,7 @@ use super::{BrokerError, BrokerErrorKind};
 use crate::store::driver::BoxFuture;
 
 mod address;
+mod balance;
 mod calls;
 mod fault;
 mod hand;

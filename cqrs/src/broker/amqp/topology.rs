@@ -44,6 +44,11 @@ impl Names {
         format!("{}:rest", self.prefix)
     }
 
+    /// The queue that every member consumes and nobody publishes to: its consumers are the members.
+    pub(super) fn members(&self) -> String {
+        format!("{}:members", self.prefix)
+    }
+
     /// The queue of a slot.
     pub(super) fn queue(&self, slot: u16) -> String {
         format!("{}:{slot}", self.prefix)
@@ -91,8 +96,9 @@ impl Topology {
         arguments.insert("alternate-exchange".into(), AMQPValue::LongString(names.rest().into()));
         self.exchange(&mut desk, &names.exchange(), ExchangeKind::Direct, arguments).await?;
         for slot in 0..self.slots.get() {
-            self.queue(&mut desk, &names.queue(slot)).await?;
+            self.queue(&mut desk, &names.queue(slot), slot_arguments()).await?;
         }
+        self.queue(&mut desk, &names.members(), members_arguments()).await?;
         if self.declare == Declare::Create {
             for slot in 0..self.slots.get() {
                 desk.bind_queue(&names.queue(slot), &names.exchange(), &slot.to_string()).await?;
@@ -141,7 +147,7 @@ impl Topology {
         self.judge("exchange", name, fits)
     }
 
-    async fn queue(&self, desk: &mut Desk<'_>, name: &str) -> Result<(), Fault> {
+    async fn queue(&self, desk: &mut Desk<'_>, name: &str, arguments: FieldTable) -> Result<(), Fault> {
         let short = short("queue", name)?;
         if self.declare == Declare::Check {
             let options = QueueDeclareOptions { passive: true, ..Default::default() };
@@ -149,7 +155,7 @@ impl Topology {
             there.map_err(|error| explain("queue", name, error))?;
         }
         let options = QueueDeclareOptions { durable: true, ..Default::default() };
-        let fits = desk.channel().await?.queue_declare(short, options, queue_arguments()).await;
+        let fits = desk.channel().await?.queue_declare(short, options, arguments).await;
         self.judge("queue", name, fits.map(|_| ()))
     }
 
@@ -167,11 +173,18 @@ impl Topology {
 ///
 /// From 4.0 on a server drops what it has delivered more than 20 times, where nothing is said. What it documents as no
 /// limit, -1, is for a server before 4.0 a limit that each message is over; a limit that none reaches does for both.
-fn queue_arguments() -> FieldTable {
+fn slot_arguments() -> FieldTable {
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
     arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
     arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(i32::MAX));
+    arguments
+}
+
+/// A queue that holds nothing.
+fn members_arguments() -> FieldTable {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("classic".into()));
     arguments
 }
 
