@@ -36,10 +36,15 @@ mod restarted {
         }
 
         fn restart(&self) -> Option<std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>>> {
-            self.1.lock().expect("a server").stop();
             let server = Arc::clone(&self.1);
-            tokio::task::spawn_blocking(move || server.lock().expect("a server").start_again());
-            Some(Box::pin(std::future::ready(())))
+            let (gone, has_gone) = tokio::sync::oneshot::channel();
+            tokio::task::spawn_blocking(move || {
+                let mut server = server.lock().expect("a server");
+                server.end();
+                let _ = gone.send(());
+                server.start_again();
+            });
+            Some(Box::pin(async { drop(has_gone.await) }))
         }
 
         fn patience(&self) -> Duration {

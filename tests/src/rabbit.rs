@@ -57,7 +57,8 @@ impl RabbitServer {
         panic!("rabbitmq-server does not start: {}", server.log());
     }
 
-    /// Ends it at once, as a crash would.
+    /// Ends it at once, as a crash would. What it declared within the last seconds may not work when it is started again:
+    /// the members of a quorum queue are written down a little later.
     pub fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
             let group = format!("-{}", process.id());
@@ -66,6 +67,17 @@ impl RabbitServer {
             // Erlang's register of names is a process of its own, and stays.
             let _ = self.command("epmd").arg("-kill").stdout(Stdio::null()).stderr(Stdio::null()).status();
         }
+    }
+
+    /// Tells it to end, and waits until it has.
+    pub fn end(&mut self) {
+        self.signal("TERM");
+        let begun = Instant::now();
+        let runs = |process: &mut Child| matches!(process.try_wait(), Ok(None));
+        while begun.elapsed() < STARTING && self.process.as_mut().is_some_and(runs) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.stop();
     }
 
     /// Starts it again, on the same port and with what it had written to disk.

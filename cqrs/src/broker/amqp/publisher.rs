@@ -29,6 +29,10 @@ use crate::store::driver::BoxFuture;
 /// How long closing waits for confirmations.
 const CLOSING: Duration = Duration::from_secs(10);
 
+/// How long a confirmation is waited for. It comes late where a queue has lost its leader; what was sent may be published
+/// all the same, and is published again then.
+const CONFIRMING: Duration = Duration::from_mins(1);
+
 /// What is the same for all that is published.
 #[derive(Debug)]
 pub(super) struct Setup {
@@ -44,7 +48,8 @@ struct Sent {
     topic: Arc<str>,
     id: String,
     size: usize,
-    answer: Result<Confirmation, lapin::Error>,
+    /// `None` where none came in time.
+    answer: Option<Result<Confirmation, lapin::Error>>,
 }
 
 /// What is known of the connection.
@@ -161,11 +166,10 @@ impl Publisher {
             let options = BasicPublishOptions { mandatory: self.setup.mandatory, immediate: false };
             let mut sending: BoxFuture<'static, Sent> = Box::pin(async move {
                 let (id, payload) = (outgoing.id.to_string(), outgoing.delivery.payload);
-                let answer = match channel.basic_publish(exchange, key, options, &payload, properties).await {
-                    Ok(confirm) => confirm.await,
-                    Err(error) => Err(error),
-                };
-                Sent { place, topic, id, size: payload.len(), answer }
+                let answer = tokio::time::timeout(CONFIRMING, async {
+                    channel.basic_publish(exchange, key, options, &payload, properties).await?.await
+                });
+                Sent { place, topic, id, size: payload.len(), answer: answer.await.ok() }
             });
             // Its first poll hands it to the connection: in the batch's order, whatever the order of the others.
             match sending.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
@@ -238,7 +242,7 @@ impl Publisher {
     }
 
     fn note_return(&mut self, sent: &mut Sent) {
-        let Ok(Confirmation::Ack(message) | Confirmation::Nack(message)) = &mut sent.answer else { return };
+        let Some(Ok(Confirmation::Ack(message) | Confirmation::Nack(message))) = &mut sent.answer else { return };
         let Some(message) = message.take() else { return };
         if let Some(id) = message.properties.message_id() {
             self.returned.insert((message.exchange.to_string(), id.to_string()));
@@ -249,13 +253,17 @@ impl Publisher {
         let Sent { place, topic, id, size, answer } = sent;
         let unroutable = !self.returned.is_empty() && self.returned.remove(&(topic.to_string(), id));
         let result = match answer {
-            Ok(_) if unroutable => Err(nobody(&topic)),
-            Ok(Confirmation::Ack(_)) => Ok(()),
-            Ok(_) => Err(Fault::new(
-                BrokerErrorKind::Unavailable,
-                format!("the AMQP broker did not take a message of `{topic}`: a queue is full or has no leader"),
-            )),
-            Err(error) => Err(self.failed(&topic, size, error)),
+            Some(Ok(_)) if unroutable => Err(nobody(&topic)),
+            Some(Ok(Confirmation::Ack(_))) => Ok(()),
+            Some(Ok(_)) => {
+                let what = format!("the AMQP broker did not take a message of `{topic}`: a queue is full or deleted");
+                Err(Fault::new(BrokerErrorKind::Unavailable, what))
+            }
+            Some(Err(error)) => Err(self.failed(&topic, size, error)),
+            None => {
+                let what = format!("the AMQP broker has not confirmed a message of `{topic}` within {CONFIRMING:?}");
+                Err(Fault::new(BrokerErrorKind::Unavailable, what))
+            }
         };
         self.calls.end(place, result);
         if self.calls.is_empty() {
