@@ -1,3 +1,5 @@
 //! AMQP, by a real RabbitMQ.
 
 mod conformance;
+mod support;
+mod topology;
