@@ -1,5 +1,7 @@
 //! AMQP, by a real RabbitMQ.
 
 mod conformance;
+mod faults;
+mod order;
 mod support;
 mod topology;
