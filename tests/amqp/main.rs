@@ -1,5 +1,6 @@
 //! AMQP, by a real RabbitMQ.
 
+mod app;
 mod conformance;
 mod faults;
 mod order;
