@@ -8,6 +8,7 @@
 //! | feature | brings | by default |
 //! |---|---|---|
 //! | `sqlite` | the SQLite store | yes |
+//! | `amqp` | RabbitMQ as the broker: `Broker::url("amqp://..")`, `amqps://` with TLS | no |
 //! | `axum` | the module `axum`: handlers for axum, problem documents, server-sent events; `#[derive(Problem)]` | no |
 //! | `compression` | notification events compressed by zlib or Zstandard | no |
 //! | `protobuf` | notification events as Protocol Buffers: `#[event(codec = "protobuf")]` on a `prost::Message` | no |

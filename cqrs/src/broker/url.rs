@@ -35,10 +35,17 @@ enum Kind {
 }
 
 /// What the URL of a broker begins with, in this build.
-const SCHEMES: &str = "`memory:`";
+const SCHEMES: &[&str] = &[
+    "`memory:`",
+    #[cfg(feature = "amqp")]
+    "`amqp:`",
+    #[cfg(feature = "amqp")]
+    "`amqps:`",
+];
 
 impl Broker {
-    /// Names a broker by URL: `memory:`.
+    /// Names a broker by URL: `memory:`; with the feature `amqp`, `amqp://user:password@host:port/vhost`, or `amqps://`
+    /// for TLS.
     pub fn url(url: impl Into<String>) -> Self {
         Self::of(Source::Url(url.into()))
     }
@@ -68,7 +75,8 @@ impl Broker {
         self
     }
 
-    /// Sets a property of the client's library, where it has such: for Kafka those of librdkafka, `"linger.ms"`.
+    /// Sets a property of the client's library, where it has such: for Kafka those of librdkafka, `"linger.ms"`. AMQP
+    /// has `"mandatory"`: `"false"` drops what nobody takes instead of letting it wait.
     pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.options.properties.push((name.into(), value.into()));
         self
@@ -141,7 +149,8 @@ impl Broker {
             "amqp" | "amqps" => Ok(Kind::Amqp),
             "memory" => Ok(Kind::Memory),
             other => {
-                let what = format!("no broker for `{other}:` in this build; a broker's URL begins with {SCHEMES}");
+                let schemes = SCHEMES.join(" or ");
+                let what = format!("no broker for `{other}:` in this build; a broker's URL begins with {schemes}");
                 Err(BrokerError::new(BrokerErrorKind::Configuration, what))
             }
         }
