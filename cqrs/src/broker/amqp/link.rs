@@ -4,26 +4,31 @@
 //! waits for a confirmation cannot know which of the two it is about.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use lapin::{Connection, Event};
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use super::address::Address;
 use super::fault::Fault;
+
+/// How long closing waits for the server.
+const CLOSING: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Link {
     address: Arc<Address>,
     purpose: &'static str,
     current: Mutex<Current>,
+    closing: CancellationToken,
 }
 
 #[derive(Debug, Default)]
 struct Current {
     connected: Option<Connected>,
     generation: u64,
-    closed: bool,
 }
 
 /// A connection and its number: what was declared or sent on one of another number must not be relied on.
@@ -35,20 +40,21 @@ pub(super) struct Connected {
 
 impl Link {
     pub(super) fn new(address: Arc<Address>, purpose: &'static str) -> Self {
-        Self { address, purpose, current: Mutex::default() }
+        Self { address, purpose, current: Mutex::default(), closing: CancellationToken::new() }
     }
 
     /// The connection, made anew where there is none that is up. Makes one attempt.
     pub(super) async fn get(&self) -> Result<Connected, Fault> {
         let mut current = self.current.lock().await;
-        if current.closed {
+        if self.closing.is_cancelled() {
             return Err(Fault::closed());
         }
         if let Some(connected) = current.connected.as_ref().filter(|it| it.connection.status().connected()) {
             return Ok(connected.clone());
         }
         current.connected = None;
-        let connection = Arc::new(self.address.connect(self.purpose).await?);
+        let connecting = self.closing.run_until_cancelled(self.address.connect(self.purpose));
+        let connection = Arc::new(connecting.await.unwrap_or_else(|| Err(Fault::closed()))?);
         watch(&connection, self.purpose);
         current.generation += 1;
         let connected = Connected { connection, generation: current.generation };
@@ -58,11 +64,10 @@ impl Link {
 
     /// Closes the connection for good.
     pub(super) async fn close(&self) {
-        let mut current = self.current.lock().await;
-        current.closed = true;
-        if let Some(connected) = current.connected.take() {
-            // What is lost already cannot be closed, which is as good.
-            let _ = connected.connection.close(200, "closed".into()).await;
+        self.closing.cancel();
+        if let Some(connected) = self.current.lock().await.connected.take() {
+            // What is lost already cannot be closed, which is as good; nor what hangs, which notices it later.
+            let _ = tokio::time::timeout(CLOSING, connected.connection.close(200, "closed".into())).await;
         }
     }
 }

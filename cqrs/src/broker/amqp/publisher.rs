@@ -33,6 +33,9 @@ const CLOSING: Duration = Duration::from_secs(10);
 /// all the same, and is published again then.
 const CONFIRMING: Duration = Duration::from_mins(1);
 
+/// How long the server may take to declare a topic and open its channel.
+const OPENING: Duration = Duration::from_secs(15);
+
 /// What is the same for all that is published.
 #[derive(Debug)]
 pub(super) struct Setup {
@@ -144,7 +147,9 @@ impl Publisher {
             if known.is_some_and(|known| known.as_ref().is_ok_and(|channel| channel.status().connected())) {
                 continue;
             }
-            let channel = channel(&self.setup.topology, &connection, topic).await;
+            // One that is blocked meanwhile answers nothing.
+            let opening = tokio::time::timeout(OPENING, channel(&self.setup.topology, &connection, topic));
+            let channel = opening.await.unwrap_or_else(|_| Err(silent(topic)));
             if !connection.status().connected() {
                 return channel.map(|_| ());
             }
@@ -294,6 +299,11 @@ async fn channel(topology: &Topology, connection: &Connection, topic: &str) -> R
     let confirm = channel.confirm_select(ConfirmSelectOptions::default()).await;
     confirm.map_err(|error| Fault::of("a channel cannot be made to confirm", error))?;
     Ok(channel)
+}
+
+fn silent(topic: &str) -> Fault {
+    let what = format!("the AMQP broker has not opened a channel for `{topic}` within {OPENING:?}");
+    Fault::new(BrokerErrorKind::Unavailable, what)
 }
 
 fn too_large(size: usize, limit: usize) -> Fault {
