@@ -96,16 +96,13 @@ impl Member {
     /// reached is waited for later, like one that goes away later.
     pub(super) async fn declare(&self) -> Result<(), Fault> {
         for topic in 0..self.topics.len() {
-            let declared = async {
-                let connected = self.link.get().await?;
-                self.declare_topic(&connected, topic).await
-            };
-            match declared.await {
+            match self.prepare(topic).await {
+                Ok(_) => {}
                 Err(fault) if fault.kind == BrokerErrorKind::Unavailable => {
                     self.failed(fault);
                     return Ok(());
                 }
-                declared => declared?,
+                Err(fault) => return Err(fault),
             }
         }
         Ok(())
@@ -133,7 +130,7 @@ impl Member {
         Ok(())
     }
 
-    /// Connects, and sees to what a slot needs.
+    /// Connects, and sees to what the slots of a topic need.
     async fn prepare(&self, topic: usize) -> Result<Connected, Fault> {
         let connected = self.link.get().await?;
         self.declare_topic(&connected, topic).await?;
@@ -326,27 +323,24 @@ async fn keep(member: Arc<Member>, slot: Slot, stop: CancellationToken) {
 /// The channel is closed before the consumer is dropped: with the end of the channel the server takes back what is not
 /// settled and passes it on in order. Ending the consumer first, as dropping it does, would pass on what is behind that.
 async fn serve(member: &Member, slot: Slot, connected: &Connected, stop: &CancellationToken) -> Result<(), Fault> {
-    let consumed = member.consume(slot, connected).await;
-    let result = match consumed {
+    let (epoch, mut consumer) = match member.consume(slot, connected).await {
+        Ok(consumed) => consumed,
         Err(fault) => {
             member.end(slot).await;
             return Err(fault);
         }
-        Ok((epoch, mut consumer)) => {
-            let result = tokio::select! {
-                () = stop.cancelled() => Ok(()),
-                () = member.until(|hand| !hand.is_open(slot)) => {
-                    // What is out ends here, or it would run here and elsewhere at once.
-                    let _ = stop.run_until_cancelled(member.until(|hand| !hand.is_out(slot))).await;
-                    Ok(())
-                }
-                fault = member.pump(slot, epoch, &mut consumer) => Err(fault),
-            };
-            member.end(slot).await;
-            drop(consumer);
-            result
-        }
     };
+    let result = tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        () = member.until(|hand| !hand.is_open(slot)) => {
+            // What is out ends here, or it would run here and elsewhere at once.
+            let _ = stop.run_until_cancelled(member.until(|hand| !hand.is_out(slot))).await;
+            Ok(())
+        }
+        fault = member.pump(slot, epoch, &mut consumer) => Err(fault),
+    };
+    member.end(slot).await;
+    drop(consumer);
     result
 }
 
