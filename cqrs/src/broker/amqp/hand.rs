@@ -109,9 +109,9 @@ impl<M> Hand<M> {
     pub(super) fn give_up(&mut self, slot: Slot) {
         self.channels[slot].open = false;
         self.next.retain(|next| !matches!(next, Next::Free(held) if held.slot == slot));
-        self.lanes.retain(|_, line| {
-            line.waiting.retain(|held| held.slot != slot);
-            line.out || !line.waiting.is_empty()
+        self.lanes.retain(|_, queue| {
+            queue.waiting.retain(|held| held.slot != slot);
+            queue.out || !queue.waiting.is_empty()
         });
     }
 
@@ -147,10 +147,10 @@ impl<M> Hand<M> {
         match held.lane.clone() {
             None => self.next.push_back(Next::Free(held)),
             Some(lane) => {
-                let line =
+                let queue =
                     self.lanes.entry(lane.clone()).or_insert_with(|| Line { out: false, waiting: VecDeque::new() });
-                line.waiting.push_back(held);
-                if !line.out && line.waiting.len() == 1 {
+                queue.waiting.push_back(held);
+                if !queue.out && queue.waiting.len() == 1 {
                     self.next.push_back(Next::Lane(lane));
                 }
             }
@@ -176,9 +176,9 @@ impl<M> Hand<M> {
         match next {
             Next::Free(held) => Some(held),
             Next::Lane(lane) => {
-                let line = self.lanes.get_mut(&lane).filter(|line| !line.out)?;
-                let held = line.waiting.pop_front()?;
-                line.out = true;
+                let queue = self.lanes.get_mut(&lane).filter(|queue| !queue.out)?;
+                let held = queue.waiting.pop_front()?;
+                queue.out = true;
                 Some(held)
             }
         }
@@ -210,12 +210,12 @@ impl<M> Hand<M> {
             }
             return;
         };
-        let Some(line) = self.lanes.get_mut(&lane) else { return };
-        line.out = false;
+        let Some(queue) = self.lanes.get_mut(&lane) else { return };
+        queue.out = false;
         if again {
-            line.waiting.push_front(held);
+            queue.waiting.push_front(held);
         }
-        if line.waiting.is_empty() {
+        if queue.waiting.is_empty() {
             self.lanes.remove(&lane);
         } else {
             self.next.push_back(Next::Lane(lane));

@@ -62,7 +62,7 @@ pub(super) fn key(properties: &BasicProperties) -> Option<String> {
 /// The message that somebody published.
 pub(super) fn delivery(topic: &str, properties: &BasicProperties, payload: &[u8]) -> Delivery {
     let mut headers = BTreeMap::new();
-    let table = properties.headers().iter().flat_map(|table| table.inner());
+    let table = properties.headers().iter().flat_map(FieldTable::inner);
     for (name, value) in table {
         match (name.as_str(), text(value)) {
             (DELIVERY_COUNT | OWN_KEY, _) => {}

@@ -321,8 +321,8 @@ fn nobody(topic: &str) -> Fault {
 /// The limit that the server names when a message is larger: `message size 200 is larger than configured max size 100`.
 fn most_of(text: &str) -> Option<usize> {
     let (_, named) = text.split_once("message size")?;
-    let numbers = named.split(|letter: char| !letter.is_ascii_digit()).filter(|number| !number.is_empty());
-    numbers.last()?.parse().ok()
+    let mut numbers = named.split(|letter: char| !letter.is_ascii_digit()).filter(|number| !number.is_empty());
+    numbers.next_back()?.parse().ok()
 }
 
 #[cfg(test)]

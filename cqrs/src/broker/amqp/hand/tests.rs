@@ -6,8 +6,8 @@ use crate::broker::driver::{Receipt, Settlement};
 const DONE: Settlement = Settlement::Done;
 const RETURN: Settlement = Settlement::Return;
 
-fn lane(key: &str) -> Option<Lane> {
-    Some(Arc::new((0, key.to_owned())))
+fn lane(key: &str) -> Lane {
+    Arc::new((0, key.to_owned()))
 }
 
 /// Two slots, both open, and nothing in hand.
@@ -29,7 +29,7 @@ fn names(taken: &[(Receipt, &'static str)]) -> Vec<&'static str> {
 fn a_key_is_given_out_one_at_a_time_and_the_others_flow() {
     let (mut hand, [epoch, _]) = hand();
     for (tag, key, name) in [(1, "a", "a1"), (2, "a", "a2"), (3, "b", "b1"), (4, "a", "a3")] {
-        hand.arrive(0, epoch, tag, lane(key), name);
+        hand.arrive(0, epoch, tag, Some(lane(key)), name);
     }
     hand.arrive(0, epoch, 5, None, "free");
     let first = take(&mut hand, 10);
@@ -45,12 +45,12 @@ fn a_key_is_given_out_one_at_a_time_and_the_others_flow() {
 #[test]
 fn what_is_handed_back_comes_before_the_later_ones_of_its_key() {
     let (mut hand, [epoch, _]) = hand();
-    hand.arrive(0, epoch, 1, lane("a"), "a1");
-    hand.arrive(0, epoch, 2, lane("a"), "a2");
+    hand.arrive(0, epoch, 1, Some(lane("a")), "a1");
+    hand.arrive(0, epoch, 2, Some(lane("a")), "a2");
     hand.arrive(0, epoch, 3, None, "free");
     let taken = take(&mut hand, 10);
     assert!(hand.settle(&[(taken[0].0, RETURN), (taken[1].0, RETURN)]).is_empty());
-    hand.arrive(0, epoch, 4, lane("a"), "a3");
+    hand.arrive(0, epoch, 4, Some(lane("a")), "a3");
     let again = take(&mut hand, 10);
     assert_eq!(names(&again), ["a1", "free"]);
     hand.settle(&[(again[0].0, DONE)]);
@@ -89,17 +89,17 @@ fn all_tags_before_the_first_that_is_held_are_acknowledged_at_once() {
 #[test]
 fn a_lost_channel_takes_back_what_was_not_given_out_and_holds_the_key_of_what_was() {
     let (mut hand, [epoch, other]) = hand();
-    hand.arrive(0, epoch, 1, lane("a"), "a1");
-    hand.arrive(0, epoch, 2, lane("a"), "a2");
+    hand.arrive(0, epoch, 1, Some(lane("a")), "a1");
+    hand.arrive(0, epoch, 2, Some(lane("a")), "a2");
     hand.arrive(0, epoch, 3, None, "free");
-    hand.arrive(1, other, 1, lane("b"), "b1");
+    hand.arrive(1, other, 1, Some(lane("b")), "b1");
     let taken = take(&mut hand, 1);
     assert_eq!(names(&taken), ["a1"]);
     hand.lost(0);
-    hand.arrive(0, epoch, 4, lane("a"), "too late");
+    hand.arrive(0, epoch, 4, Some(lane("a")), "too late");
     let epoch = hand.open(0);
     for (tag, name) in [(1, "a1 again"), (2, "a2 again")] {
-        hand.arrive(0, epoch, tag, lane("a"), name);
+        hand.arrive(0, epoch, tag, Some(lane("a")), name);
     }
     assert_eq!(names(&take(&mut hand, 10)), ["b1"]);
     // Its tag is of the channel that is gone: nothing is acknowledged, and nothing is given out twice.
@@ -113,7 +113,7 @@ fn a_lost_channel_takes_back_what_was_not_given_out_and_holds_the_key_of_what_wa
 #[test]
 fn a_message_handed_back_after_its_channel_was_lost_comes_from_the_server_alone() {
     let (mut hand, [epoch, _]) = hand();
-    hand.arrive(0, epoch, 1, lane("a"), "a1");
+    hand.arrive(0, epoch, 1, Some(lane("a")), "a1");
     let taken = take(&mut hand, 1);
     hand.lost(0);
     assert!(hand.settle(&[(taken[0].0, RETURN)]).is_empty());
@@ -124,14 +124,14 @@ fn a_message_handed_back_after_its_channel_was_lost_comes_from_the_server_alone(
 #[test]
 fn a_slot_that_is_given_up_ends_what_is_out_and_gives_out_nothing_more() {
     let (mut hand, [epoch, _]) = hand();
-    hand.arrive(0, epoch, 1, lane("a"), "a1");
-    hand.arrive(0, epoch, 2, lane("b"), "b1");
-    hand.arrive(0, epoch, 3, lane("a"), "a2");
+    hand.arrive(0, epoch, 1, Some(lane("a")), "a1");
+    hand.arrive(0, epoch, 2, Some(lane("b")), "b1");
+    hand.arrive(0, epoch, 3, Some(lane("a")), "a2");
     hand.arrive(0, epoch, 4, None, "free");
     let taken = take(&mut hand, 2);
     assert_eq!(hand.active(0..2), [0]);
     hand.give_up(0);
-    hand.arrive(0, epoch, 5, lane("c"), "c1");
+    hand.arrive(0, epoch, 5, Some(lane("c")), "c1");
     assert!(take(&mut hand, 10).is_empty());
     assert!(hand.is_leaving() && !hand.is_open(0) && hand.is_out(0) && hand.active(0..2).is_empty());
     // What ended is acknowledged; what is handed back goes back with the channel.
