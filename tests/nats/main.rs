@@ -1,6 +1,8 @@
 //! Two services with NATS between them: what one commits, the other handles, once and in order for each key.
 
+use std::net::TcpListener;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use cqrs::prelude::*;
@@ -9,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use uuid::Uuid;
 
 const ORDERS: u32 = 20;
 const STEPS: u32 = 10;
@@ -50,14 +51,9 @@ struct Service {
 }
 
 impl Service {
-    async fn start(directory: &Path, name: &str, run: &'static str, url: &str, bucket: &str) -> Self {
+    async fn start(directory: &Path, name: &str, run: &'static str, url: &str) -> Self {
         let file = format!("sqlite://{}", directory.join(format!("{name}.db")).display());
-        let app = cqrs::bootstrap!()
-            .store(Store::url(&file))
-            .broker(Broker::url(url).property("bucket", bucket))
-            .run([run])
-            .await
-            .unwrap();
+        let app = cqrs::bootstrap!().store(Store::url(&file)).broker(Broker::url(url)).run([run]).await.unwrap();
         let pool = SqlitePool::connect(&file).await.unwrap();
         for table in [
             "CREATE TABLE IF NOT EXISTS moved (ord INT, step INT)",
@@ -81,14 +77,49 @@ impl Service {
     }
 }
 
+/// A NATS server on a port of its own. Dropped, it is gone.
+struct Server {
+    port: u16,
+    child: Child,
+}
+
+impl Server {
+    async fn start(directory: &Path) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let spawned = Command::new("nats-server")
+            .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"])
+            .arg(directory.join("nats"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let child = spawned.expect("`nats-server` is on the path: Debian's package `nats-server` brings it");
+        let server = Self { port, child };
+        let answers = async {
+            while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), answers).await.expect("the server comes up");
+        server
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn g8_g9_g10_what_one_service_commits_another_handles_once_and_in_order() {
-    let url = std::env::var("CQRS_TEST_NATS_URL")
-        .expect("`CQRS_TEST_NATS_URL` names no NATS server with JetStream: `tests/services up` starts one");
     let directory = TempDir::new().unwrap();
-    let bucket = format!("cqrs-{}", Uuid::new_v4().simple());
-    let shop = Service::start(directory.path(), "shop", "relay", &url, &bucket).await;
-    let mut billing = Service::start(directory.path(), "billing", "group:nats-billing", &url, &bucket).await;
+    // The topic's name stands in the code, and a group that is new reads a topic from its beginning: that of an earlier run too,
+    // where the server is shared.
+    let server = Server::start(directory.path()).await;
+    let url = format!("nats://127.0.0.1:{}", server.port);
+    let shop = Service::start(directory.path(), "shop", "relay", &url).await;
+    let mut billing = Service::start(directory.path(), "billing", "group:nats-billing", &url).await;
     for step in 0..STEPS {
         for order in 0..ORDERS {
             shop.app.send(Move { order, step }).await.unwrap();
@@ -96,7 +127,7 @@ async fn g8_g9_g10_what_one_service_commits_another_handles_once_and_in_order() 
         // In the middle of it all the consumer is stopped and started again.
         if step == STEPS / 2 {
             billing.stop().await;
-            billing = Service::start(directory.path(), "billing", "group:nats-billing", &url, &bucket).await;
+            billing = Service::start(directory.path(), "billing", "group:nats-billing", &url).await;
         }
     }
     let whole = (ORDERS * STEPS) as usize;
