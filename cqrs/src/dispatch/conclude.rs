@@ -71,10 +71,10 @@ pub(crate) async fn conclude<'a>(
 
 /// Runs the inline handlers of what a handler raised. Gives its transaction, what follows the commit, and what there is to
 /// store before it.
-pub(crate) async fn raised_in<'a>(
-    mut cx: Cx<'a>,
+pub(crate) async fn raised_in(
+    mut cx: Cx<'_>,
     meta: Option<Arc<Meta>>,
-) -> Result<(TxSlot<'a>, After, Vec<Record>), Failure> {
+) -> Result<(TxSlot<'_>, After, Vec<Record>), Failure> {
     let app = cx.app.clone();
     let raised = cx.events.take();
     let mut unit = cx.unit.take();
