@@ -262,9 +262,9 @@ mod tests {
     #[test]
     fn nothing_is_handled_before_an_earlier_message_of_its_lane() {
         use Way::{Alone, Before, Within};
+        type Case = (&'static [(&'static str, Way)], &'static [Way]);
         // Lanes, what their handlers need, and how they are handled.
-        type Row<'a> = (&'a [(&'a str, Way)], &'a [Way]);
-        let table: [Row<'_>; 7] = [
+        let table: [Case; 7] = [
             (&[], &[]),
             (&[("a", Before), ("a", Within), ("a", Alone)], &[Before, Within, Alone]),
             (&[("a", Within), ("a", Before), ("a", Within)], &[Within, Alone, Alone]),

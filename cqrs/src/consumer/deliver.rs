@@ -106,8 +106,8 @@ pub(super) fn read(app: &App, group: &str, delivery: &Delivery) -> Result<(Recei
         let error = format!("the message is {size} bytes, over the limit of {limit} and what may surround a payload");
         return Err(Unfit { received: None, error });
     }
-    let unfit = |error: wire::WireError| Unfit { received: None, error: error.to_string() };
-    let received = wire::read(delivery, app.clock().now(), limit).map_err(unfit)?;
+    let received = wire::read(delivery, app.clock().now(), limit)
+        .map_err(|error| Unfit { received: None, error: error.to_string() })?;
     let size = received.payload.len();
     if size > limit {
         let error = format!("the payload is {size} bytes, over the limit of {limit}");
