@@ -103,6 +103,7 @@ async fn g10_members_that_are_cut_off_or_die_lose_nothing_and_keep_the_order() {
         let publisher = driver(&rabbit::url());
         let (told, mut tells) = mpsc::unbounded_channel();
         let (proxy, way) = cut_way();
+        #[expect(clippy::async_yields_async, reason = "the test waits for the task later")]
         let join = async |url: &str| {
             let consumer = subscribe(&driver(url), &group, &topic).await.unwrap();
             tokio::spawn(work(consumer, told.clone()))

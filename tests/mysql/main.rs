@@ -196,7 +196,7 @@ async fn g7_a_unit_that_ddl_has_committed_is_not_reported_as_done() {
     with_database(async |url, pool| {
         let app = app(Store::url(url), &MemoryBroker::new()).await;
         let error = app.send(PlaceBadly).await.unwrap_err();
-        assert!(matches!(error, DispatchError::Store(_)), "{error:?}");
+        assert!(matches!(error, DispatchError::Store { .. }), "{error:?}");
         assert_eq!(app.counts().await.unwrap().outbox, 0);
         app.send(Place { customer: "ann", number: 1 }).await.unwrap();
         assert_eq!(number(&pool, "SELECT COUNT(*) FROM orders").await, 1);

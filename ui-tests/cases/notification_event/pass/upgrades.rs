@@ -30,7 +30,7 @@ struct CountedV1(u32);
 
 #[derive(DomainEvent, Serialize, Deserialize)]
 #[serde(crate = "cqrs::serde")]
-#[event(name = "counted", version = 2, upgrades = self::CountedV1)]
+#[event(name = "counted", version = 2, upgrades = CountedV1)]
 struct CountedV2(u64);
 
 impl From<CountedV1> for CountedV2 {
