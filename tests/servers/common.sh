@@ -87,7 +87,8 @@ free_port() {
 }
 
 listening() { # HOST PORT
-    (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null
+    # shellcheck disable=SC2016
+    timeout 5 bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$1" "$2" 2>/dev/null
 }
 
 port() { cat "$home/ports/$1"; }

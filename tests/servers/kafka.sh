@@ -19,12 +19,13 @@ kafka_tls_url() {
 }
 
 kafka_missing() {
+    kafka_packages=''
     if ! kafka_java; then
-        kafka_packages='default-jre-headless'
+        kafka_packages+=' default-jre-headless'
         echo 'java of version 17 or newer'
     fi
     if [ ! -d "$kafka_jars" ] && ! command -v mvn >/dev/null; then
-        kafka_packages="$kafka_packages maven"
+        kafka_packages+=' maven'
         echo mvn
     fi
 }
@@ -37,12 +38,18 @@ kafka_java() {
 
 # With a repository of its own, since two Mavens at work in one may spoil it.
 kafka_fetch() {
-    local new="$kafka_jars.$$"
+    local new="$kafka_jars.$$" old
     [ ! -d "$kafka_jars" ] || return 0
     say "downloading Kafka $kafka_version"
-    rm -rf "$new"
-    if ! mvn --batch-mode --quiet -Dstyle.color=never --strict-checksums --file "$kafka_pom" -Dmaven.repo.local="$new/repository" \
-        dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$new/jars" </dev/null >&2; then
+    # What was interrupted.
+    for old in "$kafka_jars".*; do
+        kill -0 "${old##*.}" 2>/dev/null || rm -rf "$old"
+    done
+    mkdir -p "$new"
+    if ! mvn --batch-mode --quiet --strict-checksums --file "$kafka_pom" -Dmaven.repo.local="$new/repository" \
+        dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$new/jars" \
+        </dev/null >"$new/log" 2>&1; then
+        cat "$new/log" >&2
         rm -rf "$new"
         say "could not download Kafka: see above; \`mvn -f ${kafka_pom#"$root/"} dependency:resolve\` must succeed" \
             "(mirrors and proxies stand in ~/.m2/settings.xml), or set $(variable kafka) to a server that runs"

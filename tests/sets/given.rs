@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use crate::support::{Directory, Sleeper};
+use crate::support::{Directory, Sleeper, address};
 
 const NAMES: [&str; 6] = ["POSTGRES", "MYSQL", "REDIS", "AMQP", "NATS", "KAFKA"];
 
@@ -65,4 +65,19 @@ fn a_server_that_cannot_start_is_named_with_the_end_of_its_log_and_the_others_ru
 fn a_server_that_does_not_exist_is_refused() {
     let (up, said) = Directory::new("unknown").call("up", &["oracle"], &[]);
     assert!(!up && said.contains("no such server: oracle"), "{said}");
+}
+
+#[test]
+fn the_lines_of_compose_name_what_it_starts() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let compose = std::fs::read_to_string(format!("{root}/compose.yaml")).unwrap();
+    for name in NAMES {
+        let start = format!("export CQRS_TEST_{name}_URL='");
+        let url = compose.split(&start).nth(1).expect("a line").split('\'').next().expect("a URL");
+        let port = address(url).port();
+        assert!(compose.contains(&format!("ports: [\"127.0.0.1:{port}:")), "{url}");
+    }
+    let pom = std::fs::read_to_string(format!("{root}/tests/servers/kafka.pom.xml")).unwrap();
+    let kafka = compose.split("image: apache/kafka:").nth(1).expect("an image").lines().next().expect("a version");
+    assert!(pom.contains(&format!("<version>{kafka}</version>")), "{kafka}");
 }
