@@ -204,29 +204,3 @@ async fn g7_a_unit_that_ddl_has_committed_is_not_reported_as_done() {
     })
     .await;
 }
-
-#[tokio::test]
-async fn g8_g12_two_instances_share_the_work_and_one_may_go() {
-    with_database(async |url, pool| {
-        let broker = MemoryBroker::new();
-        let one = app(Store::url(url.clone()), &broker).await;
-        let two = app(Store::pool(pool.clone()).prefix("cqrs_"), &broker).await;
-        let (first, second) = (Running::start(&one), Running::start(&two));
-        for number in 0..60 {
-            let app = if number % 2 == 0 { &one } else { &two };
-            app.send(Place { customer: ["ann", "bob", "cid"][number as usize % 3], number }).await.unwrap();
-            if number == 30 {
-                tokio::time::sleep(Duration::from_millis(300)).await;
-            }
-        }
-        first.stop().await;
-        one.shutdown().await;
-        until("every order is counted", async || number(&pool, "SELECT COUNT(*) FROM counted").await >= 60).await;
-        until("nothing is left", async || two.counts().await.unwrap().outbox == 0).await;
-        second.stop().await;
-        assert_eq!(number(&pool, "SELECT COUNT(*) FROM bills").await, 60);
-        assert_eq!(number(&pool, "SELECT COUNT(DISTINCT number) FROM counted").await, 60);
-        two.shutdown().await;
-    })
-    .await;
-}

@@ -201,7 +201,14 @@ fn g1_what_is_expected_counts_in_a_check_and_not_at_the_start() {
 fn g1_wrong_urls_are_reported_with_the_rest() {
     let builder = bare().store(Store::url("oracle://shop")).broker(Broker::url("carrier-pigeon:")).provide(Stats);
     let error = problems(builder);
-    assert_says(&text(&error, ProblemKind::Setting), &["`oracle:`", "`carrier-pigeon:`", "begins with `sqlite:`"]);
+    assert_says(
+        &text(&error, ProblemKind::Setting),
+        &[
+            "`oracle:`",
+            "`carrier-pigeon:`",
+            "begins with `mysql:` or `mariadb:` or `sqlite:` or `postgres:` or `memory:`",
+        ],
+    );
     assert_eq!(kinds(&error).iter().filter(|kind| **kind == ProblemKind::Setting).count(), 2, "{error}");
     assert!(kinds(&error).contains(&ProblemKind::MissingDependency) && kinds(&error).contains(&ProblemKind::NoHandler));
 }
@@ -224,7 +231,10 @@ fn g1_a_lease_and_a_deadline_that_are_too_short_are_wrong_settings() {
 fn g1_a_pool_that_is_none_is_a_wrong_setting() {
     let builder = bare().store(Store::pool(7_u8)).broker(Broker::url("memory:")).provide(Stats).elsewhere::<Forward>();
     let error = problems(builder.provide_arc::<dyn PriceList>(Arc::new(Fixed(1))));
-    assert_says(&text(&error, ProblemKind::Setting), &["takes a `SqlitePool`", ", not a `u8`"]);
+    assert_says(
+        &text(&error, ProblemKind::Setting),
+        &["takes a `MySqlPool` or a `SqlitePool` or a `PgPool`", ", not a `u8`"],
+    );
 }
 
 #[test]

@@ -221,7 +221,7 @@ impl<Db: Database> Tx<Db> {
     }
 
     #[cfg(not(feature = "postgres"))]
-    #[expect(clippy::unused_async, clippy::unused_self, reason = "only PostgreSQL waits here")]
+    #[allow(clippy::unused_async, clippy::unused_self, reason = "only PostgreSQL waits here")]
     async fn reopen(&mut self) -> Result<(), sqlx::Error> {
         Ok(())
     }

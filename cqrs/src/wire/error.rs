@@ -44,6 +44,7 @@ pub(crate) enum WireError {
         mend: &'static str,
     },
     /// The body is not what its encoding says.
+    #[cfg(feature = "compression")]
     #[error("the body is not {encoding}: {reason}")]
     Compressed {
         /// The encoding.
@@ -52,6 +53,7 @@ pub(crate) enum WireError {
         reason: String,
     },
     /// The body becomes too long.
+    #[cfg(feature = "compression")]
     #[error(
         "the body of {size} bytes becomes longer than {limit} when it is decompressed: raise `payload_limit` if it is sound"
     )]

@@ -58,7 +58,7 @@ impl MySqlTransaction {
     /// Only the server knows, and only MariaDB can be asked. So a savepoint stands at the beginning, and one within every
     /// other: it goes with the transaction, and is then not there to be released. The next statement has to make the
     /// transaction sure again.
-    async fn check(&mut self) -> Result<(), StoreError> {
+    async fn still_open(&mut self) -> Result<(), StoreError> {
         if self.is_gone {
             return Err(rolled_back());
         }
@@ -106,7 +106,7 @@ impl Transaction for MySqlTransaction {
 
     fn store(&mut self, records: Vec<Record>) -> BoxFuture<'_, Result<Vec<Uuid>, StoreError>> {
         Box::pin(async move {
-            self.check().await?;
+            self.still_open().await?;
             let mut ids: Vec<Uuid> = records.iter().map(Record::id).collect();
             let (mut messages, mut pieces) = (Vec::new(), Vec::new());
             for record in records {
@@ -126,10 +126,14 @@ impl Transaction for MySqlTransaction {
 
     fn mark_handled(&mut self, marks: Vec<InboxMark>) -> BoxFuture<'_, Result<Vec<bool>, StoreError>> {
         Box::pin(async move {
-            self.check().await?;
+            self.still_open().await?;
             let first = inbox::mark(&mut self.tx, &self.names, marks).await;
             self.seen(first)
         })
+    }
+
+    fn check(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.still_open())
     }
 
     fn lane_is_held(&mut self, lane: &str) -> BoxFuture<'_, Result<bool, StoreError>> {
@@ -139,7 +143,7 @@ impl Transaction for MySqlTransaction {
 
     fn finish_work(&mut self, claim: Claim) -> BoxFuture<'_, Result<bool, StoreError>> {
         Box::pin(async move {
-            self.check().await?;
+            self.still_open().await?;
             let finished = work::finish(&mut self.tx, &self.names, claim).await;
             self.seen(finished)
         })
@@ -147,7 +151,7 @@ impl Transaction for MySqlTransaction {
 
     fn claim_idempotent(&mut self, request: IdempotentRequest) -> BoxFuture<'_, Result<IdempotentOutcome, StoreError>> {
         Box::pin(async move {
-            self.check().await?;
+            self.still_open().await?;
             let outcome = idempotent::claim(&mut self.tx, &self.names, request).await;
             self.seen(outcome)
         })
@@ -160,7 +164,7 @@ impl Transaction for MySqlTransaction {
         now: SystemTime,
     ) -> BoxFuture<'_, Result<bool, StoreError>> {
         Box::pin(async move {
-            self.check().await?;
+            self.still_open().await?;
             let finished = idempotent::finish(&mut self.tx, &self.names, claim, response, now).await;
             self.seen(finished)
         })
@@ -169,7 +173,7 @@ impl Transaction for MySqlTransaction {
     fn savepoint(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             // Outside of any transaction a savepoint does nothing, and its rollback would undo nothing.
-            self.check().await?;
+            self.still_open().await?;
             self.tx.note_nested();
             Manager::begin(&mut self.tx, None).await?;
             let guard = format!("SAVEPOINT unit_{}", depth(&self.tx));
@@ -211,7 +215,7 @@ impl Transaction for MySqlTransaction {
             match depth(&self.tx) {
                 0 => Err(rolled_back()),
                 1 => {
-                    self.check().await?;
+                    self.still_open().await?;
                     self.tx.commit().await
                 }
                 _ => Err(StoreError::new(StoreErrorKind::Database, LEAKED)),
