@@ -4,11 +4,12 @@ use std::env;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cqrs::broker::MemoryBroker;
-use cqrs::broker::driver::{Driver, Outgoing};
+use cqrs::broker::driver::{Consumer, Driver, Outgoing, Subscription};
+use cqrs::broker::{BrokerError, MemoryBroker};
 use cqrs::prelude::*;
 use cqrs::sqlx::mysql::MySqlConnectOptions;
 use cqrs::sqlx::{self, AssertSqlSafe, ConnectOptions, Executor, MySql, MySqlPool};
+use cqrs::store::driver::BoxFuture;
 use cqrs::{Delivery, DispatchError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -145,7 +146,33 @@ impl Running {
 }
 
 async fn app(store: Store, broker: &MemoryBroker) -> App {
-    cqrs::bootstrap!().store(store).broker(Broker::driver(broker.clone())).await.unwrap()
+    cqrs::bootstrap!().store(store).broker(Broker::driver(Outliving(broker.clone()))).await.unwrap()
+}
+
+/// A broker as a server is one: it goes on when an app that uses it stops.
+#[derive(Debug)]
+struct Outliving(MemoryBroker);
+
+impl Driver for Outliving {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn crosses_processes(&self) -> bool {
+        self.0.crosses_processes()
+    }
+
+    fn publish(&self, batch: Vec<Outgoing>) -> BoxFuture<'_, Vec<Result<(), BrokerError>>> {
+        self.0.publish(batch)
+    }
+
+    fn subscribe(&self, subscription: Subscription) -> BoxFuture<'_, Result<Box<dyn Consumer>, BrokerError>> {
+        self.0.subscribe(subscription)
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 #[tokio::test]
@@ -201,6 +228,32 @@ async fn g7_a_unit_that_ddl_has_committed_is_not_reported_as_done() {
         app.send(Place { customer: "ann", number: 1 }).await.unwrap();
         assert_eq!(number(&pool, "SELECT COUNT(*) FROM orders").await, 1);
         app.shutdown().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn g8_g12_two_instances_share_the_work_and_one_may_go() {
+    with_database(async |url, pool| {
+        let broker = MemoryBroker::new();
+        let one = app(Store::url(url.clone()), &broker).await;
+        let two = app(Store::pool(pool.clone()).prefix("cqrs_"), &broker).await;
+        let (first, second) = (Running::start(&one), Running::start(&two));
+        for number in 0..60 {
+            let app = if number % 2 == 0 { &one } else { &two };
+            app.send(Place { customer: ["ann", "bob", "cid"][number as usize % 3], number }).await.unwrap();
+            if number == 30 {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
+        }
+        first.stop().await;
+        one.shutdown().await;
+        until("every order is counted", async || number(&pool, "SELECT COUNT(*) FROM counted").await >= 60).await;
+        until("nothing is left", async || two.counts().await.unwrap().outbox == 0).await;
+        second.stop().await;
+        assert_eq!(number(&pool, "SELECT COUNT(*) FROM bills").await, 60);
+        assert_eq!(number(&pool, "SELECT COUNT(DISTINCT number) FROM counted").await, 60);
+        two.shutdown().await;
     })
     .await;
 }
