@@ -40,6 +40,7 @@ mod docs;
 mod error;
 mod event;
 mod inject;
+mod lane;
 mod lease;
 mod macros;
 mod message;

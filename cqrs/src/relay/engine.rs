@@ -11,9 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::Relay;
 use super::judge::{self, Row, Shipment};
+use super::lanes::Lanes;
 use super::ledger::Ledger;
-use super::pace::Pace;
+use super::pace::{Claimed, Pace};
 use crate::broker::{BrokerError, BrokerErrorKind};
+use crate::lane::Lane;
 use crate::retry;
 use crate::store::driver::ClaimRequest;
 use crate::store::{OutboxOutcome, StoreError};
@@ -31,6 +33,7 @@ const LAST_ANSWERS: Duration = Duration::from_millis(500);
 const FOR_EVER: Duration = Duration::from_hours(100 * 365 * 24);
 
 struct Flight {
+    lane: Option<Lane>,
     rows: Vec<Row>,
     abort: AbortHandle,
 }
@@ -44,6 +47,7 @@ pub(super) struct Engine {
     ledger: Ledger,
     calls: JoinSet<Vec<Result<(), BrokerError>>>,
     flights: HashMap<Id, Flight>,
+    lanes: Lanes,
     renew_at: Instant,
     settle_at: Instant,
     settle_failures: u32,
@@ -61,6 +65,7 @@ impl Engine {
             ledger: Ledger::default(),
             calls: JoinSet::new(),
             flights: HashMap::new(),
+            lanes: Lanes::default(),
             renew_at: now,
             settle_at: now,
             settle_failures: 0,
@@ -81,15 +86,15 @@ impl Engine {
 
     /// Whether there is room for a whole batch. Claiming whatever little room there is would mean many small claims.
     fn has_room(&self) -> bool {
-        let settings = &self.relay.settings;
-        self.ledger.len() + settings.batch <= settings.batch * settings.in_flight.max(1)
+        let batch = self.pace.batch();
+        self.ledger.len() + batch <= batch * self.relay.settings.in_flight.max(1)
     }
 
     async fn claim_if_due(&mut self) {
         if Instant::now() < self.pace.next() || !self.has_room() || self.settle_failures > 0 {
             return;
         }
-        let asked = self.pace.ask(Instant::now(), self.relay.settings.batch);
+        let asked = self.pace.ask(Instant::now());
         let (now, lease_now) = (self.relay.clock.now(), self.relay.clock.lease_now());
         let lease_until = lease_now + self.relay.settings.lease;
         let request = ClaimRequest { owner: &self.owner, now, lease_now, lease_until, limit: asked };
@@ -97,7 +102,8 @@ impl Engine {
             Err(error) => self.store_failed("claim outbox rows", &error),
             Ok(rows) => {
                 let busy = self.ledger.len() > 0;
-                self.pace.claimed(Instant::now(), asked, rows.len(), busy);
+                let bytes = rows.iter().map(|row| row.record.payload.len()).sum();
+                self.pace.claimed(Instant::now(), Claimed { asked, got: rows.len(), bytes, busy });
                 if !busy {
                     self.renew_at = Instant::now() + self.relay.settings.lease / 3;
                 }
@@ -131,10 +137,12 @@ impl Engine {
         }
     }
 
+    /// Publishes, unless something of the lane is on its way: then once that has arrived.
     fn ship(&mut self, shipment: Shipment) {
+        let Some(shipment) = self.lanes.enter(shipment) else { return };
         let broker = self.relay.broker.clone();
         let abort = self.calls.spawn(async move { broker.publish(shipment.batch).await });
-        self.flights.insert(abort.id(), Flight { rows: shipment.rows, abort });
+        self.flights.insert(abort.id(), Flight { lane: shipment.lane, rows: shipment.rows, abort });
     }
 
     /// Waits until there is something to do.
@@ -176,7 +184,11 @@ impl Engine {
             match ended {
                 Ok((id, results)) => self.ended(id, results),
                 // An aborted call's rows were lost or are being handed back.
-                Err(error) if error.is_cancelled() => drop(self.flights.remove(&error.id())),
+                Err(error) if error.is_cancelled() => {
+                    if let Some(flight) = self.flights.remove(&error.id()) {
+                        self.follow(flight.lane, false);
+                    }
+                }
                 Err(error) => self.ended(error.id(), Vec::new()),
             }
             landing = self.calls.try_join_next_with_id();
@@ -192,11 +204,25 @@ impl Engine {
         // held, and so is handed back as if it had not been attempted.
         let gone = if self.stopping { results.iter().position(is_closed) } else { None }.unwrap_or(flight.rows.len());
         let now = self.relay.clock.now();
-        let outcomes = judge::outcomes(&flight.rows, results, now, &self.relay.settings, retry::random());
+        let outcomes =
+            judge::outcomes(&flight.rows, flight.lane.is_some(), results, now, &self.relay.settings, retry::random());
+        let is_published = outcomes.iter().all(|(_, outcome)| *outcome == OutboxOutcome::Published);
         for (at, (claim, outcome)) in outcomes.into_iter().enumerate() {
             if at < gone || outcome == OutboxOutcome::Published {
                 self.ledger.ended(claim, outcome);
             }
+        }
+        self.follow(flight.lane, is_published);
+    }
+
+    /// Sends what waited behind a shipment after it. Where that was not published as a whole, or something of what waited is
+    /// somebody else's now, it is handed back: an earlier row of its key comes first.
+    fn follow(&mut self, lane: Option<Lane>, is_published: bool) {
+        let Some(next) = self.lanes.leave(lane) else { return };
+        if is_published && !self.stopping && next.rows.iter().all(|row| self.ledger.holds(row.claim)) {
+            self.ship(next);
+        } else {
+            next.rows.iter().for_each(|row| self.ledger.ended(row.claim, OutboxOutcome::HandBack));
         }
     }
 

@@ -1,19 +1,33 @@
 //! What becomes of a claimed row: how rows travel together, and what the broker's answer means. Pure.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
 
 use super::RelaySettings;
 use crate::broker::driver::Outgoing;
 use crate::broker::{BrokerError, BrokerErrorKind, Delivery};
+use crate::lane::{Lane, lane_of};
 use crate::store::{Claim, ClaimedOutbox, OutboxOutcome};
 
-/// Rows that are published with one call: those of one key, in order; a row without key travels alone. So a message that
-/// the broker takes long to confirm holds up its own key and nothing else.
+/// How many rows without key travel together: few enough that one which the broker takes long to confirm holds up not much.
+const MOST_KEYLESS: usize = 50;
+
+/// Rows that are published with one call: those of one lane, in order, or some of one topic without key. So a message that
+/// the broker takes long to confirm holds up its own key and little else.
 #[derive(Debug, Default)]
 pub(super) struct Shipment {
+    /// Whose order is kept. Of a shipment without lane there is nothing to wait for.
+    pub(super) lane: Option<Lane>,
     pub(super) rows: Vec<Row>,
     pub(super) batch: Vec<Outgoing>,
+}
+
+impl Shipment {
+    /// What follows travels with it.
+    pub(super) fn append(&mut self, mut next: Self) {
+        self.rows.append(&mut next.rows);
+        self.batch.append(&mut next.batch);
+    }
 }
 
 /// What is remembered of a row while it is being published.
@@ -35,11 +49,12 @@ pub(super) struct Plan {
 /// Plans what to do with claimed rows, which are in the order of the outbox.
 pub(super) fn plan(rows: Vec<ClaimedOutbox>, payload_limit: usize) -> Plan {
     let mut plan = Plan::default();
-    let mut lanes: BTreeMap<(String, String), usize> = BTreeMap::new();
+    let mut lanes: HashMap<Lane, usize> = HashMap::new();
+    let mut keyless: HashMap<String, usize> = HashMap::new();
     let mut held = HashSet::new();
     for ClaimedOutbox { claim, attempts, record } in rows {
-        let lane = record.key.clone().map(|key| (record.topic.clone(), key));
-        if lane.as_ref().is_some_and(|lane| held.contains(lane)) {
+        let lane = lane_of(&record.topic, record.key.as_deref());
+        if lane.is_some_and(|lane| held.contains(&lane)) {
             plan.ended.push((claim, OutboxOutcome::HandBack));
             continue;
         }
@@ -52,12 +67,19 @@ pub(super) fn plan(rows: Vec<ClaimedOutbox>, payload_limit: usize) -> Plan {
             held.extend(lane);
             continue;
         }
+        let next = plan.shipments.len();
         let at = match lane {
-            Some(lane) => *lanes.entry(lane).or_insert(plan.shipments.len()),
-            None => plan.shipments.len(),
+            Some(lane) => *lanes.entry(lane).or_insert(next),
+            None => match keyless.get(&record.topic) {
+                Some(at) if plan.shipments[*at].rows.len() < MOST_KEYLESS => *at,
+                _ => {
+                    keyless.insert(record.topic.clone(), next);
+                    next
+                }
+            },
         };
         if at == plan.shipments.len() {
-            plan.shipments.push(Shipment::default());
+            plan.shipments.push(Shipment { lane, ..Shipment::default() });
         }
         let delivery =
             Delivery { topic: record.topic, key: record.key, headers: record.headers, payload: record.payload };
@@ -67,9 +89,10 @@ pub(super) fn plan(rows: Vec<ClaimedOutbox>, payload_limit: usize) -> Plan {
     plan
 }
 
-/// What the broker's answers about the rows of a shipment mean. A missing answer is a failed attempt.
+/// What the broker's answers about the rows of a shipment mean, in a lane or not. A missing answer is a failed attempt.
 pub(super) fn outcomes(
     rows: &[Row],
+    in_order: bool,
     results: Vec<Result<(), BrokerError>>,
     now: SystemTime,
     settings: &RelaySettings,
@@ -85,7 +108,7 @@ pub(super) fn outcomes(
             Err(_) if failed => OutboxOutcome::HandBack,
             result => outcome(*row, result, now, settings, random),
         };
-        failed |= outcome != OutboxOutcome::Published;
+        failed |= in_order && outcome != OutboxOutcome::Published;
         outcomes.push((row.claim, outcome));
     }
     outcomes
@@ -153,19 +176,36 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_a_key_travel_together_in_order_the_others_alone() {
+    fn rows_of_a_key_travel_together_in_order_and_so_do_those_without_one() {
         let rows = vec![
             row(1, "t", Some("a"), 1),
             row(2, "t", None, 1),
             row(3, "u", Some("a"), 1),
             row(4, "t", Some("a"), 1),
             row(5, "t", None, 1),
+            row(6, "u", None, 1),
         ];
         let plan = plan(rows, 10);
         let seqs: Vec<Vec<_>> =
             plan.shipments.iter().map(|shipment| shipment.rows.iter().map(|row| row.claim.seq).collect()).collect();
-        assert_eq!(seqs, [vec![1, 4], vec![2], vec![3], vec![5]]);
+        assert_eq!(seqs, [vec![1, 4], vec![2, 5], vec![3], vec![6]]);
         assert!(plan.ended.is_empty());
+    }
+
+    #[test]
+    fn of_rows_without_key_not_too_many_wait_for_one_another() {
+        let shipments = plan((0..120).map(|seq| row(seq, "t", None, 1)).collect(), 10).shipments;
+        let sizes: Vec<_> = shipments.iter().map(|shipment| shipment.rows.len()).collect();
+        assert_eq!(sizes, [50, 50, 20]);
+    }
+
+    #[test]
+    fn without_a_key_each_row_has_its_own_outcome() {
+        let rows: Vec<_> = (1..=3).map(|seq| Row { claim: Claim { seq, fence: 1 }, attempts: 0 }).collect();
+        let refused = Err(BrokerError::new(BrokerErrorKind::Refused, "no"));
+        let outcomes = outcomes(&rows, false, vec![Ok(()), refused, Ok(())], NOW, &RelaySettings::default(), 1.0);
+        assert!(matches!(outcomes[1].1, OutboxOutcome::Dead { .. }));
+        assert_eq!([&outcomes[0].1, &outcomes[2].1], [&OutboxOutcome::Published; 2]);
     }
 
     #[test]
@@ -210,7 +250,7 @@ mod tests {
         let rows: Vec<_> = (1..=4).map(|seq| Row { claim: Claim { seq, fence: 1 }, attempts: 0 }).collect();
         let error = |kind| Err(BrokerError::new(kind, "no"));
         let results = vec![Ok(()), error(BrokerErrorKind::Unavailable), error(BrokerErrorKind::Refused)];
-        let outcomes = outcomes(&rows, results, NOW, &settings, 1.0);
+        let outcomes = outcomes(&rows, true, results, NOW, &settings, 1.0);
         assert_eq!(outcomes[0].1, OutboxOutcome::Published);
         assert!(matches!(outcomes[1].1, OutboxOutcome::Retry { .. }));
         assert_eq!(outcomes[2].1, OutboxOutcome::HandBack);
@@ -220,7 +260,7 @@ mod tests {
     #[test]
     fn a_missing_answer_is_a_failed_attempt() {
         let rows = [Row { claim: Claim { seq: 1, fence: 1 }, attempts: 0 }];
-        let outcomes = outcomes(&rows, Vec::new(), NOW, &RelaySettings::default(), 1.0);
+        let outcomes = outcomes(&rows, true, Vec::new(), NOW, &RelaySettings::default(), 1.0);
         assert!(matches!(outcomes[0].1, OutboxOutcome::Retry { .. }));
     }
 }

@@ -1,7 +1,7 @@
 //! The relay: the loop that claims outbox rows, publishes them and settles them.
 //!
-//! [`pace`] decides when to claim, [`judge`] what becomes of a row, [`ledger`] knows which claims are held; all three are
-//! pure. [`engine`] is the loop around them. No store transaction is open while the broker is waited for: a row is
+//! [`pace`] decides when to claim and how much, [`judge`] what becomes of a row, [`lanes`] which row waits for an earlier one,
+//! [`ledger`] knows which claims are held; all four are pure. [`engine`] is the loop around them. No store transaction is open while the broker is waited for: a row is
 //! claimed with a lease, the lease is renewed while the broker takes its time, and the row is settled afterwards.
 //!
 //! What publishes reaches the broker at least once: a claim that runs out before it is settled is published again by
@@ -21,6 +21,7 @@ use crate::{broker, store};
 
 mod engine;
 mod judge;
+mod lanes;
 mod ledger;
 mod pace;
 #[cfg(test)]
@@ -29,9 +30,9 @@ pub(crate) mod tests;
 /// How the relay works.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RelaySettings {
-    /// At most so many rows a claim.
+    /// At most so many rows a claim; the first ones are smaller, and those of large rows.
     pub(crate) batch: usize,
-    /// At most so many batches that are claimed and not settled.
+    /// At most so many batches of the present size that are claimed and not settled.
     pub(crate) in_flight: usize,
     /// How long a claim holds unless it is renewed.
     pub(crate) lease: Duration,
@@ -50,8 +51,8 @@ pub(crate) struct RelaySettings {
 impl Default for RelaySettings {
     fn default() -> Self {
         Self {
-            batch: 100,
-            in_flight: 8,
+            batch: 2_000,
+            in_flight: 4,
             lease: Duration::from_secs(5),
             payload_limit: 1024 * 1024,
             poll_first: Duration::from_millis(50),

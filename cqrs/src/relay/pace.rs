@@ -1,4 +1,7 @@
-//! When the relay claims next. Pure: time and chance are arguments.
+//! When the relay claims next, and how many rows. Pure: time and chance are arguments.
+//!
+//! While the broker takes what it is given, each full claim is followed by one of twice the size, up to the largest that is allowed
+//! and as long as what it brings stays small; rows that turn out large make the next one smaller.
 //!
 //! Woken, it claims at once. Otherwise it polls: after a full claim at once, after a partial one soon, after each empty
 //! one twice as late as before, up to the ceiling. While the broker or the store fails, claims are barred, each time for
@@ -8,6 +11,12 @@ use std::time::{Duration, Instant};
 
 use super::RelaySettings;
 use crate::retry::RetryPolicy;
+
+/// How many rows the first claim asks for, and the first after a failure.
+const FIRST_BATCH: usize = 100;
+
+/// How many bytes of payload a claim should bring at most, going by the last one.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
 
 /// How many rows a claim asks for while the broker has not been heard of since a failure.
 const PROBE: usize = 10;
@@ -26,8 +35,24 @@ enum Voice {
     Probed,
 }
 
+/// What a claim brought.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Claimed {
+    pub(super) asked: usize,
+    pub(super) got: usize,
+    /// How large the payloads are together.
+    pub(super) bytes: usize,
+    /// Whether others were in flight before.
+    pub(super) busy: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Pace {
+    /// How many rows a claim asks for, and at most.
+    batch: usize,
+    most: usize,
+    /// Whether the broker has taken something since the last time claims grew.
+    may_grow: bool,
     first: Duration,
     ceiling: Duration,
     retry: RetryPolicy,
@@ -45,6 +70,9 @@ pub(super) struct Pace {
 impl Pace {
     pub(super) fn new(settings: &RelaySettings, now: Instant) -> Self {
         Self {
+            batch: settings.batch.min(FIRST_BATCH),
+            most: settings.batch,
+            may_grow: false,
             first: settings.poll_first,
             ceiling: settings.poll_ceiling.max(settings.poll_first),
             retry: settings.retry,
@@ -64,19 +92,24 @@ impl Pace {
     }
 
     /// How many rows the next claim asks for, and notes that it is being made.
-    pub(super) fn ask(&mut self, now: Instant, batch: usize) -> usize {
+    pub(super) fn ask(&mut self, now: Instant) -> usize {
         self.voice = Voice::Silent;
         if self.failures == 0 {
-            return batch;
+            return self.batch;
         }
         // The next one waits for the answer, but not for ever: the broker may hang instead of failing.
         self.voice = Voice::Probed;
         self.barred_until = Some(now + self.retry.ceiling);
-        batch.min(PROBE)
+        self.batch.min(PROBE)
     }
 
-    /// A claim asked for rows and got some; `busy` says whether others were in flight before.
-    pub(super) fn claimed(&mut self, now: Instant, asked: usize, got: usize, busy: bool) {
+    /// How many rows a claim asks for.
+    pub(super) fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// A claim asked for rows, and got some or none.
+    pub(super) fn claimed(&mut self, now: Instant, Claimed { asked, got, bytes, busy }: Claimed) {
         self.echo |= self.woken && busy;
         self.woken = false;
         if got == 0 {
@@ -89,8 +122,17 @@ impl Pace {
             self.pause = (self.pause * 2).min(self.ceiling);
             return;
         }
+        self.resize(asked, got, bytes);
         self.pause = self.first;
         self.next = if got < asked { now + self.pause } else { now };
+    }
+
+    fn resize(&mut self, asked: usize, got: usize, bytes: usize) {
+        if got == asked && asked == self.batch && std::mem::take(&mut self.may_grow) {
+            self.batch = self.batch.saturating_mul(2);
+        }
+        let fits = MOST_BYTES.checked_div(bytes / got).unwrap_or(usize::MAX);
+        self.batch = self.batch.min(fits).clamp(1, self.most.max(1));
     }
 
     /// Somebody committed rows.
@@ -127,6 +169,7 @@ impl Pace {
     /// The broker took something. Whether it is back from a failure.
     pub(super) fn heard(&mut self) -> bool {
         self.voice = Voice::Heard;
+        self.may_grow = true;
         self.barred_until = None;
         std::mem::take(&mut self.failures) > 0
     }
@@ -140,6 +183,8 @@ impl Pace {
         }
         self.voice = Voice::Silent;
         self.failures = self.failures.saturating_add(1);
+        self.batch = self.most.min(FIRST_BATCH);
+        self.may_grow = false;
         let pause = self.retry.pause(self.failures, random);
         self.barred_until = Some(now + pause);
         Some(pause)
@@ -150,7 +195,7 @@ impl Pace {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{Pace, RelaySettings};
+    use super::{Claimed, Pace, RelaySettings};
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -159,14 +204,19 @@ mod tests {
         (Pace::new(&RelaySettings::default(), now), now)
     }
 
+    /// Rows of a byte each.
+    fn got(asked: usize, got: usize, busy: bool) -> Claimed {
+        Claimed { asked, got, bytes: got, busy }
+    }
+
     /// Claims nothing whenever a claim is due, for so long. Gives how long after the start each claim was made.
     fn idle(pace: &mut Pace, start: Instant, span: Duration) -> Vec<u128> {
         let mut claims = Vec::new();
         while pace.next() <= start + span {
             let now = pace.next();
             claims.push((now - start).as_millis());
-            let asked = pace.ask(now, 100);
-            pace.claimed(now, asked, 0, false);
+            let asked = pace.ask(now);
+            pace.claimed(now, got(asked, 0, false));
         }
         claims
     }
@@ -186,7 +236,7 @@ mod tests {
         let (from, mut queries) = (pace.next(), 0);
         while pace.next() <= from + MS * 10_000 {
             let now = pace.next();
-            pace.claimed(now, 100, 0, false);
+            pace.claimed(now, got(100, 0, false));
             queries += 1;
             if pace.is_idle() {
                 pace.due_in(now, Duration::ZERO);
@@ -199,9 +249,9 @@ mod tests {
     #[test]
     fn a_full_claim_is_followed_by_another_a_partial_one_by_a_pause() {
         let (mut pace, start) = pace();
-        pace.claimed(start, 100, 100, false);
+        pace.claimed(start, got(100, 100, false));
         assert_eq!(pace.next(), start);
-        pace.claimed(start, 100, 99, true);
+        pace.claimed(start, got(100, 99, true));
         assert_eq!(pace.next(), start + MS * 50);
     }
 
@@ -217,13 +267,13 @@ mod tests {
     fn woken_while_rows_are_in_flight_it_claims_again_when_they_are_settled() {
         let (mut pace, start) = pace();
         pace.woken(start);
-        pace.claimed(start, 100, 0, true);
+        pace.claimed(start, got(100, 0, true));
         pace.settled(start + MS, true);
         assert_eq!(pace.next(), start + MS);
-        pace.claimed(start + MS, 100, 0, true);
+        pace.claimed(start + MS, got(100, 0, true));
         pace.settled(start + MS * 2, false);
         assert_eq!(pace.next(), start + MS * 2);
-        pace.claimed(start + MS * 2, 100, 1, false);
+        pace.claimed(start + MS * 2, got(100, 1, false));
         pace.settled(start + MS * 3, false);
         assert_eq!(pace.next(), start + MS * 52, "nobody woke it since");
     }
@@ -231,28 +281,28 @@ mod tests {
     #[test]
     fn an_outage_bars_claims_for_ever_longer_and_probes_small() {
         let (mut pace, start) = pace();
-        assert_eq!(pace.ask(start, 100), 100);
-        pace.claimed(start, 100, 100, false);
+        assert_eq!(pace.ask(start), 100);
+        pace.claimed(start, got(100, 100, false));
         assert_eq!(pace.failed(start, 1.0), Some(MS * 100));
         assert_eq!(pace.failed(start + MS, 1.0), None, "the same outage");
         pace.woken(start + MS);
         assert_eq!(pace.next(), start + MS * 100, "being woken does not bring the broker back");
-        assert_eq!(pace.ask(start + MS * 100, 100), 10);
-        pace.claimed(start + MS * 100, 10, 10, false);
+        assert_eq!(pace.ask(start + MS * 100), 10);
+        pace.claimed(start + MS * 100, got(10, 10, false));
         assert_eq!(pace.next(), start + MS * 5100, "the probe's answer comes first");
         assert_eq!(pace.failed(start + MS * 100, 1.0), Some(MS * 200));
         assert_eq!(pace.next(), start + MS * 300);
         assert!(!pace.is_idle());
         assert!(pace.heard());
         assert!(!pace.heard());
-        assert_eq!(pace.ask(start, 100), 100);
+        assert_eq!(pace.ask(start), 100);
     }
 
     #[test]
     fn one_failing_topic_is_no_outage() {
         let (mut pace, start) = pace();
-        pace.ask(start, 100);
-        pace.claimed(start, 100, 100, false);
+        pace.ask(start);
+        pace.claimed(start, got(100, 100, false));
         pace.heard();
         assert_eq!(pace.failed(start, 1.0), None);
         assert_eq!(pace.next(), start);
@@ -261,9 +311,65 @@ mod tests {
     #[test]
     fn a_clock_that_moved_ends_every_pause() {
         let (mut pace, start) = pace();
-        pace.claimed(start, 100, 0, false);
+        pace.claimed(start, got(100, 0, false));
         pace.failed(start, 1.0);
         pace.moved(start + MS);
         assert_eq!(pace.next(), start + MS);
+    }
+
+    #[test]
+    fn full_claims_grow_and_an_outage_makes_them_small_again() {
+        let (mut pace, start) = pace();
+        let mut sizes = Vec::new();
+        for _ in 0..7 {
+            let asked = pace.ask(start);
+            sizes.push(asked);
+            pace.heard();
+            pace.claimed(start, got(asked, asked, true));
+        }
+        assert_eq!(sizes, [100, 200, 400, 800, 1_600, 2_000, 2_000]);
+        pace.claimed(start, got(2_000, 10, true));
+        assert_eq!(pace.batch(), 2_000, "one that is not full says nothing");
+        pace.ask(start);
+        pace.failed(start, 1.0);
+        pace.heard();
+        assert_eq!(pace.ask(start), 100);
+    }
+
+    #[test]
+    fn claims_do_not_grow_before_the_broker_has_taken_something() {
+        let (mut pace, start) = pace();
+        pace.claimed(start, got(100, 100, true));
+        assert_eq!(pace.ask(start), 100);
+        pace.heard();
+        pace.claimed(start, got(100, 100, true));
+        pace.claimed(start, got(200, 200, true));
+        assert_eq!(pace.ask(start), 200, "nothing was heard since");
+    }
+
+    #[test]
+    fn large_rows_are_claimed_in_small_batches() {
+        let (mut pace, start) = pace();
+        let large = |asked, bytes: usize| Claimed { asked, got: asked, bytes: asked * bytes, busy: true };
+        pace.claimed(start, large(100, 1024 * 1024));
+        assert_eq!(pace.ask(start), 16);
+        pace.claimed(start, large(16, 64 * 1024 * 1024));
+        assert_eq!(pace.ask(start), 1);
+        pace.heard();
+        pace.claimed(start, large(1, 200));
+        assert_eq!(pace.ask(start), 2);
+        pace.heard();
+        let none = Claimed { bytes: 0, ..got(2, 2, true) };
+        pace.claimed(start, none);
+        assert_eq!(pace.ask(start), 4, "rows without a payload");
+    }
+
+    #[test]
+    fn no_claim_is_larger_than_is_allowed() {
+        let now = Instant::now();
+        let mut pace = Pace::new(&RelaySettings { batch: 7, ..RelaySettings::default() }, now);
+        pace.heard();
+        pace.claimed(now, got(7, 7, false));
+        assert_eq!(pace.ask(now), 7);
     }
 }

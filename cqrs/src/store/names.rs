@@ -10,6 +10,8 @@ use std::sync::{PoisonError, RwLock};
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 use super::{StoreError, StoreErrorKind};
+#[cfg(feature = "postgres")]
+use crate::lane::fnv1a;
 
 /// What names begin with in the statements' text, and in the database unless something else is said.
 pub(super) const PREFIX: &str = "cqrs_";
@@ -105,10 +107,7 @@ impl Names {
     pub(super) fn lock(&self, of: &[&str]) -> i64 {
         let parts = [&self.qualifier, &self.prefix].into_iter().map(String::as_str).chain(of.iter().copied());
         let bytes = parts.flat_map(|part| part.bytes().chain([0]));
-        // FNV-1a: the same in every build.
-        let hash =
-            bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        hash.cast_signed()
+        fnv1a(bytes).cast_signed()
     }
 
     fn is_default(&self) -> bool {

@@ -10,23 +10,13 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::Claim;
+use crate::lane::{Lane, lane_of};
 
 /// How many shards there are: at most so many processes publish at once. The schema has as many rows.
 pub(super) const SHARDS: u16 = 16;
 
 /// So many owners of a shard have to be lost in a row, with nothing settled in between, before its rows are given out one at a time.
 pub(super) const SUSPICIOUS: i32 = 3;
-
-/// A topic and key, as a number: where two have the same one, they wait for one another.
-pub(super) type Lane = u64;
-
-/// The lane of a row that has a key.
-pub(super) fn lane_of(topic: &str, key: Option<&str>) -> Option<Lane> {
-    let key = key?;
-    // FNV-1a: the same in every build, as the shards in the database have to be.
-    let bytes = topic.bytes().chain([0]).chain(key.bytes());
-    Some(bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)))
-}
 
 /// The shard of a row; of one without key any.
 pub(super) fn shard_of(topic: &str, key: Option<&str>, id: Uuid) -> i16 {
@@ -93,11 +83,27 @@ pub(super) struct Flight {
 /// What is under way of a lane.
 #[derive(Debug)]
 struct Under {
-    /// The claim that gave it out: the same one may give out more.
-    claim: u64,
+    /// Who was given it, and is given more of it: the order within a lane is the owner's to keep.
+    owner: Arc<str>,
     rows: usize,
     /// The first row that was passed by because of it.
     passed: Option<i64>,
+}
+
+impl Under {
+    /// No lane is under way with more rows than are asked for at once: a key whose messages the broker does not confirm must not use
+    /// up all that its owner can hold.
+    fn takes_more(&self, asked: &Asked) -> bool {
+        self.owner == asked.owner && self.passed.is_none() && self.rows < asked.limit
+    }
+}
+
+/// Who asks for rows.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    pub(super) owner: Arc<str>,
+    pub(super) limit: usize,
+    pub(super) lease_until: i64,
 }
 
 /// What became of a row that was offered.
@@ -118,8 +124,6 @@ pub(super) struct Desk {
     /// How many rows of each shard are under way.
     busy: HashMap<i16, usize>,
     cursor: i64,
-    /// How often something was claimed.
-    claims: u64,
     reading: Option<Reading>,
 }
 
@@ -211,7 +215,6 @@ impl Desk {
 
     /// Begins to read: from behind this row on.
     pub(super) fn begin_read(&mut self) -> i64 {
-        self.claims += 1;
         self.reading =
             Some(Reading { again: i64::MAX, settled: HashSet::new(), lanes: HashSet::new(), shards: HashSet::new() });
         self.cursor
@@ -242,14 +245,7 @@ impl Desk {
     }
 
     /// Gives out a row that was read, unless something stands before it.
-    pub(super) fn offer(
-        &mut self,
-        seq: i64,
-        shard: i16,
-        lane: Option<Lane>,
-        owner: &Arc<str>,
-        lease_until: i64,
-    ) -> Offer {
+    pub(super) fn offer(&mut self, seq: i64, shard: i16, lane: Option<Lane>, asked: &Asked) -> Offer {
         let gone = self.reading.as_ref().is_some_and(|reading| reading.settled.contains(&seq));
         let Some(held) = self.held(shard).filter(|held| !held.leaving && !gone) else { return Offer::Passed };
         if self.flights.contains_key(&seq) {
@@ -265,7 +261,7 @@ impl Desk {
             return Offer::Passed;
         }
         if let Some(lane) = lane
-            && self.lanes.get(&lane).is_some_and(|under| under.claim != self.claims || under.passed.is_some())
+            && self.lanes.get(&lane).is_some_and(|under| !under.takes_more(asked))
         {
             self.pass(lane, seq);
             return Offer::Passed;
@@ -280,12 +276,13 @@ impl Desk {
         // Without a key a row has no lane, but for one that is alone in its shard: what waits for it has to find it.
         let lane = lane.or(is_suspicious.then(|| seq_lane(shard)));
         if let Some(lane) = lane {
-            let under = self.lanes.entry(lane).or_insert(Under { claim: self.claims, rows: 0, passed: None });
+            let under =
+                self.lanes.entry(lane).or_insert(Under { owner: Arc::clone(&asked.owner), rows: 0, passed: None });
             under.rows += 1;
         }
         *self.busy.entry(shard).or_default() += 1;
-        let flight =
-            Flight { fence: held.fence, shard, lane, owner: Arc::clone(owner), lease_until, counted: is_suspicious };
+        let (owner, lease_until) = (Arc::clone(&asked.owner), asked.lease_until);
+        let flight = Flight { fence: held.fence, shard, lane, owner, lease_until, counted: is_suspicious };
         self.flights.insert(seq, flight);
         Offer::Given(Claim { seq, fence: held.fence })
     }

@@ -269,7 +269,7 @@ async fn g3_a_panic_in_a_batch_is_a_failed_attempt_of_its_message_alone() {
 #[tokio::test]
 async fn an_attempt_that_outlasts_its_deadline_in_a_batch_fails_its_message_alone() {
     bounded(async {
-        let settings = Settings::from_toml("deadline = '300ms'").unwrap();
+        let settings = Settings::from_toml("deadline = '2s'").unwrap();
         let setup = Setup::with(|probe| support::app(probe).settings(settings)).await;
         setup.app.probe.fail("sleep 3", 2);
         setup.publish(numbered(["a", "b", "c", "d", "e", "f"])).await;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::name;
+use crate::lane::fnv1a;
 
 /// A topic and one of its slots.
 pub(super) type SlotId = (String, u16);
@@ -111,7 +111,7 @@ impl Table {
 fn share(topic: &str, takers: &[&String], slots: u16, me: &str) -> usize {
     let (count, slots) = (takers.len().max(1), usize::from(slots));
     let at = takers.iter().position(|taker| *taker == me).unwrap_or_default();
-    let turn = usize::try_from(name::hash(topic) % count as u64).unwrap_or_default();
+    let turn = usize::try_from(fnv1a(topic.bytes()) % count as u64).unwrap_or_default();
     slots / count + usize::from((at + turn) % count < slots % count)
 }
 

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::SystemTime;
 
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::broker::driver::{Consumer, Outgoing, Subscription};
@@ -74,7 +75,10 @@ impl FakeStore {
             let lane = row.record.key.clone().map(|key| (row.record.topic.clone(), key));
             let free = match &row.state {
                 State::Due(due) => *due <= request.now,
-                State::Claimed(_, until) => *until <= request.lease_now,
+                State::Claimed(_, until) if *until <= request.lease_now => true,
+                // The owner keeps the order of what it holds.
+                State::Claimed(by, _) if by == owner => continue,
+                State::Claimed(..) => false,
                 State::Published => continue,
                 State::Dead => false,
             };
@@ -278,13 +282,15 @@ impl store::driver::Driver for FakeStore {
 }
 
 /// What the fake broker does with a message.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mood {
     Take,
     Unavailable,
     Refuse,
     /// Never answers.
     Hang,
+    /// Answers as it does when somebody has let one through the gate.
+    Gate,
     Panic,
 }
 
@@ -295,11 +301,13 @@ pub(super) struct FakeBroker {
     pub(super) taken: Mutex<Vec<String>>,
     pub(super) calls: AtomicUsize,
     pub(super) judge: Mutex<Judge>,
+    pub(super) gate: Semaphore,
 }
 
 impl FakeBroker {
     pub(super) fn new(judge: impl Fn(&str) -> Mood + Send + Sync + 'static) -> Self {
-        Self { taken: Mutex::default(), calls: AtomicUsize::new(0), judge: Mutex::new(Box::new(judge)) }
+        let gate = Semaphore::new(0);
+        Self { taken: Mutex::default(), calls: AtomicUsize::new(0), judge: Mutex::new(Box::new(judge)), gate }
     }
 
     pub(super) fn become_(&self, judge: impl Fn(&str) -> Mood + Send + Sync + 'static) {
@@ -312,7 +320,11 @@ impl FakeBroker {
 
     async fn answer(&self, outgoing: Outgoing) -> Result<(), BrokerError> {
         let text = String::from_utf8(outgoing.delivery.payload().to_vec()).unwrap();
-        let mood = self.judge.lock().unwrap()(&text);
+        let mut mood = self.judge.lock().unwrap()(&text);
+        if mood == Mood::Gate {
+            self.gate.acquire().await.unwrap().forget();
+            mood = self.judge.lock().unwrap()(&text);
+        }
         match mood {
             Mood::Take => {
                 self.taken.lock().unwrap().push(text);
@@ -320,7 +332,7 @@ impl FakeBroker {
             }
             Mood::Unavailable => Err(BrokerError::new(BrokerErrorKind::Unavailable, "the broker is away")),
             Mood::Refuse => Err(BrokerError::new(BrokerErrorKind::Refused, "the broker will not have it")),
-            Mood::Hang => std::future::pending().await,
+            Mood::Hang | Mood::Gate => std::future::pending().await,
             Mood::Panic => panic!("the driver is broken"),
         }
     }
@@ -342,7 +354,7 @@ impl broker::driver::Driver for FakeBroker {
         Box::pin(async move {
             let mut results: Vec<Result<(), BrokerError>> = Vec::new();
             for outgoing in batch {
-                let failed = results.iter().any(Result::is_err);
+                let failed = outgoing.delivery.message_key().is_some() && results.iter().any(Result::is_err);
                 let follower = || Err(BrokerError::new(BrokerErrorKind::Unavailable, "an earlier one failed"));
                 results.push(if failed { follower() } else { self.answer(outgoing).await });
             }

@@ -92,6 +92,59 @@ async fn rows_are_published_in_the_order_of_each_key_over_many_claims() {
     assert!(store.settles.load(SeqCst) < 200, "rows are settled together");
 }
 
+/// Three rows of one key, of which the second and third are claimed while the first is on its way.
+async fn ahead() -> (Bench, Arc<FakeBroker>) {
+    let store = store(&[(Some("a"), "a1"), (Some("a"), "a2"), (Some("a"), "a3")]);
+    let broker = Arc::new(FakeBroker::new(|text| if text == "a1" { Mood::Gate } else { Mood::Take }));
+    let bench = start(&store, broker.clone(), RelaySettings { batch: 1, ..quick() });
+    until("all are claimed", || store.states().iter().all(|state| matches!(state, State::Claimed(..)))).await;
+    tokio::time::sleep(MS * 20).await;
+    assert_eq!((broker.calls.load(SeqCst), broker.taken().len()), (1, 0), "what follows waits");
+    (bench, broker)
+}
+
+#[tokio::test]
+async fn what_is_claimed_ahead_follows_the_earlier_rows_of_its_key() {
+    let (bench, broker) = ahead().await;
+    broker.become_(|_| Mood::Take);
+    broker.gate.add_permits(1);
+    let store = bench.store.clone();
+    until("everything is published", || store.all_published()).await;
+    bench.stop().await;
+    assert_eq!(broker.taken(), ["a1", "a2", "a3"]);
+    assert_eq!(broker.calls.load(SeqCst), 2, "what waited travels together");
+}
+
+#[tokio::test]
+async fn what_is_claimed_ahead_of_a_row_that_fails_is_handed_back() {
+    let (bench, broker) = ahead().await;
+    broker.become_(|text| if text == "a1" { Mood::Unavailable } else { Mood::Take });
+    broker.gate.add_permits(1);
+    let store = bench.store.clone();
+    until("more attempts", || store.rows.lock().unwrap()[0].attempts >= 3).await;
+    assert!(broker.taken().is_empty(), "nothing passes an earlier row of its key");
+    broker.become_(|_| Mood::Take);
+    until("everything is published", || store.all_published()).await;
+    bench.stop().await;
+    assert_eq!(broker.taken(), ["a1", "a2", "a3"]);
+    let attempts: Vec<u32> = store.rows.lock().unwrap().iter().map(|row| row.attempts).collect();
+    assert_eq!(attempts[1..], [1, 1], "they were not attempted meanwhile");
+}
+
+#[tokio::test]
+async fn what_is_claimed_ahead_does_not_follow_a_relay_that_stops() {
+    let (bench, broker) = ahead().await;
+    bench.stop.cancel();
+    tokio::time::sleep(MS * 20).await;
+    broker.become_(|_| Mood::Take);
+    broker.gate.add_permits(1);
+    let store = bench.store.clone();
+    bench.stop().await;
+    assert_eq!(broker.taken(), ["a1"]);
+    let due = State::Due(SystemTime::UNIX_EPOCH);
+    assert_eq!(store.states(), [State::Published, due.clone(), due]);
+}
+
 #[tokio::test]
 async fn a_commit_wakes_it() {
     let store = store(&[]);

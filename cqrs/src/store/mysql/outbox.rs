@@ -9,8 +9,9 @@ use sqlx::{AssertSqlSafe, Executor, MySqlConnection, Row};
 
 use super::{MySqlStore, Request, fault, rows};
 use crate::BoxError;
+use crate::lane::lane_of;
 use crate::store::names::Names;
-use crate::store::shards::{self, Desk, Offer};
+use crate::store::shards::{self, Asked, Desk, Offer};
 use crate::store::{Claim, ClaimedOutbox, OutboxOutcome, OutboxRecord, StoreError};
 
 /// How often what lies before the reader's place is looked at while rows come: some of it may have been committed late.
@@ -55,7 +56,7 @@ pub(super) async fn insert(
             let headers = rows::headers_bytes(&record.headers)?;
             let raised_at = rows::micros(record.raised_at);
             let (topic, key) = (record.topic.as_str(), record.key.as_deref());
-            let (lane, shard) = (shards::lane_of(topic, key), shards::shard_of(topic, key, record.id));
+            let (lane, shard) = (lane_of(topic, key), shards::shard_of(topic, key, record.id));
             statement = statement
                 .bind(rows::id_bytes(record.id))
                 .bind(record.name.into_bytes())
@@ -342,7 +343,8 @@ impl MySqlStore {
         if known.len() > MOST_KNOWN {
             known.clear();
         }
-        let owner: Arc<str> = request.owner.as_str().into();
+        let (owner, limit) = (Arc::from(request.owner.as_str()), request.limit);
+        let asked = Asked { owner, limit, lease_until: request.lease_until };
         let mut given = Vec::new();
         for _ in 0..MOST_PAGES {
             let page = (request.limit - given.len()).max(SMALLEST_PAGE);
@@ -371,7 +373,7 @@ impl MySqlStore {
                         continue;
                     }
                     known.remove(&row.seq);
-                    if let Offer::Given(claim) = desk.offer(row.seq, row.shard, row.lane, &owner, request.lease_until) {
+                    if let Offer::Given(claim) = desk.offer(row.seq, row.shard, row.lane, &asked) {
                         under_way.insert(claim.seq);
                         claims.push(claim);
                         taken.push((claim, row));

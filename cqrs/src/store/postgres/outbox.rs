@@ -3,7 +3,6 @@
 //! A claim reads rows of the shards that this process holds, and keeps in mind what it gave out; see `leases` and
 //! [`Desk`](crate::store::shards::Desk). Settling deletes them, if the shards' fences still hold.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use sqlx::postgres::PgRow;
@@ -12,8 +11,9 @@ use uuid::Uuid;
 
 use super::{PostgresStore, Request, rows};
 use crate::BoxError;
+use crate::lane::{Lane, lane_of};
 use crate::store::names::Names;
-use crate::store::shards::{Lane, Offer, lane_of, shard_of};
+use crate::store::shards::{Asked, Offer, shard_of};
 use crate::store::{Claim, ClaimedOutbox, OutboxRecord, StoreError};
 
 /// How many pages of rows one claim reads at most, when it cannot take what it finds.
@@ -204,9 +204,7 @@ impl Columns {
 
 /// What one claim has found so far.
 struct Found {
-    owner: Arc<str>,
-    lease_until: i64,
-    limit: usize,
+    asked: Asked,
     rows: Vec<ClaimedOutbox>,
     /// Rows behind a dead one of their key.
     behind_dead: Vec<i64>,
@@ -272,13 +270,13 @@ impl PostgresStore {
                     count += 1;
                     found.look_at(row, &mut desk)?;
                 }
-                if found.rows.len() == found.limit {
+                if found.rows.len() == found.asked.limit {
                     break;
                 }
             }
             cursor = found.last;
             desk.read_to(cursor);
-            if count < found.limit || found.rows.len() == found.limit {
+            if count < found.asked.limit || found.rows.len() == found.asked.limit {
                 return Ok(());
             }
         }
@@ -397,9 +395,11 @@ impl PostgresStore {
 impl Found {
     fn new(request: &Request) -> Self {
         Self {
-            owner: request.owner.as_str().into(),
-            lease_until: request.lease_until,
-            limit: request.limit,
+            asked: Asked {
+                owner: request.owner.as_str().into(),
+                lease_until: request.lease_until,
+                limit: request.limit,
+            },
             rows: Vec::new(),
             behind_dead: Vec::new(),
             unreadable: Vec::new(),
@@ -420,7 +420,7 @@ impl Found {
             Some(_) => {}
             None if lane.is_some_and(|lane| self.broken.contains(&lane)) => {}
             None => {
-                if let Offer::Given(claim) = desk.offer(seq, shard, lane, &self.owner, self.lease_until) {
+                if let Offer::Given(claim) = desk.offer(seq, shard, lane, &self.asked) {
                     self.take(row, claim, lane, desk);
                 }
             }

@@ -125,6 +125,10 @@ fn keys_go_to_all_shards_and_always_to_the_same() {
     assert_eq!(spread.len(), usize::from(SHARDS));
 }
 
+fn asked(owner: &str, limit: usize) -> Asked {
+    Asked { owner: owner.into(), limit, lease_until: 5 }
+}
+
 /// A row of the model's table.
 #[derive(Debug, Clone)]
 struct Row {
@@ -215,14 +219,14 @@ impl Model {
         if self.dice.roll(3) == 0 {
             self.settle();
         }
-        let owner: Arc<str> = "me".into();
+        let asked = asked("me", limit);
         let mut last = start;
         for ((seq, row), is_behind) in page.into_iter().zip(behind) {
             last = seq;
             if is_behind {
                 continue;
             }
-            if let Offer::Given(claim) = self.desk.offer(seq, row.shard, row.lane, &owner, 5) {
+            if let Offer::Given(claim) = self.desk.offer(seq, row.shard, row.lane, &asked) {
                 assert!(!self.out.contains(&claim), "{seq} was given out twice");
                 self.out.push(claim);
             }
@@ -342,10 +346,10 @@ fn of_a_shard_whose_owners_were_lost_one_row_is_out_at_a_time() {
     let mut desk = Desk::default();
     desk.took(1, 4, SUSPICIOUS);
     desk.took(2, 1, SUSPICIOUS - 1);
-    let owner: Arc<str> = "me".into();
+    let asked = asked("me", 9);
     desk.begin_read();
     let given: Vec<bool> = [(1, 1), (2, 1), (3, 2), (4, 2), (5, 1)]
-        .map(|(seq, shard)| matches!(desk.offer(seq, shard, None, &owner, 5), Offer::Given(_)))
+        .map(|(seq, shard)| matches!(desk.offer(seq, shard, None, &asked), Offer::Given(_)))
         .to_vec();
     assert_eq!(given, [true, false, true, true, false]);
     desk.read_to(5);
@@ -355,7 +359,7 @@ fn of_a_shard_whose_owners_were_lost_one_row_is_out_at_a_time() {
     assert_eq!(desk.begin_read(), 1, "it reads on where it passed something by");
     desk.trust(1);
     for seq in [2, 5] {
-        assert!(matches!(desk.offer(seq, 1, None, &owner, 5), Offer::Given(_)), "{seq}");
+        assert!(matches!(desk.offer(seq, 1, None, &asked), Offer::Given(_)), "{seq}");
     }
 }
 
@@ -363,19 +367,19 @@ fn of_a_shard_whose_owners_were_lost_one_row_is_out_at_a_time() {
 fn a_claim_of_an_earlier_fence_is_none() {
     let mut desk = Desk::default();
     desk.took(1, 1, 0);
-    let owner: Arc<str> = "me".into();
+    let asked = asked("me", 9);
     desk.begin_read();
-    assert_eq!(desk.offer(7, 1, None, &owner, 5), Offer::Given(Claim { seq: 7, fence: 1 }));
+    assert_eq!(desk.offer(7, 1, None, &asked), Offer::Given(Claim { seq: 7, fence: 1 }));
     desk.read_to(7);
     assert_eq!(desk.expire(5), [(7, 1)]);
     desk.refence(1, 2);
     assert_eq!(desk.begin_read(), 6);
-    assert_eq!(desk.offer(7, 1, None, &owner, 9), Offer::Given(Claim { seq: 7, fence: 2 }));
+    assert_eq!(desk.offer(7, 1, None, &asked), Offer::Given(Claim { seq: 7, fence: 2 }));
     assert!(desk.flight(Claim { seq: 7, fence: 1 }).is_none());
     desk.ended(Claim { seq: 7, fence: 1 });
     assert_eq!(desk.len(), 1);
     desk.lost(1);
-    assert_eq!((desk.len(), desk.offer(7, 1, None, &owner, 9)), (0, Offer::Passed));
+    assert_eq!((desk.len(), desk.offer(7, 1, None, &asked)), (0, Offer::Passed));
 }
 
 #[test]
@@ -383,9 +387,9 @@ fn a_shard_is_left_when_nothing_of_it_is_under_way() {
     let mut desk = Desk::default();
     desk.took(1, 1, 0);
     desk.took(2, 1, 0);
-    let owner: Arc<str> = "me".into();
+    let asked = asked("me", 9);
     desk.begin_read();
-    desk.offer(7, 1, None, &owner, 5);
+    desk.offer(7, 1, None, &asked);
     desk.read_to(7);
     desk.end_read();
     assert_eq!(desk.leave(&[1, 2]), [2]);
@@ -394,4 +398,24 @@ fn a_shard_is_left_when_nothing_of_it_is_under_way() {
     assert_eq!(desk.leave(&[1, 2]), [1, 2]);
     assert!(desk.leave(&[]).is_empty());
     assert_eq!((desk.open(), desk.begin_read()), (vec![1, 2], 0), "what was passed by meanwhile is read again");
+}
+
+#[test]
+fn a_lane_is_one_owners_at_a_time_and_takes_not_all_it_can_hold() {
+    let mut desk = Desk::default();
+    desk.took(1, 1, 0);
+    let given =
+        |desk: &mut Desk, seq, lane, asked: &Asked| matches!(desk.offer(seq, 1, Some(lane), asked), Offer::Given(_));
+    desk.begin_read();
+    let (me, you) = (asked("me", 2), asked("you", 2));
+    assert!(given(&mut desk, 1, 7, &me));
+    assert!(!given(&mut desk, 2, 7, &you), "its first row is somebody else's");
+    assert!(!given(&mut desk, 3, 7, &me), "an earlier row was passed by");
+    desk.read_to(3);
+    desk.ended(Claim { seq: 1, fence: 1 });
+    desk.end_read();
+    assert_eq!(desk.begin_read(), 1, "it reads on where it passed something by");
+    assert!(given(&mut desk, 2, 7, &you) && given(&mut desk, 3, 7, &you));
+    assert!(!given(&mut desk, 4, 7, &you), "as much as it asks for at once is under way");
+    assert!(given(&mut desk, 5, 8, &you), "another lane");
 }
