@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use tokio::sync::futures::OwnedNotified;
-use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::Relay;
@@ -18,7 +18,7 @@ use crate::broker::{BrokerError, BrokerErrorKind};
 use crate::lane::Lane;
 use crate::retry;
 use crate::store::driver::ClaimRequest;
-use crate::store::{OutboxOutcome, StoreError};
+use crate::store::{OutboxOutcome, StoreError, StoreErrorKind};
 
 /// What one call to the broker ended with.
 type Landing = Result<(Id, Vec<Result<(), BrokerError>>), JoinError>;
@@ -51,6 +51,8 @@ pub(super) struct Engine {
     renew_at: Instant,
     settle_at: Instant,
     settle_failures: u32,
+    /// The store is being told of published rows meanwhile.
+    settling: Option<JoinHandle<Result<u64, StoreError>>>,
     stopping: bool,
 }
 
@@ -69,6 +71,7 @@ impl Engine {
             renew_at: now,
             settle_at: now,
             settle_failures: 0,
+            settling: None,
             stopping: false,
         }
     }
@@ -153,6 +156,10 @@ impl Engine {
         tokio::select! {
             () = stop.cancelled() => {}
             Some(landing) = self.calls.join_next_with_id() => self.land(landing),
+            result = settling(&mut self.settling) => {
+                self.settling = None;
+                self.told(result);
+            }
             () = self.woken.as_mut() => {
                 self.woken.set(self.relay.wake.clone().notified_owned());
                 self.pace.woken(Instant::now());
@@ -171,7 +178,7 @@ impl Engine {
     /// When the loop has something to do even if nothing happens.
     fn next_turn(&self) -> Instant {
         let renew = (self.ledger.len() > 0).then_some(self.renew_at);
-        let settle = (!self.ledger.unsettled().is_empty()).then_some(self.settle_at);
+        let settle = (!self.ledger.unsettled().is_empty() && self.settling.is_none()).then_some(self.settle_at);
         let claim = (self.has_room() && self.settle_failures == 0).then(|| self.pace.next());
         let turns = [renew, settle, claim].into_iter().flatten();
         turns.min().unwrap_or_else(|| Instant::now() + self.relay.settings.poll_ceiling)
@@ -247,22 +254,64 @@ impl Engine {
         }
     }
 
+    /// Tells the store what became of rows: in the background where all of it is that they were published. Anything else changes
+    /// what may be claimed, and comes before the next claim.
     async fn settle_if_due(&mut self) {
         if self.ledger.unsettled().is_empty() || Instant::now() < self.settle_at {
             return;
         }
+        let is_published = |(_, outcome): &(_, OutboxOutcome)| *outcome == OutboxOutcome::Published;
+        if !self.stopping && self.settle_failures == 0 && self.ledger.unsettled().iter().all(is_published) {
+            if self.settling.is_none() {
+                let (store, outcomes) = (self.relay.store.clone(), self.ledger.tell());
+                self.settling = Some(tokio::spawn(async move { store.settle_outbox(outcomes).await }));
+            }
+            return;
+        }
+        self.finish_settling().await;
+        self.settle().await;
+    }
+
+    async fn settle(&mut self) {
         let outcomes = self.ledger.unsettled().to_vec();
         let count = outcomes.len();
         let mut result = self.relay.store.settle_outbox(outcomes).await;
         if result.as_ref().is_err_and(|error| !error.is_retryable()) && count > 1 {
             result = self.settle_one_by_one().await;
         }
+        if result.is_ok() {
+            self.ledger.settled();
+        }
+        self.settled(count, result);
+    }
+
+    async fn finish_settling(&mut self) {
+        if let Some(settling) = self.settling.take() {
+            let result = settling.await;
+            self.told(result);
+        }
+    }
+
+    /// The store has been told in the background, or could not be.
+    fn told(&mut self, result: Result<Result<u64, StoreError>, JoinError>) {
+        let count = self.ledger.told();
+        let panicked =
+            |error: JoinError| StoreError::new(StoreErrorKind::Database, "settling panicked").with_source(error);
+        let result = result.unwrap_or_else(|error| Err(panicked(error)));
+        if result.is_ok() {
+            self.ledger.was_told();
+        } else {
+            self.ledger.were_not_told();
+        }
+        self.settled(count, result);
+    }
+
+    fn settled(&mut self, count: usize, result: Result<u64, StoreError>) {
         match result {
             Ok(settled) => {
                 if settled < count as u64 {
                     tracing::warn!(lost = count as u64 - settled, "claims of published events had run out");
                 }
-                self.ledger.settled();
                 self.settle_failures = 0;
                 self.pace.settled(Instant::now(), self.ledger.len() > 0);
             }
@@ -327,6 +376,7 @@ impl Engine {
     /// Waits for what is in flight, at most for the shutdown timeout.
     async fn drain(&mut self) {
         self.stopping = true;
+        self.finish_settling().await;
         let deadline = after(self.relay.settings.shutdown_timeout);
         while Instant::now() < deadline {
             self.renew_if_due().await;
@@ -374,6 +424,16 @@ impl Engine {
             }
             tokio::time::sleep(self.relay.settings.retry.pause(attempt, retry::random())).await;
         }
+    }
+}
+
+/// Waits for what the store is being told; for ever where that is nothing.
+async fn settling(
+    task: &mut Option<JoinHandle<Result<u64, StoreError>>>,
+) -> Result<Result<u64, StoreError>, JoinError> {
+    match task {
+        Some(task) => task.await,
+        None => std::future::pending().await,
     }
 }
 

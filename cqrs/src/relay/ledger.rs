@@ -9,6 +9,8 @@ use crate::store::{Claim, OutboxOutcome};
 pub(super) struct Ledger {
     held: BTreeMap<i64, Claim>,
     unsettled: Vec<(Claim, OutboxOutcome)>,
+    /// What the store is being told: it is not asked about these meanwhile.
+    told: Vec<Claim>,
 }
 
 impl Ledger {
@@ -22,9 +24,38 @@ impl Ledger {
         self.held.get(&claim.seq) == Some(&claim)
     }
 
-    /// Every claim that is held.
+    /// Every claim that is held, but those that the store is being told to end.
     pub(super) fn claims(&self) -> Vec<Claim> {
-        self.held.values().copied().collect()
+        let told: BTreeSet<i64> = self.told.iter().map(|claim| claim.seq).collect();
+        self.held.values().filter(|claim| !told.contains(&claim.seq)).copied().collect()
+    }
+
+    /// Takes what the store has not been told, to tell it. Then comes [`was_told`](Self::was_told), or
+    /// [`were_not_told`](Self::were_not_told).
+    pub(super) fn tell(&mut self) -> Vec<(Claim, OutboxOutcome)> {
+        self.told = self.unsettled.iter().map(|(claim, _)| *claim).collect();
+        std::mem::take(&mut self.unsettled)
+    }
+
+    /// How many rows the store is being told of.
+    pub(super) fn told(&self) -> usize {
+        self.told.len()
+    }
+
+    /// The store has been told what [`tell`](Self::tell) gave.
+    pub(super) fn was_told(&mut self) {
+        for claim in std::mem::take(&mut self.told) {
+            if self.holds(claim) {
+                self.held.remove(&claim.seq);
+            }
+        }
+    }
+
+    /// The store could not be told that these rows were published.
+    pub(super) fn were_not_told(&mut self) {
+        for claim in std::mem::take(&mut self.told) {
+            self.ended(claim, OutboxOutcome::Published);
+        }
     }
 
     /// Notes new claims. A row that was held under another fence has run out and come back: its old claim is lost.
@@ -119,6 +150,32 @@ mod tests {
             0,
             "the answer about the old claim says nothing of the new one"
         );
+    }
+
+    #[test]
+    fn what_the_store_is_being_told_is_held_and_not_asked_about() {
+        let mut ledger = Ledger::default();
+        ledger.hold([claim(1, 1), claim(2, 1), claim(3, 1)]);
+        ledger.ended(claim(1, 1), OutboxOutcome::Published);
+        assert_eq!(ledger.tell(), [(claim(1, 1), OutboxOutcome::Published)]);
+        ledger.ended(claim(2, 1), OutboxOutcome::Published);
+        assert_eq!((ledger.len(), ledger.claims()), (3, vec![claim(2, 1), claim(3, 1)]));
+        ledger.were_not_told();
+        let seqs: Vec<_> = ledger.tell().iter().map(|(claim, _)| claim.seq).collect();
+        assert_eq!(seqs, [2, 1], "nothing of it is forgotten");
+        ledger.was_told();
+        assert_eq!((ledger.claims(), ledger.unsettled().len()), (vec![claim(3, 1)], 0));
+    }
+
+    #[test]
+    fn what_comes_back_while_the_store_is_told_of_it_is_held_under_its_new_fence() {
+        let mut ledger = Ledger::default();
+        ledger.hold([claim(1, 1)]);
+        ledger.ended(claim(1, 1), OutboxOutcome::Published);
+        ledger.tell();
+        ledger.hold([claim(1, 2)]);
+        ledger.was_told();
+        assert!(ledger.holds(claim(1, 2)));
     }
 
     #[test]

@@ -134,7 +134,7 @@ struct Reading {
     again: i64,
     /// Rows that were settled.
     settled: HashSet<i64>,
-    /// Lanes of which something has ended. Whether it waits now, and holds back what is behind it, the next one sees.
+    /// Lanes of which something has ended and is there. Whether it waits now, and holds back what is behind it, the next one sees.
     lanes: HashSet<Lane>,
     /// Shards of which the one row has ended that was out: what was passed by for it comes first.
     shards: HashSet<i16>,
@@ -298,10 +298,19 @@ impl Desk {
         self.flights.get(&claim.seq).filter(|flight| flight.fence == claim.fence)
     }
 
-    /// A row has been settled: it is gone, or waits, or is dead.
+    /// A row has been published, and is gone.
+    pub(super) fn published(&mut self, claim: Claim) {
+        self.end(claim, false);
+    }
+
+    /// A row has been settled otherwise: it waits, or is dead.
     pub(super) fn ended(&mut self, claim: Claim) {
+        self.end(claim, true);
+    }
+
+    fn end(&mut self, claim: Claim, is_there: bool) {
         if self.flight(claim).is_some() {
-            self.remove(claim.seq);
+            self.remove(claim.seq, is_there);
             if let Some(reading) = &mut self.reading {
                 reading.settled.insert(claim.seq);
             }
@@ -311,7 +320,7 @@ impl Desk {
     /// A row was handed back: it is to be given out again.
     pub(super) fn back(&mut self, claim: Claim) {
         if self.flight(claim).is_some() {
-            self.remove(claim.seq);
+            self.remove(claim.seq, true);
             self.look_back(claim.seq);
         }
     }
@@ -344,20 +353,23 @@ impl Desk {
         let gone: Vec<(i64, i16)> =
             self.flights.iter().filter(|(_, flight)| which(flight)).map(|(seq, flight)| (*seq, flight.shard)).collect();
         for (seq, _) in &gone {
-            self.remove(*seq);
+            self.remove(*seq, true);
             self.look_back(*seq);
         }
         gone
     }
 
-    fn remove(&mut self, seq: i64) {
+    /// Forgets a row that was given out, which may be there still.
+    fn remove(&mut self, seq: i64, is_there: bool) {
         let Some(flight) = self.flights.remove(&seq) else { return };
         if let Some(count) = self.busy.get_mut(&flight.shard) {
             *count = count.saturating_sub(1);
         }
         let Some(lane) = flight.lane else { return };
         if let Some(reading) = &mut self.reading {
-            reading.lanes.insert(lane);
+            if is_there {
+                reading.lanes.insert(lane);
+            }
             if flight.counted {
                 reading.shards.insert(flight.shard);
             }

@@ -516,7 +516,7 @@ impl MySqlStore {
                 self.tend_soon();
             }
             settled += deleted;
-            self.with_desk(|desk| claims.iter().for_each(|claim| desk.ended(*claim)));
+            self.with_desk(|desk| claims.iter().for_each(|claim| desk.published(*claim)));
         }
         Ok(settled)
     }

@@ -86,6 +86,7 @@ impl PostgresStore {
         for row in batch.rows {
             match row.outcome {
                 OutboxOutcome::HandBack => desk.back(row.claim),
+                OutboxOutcome::Published => desk.published(row.claim),
                 _ => desk.ended(row.claim),
             }
         }

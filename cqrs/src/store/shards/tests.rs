@@ -259,7 +259,7 @@ impl Model {
             _ => {
                 self.table.remove(&claim.seq);
                 self.published.push((claim.seq, lane));
-                self.desk.ended(claim);
+                self.desk.published(claim);
             }
         }
     }

@@ -1,7 +1,8 @@
 //! The relay beside the plain loop that drains a table, produces, awaits all and commits: `relay.postgres.kafka`.
 //!
 //! Both publish messages of about 200 bytes of 100 keys, with the same headers, to the same topic, by producers of the same
-//! settings. The plain table has a primary key and nothing else.
+//! settings, which have published before. All rows of a round are there at once: the time is from their commit until the table is
+//! empty. The plain table has a primary key and nothing else.
 
 use std::time::{Duration, Instant};
 
@@ -27,12 +28,23 @@ struct Measured {
     key: u32,
 }
 
+const BY_HAND: &str = "
+CREATE TABLE by_hand (seq BIGINT PRIMARY KEY, topic TEXT, message_key TEXT, payload BYTEA, headers TEXT)";
+
+const FILL: &str = "
+INSERT INTO cqrs_outbox (id, name, version, topic, message_key, payload, headers, raised_at, due_at, shard)
+SELECT gen_random_uuid(), name, version, topic, message_key, payload, headers, raised_at, due_at, shard
+FROM templates ORDER BY seq LIMIT $1";
+
+const FILL_BY_HAND: &str = "
+INSERT INTO by_hand SELECT seq, topic, message_key, payload, headers FROM templates ORDER BY seq LIMIT $1";
+
 const DRAIN: &str = "
 DELETE FROM by_hand WHERE seq IN (SELECT seq FROM by_hand ORDER BY seq LIMIT $1 FOR UPDATE SKIP LOCKED)
 RETURNING seq, message_key, payload, headers";
 
-/// Stores rows by the framework, nobody publishing.
-async fn fill(app: &App, rows: u32) -> Result<()> {
+/// Stores rows by the framework, nobody publishing, and keeps them aside.
+async fn templates(app: &App, pool: &PgPool, rows: u32) -> Result<()> {
     for first in (0..rows).step_by(STORED_AT_ONCE as usize) {
         let mut unit = app.unit::<Postgres>().await?;
         for number in first..rows.min(first + STORED_AT_ONCE) {
@@ -40,20 +52,14 @@ async fn fill(app: &App, rows: u32) -> Result<()> {
         }
         unit.commit().await?;
     }
-    Ok(())
-}
-
-/// The same rows for the plain loop.
-async fn copy(pool: &PgPool) -> Result<()> {
-    sqlx::query("INSERT INTO by_hand SELECT seq, topic, message_key, payload, headers FROM cqrs_outbox")
-        .execute(pool)
-        .await?;
-    sqlx::query("VACUUM ANALYZE by_hand").execute(pool).await?;
-    sqlx::query("VACUUM ANALYZE cqrs_outbox").execute(pool).await?;
+    sqlx::query("CREATE TABLE templates AS SELECT * FROM cqrs_outbox").execute(pool).await?;
+    sqlx::query("TRUNCATE cqrs_outbox").execute(pool).await?;
+    sqlx::query(BY_HAND).execute(pool).await?;
     Ok(())
 }
 
 async fn by_hand(pool: &PgPool, producer: &FutureProducer, rows: u32) -> Result<f64> {
+    sqlx::query(FILL_BY_HAND).bind(i64::from(rows)).execute(pool).await?;
     let begun = Instant::now();
     loop {
         let mut tx = pool.begin().await?;
@@ -81,20 +87,17 @@ async fn by_hand(pool: &PgPool, producer: &FutureProducer, rows: u32) -> Result<
     Ok(rate(rows, begun.elapsed()))
 }
 
-/// From the relay's start until the outbox is empty.
-async fn ours(app: App, pool: &PgPool, rows: u32) -> Result<f64> {
+/// From the commit, which wakes the relay, until the outbox is empty.
+async fn ours(app: &App, pool: &PgPool, rows: u32) -> Result<f64> {
+    let mut unit = app.unit::<Postgres>().await?;
+    sqlx::query(FILL).bind(i64::from(rows) - 1).execute(&mut **unit.tx()).await?;
+    unit.events().raise(Measured { key: 0 });
+    unit.commit().await?;
     let begun = Instant::now();
-    let running = tokio::spawn({
-        let app = app.clone();
-        async move { app.run_until(std::future::pending::<()>()).await }
-    });
     while sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM cqrs_outbox)").fetch_one(pool).await? {
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let rate = rate(rows, begun.elapsed());
-    app.shutdown().await;
-    running.await??;
-    Ok(rate)
+    Ok(rate(rows, begun.elapsed()))
 }
 
 #[tokio::main]
@@ -105,13 +108,14 @@ async fn main() -> Result<()> {
     let schema = fresh_schema(&admin).await?;
     let options = url.parse::<sqlx::postgres::PgConnectOptions>()?.options([("search_path", &schema)]);
     let pool = PgPoolOptions::new().max_connections(8).connect_with(options).await?;
-    let app = || cqrs::bootstrap!().store(Store::pool(pool.clone())).broker(Broker::url(kafka.clone())).run(["relay"]);
-    let first = app().await?;
-    sqlx::query(
-        "CREATE TABLE by_hand (seq BIGINT PRIMARY KEY, topic TEXT, message_key TEXT, payload BYTEA, headers TEXT)",
-    )
-    .execute(&pool)
-    .await?;
+    let app =
+        cqrs::bootstrap!().store(Store::pool(pool.clone())).broker(Broker::url(kafka.clone())).run(["relay"]).await?;
+    let rows = arguments.of(ROWS);
+    templates(&app, &pool, rows).await?;
+    let running = tokio::spawn({
+        let app = app.clone();
+        async move { app.run_until(std::future::pending::<()>()).await }
+    });
     let servers = kafka.trim_start_matches("kafka://");
     let producer: FutureProducer = ClientConfig::new()
         .set("bootstrap.servers", servers)
@@ -119,18 +123,17 @@ async fn main() -> Result<()> {
         .set("linger.ms", "5")
         .set("queue.buffering.max.messages", "1000000")
         .create()?;
-    let rows = arguments.of(ROWS);
     let mut rates = Rates::default();
     for round in 0..=arguments.rounds() {
-        fill(&first, rows).await?;
-        copy(&pool).await?;
-        let ours = ours(app().await?, &pool, rows).await?;
+        let ours = ours(&app, &pool, rows).await?;
         let by_hand = by_hand(&pool, &producer, rows).await?;
         if round > 0 {
             rates.ours.push(ours);
             rates.plain.push(by_hand);
         }
     }
+    app.shutdown().await;
+    running.await??;
     drop_schema(&admin, &schema).await?;
     rates.tell()
 }
