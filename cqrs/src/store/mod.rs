@@ -2,6 +2,8 @@
 //!
 //! [`driver`] is what a store must be able to do; each store is a folder that does it.
 
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod claiming;
 pub mod driver;
 mod error;
 mod memory;
@@ -15,6 +17,8 @@ mod names;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod record;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod rows;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod shards;
 #[cfg(feature = "sqlite")]

@@ -7,7 +7,8 @@ use std::time::SystemTime;
 
 use sqlx::Row;
 
-use super::{MySqlStore, Request, rows};
+use super::{MySqlStore, rows};
+use crate::store::claiming::Request;
 use crate::store::shards::{self, Desk, Shard};
 use crate::store::{Claim, StoreError};
 

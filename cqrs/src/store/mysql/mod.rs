@@ -35,6 +35,7 @@ use uuid::Uuid;
 use self::fault::Place;
 pub(in crate::store) use self::fault::kind_of;
 use self::transaction::MySqlTransaction;
+use super::claiming::{self, Request};
 use super::driver::{self, BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, IdempotentRequest, WorkShare};
 use super::names::Names;
 use super::shards::Desk;
@@ -165,7 +166,7 @@ impl Driver for MySqlStore {
         shares: &[WorkShare<'a>],
         request: ClaimRequest<'_>,
     ) -> BoxFuture<'a, Result<Vec<ClaimedWork>, StoreError>> {
-        let (wanted, request) = (claim::Wanted::new(shares), Request::new(&request));
+        let (wanted, request) = (claiming::Wanted::new(shares, claim::digests), Request::new(&request));
         Box::pin(self.take_work(wanted, request))
     }
 
@@ -275,28 +276,6 @@ impl Driver for MySqlStore {
                 self.pool.close().await;
             }
         })
-    }
-}
-
-/// A claim request that owns its parts, with times as they are stored.
-#[derive(Debug, Clone)]
-struct Request {
-    owner: String,
-    now: i64,
-    lease_now: i64,
-    lease_until: i64,
-    limit: usize,
-}
-
-impl Request {
-    fn new(request: &ClaimRequest<'_>) -> Self {
-        Self {
-            owner: request.owner.to_owned(),
-            now: rows::micros(request.now),
-            lease_now: rows::micros(request.lease_now),
-            lease_until: rows::micros(request.lease_until),
-            limit: request.limit,
-        }
     }
 }
 

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant, SystemTime};
 use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, Executor, MySqlConnection, Row};
 
-use super::{MySqlStore, Request, fault, rows};
+use super::{MySqlStore, fault, rows};
 use crate::BoxError;
 use crate::lane::lane_of;
+use crate::store::claiming::Request;
 use crate::store::names::Names;
 use crate::store::shards::{self, Asked, Desk, Offer};
 use crate::store::{Claim, ClaimedOutbox, OutboxOutcome, OutboxRecord, StoreError};
@@ -245,7 +246,7 @@ impl MySqlStore {
         }
         // One at a time: what a process keeps in mind has one place up to which it has read.
         let mut back = self.reading.lock().await;
-        self.tend(&request).await?;
+        self.tend(&request.granted()).await?;
         let open = self.with_desk(|desk| desk.open());
         let (is_ready, waiting) = self.peek().await?;
         let is_due = waiting.is_some_and(|due| due <= request.now);
@@ -255,6 +256,7 @@ impl MySqlStore {
         if is_due {
             self.named(self.wake(&request, &open).await)?;
         }
+        let request = request.granted();
         let mut given = self.read(&request, &open, &mut back).await?;
         let is_time = back.at.is_none_or(|at| at.elapsed() >= LOOK_BACK);
         if (given.is_empty() || is_time) && self.named(self.look_back(&mut back).await)? && given.len() < request.limit

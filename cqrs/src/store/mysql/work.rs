@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{MySqlStore, rows, timer};
 use crate::BoxError;
+use crate::store::claiming::first_state;
 use crate::store::names::Names;
 use crate::store::{Claim, StoreError, WorkKind, WorkRecord};
 
@@ -79,18 +80,6 @@ pub(super) async fn insert_some(
             .bind(record.error.map(String::into_bytes));
     }
     Ok(statement.execute(connection).await?.rows_affected())
-}
-
-/// The state work begins in. Waiting work is woken when it is due, so waiting is never wrong; what is due as soon as it
-/// is made spares the waking. A consumed message was made elsewhere, by another clock.
-fn first_state(record: &WorkRecord) -> &'static str {
-    if record.dead {
-        "dead"
-    } else if record.kind != WorkKind::Consumed && record.due_at <= record.created_at {
-        "ready"
-    } else {
-        "waiting"
-    }
 }
 
 pub(super) fn lane_digest(lane: &str) -> Vec<u8> {

@@ -2,7 +2,8 @@
 
 use sqlx::{Executor, Postgres, Row};
 
-use super::{PostgresStore, Request};
+use super::PostgresStore;
+use crate::store::claiming::Request;
 use crate::store::shards::{Shard, plan};
 use crate::store::{Claim, StoreError};
 

@@ -9,9 +9,10 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row};
 use uuid::Uuid;
 
-use super::{PostgresStore, Request, rows};
+use super::{PostgresStore, rows};
 use crate::BoxError;
 use crate::lane::{Lane, lane_of};
+use crate::store::claiming::Request;
 use crate::store::names::Names;
 use crate::store::shards::{Asked, Offer, shard_of};
 use crate::store::{Claim, ClaimedOutbox, OutboxRecord, StoreError};
@@ -226,11 +227,12 @@ impl PostgresStore {
         }
         let mut snapshot = self.claiming.lock().await;
         self.take_back(request.lease_now).await?;
-        self.tend(&request).await?;
+        self.tend(&request.granted()).await?;
         let open = self.desk().open();
         if open.is_empty() {
             return Ok(Vec::new());
         }
+        let request = request.granted();
         let mut found = Found::new(&request);
         let read = self.read(&request, &mut snapshot, &open, &mut found).await;
         self.desk().end_read();

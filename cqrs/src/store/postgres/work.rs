@@ -7,9 +7,9 @@ use sqlx::{PgConnection, PgPool, Row};
 use uuid::Uuid;
 
 use super::rows::Queues;
-use super::{PostgresStore, Request, rows, timer};
+use super::{PostgresStore, rows, timer};
 use crate::BoxError;
-use crate::store::driver::WorkShare;
+use crate::store::claiming::{self, MOST_LOOKED_AT, Request, first_state};
 use crate::store::names::Names;
 use crate::store::{Claim, ClaimedWork, StoreError, WorkKind, WorkRecord};
 
@@ -100,18 +100,6 @@ pub(super) async fn insert(
         .execute(connection)
         .await?;
     Ok(moved)
-}
-
-/// The state work begins in. Waiting work is woken when it is due, so waiting is never wrong; what is due as soon as it
-/// is made spares the waking. A consumed message was made elsewhere, by another clock.
-fn first_state(record: &WorkRecord) -> &'static str {
-    if record.dead {
-        "dead"
-    } else if record.kind != WorkKind::Consumed && record.due_at <= record.created_at {
-        "ready"
-    } else {
-        "waiting"
-    }
 }
 
 /// The queues that were asked for, each with its place in the list.
@@ -262,10 +250,6 @@ const FINISH: &str = "DELETE FROM cqrs_work WHERE seq = $1 AND fence = $2 AND st
 
 const LANE_IS_HELD: &str = "SELECT EXISTS (SELECT 1 FROM cqrs_work WHERE lane = $1)";
 
-/// How many ready rows of a queue one claim looks at, however many of them stand behind others of their lane. The rest is
-/// the next one's: they are locked meanwhile.
-const MOST_LOOKED_AT: usize = 1_000;
-
 /// Every statement of this file, for the test that none of them scans a table.
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[
@@ -287,31 +271,6 @@ pub(super) const STATEMENTS: &[&str] = &[
     LANE_IS_HELD,
 ];
 
-/// The queues of a claim, and how much of them there is room for.
-pub(super) struct Wanted<'a> {
-    queues: Queues,
-    /// Of each queue, its share.
-    shares: Vec<usize>,
-    /// Of each share, how to ask for its limit.
-    limits: Vec<&'a (dyn Fn() -> usize + Send + Sync)>,
-}
-
-impl<'a> Wanted<'a> {
-    pub(super) fn new(shares: &[WorkShare<'a>]) -> Self {
-        let share_of = |(at, share): (usize, &WorkShare<'_>)| vec![at; share.queues.len()];
-        Self {
-            queues: Queues::new(shares.iter().flat_map(|share| share.queues)),
-            shares: shares.iter().enumerate().flat_map(share_of).collect(),
-            limits: shares.iter().map(|share| share.limit).collect(),
-        }
-    }
-
-    /// The share of a queue, by its place, which PostgreSQL counts from one.
-    fn share(&self, place: i64) -> Option<usize> {
-        self.shares.get(usize::try_from(place).ok()?.checked_sub(1)?).copied()
-    }
-}
-
 /// Binds the queues a statement begins with.
 macro_rules! for_queues {
     ($names:expr, $statement:expr, $queues:expr) => {
@@ -323,11 +282,13 @@ macro_rules! for_queues {
 struct Claiming<'a> {
     names: &'a Names,
     wanted: &'a Wanted<'a>,
-    request: &'a Request,
+    request: Request,
     limits: Vec<usize>,
     limit: usize,
     claimed: Vec<ClaimedWork>,
 }
+
+type Wanted<'a> = claiming::Wanted<'a, Queues>;
 
 impl PostgresStore {
     pub(super) async fn take_work(&self, wanted: Wanted<'_>, request: Request) -> Result<Vec<ClaimedWork>, StoreError> {
@@ -337,9 +298,9 @@ impl PostgresStore {
         }
         loop {
             let mut tx = self.write().await?;
-            let limits = wanted.limits.iter().map(|limit| limit()).collect();
-            let (names, limit) = (&*self.names, request.limit);
-            let claiming = Claiming { names, wanted: &wanted, request: &request, limits, limit, claimed: Vec::new() };
+            let (names, limits, limit) = (&*self.names, wanted.limits(), request.limit);
+            let request = request.granted();
+            let claiming = Claiming { names, wanted: &wanted, request, limits, limit, claimed: Vec::new() };
             let (claimed, all_parked) = claiming.run(&mut tx).await?;
             tx.commit().await?;
             if !claimed.is_empty() || !all_parked {
@@ -391,11 +352,11 @@ impl Claiming<'_> {
         }
     }
 
-    /// Looks at so many rows of each queue. Gives the shares of those that were parked.
+    /// Looks at so many rows of each queue, whose places PostgreSQL counts from one. Gives the shares of those that were parked.
     async fn round(&mut self, connection: &mut PgConnection, at_once: usize) -> Result<Vec<usize>, StoreError> {
         let (mut behind, mut lanes, mut free, mut hidden) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (seq, place, lane, is_behind) in self.find(connection, at_once).await? {
-            let Some(share) = self.wanted.share(place) else { continue };
+            let Some(share) = self.wanted.share(place - 1) else { continue };
             if is_behind {
                 behind.push(seq);
                 lanes.push(lane);

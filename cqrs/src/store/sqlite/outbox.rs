@@ -1,12 +1,13 @@
 //! Outbox rows: stored, claimed, settled.
 
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, QueryBuilder, Row, SqlSafeStr, SqliteConnection, SqlitePool};
 
-use super::{Request, SqliteStore, rows};
+use super::{SqliteStore, rows};
 use crate::BoxError;
+use crate::store::claiming::Request;
 use crate::store::{Claim, ClaimedOutbox, OutboxOutcome, OutboxRecord, StoreError};
 
 const COLUMNS: usize = 9;
@@ -186,9 +187,8 @@ impl SqliteStore {
         if request.limit == 0 || !self.named(anything)? {
             return Ok(Vec::new());
         }
-        let asked = Instant::now();
         let mut tx = self.write().await?;
-        let claimed = self.named(claim(&mut tx, &request.delayed(asked.elapsed())).await)?;
+        let claimed = self.named(claim(&mut tx, &request.granted()).await)?;
         tx.commit().await?;
         Ok(claimed)
     }
@@ -212,11 +212,7 @@ pub(super) async fn claim(
 ) -> Result<Vec<ClaimedOutbox>, sqlx::Error> {
     sqlx::query(WAKE).bind(request.now).execute(&mut *connection).await?;
     take_back(&mut *connection, request.lease_now).await?;
-    sqlx::query(DOUBT)
-        .bind(request.lease_now)
-        .bind(rows::micros(request.doubt_until))
-        .execute(&mut *connection)
-        .await?;
+    sqlx::query(DOUBT).bind(request.lease_now).bind(request.doubt_until()).execute(&mut *connection).await?;
     let found = sqlx::query(CLAIM)
         .bind(request.owner.as_str())
         .bind(request.lease_until)
