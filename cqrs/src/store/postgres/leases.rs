@@ -98,7 +98,7 @@ impl PostgresStore {
             return Ok(());
         }
         if needs_renewal {
-            self.beat(request).await?;
+            self.beat(request.lease_until).await?;
         }
         let shards = self.look(now).await?;
         let plan = plan(&self.me, &shards.1, &shards.0, now);
@@ -116,10 +116,9 @@ impl PostgresStore {
         Ok(())
     }
 
-    async fn beat(&self, request: &Request) -> Result<(), StoreError> {
-        let beat = sqlx::query(self.names.sql(BEAT)).bind(self.me.as_str()).bind(request.lease_until);
-        beat.execute(&self.pool).await?;
-        self.renew_shards(request.lease_until).await
+    async fn beat(&self, until: i64) -> Result<(), StoreError> {
+        sqlx::query(self.names.sql(BEAT)).bind(self.me.as_str()).bind(until).execute(&self.pool).await?;
+        self.renew_shards(until).await
     }
 
     /// The shards, and who is alive. What is somebody else's by now is forgotten.
@@ -170,7 +169,7 @@ impl PostgresStore {
     }
 
     /// Renews every shard that is held. What is somebody else's is forgotten, with what was given out of it.
-    pub(super) async fn renew_shards(&self, lease_until: i64) -> Result<(), StoreError> {
+    async fn renew_shards(&self, lease_until: i64) -> Result<(), StoreError> {
         let held = self.desk().shards();
         if held.is_empty() {
             return Ok(());
@@ -242,7 +241,8 @@ impl PostgresStore {
         if claims.is_empty() {
             return Ok(claims);
         }
-        self.renew_shards(lease_until).await?;
+        // A process that is never idle renews more often than it looks at the shards, and is alive all the same.
+        self.beat(lease_until).await?;
         let mut desk = self.desk();
         for claim in &claims {
             desk.renew(*claim, lease_until);
