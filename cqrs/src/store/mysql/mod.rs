@@ -233,6 +233,10 @@ impl Driver for MySqlStore {
         Box::pin(async move { self.named(inbox::standing(&self.pool, &self.names, mark, lane).await) })
     }
 
+    fn standings(&self, asked: Vec<(InboxMark, Option<String>)>) -> BoxFuture<'_, Result<Vec<Standing>, StoreError>> {
+        Box::pin(async move { self.named(inbox::standings(&self.pool, &self.names, asked).await) })
+    }
+
     fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreError>> {
         Box::pin(self.count())
     }

@@ -217,6 +217,10 @@ impl Driver for PostgresStore {
         Box::pin(async move { Ok(inbox::standing(&self.names, &self.pool, mark, lane).await?) })
     }
 
+    fn standings(&self, asked: Vec<(InboxMark, Option<String>)>) -> BoxFuture<'_, Result<Vec<Standing>, StoreError>> {
+        Box::pin(async move { Ok(inbox::standings(&self.names, &self.pool, asked).await?) })
+    }
+
     fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreError>> {
         Box::pin(self.count())
     }
