@@ -140,7 +140,8 @@ const PEEK: &str = "
 SELECT EXISTS (SELECT 1 FROM cqrs_outbox WHERE state = 'ready') AS ready,
     (SELECT MIN(wait_until) FROM cqrs_outbox) AS waiting";
 
-const ATTEMPTED: &str = "UPDATE cqrs_outbox FORCE INDEX (PRIMARY) SET attempts = attempts + 1 WHERE seq IN (#)";
+const ATTEMPTED: &str = "UPDATE cqrs_outbox FORCE INDEX (PRIMARY) SET attempts = attempts + 1 WHERE seq IN (#)
+    AND state = 'ready'";
 
 /// Notes that a row is given out which may be what ends its processes; not any more when that was noted too often.
 const SUSPECT: &str = "

@@ -14,7 +14,7 @@ use crate::BoxError;
 use crate::lane::{Lane, lane_of};
 use crate::store::claiming::Request;
 use crate::store::names::Names;
-use crate::store::shards::{Asked, Offer, shard_of};
+use crate::store::shards::{Asked, Offer, Out, shard_of};
 use crate::store::{Claim, ClaimedOutbox, OutboxRecord, StoreError};
 
 /// How many pages of rows one claim reads at most, when it cannot take what it finds.
@@ -357,17 +357,19 @@ impl PostgresStore {
 
     /// Takes back what somebody of this process was given and has let run out: an attempt, as of a process that is gone.
     async fn take_back(&self, lease_now: i64) -> Result<(), StoreError> {
-        let lost = self.desk().expire(lease_now);
+        let lost = self.desk().expired(lease_now);
         if lost.is_empty() {
             return Ok(());
         }
-        let (numbers, mut shards): (Vec<i64>, Vec<i16>) = lost.into_iter().unzip();
-        shards.sort_unstable();
-        shards.dedup();
         let mut tx = self.write().await?;
-        self.refence(&mut *tx, shards).await?;
+        let fences = self.refence(&mut *tx, Out::shards(&lost)).await?;
+        // What of it is in somebody else's shards by now, is his.
+        let is_mine = |out: &&Out| fences.iter().any(|(shard, _)| *shard == out.shard);
+        let numbers = lost.iter().filter(is_mine).map(|out| out.claim.seq).collect();
         self.count_lost(&mut *tx, numbers).await?;
-        tx.commit().await
+        tx.commit().await?;
+        self.moved(&lost, &fences);
+        Ok(())
     }
 
     /// When something is due: what waits, or what is ready and not under way.
