@@ -131,8 +131,20 @@ const ANYTHING: &str = concat!(
     "))"
 );
 
-/// The soonest of: a ready row, a row that waits. A ready row that stands behind another one of its lane is parked by the
-/// first claim that finds it, and nobody waits for it any more.
+/// Whether a row stands behind another one of its lane, and whether somebody does one of its lane: the oldest row of a lane may have
+/// been committed later than one that is claimed.
+macro_rules! is_behind {
+    () => {
+        "EXISTS (SELECT 1 FROM cqrs_work AS earlier WHERE earlier.lane = mine.lane AND earlier.seq < mine.seq)"
+    };
+}
+macro_rules! is_busy {
+    () => {
+        "EXISTS (SELECT 1 FROM cqrs_work AS busy WHERE busy.lane = mine.lane AND busy.state = 'claimed')"
+    };
+}
+
+/// The soonest of: a ready row that may be taken, a row that waits.
 const NEXT_DUE: &str = concat!(
     "SELECT MIN(at) FROM (
         SELECT (SELECT MIN(due_at) FROM cqrs_work AS mine WHERE state = 'waiting' AND ",
@@ -142,7 +154,11 @@ const NEXT_DUE: &str = concat!(
     " UNION ALL
         SELECT (SELECT due_at FROM cqrs_work AS mine WHERE state = 'ready' AND ",
     of_wanted!(),
-    " ORDER BY seq LIMIT 1) FROM ",
+    " AND (lane IS NULL OR NOT (",
+    is_behind!(),
+    " OR ",
+    is_busy!(),
+    ")) ORDER BY seq LIMIT 1) FROM ",
     wanted!(),
     ") AS next"
 );
@@ -176,15 +192,16 @@ const TAKE_BACK: &str = concat!(
 /// After waking and taking back, ready rows are all there is to take; of a lane, its oldest row or none. They are locked: two
 /// claims at a time find different ones.
 const FIND: &str = concat!(
-    "SELECT found.seq, wanted.place, found.lane,
-        found.lane IS NOT NULL AND EXISTS (
-            SELECT 1 FROM cqrs_work AS earlier WHERE earlier.lane = found.lane AND earlier.seq < found.seq) AS behind
-    FROM ",
+    "SELECT mine.seq, wanted.place, mine.lane, mine.lane IS NOT NULL AND ",
+    is_behind!(),
+    " AS behind, mine.lane IS NOT NULL AND ",
+    is_busy!(),
+    " AS busy FROM ",
     wanted!(),
     " CROSS JOIN LATERAL (
         SELECT seq, lane FROM cqrs_work AS mine WHERE state = 'ready' AND ",
     of_wanted!(),
-    " ORDER BY seq LIMIT $4 FOR UPDATE SKIP LOCKED) AS found"
+    " ORDER BY seq LIMIT $4 FOR UPDATE SKIP LOCKED) AS mine"
 );
 
 /// Sets rows aside that stand behind others of their lane: claims do not look at them again until they are freed. A row in front is
@@ -278,6 +295,18 @@ macro_rules! for_queues {
     };
 }
 
+/// A ready row that a claim has found.
+struct Found {
+    seq: i64,
+    /// Its queue's place in the list.
+    place: i64,
+    lane: Option<String>,
+    /// It stands behind others of its lane, and is parked.
+    is_behind: bool,
+    /// Something of its lane is being done: it is passed by.
+    is_busy: bool,
+}
+
 /// How a claim stands.
 struct Claiming<'a> {
     names: &'a Names,
@@ -333,63 +362,64 @@ impl PostgresStore {
 }
 
 impl Claiming<'_> {
-    /// Claims what is free. Whether it looked at as much as one claim may, parked what it found, and left the rest.
+    /// Claims what is free. Whether it looked at as much as one claim may, parked some of what it found, and left the rest.
     async fn run(mut self, connection: &mut PgConnection) -> Result<(Vec<ClaimedWork>, bool), StoreError> {
         let queues = &self.wanted.queues;
         for_queues!(self.names, WAKE, queues).bind(self.request.now).execute(&mut *connection).await?;
         for_queues!(self.names, TAKE_BACK, queues).bind(self.request.lease_now).execute(&mut *connection).await?;
         let mut at_once = self.limits.iter().copied().max().unwrap_or(0).min(self.limit);
+        let mut has_parked = false;
         loop {
-            let hidden = self.round(connection, at_once).await?;
-            // Only what was parked can have hidden rows further back that there is room for.
+            let (hidden, parked) = self.round(connection, at_once).await?;
+            has_parked |= parked > 0;
+            // Only what was parked or passed by can have hidden rows further back that there is room for.
             let done = self.limit == 0 || hidden.iter().all(|share| self.limits[*share] == 0);
             if done || at_once >= MOST_LOOKED_AT {
                 // `RETURNING` promises no order.
                 self.claimed.sort_unstable_by_key(|work| work.claim.seq);
-                return Ok((self.claimed, !done));
+                return Ok((self.claimed, !done && has_parked));
             }
             at_once = at_once.saturating_mul(8).min(MOST_LOOKED_AT);
         }
     }
 
-    /// Looks at so many rows of each queue, whose places PostgreSQL counts from one. Gives the shares of those that were parked.
-    async fn round(&mut self, connection: &mut PgConnection, at_once: usize) -> Result<Vec<usize>, StoreError> {
+    /// Looks at so many rows of each queue, whose places PostgreSQL counts from one. Gives the shares of those that were parked or
+    /// passed by, and how many were parked.
+    async fn round(&mut self, connection: &mut PgConnection, at_once: usize) -> Result<(Vec<usize>, u64), StoreError> {
         let (mut behind, mut lanes, mut free, mut hidden) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for (seq, place, lane, is_behind) in self.find(connection, at_once).await? {
-            let Some(share) = self.wanted.share(place - 1) else { continue };
-            if is_behind {
-                behind.push(seq);
-                lanes.push(lane);
+        for row in self.find(connection, at_once).await? {
+            let Some(share) = self.wanted.share(row.place - 1) else { continue };
+            if row.is_behind {
+                behind.push(row.seq);
+                lanes.push(row.lane);
+                hidden.push(share);
+            } else if row.is_busy {
                 hidden.push(share);
             } else if self.limits[share] > 0 && self.limit > 0 {
-                free.push(seq);
+                free.push(row.seq);
                 self.limits[share] -= 1;
                 self.limit -= 1;
             }
         }
+        let mut parked = 0;
         if !behind.is_empty() {
-            let parked = sqlx::query(self.names.sql(PARK)).bind(behind).bind(lanes).execute(&mut *connection).await?;
-            if parked.rows_affected() == 0 {
-                hidden.clear();
-            }
+            let park = sqlx::query(self.names.sql(PARK)).bind(behind).bind(lanes).execute(&mut *connection).await?;
+            parked = park.rows_affected();
         }
         self.take(connection, free).await?;
-        Ok(hidden)
+        Ok((hidden, parked))
     }
 
-    /// The oldest ready rows of the queues, so many of each: number, queue, lane, and whether it stands behind others of it.
-    async fn find(
-        &self,
-        connection: &mut PgConnection,
-        at_once: usize,
-    ) -> Result<Vec<(i64, i64, Option<String>, bool)>, sqlx::Error> {
+    /// The oldest ready rows of the queues, so many of each.
+    async fn find(&self, connection: &mut PgConnection, at_once: usize) -> Result<Vec<Found>, sqlx::Error> {
         let found = for_queues!(self.names, FIND, self.wanted.queues).bind(rows::limit(at_once));
         let mut rows = Vec::new();
         for row in found.fetch_all(connection).await? {
-            rows.push((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
+            let (seq, place, lane) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            rows.push(Found { seq, place, lane, is_behind: row.try_get(3)?, is_busy: row.try_get(4)? });
         }
-        rows.sort_unstable();
-        rows.dedup_by_key(|(seq, ..)| *seq);
+        rows.sort_unstable_by_key(|row| (row.seq, row.place));
+        rows.dedup_by_key(|row| row.seq);
         Ok(rows)
     }
 
