@@ -69,10 +69,10 @@ SELECT head.snapshot, head.start, head.is_due, page.* FROM head LEFT JOIN LATERA
 ) AS page ON TRUE
 ORDER BY page.seq";
 
-/// Wakes what waited until now.
+/// Wakes what waited until now, a thousand at a time.
 const WAKE: &str = "
 UPDATE cqrs_outbox SET state = 'ready', xact = pg_current_xact_id() WHERE seq = ANY (ARRAY(
-    SELECT seq FROM cqrs_outbox WHERE state = 'waiting' AND due_at <= $1 FOR UPDATE SKIP LOCKED))";
+    SELECT seq FROM cqrs_outbox WHERE state = 'waiting' AND due_at <= $1 ORDER BY due_at LIMIT 1000 FOR UPDATE SKIP LOCKED))";
 
 /// Sets aside what a claim passed by because its key is dead: only somebody who replays or discards the dead row lets it go on, and
 /// until then nobody need look at it. That row is locked for it: whoever takes it away sees what was parked behind it.

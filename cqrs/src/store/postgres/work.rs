@@ -163,7 +163,8 @@ const NEXT_DUE: &str = concat!(
     ") AS next"
 );
 
-/// Wakes what waited until now. What somebody else has just locked is his to see to.
+/// Wakes what waited until now: a thousand of each queue at a time, since after a time in which nothing ran there may be a million.
+/// What somebody else has just locked is his to see to.
 const WAKE: &str = concat!(
     "UPDATE cqrs_work SET state = 'ready' WHERE seq = ANY (ARRAY(
         SELECT found.seq FROM ",
@@ -171,7 +172,7 @@ const WAKE: &str = concat!(
     " CROSS JOIN LATERAL (
             SELECT seq FROM cqrs_work AS mine WHERE state = 'waiting' AND ",
     of_wanted!(),
-    " AND due_at <= $4 FOR UPDATE SKIP LOCKED) AS found))"
+    " AND due_at <= $4 ORDER BY due_at LIMIT 1000 FOR UPDATE SKIP LOCKED) AS found))"
 );
 
 /// Takes back what a process held that died or stalled. It counts as an attempt: otherwise a message that kills its process would
@@ -186,7 +187,7 @@ const TAKE_BACK: &str = concat!(
     " CROSS JOIN LATERAL (
             SELECT seq FROM cqrs_work AS mine WHERE state = 'claimed' AND ",
     of_wanted!(),
-    " AND lease_until <= $4 FOR UPDATE SKIP LOCKED) AS found))"
+    " AND lease_until <= $4 ORDER BY lease_until LIMIT 1000 FOR UPDATE SKIP LOCKED) AS found))"
 );
 
 /// After waking and taking back, ready rows are all there is to take; of a lane, its oldest row or none. They are locked: two

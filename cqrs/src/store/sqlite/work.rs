@@ -93,22 +93,23 @@ pub(super) const NEXT_DUE: &str = concat!(
         FROM json_each(?1) AS wanted)"
 );
 
-/// Wakes what waited until now.
+/// Wakes what waited until now: a thousand of each queue at a time, since after a time in which nothing ran there may be a million,
+/// and nobody can write meanwhile.
 const WAKE: &str = concat!(
     "UPDATE cqrs_work SET state = 'ready' WHERE seq IN (
-        SELECT seq FROM json_each(?2) AS wanted CROSS JOIN cqrs_work
-        WHERE state = 'waiting' AND ",
+        SELECT found.seq FROM json_each(?2) AS wanted CROSS JOIN cqrs_work AS found WHERE found.seq IN (
+            SELECT seq FROM cqrs_work WHERE state = 'waiting' AND ",
     of_wanted!(),
-    " AND due_at <= ?1)"
+    " AND due_at <= ?1 ORDER BY due_at LIMIT 1000))"
 );
 
 /// Doubts an owner whose lease has run out, and gives it so much longer to say that it lives: see the outbox.
 const DOUBT: &str = concat!(
     "UPDATE cqrs_work SET doubted = 1, lease_until = ?3 WHERE seq IN (
-        SELECT seq FROM json_each(?2) AS wanted CROSS JOIN cqrs_work
-        WHERE state = 'claimed' AND ",
+        SELECT found.seq FROM json_each(?2) AS wanted CROSS JOIN cqrs_work AS found WHERE found.seq IN (
+            SELECT seq FROM cqrs_work WHERE state = 'claimed' AND ",
     of_wanted!(),
-    " AND lease_until <= ?1 AND doubted = 0)"
+    " AND lease_until <= ?1 AND doubted = 0 ORDER BY lease_until LIMIT 1000))"
 );
 
 /// Takes back what a process held that died or stalled, and was doubted. It counts as an attempt: otherwise a message that kills its
@@ -118,10 +119,10 @@ const TAKE_BACK: &str = concat!(
     SET state = 'ready', owner = NULL, lease_until = NULL, attempts = attempts + 1,
         error = 'the process that held it stopped, or stalled for longer than its lease'
     WHERE seq IN (
-        SELECT seq FROM json_each(?2) AS wanted CROSS JOIN cqrs_work
-        WHERE state = 'claimed' AND ",
+        SELECT found.seq FROM json_each(?2) AS wanted CROSS JOIN cqrs_work AS found WHERE found.seq IN (
+            SELECT seq FROM cqrs_work WHERE state = 'claimed' AND ",
     of_wanted!(),
-    " AND lease_until <= ?1 AND doubted = 1)"
+    " AND lease_until <= ?1 AND doubted = 1 ORDER BY lease_until LIMIT 1000))"
 );
 
 /// After waking and taking back, ready rows are all there is to take; of a lane, its oldest row or none.
