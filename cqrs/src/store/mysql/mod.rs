@@ -1,7 +1,7 @@
 //! The store on MySQL and MariaDB.
 //!
 //! `connect` opens the pool and `fault` names the server in errors; `migrate` brings the schema up to date; `transaction` is
-//! the unit of work's; `outbox`, `work`, `timer`, `inbox`, `idempotent`, `dead` and `upkeep` hold the statements of their
+//! the unit of work's; `outbox`, `settle`, `work`, `timer`, `inbox`, `idempotent`, `dead` and `upkeep` hold the statements of their
 //! tables, and `rows` what they share. `claim` hands out stored work, `leases` shares out the outbox.
 
 mod claim;
@@ -14,6 +14,7 @@ mod leases;
 mod migrate;
 mod outbox;
 mod rows;
+mod settle;
 #[cfg(test)]
 mod tests;
 mod timer;

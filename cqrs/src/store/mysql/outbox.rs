@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use sqlx::mysql::MySqlRow;
-use sqlx::{AssertSqlSafe, Executor, MySqlConnection, Row};
+use sqlx::{AssertSqlSafe, MySqlConnection, Row};
 
-use super::{MySqlStore, fault, rows};
+use super::fault::Tries;
+use super::{MySqlStore, rows};
 use crate::BoxError;
 use crate::lane::lane_of;
 use crate::store::claiming::Request;
@@ -33,9 +34,6 @@ const MOST_KNOWN: usize = 200_000;
 /// How often a row may be given out while nothing else of its shard is, and its process be lost, until it is a dead letter.
 /// Before that, several owners were lost with everything they held.
 const MAX_LOST: i64 = 17;
-
-/// How often a statement is run that is chosen to end a deadlock.
-const TRIES: usize = 5;
 
 const INSERT: &str = "
 INSERT INTO cqrs_outbox (id, name, version, topic, message_key, lane, shard, payload, headers, raised_at, due_at)
@@ -152,41 +150,10 @@ WHERE seq = ? AND state = 'ready'";
 
 const STATE: &str = "SELECT state FROM cqrs_outbox WHERE seq = ?";
 
-const UNSUSPECT: &str = "
-UPDATE cqrs_outbox SET attempts = attempts - 1, lost = lost - 1, error = NULL WHERE seq = ? AND state = 'ready'";
-
-/// The end of every statement that settles a row: it is of a shard that is this process's.
-macro_rules! of_mine {
-    () => {
-        " AND EXISTS (SELECT 1 FROM cqrs_shards AS held WHERE held.shard = cqrs_outbox.shard AND held.owner = ?)"
-    };
-}
-
-const BURY: &str = concat!(
-    "UPDATE cqrs_outbox SET state = 'dead', attempts = attempts + ?, lost = 0, error = ? WHERE seq = ? AND state = 'ready'",
-    of_mine!()
-);
-
-const RETRY: &str = concat!(
-    "UPDATE cqrs_outbox SET state = 'waiting', attempts = attempts + ?, lost = 0, error = ?, due_at = ?
-    WHERE seq = ? AND state = 'ready'",
-    of_mine!()
-);
-
-/// In one packet and without a transaction of its own: nothing comes between the look at the shards and the end of the rows.
-/// The level is for that one statement: it reads the shards without locking them. By their numbers alone: another index would
-/// lead it over rows that are not committed yet, and it would wait for them. What is put in are numbers and this
-/// process's own name.
-const PUBLISHED: &str = "
-SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-DELETE mine FROM cqrs_outbox AS mine FORCE INDEX (PRIMARY) WHERE mine.seq IN (#) AND mine.state = 'ready'
-    AND EXISTS (SELECT 1 FROM cqrs_shards AS held WHERE held.shard = mine.shard AND held.owner = '@')";
-
 /// Every statement of this file, for the test that none of them scans a table.
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[
-    READ, SCAN, DUE, WAKE, LOCK_DEAD, PARK, FREE_KEY, STRANDED, FREE, PEEK, ATTEMPTED, SUSPECT, STATE, UNSUSPECT, BURY,
-    RETRY,
+    READ, SCAN, DUE, WAKE, LOCK_DEAD, PARK, FREE_KEY, STRANDED, FREE, PEEK, ATTEMPTED, SUSPECT, STATE,
 ];
 
 /// A row as a claim reads it.
@@ -281,7 +248,13 @@ impl MySqlStore {
         let due = rows::bind_list(statement, open).fetch_all(&self.pool).await?;
         let due: Vec<i64> = due.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
         if let Some(first) = due.iter().min() {
-            rows::listed(&self.names, WAKE, &due).execute(&self.pool).await?;
+            let mut tries = Tries::default();
+            loop {
+                let woken = rows::listed(&self.names, WAKE, &due).execute(&self.pool).await;
+                if !tries.again(&woken) {
+                    break woken?;
+                }
+            };
             self.with_desk(|desk| desk.look_back(*first));
         }
         Ok(())
@@ -431,7 +404,7 @@ impl MySqlStore {
                 // One bad row must not hold up the others: it becomes a dead letter here and now.
                 Err(error) => {
                     let error = format!("the row cannot be read: {error}");
-                    self.end_one(claim, OutboxOutcome::Dead { error }).await?;
+                    self.end_others(vec![(claim, OutboxOutcome::Dead { error })]).await?;
                     ended.extend(row.lane);
                 }
             }
@@ -487,86 +460,6 @@ impl MySqlStore {
             rows::listed(&self.names, ATTEMPTED, numbers).execute(&self.pool).await?;
         }
         Ok(())
-    }
-
-    pub(super) async fn end_outbox(&self, outcomes: Vec<(Claim, OutboxOutcome)>) -> Result<u64, StoreError> {
-        if outcomes.iter().any(|(_, outcome)| matches!(outcome, OutboxOutcome::HandBack)) {
-            self.look_at_shards().await?;
-        }
-        let mut settled = 0;
-        let mut published: HashMap<i64, Claim> = HashMap::with_capacity(outcomes.len());
-        let mut heard = Vec::new();
-        for (claim, outcome) in outcomes {
-            let Some(shard) = self.with_desk(|desk| desk.flight(claim).map(|flight| flight.shard)) else { continue };
-            heard.push(shard);
-            if matches!(outcome, OutboxOutcome::Published) {
-                published.insert(claim.seq, claim);
-            } else {
-                settled += u64::from(self.end_one(claim, outcome).await?);
-            }
-        }
-        settled += self.end_published(published.into_values().collect()).await?;
-        self.trust(heard).await?;
-        Ok(settled)
-    }
-
-    async fn end_published(&self, mut claims: Vec<Claim>) -> Result<u64, StoreError> {
-        claims.sort_unstable_by_key(|claim| claim.seq);
-        let mut settled = 0;
-        for claims in claims.chunks(rows::MOST_ROWS * 2) {
-            let deleted = self.named(self.delete(claims).await)?;
-            if deleted < u64::try_from(claims.len()).unwrap_or(u64::MAX) {
-                self.tend_soon();
-            }
-            settled += deleted;
-            self.with_desk(|desk| claims.iter().for_each(|claim| desk.ended(*claim)));
-        }
-        Ok(settled)
-    }
-
-    async fn delete(&self, claims: &[Claim]) -> Result<u64, sqlx::Error> {
-        let numbers: Vec<String> = claims.iter().map(|claim| claim.seq.to_string()).collect();
-        let text = self.names.text(PUBLISHED).replace('#', &numbers.join(",")).replace('@', &self.me);
-        let mut tried = 1;
-        loop {
-            match (&self.pool).execute(AssertSqlSafe(text.clone())).await {
-                Ok(deleted) => return Ok(deleted.rows_affected()),
-                Err(error) if fault::is_deadlock(&error) && tried < TRIES => tried += 1,
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Ends a claim otherwise than by publishing its row. `false` where its fence has moved on.
-    async fn end_one(&self, claim: Claim, outcome: OutboxOutcome) -> Result<bool, StoreError> {
-        let flight = self.with_desk(|desk| desk.flight(claim).map(|flight| flight.counted));
-        let Some(is_counted) = flight else { return Ok(false) };
-        // An attempt of a row that was suspected has been counted when it was given out.
-        let attempt = i64::from(!is_counted);
-        let statement = match outcome {
-            OutboxOutcome::Retry { due, error } => sqlx::query(self.names.sql(RETRY))
-                .bind(attempt)
-                .bind(error.into_bytes())
-                .bind(rows::micros(due))
-                .bind(claim.seq),
-            OutboxOutcome::Dead { error } => {
-                sqlx::query(self.names.sql(BURY)).bind(attempt).bind(error.into_bytes()).bind(claim.seq)
-            }
-            _ => {
-                if is_counted {
-                    let statement = sqlx::query(self.names.sql(UNSUSPECT)).bind(claim.seq);
-                    self.named(statement.execute(&self.pool).await)?;
-                }
-                self.with_desk(|desk| desk.back(claim));
-                return Ok(true);
-            }
-        };
-        let ended = self.named(statement.bind(self.me.as_str()).execute(&self.pool).await)?.rows_affected() == 1;
-        if !ended {
-            self.tend_soon();
-        }
-        self.with_desk(|desk| desk.ended(claim));
-        Ok(ended)
     }
 
     /// When a row is due that somebody may be given: of the shards that this process has, as soon as it has some.

@@ -6,6 +6,7 @@ use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, MySqlConnection, Row};
 use uuid::Uuid;
 
+use super::fault::Tries;
 use super::{MySqlStore, rows, timer};
 use crate::BoxError;
 use crate::store::claiming::first_state;
@@ -178,11 +179,17 @@ impl MySqlStore {
     async fn hold_some(&self, claims: &[Claim], until: SystemTime) -> Result<Vec<Claim>, sqlx::Error> {
         let condition = rows::claimed_marks(claims.len());
         let text = format!("{}{condition})", self.names.text(HOLD));
-        let mut statement = sqlx::query(AssertSqlSafe(text)).bind(rows::micros(until));
-        for claim in rows::padded(claims) {
-            statement = statement.bind(claim.seq).bind(claim.fence);
-        }
-        let held = statement.execute(&self.pool).await?.rows_affected();
+        let mut tries = Tries::default();
+        let held = loop {
+            let mut statement = sqlx::query(AssertSqlSafe(text.as_str())).bind(rows::micros(until));
+            for claim in rows::padded(claims) {
+                statement = statement.bind(claim.seq).bind(claim.fence);
+            }
+            let held = statement.execute(&self.pool).await;
+            if !tries.again(&held) {
+                break held?.rows_affected();
+            }
+        };
         if held == u64::try_from(claims.len()).unwrap_or(u64::MAX) {
             return Ok(claims.to_vec());
         }
