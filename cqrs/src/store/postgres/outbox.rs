@@ -107,11 +107,14 @@ WHERE mine.state = 'parked' AND NOT EXISTS (
 
 const NEXT_WAITING: &str = "SELECT MIN(due_at) FROM cqrs_outbox WHERE state = 'waiting'";
 
+/// Shards that nobody has.
+const FREE_SHARDS: &str = "SELECT shard FROM cqrs_shards WHERE owner IS NULL";
+
 /// Ready rows that nothing stored stands in the way of, of shards that nobody else has: those are in good hands.
 const NEXT_READY: &str = "
 SELECT mine.due_at, mine.topic, mine.message_key FROM cqrs_outbox AS mine
 WHERE mine.state = 'ready' AND mine.seq <> ALL ($1)
-    AND mine.shard = ANY (ARRAY(SELECT shard FROM cqrs_shards WHERE owner IS NULL OR owner = $2))
+    AND mine.shard = ANY ($2)
     AND (mine.message_key IS NULL OR NOT EXISTS (
         SELECT 1 FROM cqrs_outbox AS earlier
         WHERE earlier.topic = mine.topic AND earlier.message_key = mine.message_key
@@ -145,7 +148,7 @@ UPDATE cqrs_outbox SET state = 'dead', attempts = attempts + 1, error = $2 WHERE
 /// Every statement of this file, for the test that none of them scans a table.
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] =
-    &[INSERT, READ, WAKE, PARK, FREE_KEY, FREE_STRANDED, NEXT_WAITING, NEXT_READY, COUNT_LOST, BURY_UNREADABLE];
+    &[INSERT, READ, WAKE, PARK, FREE_KEY, FREE_STRANDED, NEXT_WAITING, FREE_SHARDS, NEXT_READY, COUNT_LOST, BURY_UNREADABLE];
 
 /// Stores rows, numbered in the order given.
 pub(super) async fn insert(
@@ -375,10 +378,19 @@ impl PostgresStore {
     /// When something is due: what waits, or what is ready and not under way.
     pub(super) async fn next_event_due(&self) -> Result<Option<SystemTime>, StoreError> {
         let waiting: Option<i64> = sqlx::query_scalar(self.names.sql(NEXT_WAITING)).fetch_one(&self.pool).await?;
-        let under_way = self.desk().numbers();
+        let mut shards: Vec<i16> = sqlx::query_scalar(self.names.sql(FREE_SHARDS)).fetch_all(&self.pool).await?;
+        let under_way = {
+            let desk = self.desk();
+            shards.extend(desk.open());
+            desk.numbers()
+        };
+        if shards.is_empty() {
+            // All there is, is in others' hands: who has no shard does not read their backlog.
+            return Ok(waiting.map(rows::time));
+        }
         let ready: Vec<(i64, String, Option<String>)> = sqlx::query_as(self.names.sql(NEXT_READY))
             .bind(under_way)
-            .bind(self.me.as_str())
+            .bind(shards)
             .bind(MOST_DUE)
             .fetch_all(&self.pool)
             .await?;
