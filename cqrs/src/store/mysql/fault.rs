@@ -142,3 +142,15 @@ impl Tries {
         end.as_ref().is_err_and(is_deadlock) && self.0 < TRIES
     }
 }
+
+/// SERVER_SHUTDOWN, QUERY_INTERRUPTED, CONNECTION_KILLED, CLIENT_INTERACTION_TIMEOUT.
+const ENDED_INSTEAD: [u16; 4] = [1053, 1317, 1927, 4031];
+
+/// Judges what the server answered to a commit. One that is shut down, or told to end the connection, may do so after it has committed.
+pub(super) fn of_commit(error: sqlx::Error) -> StoreError {
+    if number(&error).is_some_and(|number| ENDED_INSTEAD.contains(&number)) {
+        let what = "the server ended the connection instead of an answer to a commit: it may have happened";
+        return StoreError::new(StoreErrorKind::CommitUnknown, what).with_source(error);
+    }
+    StoreError::from_commit(error)
+}
