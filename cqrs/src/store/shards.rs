@@ -360,7 +360,9 @@ impl Desk {
 
     fn out(&self, which: impl Fn(&Flight) -> bool) -> Vec<Out> {
         let flights = self.flights.iter().filter(|(_, flight)| which(flight));
-        flights.map(|(seq, flight)| Out { claim: Claim { seq: *seq, fence: flight.fence }, shard: flight.shard }).collect()
+        flights
+            .map(|(seq, flight)| Out { claim: Claim { seq: *seq, fence: flight.fence }, shard: flight.shard })
+            .collect()
     }
 
     /// Takes back what was given out: claims of before do not hold any more.

@@ -152,9 +152,8 @@ const STATE: &str = "SELECT state FROM cqrs_outbox WHERE seq = ?";
 
 /// Every statement of this file, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[
-    READ, SCAN, DUE, WAKE, LOCK_DEAD, PARK, FREE_KEY, STRANDED, FREE, PEEK, ATTEMPTED, SUSPECT, STATE,
-];
+pub(super) const STATEMENTS: &[&str] =
+    &[READ, SCAN, DUE, WAKE, LOCK_DEAD, PARK, FREE_KEY, STRANDED, FREE, PEEK, ATTEMPTED, SUSPECT, STATE];
 
 /// A row as a claim reads it.
 struct Read {
@@ -254,7 +253,7 @@ impl MySqlStore {
                 if !tries.again(&woken) {
                     break woken?;
                 }
-            };
+            }
             self.with_desk(|desk| desk.look_back(*first));
         }
         Ok(())

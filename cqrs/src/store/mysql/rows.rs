@@ -11,8 +11,8 @@ use sqlx::{AssertSqlSafe, MySql, Row, SqlSafeStr, SqlStr};
 use uuid::Uuid;
 
 use crate::BoxError;
-pub(super) use crate::store::rows::{limit, micros, time};
 use crate::store::names::Names;
+pub(super) use crate::store::rows::{limit, micros, time};
 use crate::store::{Claim, StoreError, StoreErrorKind, WorkQueue};
 
 /// How many rows one statement carries at most. Larger statements gain nothing more, and take long to parse.

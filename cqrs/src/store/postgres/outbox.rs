@@ -149,8 +149,19 @@ UPDATE cqrs_outbox SET state = 'dead', attempts = attempts + 1, error = $2 WHERE
 
 /// Every statement of this file, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] =
-    &[INSERT, READ, WAKE, PARK, FREE_KEY, FREE_STRANDED, NEXT_WAITING, FREE_SHARDS, NEXT_READY, COUNT_LOST, BURY_UNREADABLE];
+pub(super) const STATEMENTS: &[&str] = &[
+    INSERT,
+    READ,
+    WAKE,
+    PARK,
+    FREE_KEY,
+    FREE_STRANDED,
+    NEXT_WAITING,
+    FREE_SHARDS,
+    NEXT_READY,
+    COUNT_LOST,
+    BURY_UNREADABLE,
+];
 
 /// Stores rows, numbered in the order given.
 pub(super) async fn insert(

@@ -73,7 +73,8 @@ async fn no_statement_scans_a_table() {
     let (_place, store) = fresh().await;
     fill(&store).await;
     let fixed = [
-        outbox::STATEMENTS, settle::STATEMENTS,
+        outbox::STATEMENTS,
+        settle::STATEMENTS,
         work::STATEMENTS,
         claim::STATEMENTS,
         timer::STATEMENTS,
