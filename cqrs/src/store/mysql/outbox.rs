@@ -133,10 +133,13 @@ SELECT mine.seq FROM cqrs_outbox AS mine WHERE mine.state = 'parked' AND NOT EXI
 
 const FREE: &str = "UPDATE cqrs_outbox SET state = 'ready' WHERE seq = ? AND state = 'parked'";
 
-/// Whether there is anything at all, and when the next row that waits is due: all that an idle relay asks.
+/// The highest number of a ready row, if there is any, and when the next row that waits is due: all that an idle relay asks.
 const PEEK: &str = "
-SELECT EXISTS (SELECT 1 FROM cqrs_outbox WHERE state = 'ready') AS ready,
+SELECT (SELECT MAX(seq) FROM cqrs_outbox WHERE state = 'ready') AS highest,
     (SELECT MIN(wait_until) FROM cqrs_outbox) AS waiting";
+
+/// Whether nobody has some shard.
+const IS_SOME_FREE: &str = "SELECT EXISTS (SELECT 1 FROM cqrs_shards WHERE owner IS NULL)";
 
 const ATTEMPTED: &str = "UPDATE cqrs_outbox FORCE INDEX (PRIMARY) SET attempts = attempts + 1 WHERE seq IN (#)
     AND state = 'ready'";
@@ -194,6 +197,21 @@ impl Free {
     }
 }
 
+/// Where somebody reads.
+struct Place {
+    at: i64,
+    /// The highest number that was ready before.
+    highest: Option<i64>,
+}
+
+impl Place {
+    /// All has been read that is this process's: what is left up to there is others', and nobody need walk over it again. What is
+    /// committed late is found by looking back.
+    fn end(&mut self) {
+        self.at = self.highest.map_or(self.at, |highest| highest.max(self.at));
+    }
+}
+
 /// How far somebody has looked back.
 #[derive(Debug, Default)]
 pub(super) struct LookBack {
@@ -215,30 +233,30 @@ impl MySqlStore {
         let mut back = self.reading.lock().await;
         self.tend(&request.granted()).await?;
         let open = self.with_desk(|desk| desk.open());
-        let (is_ready, waiting) = self.peek().await?;
+        let (highest, waiting) = self.peek().await?;
         let is_due = waiting.is_some_and(|due| due <= request.now);
-        if open.is_empty() || !(is_ready || is_due) {
+        if open.is_empty() || !(highest.is_some() || is_due) {
             return Ok(Vec::new());
         }
         if is_due {
             self.named(self.wake(&request, &open).await)?;
         }
         let request = request.granted();
-        let mut given = self.read(&request, &open, &mut back).await?;
+        let mut given = self.read(&request, &open, highest, &mut back).await?;
         let is_time = back.at.is_none_or(|at| at.elapsed() >= LOOK_BACK);
         if (given.is_empty() || is_time) && self.named(self.look_back(&mut back).await)? && given.len() < request.limit
         {
             let rest = Request { limit: request.limit - given.len(), ..request };
-            given.extend(self.read(&rest, &open, &mut back).await?);
+            given.extend(self.read(&rest, &open, highest, &mut back).await?);
             given.sort_unstable_by_key(|row| row.claim.seq);
         }
         Ok(given)
     }
 
-    /// Whether anything is ready, and when the next row that waits is due.
-    async fn peek(&self) -> Result<(bool, Option<i64>), StoreError> {
+    /// The highest number of what is ready, and when the next row that waits is due.
+    async fn peek(&self) -> Result<(Option<i64>, Option<i64>), StoreError> {
         let row = self.named(sqlx::query(self.names.sql(PEEK)).fetch_one(&self.pool).await)?;
-        Ok((row.try_get("ready")?, row.try_get("waiting")?))
+        Ok((row.try_get("highest")?, row.try_get("waiting")?))
     }
 
     /// Wakes what waited until now.
@@ -289,11 +307,13 @@ impl MySqlStore {
         &self,
         request: &Request,
         open: &[i16],
+        highest: Option<i64>,
         back: &mut LookBack,
     ) -> Result<Vec<ClaimedOutbox>, StoreError> {
-        let mut place = self.with_desk(Desk::begin_read);
+        let mut place = Place { at: self.with_desk(Desk::begin_read), highest };
         let mut claims = Vec::new();
         let given = self.read_pages(request, open, &mut place, &mut claims, &mut back.passed).await;
+        let place = place.at;
         back.until = back.until.max(place);
         self.with_desk(|desk| {
             desk.end_read();
@@ -311,7 +331,7 @@ impl MySqlStore {
         &self,
         request: &Request,
         open: &[i16],
-        place: &mut i64,
+        place: &mut Place,
         claims: &mut Vec<Claim>,
         known: &mut HashSet<i64>,
     ) -> Result<Vec<ClaimedOutbox>, StoreError> {
@@ -324,13 +344,13 @@ impl MySqlStore {
         for _ in 0..MOST_PAGES {
             let page = (request.limit - given.len()).max(SMALLEST_PAGE);
             let statement = sqlx::query(rows::list_text(&self.names, READ, open.len()));
-            let statement = rows::bind_list(statement, open).bind(*place).bind(rows::limit(page));
+            let statement = rows::bind_list(statement, open).bind(place.at).bind(rows::limit(page));
             let found = self.named(statement.fetch_all(&self.pool).await)?;
             let is_last = found.len() < page;
             let found: Vec<Read> = found.into_iter().map(Read::new).collect::<Result<_, _>>()?;
             // A row before one of these that nobody has seen was committed late: it comes first.
             if let Some(late) = self.first_unseen(&found, known).await? {
-                *place = late - 1;
+                place.at = late - 1;
                 self.with_desk(|desk| desk.look_back(late));
                 continue;
             }
@@ -341,7 +361,7 @@ impl MySqlStore {
                     if given.len() + taken.len() == request.limit {
                         break;
                     }
-                    *place = row.seq;
+                    place.at = row.seq;
                     if row.before.is_some_and(|before| !under_way.contains(&before)) {
                         known.insert(row.seq);
                         passed.push(row);
@@ -354,7 +374,10 @@ impl MySqlStore {
                         taken.push((claim, row));
                     }
                 }
-                desk.read_to(*place);
+                if is_last && given.len() + taken.len() < request.limit {
+                    place.end();
+                }
+                desk.read_to(place.at);
             });
             self.hand_out(taken, &mut given).await?;
             self.named(self.park(&passed).await)?;
@@ -463,8 +486,8 @@ impl MySqlStore {
 
     /// When a row is due that somebody may be given: of the shards that this process has, as soon as it has some.
     pub(super) async fn next_event(&self) -> Result<Option<SystemTime>, StoreError> {
-        let (is_ready, waiting) = self.peek().await?;
-        if !is_ready {
+        let (highest, waiting) = self.peek().await?;
+        if highest.is_none() || !self.may_be_given_some().await? {
             return Ok(waiting.map(rows::time));
         }
         let scan = sqlx::query(self.names.sql(SCAN)).bind(0).bind(i64::MAX).bind(rows::limit(SEEN_BACK));
@@ -476,6 +499,14 @@ impl MySqlStore {
             found.iter().find(is_ready).map(|row| row.row.try_get::<i64, _>("due_at")).transpose()
         })?;
         Ok(waiting.into_iter().chain(ready).min().map(rows::time))
+    }
+
+    /// Whether this process has shards, or may have some: who has none does not read the backlog of others.
+    async fn may_be_given_some(&self) -> Result<bool, StoreError> {
+        if self.with_desk(|desk| !desk.open().is_empty()) {
+            return Ok(true);
+        }
+        self.named(sqlx::query_scalar(self.names.sql(IS_SOME_FREE)).fetch_one(&self.pool).await)
     }
 
     pub(super) async fn free_stranded_events(&self) -> Result<u64, StoreError> {

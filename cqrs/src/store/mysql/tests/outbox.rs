@@ -215,3 +215,17 @@ async fn rows_that_are_not_published_are_settled_together() {
     assert_eq!(claim(&store, "one", 2).await.len(), 30);
     assert_eq!(claim(&store, "one", 4).await.len(), 1);
 }
+
+#[tokio::test]
+async fn a_process_without_shards_has_nothing_to_wait_for() {
+    let (place, one) = fresh().await;
+    let two = place.open().await;
+    keep(&one, (0..20).map(|n| Record::Outbox(message(&n.to_string(), Some(&n.to_string()))))).await;
+    assert_eq!(two.next_outbox_due().await.unwrap(), Some(at(0)), "nobody has the shards yet");
+    let given = claim(&one, "one", 1).await;
+    assert_eq!(settle(&one, &given[..10]).await, 10);
+    assert_eq!(two.next_outbox_due().await.unwrap(), None, "what is left is in others' hands");
+    let retry = OutboxOutcome::Retry { due: at(60), error: "broker away".to_owned() };
+    assert_eq!(one.settle_outbox(vec![(given[10].claim, retry)]).await.unwrap(), 1);
+    assert_eq!(two.next_outbox_due().await.unwrap(), Some(at(60)));
+}
