@@ -7,6 +7,8 @@ mod claiming;
 pub mod driver;
 mod error;
 mod memory;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod migrations;
 #[cfg(feature = "mysql")]
 mod mysql;
 #[cfg_attr(
