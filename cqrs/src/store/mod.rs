@@ -25,6 +25,8 @@ mod rows;
 mod shards;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod timers;
 mod url;
 
 pub use self::error::{StoreError, StoreErrorKind};
