@@ -185,9 +185,9 @@ async fn what_ran_out_is_given_out_only_when_its_fence_has_moved() {
     let stale = claim(&store, "one", 1).await;
     assert_eq!(stale.len(), 1);
     run_on(&store, "RENAME TABLE cqrs_shards TO away").await;
-    assert!(store.claim_outbox(request("two", 7, 9)).await.is_err());
+    assert!(store.claim_outbox(request("two", 12, 9)).await.is_err());
     run_on(&store, "RENAME TABLE away TO cqrs_shards").await;
-    let again = claim(&store, "two", 7).await;
+    let again = claim(&store, "two", 12).await;
     assert_eq!((again.len(), again[0].attempts), (1, 1), "a claim that ran out is an attempt");
     assert_eq!(settle(&store, &stale).await, 0, "its owner has been followed");
     assert_eq!(settle(&store, &again).await, 1);

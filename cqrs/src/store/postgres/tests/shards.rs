@@ -42,7 +42,7 @@ async fn g12_who_stalls_beyond_its_lease_settles_nothing() {
     many(&store, 64).await;
     let stale = claim(&store, 1, 64).await;
     assert!(claim(&other, 5, 64).await.is_empty(), "the lease holds");
-    let again = claim(&other, 7, 64).await;
+    let again = claim(&other, 12, 64).await;
     assert_eq!((again.len(), again[0].claim.fence), (64, 2));
     for outcome in [OutboxOutcome::Published, OutboxOutcome::HandBack, OutboxOutcome::Dead { error: "late".to_owned() }]
     {
@@ -50,7 +50,7 @@ async fn g12_who_stalls_beyond_its_lease_settles_nothing() {
     }
     let claims = stale.iter().map(|row| row.claim).collect();
     assert!(store.renew_outbox(claims, at(20)).await.unwrap().is_empty());
-    assert!(claim(&store, 7, 64).await.is_empty());
+    assert!(claim(&store, 12, 64).await.is_empty());
     assert_eq!(publish(&other, &again).await, 64);
 }
 
@@ -232,9 +232,9 @@ async fn g12_what_ran_out_is_given_out_only_when_its_fence_has_moved() {
     let stale = claim(&store, 1, 9).await;
     assert_eq!(stale.len(), 1);
     run_sql(&store.pool, "ALTER TABLE cqrs_shards RENAME TO away").await;
-    assert!(store.claim_outbox(request("b", 7, 9)).await.is_err());
+    assert!(store.claim_outbox(request("b", 12, 9)).await.is_err());
     run_sql(&store.pool, "ALTER TABLE away RENAME TO cqrs_shards").await;
-    let again = store.claim_outbox(request("b", 7, 9)).await.unwrap();
+    let again = store.claim_outbox(request("b", 12, 9)).await.unwrap();
     assert_eq!((again.len(), again[0].attempts), (1, 1), "a claim that ran out is an attempt");
     assert_eq!(publish(&store, &stale).await, 0, "its owner has been followed");
     assert_eq!(publish(&store, &again).await, 1);
