@@ -2,9 +2,13 @@
 //!
 //! [`driver`] is what a store must be able to do; each store is a folder that does it.
 
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod claiming;
 pub mod driver;
 mod error;
 mod memory;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod migrations;
 #[cfg(feature = "mysql")]
 mod mysql;
 #[cfg_attr(
@@ -15,10 +19,14 @@ mod names;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod record;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod rows;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod shards;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod timers;
 mod url;
 
 pub use self::error::{StoreError, StoreErrorKind};

@@ -80,6 +80,23 @@ pub(super) struct Flight {
     pub(super) counted: bool,
 }
 
+/// What has been given out: the claim, and the shard of its row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Out {
+    pub(super) claim: Claim,
+    pub(super) shard: i16,
+}
+
+impl Out {
+    /// The shards of these rows.
+    pub(super) fn shards(out: &[Self]) -> Vec<i16> {
+        let mut shards: Vec<i16> = out.iter().map(|out| out.shard).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        shards
+    }
+}
+
 /// What is under way of a lane.
 #[derive(Debug)]
 struct Under {
@@ -339,24 +356,34 @@ impl Desk {
         }
     }
 
-    /// Takes back what was given out to somebody of this process who has not been heard of in time: rows and their shards.
-    pub(super) fn expire(&mut self, now: i64) -> Vec<(i64, i16)> {
-        self.drop_flights(|flight| flight.lease_until <= now)
+    /// What was given out to somebody of this process who has not been heard of in time. It is to be taken back: once the shards
+    /// have new fences, and not before.
+    pub(super) fn expired(&self, now: i64) -> Vec<Out> {
+        self.out(|flight| flight.lease_until <= now)
     }
 
-    /// Takes back what was given out to an owner.
-    pub(super) fn release(&mut self, owner: &str) -> Vec<(i64, i16)> {
-        self.drop_flights(|flight| &*flight.owner == owner)
+    /// What was given out to an owner.
+    pub(super) fn of_owner(&self, owner: &str) -> Vec<Out> {
+        self.out(|flight| &*flight.owner == owner)
     }
 
-    fn drop_flights(&mut self, which: impl Fn(&Flight) -> bool) -> Vec<(i64, i16)> {
-        let gone: Vec<(i64, i16)> =
-            self.flights.iter().filter(|(_, flight)| which(flight)).map(|(seq, flight)| (*seq, flight.shard)).collect();
-        for (seq, _) in &gone {
-            self.remove(*seq, true);
-            self.look_back(*seq);
+    fn out(&self, which: impl Fn(&Flight) -> bool) -> Vec<Out> {
+        let flights = self.flights.iter().filter(|(_, flight)| which(flight));
+        flights
+            .map(|(seq, flight)| Out { claim: Claim { seq: *seq, fence: flight.fence }, shard: flight.shard })
+            .collect()
+    }
+
+    /// Takes back what was given out: claims of before do not hold any more.
+    pub(super) fn take_back(&mut self, out: &[Out]) {
+        for out in out {
+            self.back(out.claim);
         }
-        gone
+    }
+
+    fn drop_flights(&mut self, which: impl Fn(&Flight) -> bool) {
+        let gone = self.out(which);
+        self.take_back(&gone);
     }
 
     /// Forgets a row that was given out, which may be there still.

@@ -8,8 +8,8 @@ use std::time::SystemTime;
 
 use sqlx::{AssertSqlSafe, MySqlConnection, Row};
 
-use super::{MySqlStore, Request, rows, work};
-use crate::store::driver::WorkShare;
+use super::{MySqlStore, rows, work};
+use crate::store::claiming::{self, MOST_LOOKED_AT, Request};
 use crate::store::names::Names;
 use crate::store::{Claim, ClaimedWork, StoreError, WorkQueue};
 
@@ -89,10 +89,6 @@ AND NOT EXISTS (
     SELECT 1 FROM cqrs_work AS busy FORCE INDEX (cqrs_work_state)
     WHERE busy.state = 'claimed' AND busy.lane_digest = mine.lane_digest)) LIMIT 1)";
 
-/// How many ready rows of a queue one claim looks at, however many of them stand behind others of their lane. The rest is
-/// the next one's: others wait for their locks meanwhile.
-const MOST_LOOKED_AT: usize = 1_000;
-
 /// Every statement of this file, for the test that none of them scans a table.
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[
@@ -119,7 +115,7 @@ impl MySqlStore {
         }
         loop {
             let mut tx = self.write().await?;
-            let mut taking = Taking::new(&wanted, &self.names, &request);
+            let mut taking = Taking::new(&wanted, &self.names, request.granted());
             let is_done = self.named(taking.run(&mut tx).await)?;
             self.named(tx.commit().await)?;
             if !taking.claimed.is_empty() || is_done || !taking.has_parked {
@@ -132,7 +128,7 @@ impl MySqlStore {
         if wanted.queues.is_empty() {
             return Ok(false);
         }
-        let queues = wanted.queues();
+        let queues = listed(wanted);
         let statement = sqlx::query(rows::list_text(&self.names, ANYTHING, queues.len()));
         let statement = rows::bind_list(statement, &queues).bind(request.now);
         let statement = rows::bind_list(statement, &queues).bind(request.lease_now);
@@ -158,28 +154,10 @@ impl MySqlStore {
     }
 }
 
-/// The queues of a claim, and how much of them there is room for.
-pub(super) struct Wanted<'a> {
-    queues: Vec<[u8; 16]>,
-    /// Of each queue, its share.
-    shares: Vec<usize>,
-    /// Of each share, how to ask for its limit.
-    limits: Vec<&'a (dyn Fn() -> usize + Send + Sync)>,
-}
+type Wanted<'a> = claiming::Wanted<'a, Vec<[u8; 16]>>;
 
-impl<'a> Wanted<'a> {
-    pub(super) fn new(shares: &[WorkShare<'a>]) -> Self {
-        let share_of = |(at, share): (usize, &WorkShare<'_>)| vec![at; share.queues.len()];
-        Self {
-            queues: digests(shares.iter().flat_map(|share| share.queues)),
-            shares: shares.iter().enumerate().flat_map(share_of).collect(),
-            limits: shares.iter().map(|share| share.limit).collect(),
-        }
-    }
-
-    fn queues(&self) -> Vec<&[u8]> {
-        self.queues.iter().map(<[u8; 16]>::as_slice).collect()
-    }
+fn listed<'w>(wanted: &'w Wanted<'_>) -> Vec<&'w [u8]> {
+    wanted.queues.iter().map(<[u8; 16]>::as_slice).collect()
 }
 
 pub(super) fn digests<'q>(queues: impl IntoIterator<Item = &'q WorkQueue>) -> Vec<[u8; 16]> {
@@ -198,7 +176,7 @@ struct Found {
 struct Taking<'t, 'a> {
     wanted: &'t Wanted<'a>,
     names: &'t Names,
-    request: &'t Request,
+    request: Request,
     /// Of each share, how much of it there is room for.
     limits: Vec<usize>,
     limit: usize,
@@ -210,13 +188,13 @@ struct Taking<'t, 'a> {
 
 impl<'t, 'a> Taking<'t, 'a> {
     /// How much there is room for is asked here: the transaction has begun, and nothing is waited for any more.
-    fn new(wanted: &'t Wanted<'a>, names: &'t Names, request: &'t Request) -> Self {
+    fn new(wanted: &'t Wanted<'a>, names: &'t Names, request: Request) -> Self {
         Self {
             wanted,
             names,
-            request,
-            limits: wanted.limits.iter().map(|limit| limit()).collect(),
+            limits: wanted.limits(),
             limit: request.limit,
+            request,
             claimed: Vec::new(),
             missed: HashSet::new(),
             has_parked: false,
@@ -256,7 +234,7 @@ impl<'t, 'a> Taking<'t, 'a> {
         until: i64,
         change: &str,
     ) -> Result<(), sqlx::Error> {
-        let statement = rows::listed(self.names, find, &self.wanted.queues()).bind(until);
+        let statement = rows::listed(self.names, find, &listed(self.wanted)).bind(until);
         let found = numbers(&statement.fetch_all(&mut *connection).await?)?;
         if !found.is_empty() {
             rows::listed(self.names, change, &found).execute(connection).await?;
@@ -273,8 +251,7 @@ impl<'t, 'a> Taking<'t, 'a> {
         }
         let mut found = Vec::new();
         for row in statement.fetch_all(connection).await? {
-            let place = usize::try_from(row.try_get::<i64, _>("place")?).unwrap_or(usize::MAX);
-            let Some(share) = self.wanted.shares.get(place).copied() else { continue };
+            let Some(share) = self.wanted.share(row.try_get("place")?) else { continue };
             let (seq, lane, is_behind) = (row.try_get("seq")?, row.try_get("lane_digest")?, row.try_get("behind")?);
             found.push(Found { seq, share, lane, is_behind });
         }

@@ -18,6 +18,9 @@ use crate::store::{Store, StoreError, StoreErrorKind};
 /// How long a connection that comes back is waited for.
 const ANSWER: Duration = Duration::from_secs(2);
 
+/// For how long a connection is trusted that nobody uses.
+const TRUSTED: Duration = Duration::from_secs(1);
+
 /// The oldest servers that have `FOR UPDATE SKIP LOCKED`.
 const OLDEST_MARIADB: (u32, u32) = (10, 6);
 const OLDEST_MYSQL: (u32, u32) = (8, 0);
@@ -86,12 +89,19 @@ async fn open(settings: MySqlConnectOptions) -> Result<MySqlPool, sqlx::Error> {
     settings.connect().await?.close().await?;
     let pool = MySqlPoolOptions::new()
         .acquire_timeout(Duration::from_secs(TURN_SECONDS))
-        // One that sqlx believes to be in a transaction refuses every later begin: such a one is thrown away.
-        .before_acquire(|connection, _| Box::pin(std::future::ready(Ok(depth(connection) == 0))))
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| Box::pin(is_sound(connection, meta.idle_for)))
         // Whatever is open when a connection comes back would keep its locks until somebody takes that connection again.
         .after_release(|connection, _| Box::pin(is_free(connection)))
         .connect_lazy_with(settings);
     Ok(pool)
+}
+
+/// Whether a connection may be given out. One that sqlx believes to be in a transaction refuses every later begin: such a one is thrown
+/// away. One that has lain idle is asked whether it is still there; one that was used just now is not: each statement would pay
+/// for the question.
+async fn is_sound(connection: &mut MySqlConnection, idle_for: Duration) -> Result<bool, sqlx::Error> {
+    Ok(depth(connection) == 0 && (idle_for <= TRUSTED || connection.ping().await.is_ok()))
 }
 
 /// Whether a connection that comes back is in no transaction, when all is done that was asked for by dropping something, and

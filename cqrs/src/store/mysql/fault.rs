@@ -124,6 +124,33 @@ impl fmt::Display for Place {
 }
 
 /// Whether a statement was chosen to end a deadlock: nothing of it was done.
-pub(super) fn is_deadlock(error: &sqlx::Error) -> bool {
+fn is_deadlock(error: &sqlx::Error) -> bool {
     number(error) == Some(1213)
+}
+
+/// How often something is run that is chosen to end a deadlock.
+const TRIES: usize = 5;
+
+/// Counts how often something was run that may be chosen to end a deadlock.
+#[derive(Debug, Default)]
+pub(super) struct Tries(usize);
+
+impl Tries {
+    /// Whether it is to be run again: nothing of it was done, and whoever was in the way has gone on.
+    pub(super) fn again<T>(&mut self, end: &Result<T, sqlx::Error>) -> bool {
+        self.0 += 1;
+        end.as_ref().is_err_and(is_deadlock) && self.0 < TRIES
+    }
+}
+
+/// SERVER_SHUTDOWN, QUERY_INTERRUPTED, CONNECTION_KILLED, CLIENT_INTERACTION_TIMEOUT.
+const ENDED_INSTEAD: [u16; 4] = [1053, 1317, 1927, 4031];
+
+/// Judges what the server answered to a commit. One that is shut down, or told to end the connection, may do so after it has committed.
+pub(super) fn of_commit(error: sqlx::Error) -> StoreError {
+    if number(&error).is_some_and(|number| ENDED_INSTEAD.contains(&number)) {
+        let what = "the server ended the connection instead of an answer to a commit: it may have happened";
+        return StoreError::new(StoreErrorKind::CommitUnknown, what).with_source(error);
+    }
+    StoreError::from_commit(error)
 }

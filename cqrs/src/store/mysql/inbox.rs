@@ -24,9 +24,18 @@ const STANDING: &str = "
 SELECT EXISTS (SELECT 1 FROM cqrs_inbox WHERE handler_digest = ? AND event_id = ?) AS handled,
     EXISTS (SELECT 1 FROM cqrs_work WHERE lane_digest = ?) AS behind";
 
+/// One message, by its place in the list. One such part for each.
+const ONE_STANDING: &str = "
+SELECT CAST(? AS SIGNED) AS place,
+    EXISTS (SELECT 1 FROM cqrs_inbox WHERE handler_digest = ? AND event_id = ?) AS handled,
+    EXISTS (SELECT 1 FROM cqrs_work WHERE lane_digest = ?) AS behind";
+
+/// How many messages one query asks about: longer ones take long to parse.
+const ASKED_AT_ONCE: usize = 100;
+
 /// Every statement of this file whose text is fixed, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[PURGE, STANDING];
+pub(super) const STATEMENTS: &[&str] = &[PURGE, STANDING, ONE_STANDING];
 
 /// Where a message stands. A plain read: it waits for nobody.
 pub(super) async fn standing(
@@ -41,6 +50,38 @@ pub(super) async fn standing(
         .bind(lane.map(|lane| rows::digest(&[&lane]).to_vec()))
         .fetch_one(pool)
         .await?;
+    stands(&row)
+}
+
+/// Where several messages stand, each with a handler.
+pub(super) async fn standings(
+    pool: &MySqlPool,
+    names: &Names,
+    asked: Vec<(InboxMark, Option<String>)>,
+) -> Result<Vec<Standing>, sqlx::Error> {
+    let mut standings = vec![Standing::New; asked.len()];
+    for (few, standings) in asked.chunks(ASKED_AT_ONCE).zip(standings.chunks_mut(ASKED_AT_ONCE)) {
+        let text = vec![names.text(ONE_STANDING); few.len()].join("\nUNION ALL");
+        let mut statement = sqlx::query(AssertSqlSafe(text)).persistent(rows::is_kept(few.len()));
+        for ((mark, lane), place) in few.iter().zip(0_i64..) {
+            statement = statement
+                .bind(place)
+                .bind(handler_of(mark).to_vec())
+                .bind(rows::id_bytes(mark.event_id))
+                .bind(lane.as_ref().map(|lane| rows::digest(&[lane]).to_vec()));
+        }
+        for row in statement.fetch_all(pool).await? {
+            let place = usize::try_from(row.try_get::<i64, _>("place")?).unwrap_or(usize::MAX);
+            if let Some(standing) = standings.get_mut(place) {
+                *standing = stands(&row)?;
+            }
+        }
+    }
+    Ok(standings)
+}
+
+/// What it means that a message is marked, and that something stands in its lane.
+fn stands(row: &sqlx::mysql::MySqlRow) -> Result<Standing, sqlx::Error> {
     Ok(match (row.try_get("handled")?, row.try_get("behind")?) {
         (true, _) => Standing::Handled,
         (false, true) => Standing::Behind,

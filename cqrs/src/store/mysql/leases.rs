@@ -7,8 +7,9 @@ use std::time::SystemTime;
 
 use sqlx::Row;
 
-use super::{MySqlStore, Request, rows};
-use crate::store::shards::{self, Desk, Shard};
+use super::{MySqlStore, rows};
+use crate::store::claiming::Request;
+use crate::store::shards::{self, Desk, Out, Shard};
 use crate::store::{Claim, StoreError};
 
 /// How often shards are looked after while there are some: so many times in a lease.
@@ -187,19 +188,23 @@ impl MySqlStore {
     /// Takes back what somebody of this process was given and has not been heard of since. His claims must not fit any more:
     /// so the shard is taken anew.
     async fn take_back_expired(&self, request: &Request) -> Result<(), StoreError> {
-        let gone = self.with_desk(|desk| desk.expire(request.lease_now));
-        if gone.is_empty() {
+        let out = self.with_desk(|desk| desk.expired(request.lease_now));
+        if out.is_empty() {
             return Ok(());
         }
-        let (numbers, mut shards): (Vec<i64>, Vec<i16>) = gone.into_iter().unzip();
+        self.refence(&Out::shards(&out)).await?;
+        // What of it is in somebody else's shards by now, is his.
+        let numbers: Vec<i64> = self.with_desk(|desk| {
+            let mine = out.iter().filter(|out| desk.flight(out.claim).is_some());
+            mine.map(|out| out.claim.seq).collect()
+        });
         self.named(self.count_attempts(&numbers).await)?;
-        self.refence(&mut shards).await
+        self.with_desk(|desk| desk.take_back(&out));
+        Ok(())
     }
 
-    /// Gives shards new fences: what was taken back of them is given out again, and the claims of before must not fit it.
-    async fn refence(&self, shards: &mut Vec<i16>) -> Result<(), StoreError> {
-        shards.sort_unstable();
-        shards.dedup();
+    /// Gives shards new fences: what is taken back of them is given out again, and the claims of before must not fit it.
+    async fn refence(&self, shards: &[i16]) -> Result<(), StoreError> {
         for shard in shards {
             let Some(held) = self.with_desk(|desk| desk.held(*shard)) else { continue };
             let refence = sqlx::query(self.names.sql(REFENCE)).bind(*shard).bind(self.me.as_str()).bind(held.fence);
@@ -211,10 +216,15 @@ impl MySqlStore {
 
     /// Hands back what an owner was given. Where nothing is under way any more, the shards go with it.
     pub(super) async fn release_outbox(&self, owner: &str) -> Result<(), StoreError> {
-        let (gone, is_idle) = self.with_desk(|desk| (desk.release(owner), desk.len() == 0));
+        let (out, is_idle) = self.with_desk(|desk| {
+            let out = desk.of_owner(owner);
+            let is_idle = desk.len() == out.len();
+            (out, is_idle)
+        });
         if !is_idle {
-            let mut shards = gone.into_iter().map(|(_, shard)| shard).collect();
-            return self.refence(&mut shards).await;
+            self.refence(&Out::shards(&out)).await?;
+            self.with_desk(|desk| desk.take_back(&out));
+            return Ok(());
         }
         let forget = sqlx::query(self.names.sql(FORGET)).bind(self.me.as_str()).bind(i64::MAX);
         self.named(forget.execute(&self.pool).await)?;

@@ -6,6 +6,7 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, MySqlConnection, SqlSafeStr};
 
 use super::MySqlStore;
+use crate::store::migrations::Whose;
 use crate::store::{StoreError, StoreErrorKind};
 
 const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "messages", include_str!("migrations/0001_messages.sql"))];
@@ -117,54 +118,4 @@ async fn has_table(connection: &mut MySqlConnection, table: &str) -> Result<bool
 async fn latest(connection: &mut MySqlConnection, table: &str) -> Option<i64> {
     let sql = AssertSqlSafe(format!("SELECT MAX(version) FROM {table}"));
     sqlx::query_scalar(sql).fetch_one(connection).await.ok()
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Whose {
-    Ours,
-    Users,
-}
-
-impl Whose {
-    fn possessive(self) -> &'static str {
-        match self {
-            Self::Ours => "the framework's",
-            Self::Users => "your",
-        }
-    }
-
-    fn newer(self, missing: i64, applied: i64, known: i64) -> String {
-        let mine = self.possessive();
-        if missing > known {
-            return format!(
-                "{mine} schema is at version {applied}, this program knows versions up to {known}: a newer \
-                 program has migrated the database; deploy that one"
-            );
-        }
-        format!(
-            "{mine} schema has migration {missing}, which this program lacks, though it knows versions up to {known}: \
-             deploy the program that has it, or put the migration's file back"
-        )
-    }
-
-    fn changed(self, version: i64) -> String {
-        match self {
-            Self::Ours => format!(
-                "the framework's migration {version} was applied in another form: the database was \
-                 migrated by a build of this framework that was never released"
-            ),
-            Self::Users => format!(
-                "your migration {version} was changed after it was applied: restore its file, and put \
-                 the change into a migration of its own"
-            ),
-        }
-    }
-
-    fn cut_off(self, version: i64) -> String {
-        format!(
-            "{} migration {version} was cut off in the middle: look which of its statements were run, undo or complete \
-             them by hand, and delete its row from the table of migrations, or set `success` there",
-            self.possessive()
-        )
-    }
 }

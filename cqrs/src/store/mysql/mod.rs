@@ -1,7 +1,7 @@
 //! The store on MySQL and MariaDB.
 //!
 //! `connect` opens the pool and `fault` names the server in errors; `migrate` brings the schema up to date; `transaction` is
-//! the unit of work's; `outbox`, `work`, `timer`, `inbox`, `idempotent`, `dead` and `upkeep` hold the statements of their
+//! the unit of work's; `outbox`, `settle`, `work`, `timer`, `inbox`, `idempotent`, `dead` and `upkeep` hold the statements of their
 //! tables, and `rows` what they share. `claim` hands out stored work, `leases` shares out the outbox.
 
 mod claim;
@@ -14,6 +14,7 @@ mod leases;
 mod migrate;
 mod outbox;
 mod rows;
+mod settle;
 #[cfg(test)]
 mod tests;
 mod timer;
@@ -35,6 +36,7 @@ use uuid::Uuid;
 use self::fault::Place;
 pub(in crate::store) use self::fault::kind_of;
 use self::transaction::MySqlTransaction;
+use super::claiming::{self, Request};
 use super::driver::{self, BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, IdempotentRequest, WorkShare};
 use super::names::Names;
 use super::shards::Desk;
@@ -165,7 +167,7 @@ impl Driver for MySqlStore {
         shares: &[WorkShare<'a>],
         request: ClaimRequest<'_>,
     ) -> BoxFuture<'a, Result<Vec<ClaimedWork>, StoreError>> {
-        let (wanted, request) = (claim::Wanted::new(shares), Request::new(&request));
+        let (wanted, request) = (claiming::Wanted::new(shares, claim::digests), Request::new(&request));
         Box::pin(self.take_work(wanted, request))
     }
 
@@ -232,6 +234,10 @@ impl Driver for MySqlStore {
         Box::pin(async move { self.named(inbox::standing(&self.pool, &self.names, mark, lane).await) })
     }
 
+    fn standings(&self, asked: Vec<(InboxMark, Option<String>)>) -> BoxFuture<'_, Result<Vec<Standing>, StoreError>> {
+        Box::pin(async move { self.named(inbox::standings(&self.pool, &self.names, asked).await) })
+    }
+
     fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreError>> {
         Box::pin(self.count())
     }
@@ -275,28 +281,6 @@ impl Driver for MySqlStore {
                 self.pool.close().await;
             }
         })
-    }
-}
-
-/// A claim request that owns its parts, with times as they are stored.
-#[derive(Debug, Clone)]
-struct Request {
-    owner: String,
-    now: i64,
-    lease_now: i64,
-    lease_until: i64,
-    limit: usize,
-}
-
-impl Request {
-    fn new(request: &ClaimRequest<'_>) -> Self {
-        Self {
-            owner: request.owner.to_owned(),
-            now: rows::micros(request.now),
-            lease_now: rows::micros(request.lease_now),
-            lease_until: rows::micros(request.lease_until),
-            limit: request.limit,
-        }
     }
 }
 

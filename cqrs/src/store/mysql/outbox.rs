@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use sqlx::mysql::MySqlRow;
-use sqlx::{AssertSqlSafe, Executor, MySqlConnection, Row};
+use sqlx::{AssertSqlSafe, MySqlConnection, Row};
 
-use super::{MySqlStore, Request, fault, rows};
+use super::fault::Tries;
+use super::{MySqlStore, rows};
 use crate::BoxError;
 use crate::lane::lane_of;
+use crate::store::claiming::Request;
 use crate::store::names::Names;
 use crate::store::shards::{self, Asked, Desk, Offer};
 use crate::store::{Claim, ClaimedOutbox, OutboxOutcome, OutboxRecord, StoreError};
@@ -32,9 +34,6 @@ const MOST_KNOWN: usize = 200_000;
 /// How often a row may be given out while nothing else of its shard is, and its process be lost, until it is a dead letter.
 /// Before that, several owners were lost with everything they held.
 const MAX_LOST: i64 = 17;
-
-/// How often a statement is run that is chosen to end a deadlock.
-const TRIES: usize = 5;
 
 const INSERT: &str = "
 INSERT INTO cqrs_outbox (id, name, version, topic, message_key, lane, shard, payload, headers, raised_at, due_at)
@@ -134,12 +133,16 @@ SELECT mine.seq FROM cqrs_outbox AS mine WHERE mine.state = 'parked' AND NOT EXI
 
 const FREE: &str = "UPDATE cqrs_outbox SET state = 'ready' WHERE seq = ? AND state = 'parked'";
 
-/// Whether there is anything at all, and when the next row that waits is due: all that an idle relay asks.
+/// The highest number of a ready row, if there is any, and when the next row that waits is due: all that an idle relay asks.
 const PEEK: &str = "
-SELECT EXISTS (SELECT 1 FROM cqrs_outbox WHERE state = 'ready') AS ready,
+SELECT (SELECT MAX(seq) FROM cqrs_outbox WHERE state = 'ready') AS highest,
     (SELECT MIN(wait_until) FROM cqrs_outbox) AS waiting";
 
-const ATTEMPTED: &str = "UPDATE cqrs_outbox FORCE INDEX (PRIMARY) SET attempts = attempts + 1 WHERE seq IN (#)";
+/// Whether nobody has some shard.
+const IS_SOME_FREE: &str = "SELECT EXISTS (SELECT 1 FROM cqrs_shards WHERE owner IS NULL)";
+
+const ATTEMPTED: &str = "UPDATE cqrs_outbox FORCE INDEX (PRIMARY) SET attempts = attempts + 1 WHERE seq IN (#)
+    AND state = 'ready'";
 
 /// Notes that a row is given out which may be what ends its processes; not any more when that was noted too often.
 const SUSPECT: &str = "
@@ -150,42 +153,10 @@ WHERE seq = ? AND state = 'ready'";
 
 const STATE: &str = "SELECT state FROM cqrs_outbox WHERE seq = ?";
 
-const UNSUSPECT: &str = "
-UPDATE cqrs_outbox SET attempts = attempts - 1, lost = lost - 1, error = NULL WHERE seq = ? AND state = 'ready'";
-
-/// The end of every statement that settles a row: it is of a shard that is this process's.
-macro_rules! of_mine {
-    () => {
-        " AND EXISTS (SELECT 1 FROM cqrs_shards AS held WHERE held.shard = cqrs_outbox.shard AND held.owner = ?)"
-    };
-}
-
-const BURY: &str = concat!(
-    "UPDATE cqrs_outbox SET state = 'dead', attempts = attempts + ?, lost = 0, error = ? WHERE seq = ? AND state = 'ready'",
-    of_mine!()
-);
-
-const RETRY: &str = concat!(
-    "UPDATE cqrs_outbox SET state = 'waiting', attempts = attempts + ?, lost = 0, error = ?, due_at = ?
-    WHERE seq = ? AND state = 'ready'",
-    of_mine!()
-);
-
-/// In one packet and without a transaction of its own: nothing comes between the look at the shards and the end of the rows.
-/// The level is for that one statement: it reads the shards without locking them. By their numbers alone: another index would
-/// lead it over rows that are not committed yet, and it would wait for them. What is put in are numbers and this
-/// process's own name.
-const PUBLISHED: &str = "
-SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-DELETE mine FROM cqrs_outbox AS mine FORCE INDEX (PRIMARY) WHERE mine.seq IN (#) AND mine.state = 'ready'
-    AND EXISTS (SELECT 1 FROM cqrs_shards AS held WHERE held.shard = mine.shard AND held.owner = '@')";
-
 /// Every statement of this file, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[
-    READ, SCAN, DUE, WAKE, LOCK_DEAD, PARK, FREE_KEY, STRANDED, FREE, PEEK, ATTEMPTED, SUSPECT, STATE, UNSUSPECT, BURY,
-    RETRY,
-];
+pub(super) const STATEMENTS: &[&str] =
+    &[READ, SCAN, DUE, WAKE, LOCK_DEAD, PARK, FREE_KEY, STRANDED, FREE, PEEK, ATTEMPTED, SUSPECT, STATE];
 
 /// A row as a claim reads it.
 struct Read {
@@ -226,6 +197,21 @@ impl Free {
     }
 }
 
+/// Where somebody reads.
+struct Place {
+    at: i64,
+    /// The highest number that was ready before.
+    highest: Option<i64>,
+}
+
+impl Place {
+    /// All has been read that is this process's: what is left up to there is others', and nobody need walk over it again. What is
+    /// committed late is found by looking back.
+    fn end(&mut self) {
+        self.at = self.highest.map_or(self.at, |highest| highest.max(self.at));
+    }
+}
+
 /// How far somebody has looked back.
 #[derive(Debug, Default)]
 pub(super) struct LookBack {
@@ -245,31 +231,33 @@ impl MySqlStore {
         }
         // One at a time: what a process keeps in mind has one place up to which it has read.
         let mut back = self.reading.lock().await;
-        self.tend(&request).await?;
+        self.tend(&request.granted()).await?;
         let open = self.with_desk(|desk| desk.open());
-        let (is_ready, waiting) = self.peek().await?;
+        let (highest, waiting) = self.peek().await?;
         let is_due = waiting.is_some_and(|due| due <= request.now);
-        if open.is_empty() || !(is_ready || is_due) {
+        if open.is_empty() || !(highest.is_some() || is_due) {
             return Ok(Vec::new());
         }
         if is_due {
             self.named(self.wake(&request, &open).await)?;
         }
-        let mut given = self.read(&request, &open, &mut back).await?;
+        let request = request.granted();
+        let mut given = self.read(&request, &open, highest, &mut back).await?;
         let is_time = back.at.is_none_or(|at| at.elapsed() >= LOOK_BACK);
         if (given.is_empty() || is_time) && self.named(self.look_back(&mut back).await)? && given.len() < request.limit
         {
-            let rest = Request { limit: request.limit - given.len(), ..request };
-            given.extend(self.read(&rest, &open, &mut back).await?);
+            let mut rest = request.clone();
+            rest.limit -= given.len();
+            given.extend(self.read(&rest, &open, highest, &mut back).await?);
             given.sort_unstable_by_key(|row| row.claim.seq);
         }
         Ok(given)
     }
 
-    /// Whether anything is ready, and when the next row that waits is due.
-    async fn peek(&self) -> Result<(bool, Option<i64>), StoreError> {
+    /// The highest number of what is ready, and when the next row that waits is due.
+    async fn peek(&self) -> Result<(Option<i64>, Option<i64>), StoreError> {
         let row = self.named(sqlx::query(self.names.sql(PEEK)).fetch_one(&self.pool).await)?;
-        Ok((row.try_get("ready")?, row.try_get("waiting")?))
+        Ok((row.try_get("highest")?, row.try_get("waiting")?))
     }
 
     /// Wakes what waited until now.
@@ -278,7 +266,14 @@ impl MySqlStore {
         let due = rows::bind_list(statement, open).fetch_all(&self.pool).await?;
         let due: Vec<i64> = due.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
         if let Some(first) = due.iter().min() {
-            rows::listed(&self.names, WAKE, &due).execute(&self.pool).await?;
+            let mut tries = Tries::default();
+            loop {
+                let woken = rows::listed(&self.names, WAKE, &due).execute(&self.pool).await;
+                if !tries.again(&woken) {
+                    woken?;
+                    break;
+                }
+            }
             self.with_desk(|desk| desk.look_back(*first));
         }
         Ok(())
@@ -314,11 +309,13 @@ impl MySqlStore {
         &self,
         request: &Request,
         open: &[i16],
+        highest: Option<i64>,
         back: &mut LookBack,
     ) -> Result<Vec<ClaimedOutbox>, StoreError> {
-        let mut place = self.with_desk(Desk::begin_read);
+        let mut place = Place { at: self.with_desk(Desk::begin_read), highest };
         let mut claims = Vec::new();
         let given = self.read_pages(request, open, &mut place, &mut claims, &mut back.passed).await;
+        let place = place.at;
         back.until = back.until.max(place);
         self.with_desk(|desk| {
             desk.end_read();
@@ -336,7 +333,7 @@ impl MySqlStore {
         &self,
         request: &Request,
         open: &[i16],
-        place: &mut i64,
+        place: &mut Place,
         claims: &mut Vec<Claim>,
         known: &mut HashSet<i64>,
     ) -> Result<Vec<ClaimedOutbox>, StoreError> {
@@ -349,13 +346,13 @@ impl MySqlStore {
         for _ in 0..MOST_PAGES {
             let page = (request.limit - given.len()).max(SMALLEST_PAGE);
             let statement = sqlx::query(rows::list_text(&self.names, READ, open.len()));
-            let statement = rows::bind_list(statement, open).bind(*place).bind(rows::limit(page));
+            let statement = rows::bind_list(statement, open).bind(place.at).bind(rows::limit(page));
             let found = self.named(statement.fetch_all(&self.pool).await)?;
             let is_last = found.len() < page;
             let found: Vec<Read> = found.into_iter().map(Read::new).collect::<Result<_, _>>()?;
             // A row before one of these that nobody has seen was committed late: it comes first.
             if let Some(late) = self.first_unseen(&found, known).await? {
-                *place = late - 1;
+                place.at = late - 1;
                 self.with_desk(|desk| desk.look_back(late));
                 continue;
             }
@@ -366,7 +363,7 @@ impl MySqlStore {
                     if given.len() + taken.len() == request.limit {
                         break;
                     }
-                    *place = row.seq;
+                    place.at = row.seq;
                     if row.before.is_some_and(|before| !under_way.contains(&before)) {
                         known.insert(row.seq);
                         passed.push(row);
@@ -379,7 +376,10 @@ impl MySqlStore {
                         taken.push((claim, row));
                     }
                 }
-                desk.read_to(*place);
+                if is_last && given.len() + taken.len() < request.limit {
+                    place.end();
+                }
+                desk.read_to(place.at);
             });
             self.hand_out(taken, &mut given).await?;
             self.named(self.park(&passed).await)?;
@@ -428,7 +428,7 @@ impl MySqlStore {
                 // One bad row must not hold up the others: it becomes a dead letter here and now.
                 Err(error) => {
                     let error = format!("the row cannot be read: {error}");
-                    self.end_one(claim, OutboxOutcome::Dead { error }).await?;
+                    self.end_others(vec![(claim, OutboxOutcome::Dead { error })]).await?;
                     ended.extend(row.lane);
                 }
             }
@@ -486,90 +486,10 @@ impl MySqlStore {
         Ok(())
     }
 
-    pub(super) async fn end_outbox(&self, outcomes: Vec<(Claim, OutboxOutcome)>) -> Result<u64, StoreError> {
-        if outcomes.iter().any(|(_, outcome)| matches!(outcome, OutboxOutcome::HandBack)) {
-            self.look_at_shards().await?;
-        }
-        let mut settled = 0;
-        let mut published: HashMap<i64, Claim> = HashMap::with_capacity(outcomes.len());
-        let mut heard = Vec::new();
-        for (claim, outcome) in outcomes {
-            let Some(shard) = self.with_desk(|desk| desk.flight(claim).map(|flight| flight.shard)) else { continue };
-            heard.push(shard);
-            if matches!(outcome, OutboxOutcome::Published) {
-                published.insert(claim.seq, claim);
-            } else {
-                settled += u64::from(self.end_one(claim, outcome).await?);
-            }
-        }
-        settled += self.end_published(published.into_values().collect()).await?;
-        self.trust(heard).await?;
-        Ok(settled)
-    }
-
-    async fn end_published(&self, mut claims: Vec<Claim>) -> Result<u64, StoreError> {
-        claims.sort_unstable_by_key(|claim| claim.seq);
-        let mut settled = 0;
-        for claims in claims.chunks(rows::MOST_ROWS * 2) {
-            let deleted = self.named(self.delete(claims).await)?;
-            if deleted < u64::try_from(claims.len()).unwrap_or(u64::MAX) {
-                self.tend_soon();
-            }
-            settled += deleted;
-            self.with_desk(|desk| claims.iter().for_each(|claim| desk.published(*claim)));
-        }
-        Ok(settled)
-    }
-
-    async fn delete(&self, claims: &[Claim]) -> Result<u64, sqlx::Error> {
-        let numbers: Vec<String> = claims.iter().map(|claim| claim.seq.to_string()).collect();
-        let text = self.names.text(PUBLISHED).replace('#', &numbers.join(",")).replace('@', &self.me);
-        let mut tried = 1;
-        loop {
-            match (&self.pool).execute(AssertSqlSafe(text.clone())).await {
-                Ok(deleted) => return Ok(deleted.rows_affected()),
-                Err(error) if fault::is_deadlock(&error) && tried < TRIES => tried += 1,
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Ends a claim otherwise than by publishing its row. `false` where its fence has moved on.
-    async fn end_one(&self, claim: Claim, outcome: OutboxOutcome) -> Result<bool, StoreError> {
-        let flight = self.with_desk(|desk| desk.flight(claim).map(|flight| flight.counted));
-        let Some(is_counted) = flight else { return Ok(false) };
-        // An attempt of a row that was suspected has been counted when it was given out.
-        let attempt = i64::from(!is_counted);
-        let statement = match outcome {
-            OutboxOutcome::Retry { due, error } => sqlx::query(self.names.sql(RETRY))
-                .bind(attempt)
-                .bind(error.into_bytes())
-                .bind(rows::micros(due))
-                .bind(claim.seq),
-            OutboxOutcome::Dead { error } => {
-                sqlx::query(self.names.sql(BURY)).bind(attempt).bind(error.into_bytes()).bind(claim.seq)
-            }
-            _ => {
-                if is_counted {
-                    let statement = sqlx::query(self.names.sql(UNSUSPECT)).bind(claim.seq);
-                    self.named(statement.execute(&self.pool).await)?;
-                }
-                self.with_desk(|desk| desk.back(claim));
-                return Ok(true);
-            }
-        };
-        let ended = self.named(statement.bind(self.me.as_str()).execute(&self.pool).await)?.rows_affected() == 1;
-        if !ended {
-            self.tend_soon();
-        }
-        self.with_desk(|desk| desk.ended(claim));
-        Ok(ended)
-    }
-
     /// When a row is due that somebody may be given: of the shards that this process has, as soon as it has some.
     pub(super) async fn next_event(&self) -> Result<Option<SystemTime>, StoreError> {
-        let (is_ready, waiting) = self.peek().await?;
-        if !is_ready {
+        let (highest, waiting) = self.peek().await?;
+        if highest.is_none() || !self.may_be_given_some().await? {
             return Ok(waiting.map(rows::time));
         }
         let scan = sqlx::query(self.names.sql(SCAN)).bind(0).bind(i64::MAX).bind(rows::limit(SEEN_BACK));
@@ -581,6 +501,14 @@ impl MySqlStore {
             found.iter().find(is_ready).map(|row| row.row.try_get::<i64, _>("due_at")).transpose()
         })?;
         Ok(waiting.into_iter().chain(ready).min().map(rows::time))
+    }
+
+    /// Whether this process has shards, or may have some: who has none does not read the backlog of others.
+    async fn may_be_given_some(&self) -> Result<bool, StoreError> {
+        if self.with_desk(|desk| !desk.open().is_empty()) {
+            return Ok(true);
+        }
+        self.named(sqlx::query_scalar(self.names.sql(IS_SOME_FREE)).fetch_one(&self.pool).await)
     }
 
     pub(super) async fn free_stranded_events(&self) -> Result<u64, StoreError> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 use sqlx::mysql::{MySqlArguments, MySqlRow};
@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::BoxError;
 use crate::store::names::Names;
+pub(super) use crate::store::rows::{limit, micros, time};
 use crate::store::{Claim, StoreError, StoreErrorKind, WorkQueue};
 
 /// How many rows one statement carries at most. Larger statements gain nothing more, and take long to parse.
@@ -107,23 +108,6 @@ pub(super) fn claim(row: &MySqlRow) -> Result<Claim, sqlx::Error> {
     Ok(Claim { seq: row.try_get("seq")?, fence: row.try_get("fence")? })
 }
 
-/// A time as it is stored. Below the microsecond it is cut off, for due dates and for the clock alike.
-pub(super) fn micros(time: SystemTime) -> i64 {
-    let whole = |span: Duration| i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
-    match time.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(after) => whole(after),
-        Err(before) => -whole(before.duration()),
-    }
-}
-
-/// A stored time.
-pub(super) fn time(micros: i64) -> SystemTime {
-    let span = Duration::from_micros(micros.unsigned_abs());
-    let time =
-        if micros < 0 { SystemTime::UNIX_EPOCH.checked_sub(span) } else { SystemTime::UNIX_EPOCH.checked_add(span) };
-    time.unwrap_or(SystemTime::UNIX_EPOCH)
-}
-
 /// The time in a row's column.
 pub(super) fn time_of(row: &MySqlRow, column: &str) -> Result<SystemTime, sqlx::Error> {
     Ok(time(row.try_get(column)?))
@@ -158,11 +142,6 @@ pub(super) fn headers_of(row: &MySqlRow) -> Result<BTreeMap<String, String>, Box
 pub(super) fn headers_bytes(headers: &BTreeMap<String, String>) -> Result<Vec<u8>, StoreError> {
     serde_json::to_vec(headers)
         .map_err(|error| StoreError::new(StoreErrorKind::Database, "headers cannot be stored").with_source(error))
-}
-
-/// A limit as the server takes it.
-pub(super) fn limit(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 /// The id as it is stored.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{MySqlStore, rows, work};
 use crate::store::names::Names;
-use crate::store::{StoreError, TimerRecord, WorkKind, WorkRecord};
+use crate::store::{StoreError, TimerRecord, WorkKind, WorkRecord, timers};
 
 /// A timer that is claimed is being done, and can neither be moved nor cancelled.
 const CANCEL: &str = "DELETE FROM cqrs_work WHERE timer_digest = ? AND state IN ('ready', 'waiting')";
@@ -48,35 +48,14 @@ pub(super) async fn replace(
     names: &Names,
     records: Vec<WorkRecord>,
 ) -> Result<(Vec<WorkRecord>, Vec<(Uuid, Uuid)>), StoreError> {
-    let mut last: HashMap<Vec<u8>, Uuid> = HashMap::new();
-    for record in &records {
-        if let Some(slot) = slot_of(record) {
-            last.insert(slot, record.id);
-        }
-    }
+    let last = timers::last_of(&records, slot_of);
     if last.is_empty() {
         return Ok((records, Vec::new()));
     }
     let mut slots: Vec<Vec<u8>> = last.keys().cloned().collect();
     slots.sort_unstable();
     let kept_ids = remove(connection, names, slots).await?;
-    let (mut kept, mut moved) = (Vec::with_capacity(records.len()), Vec::new());
-    for mut record in records {
-        let Some(slot) = slot_of(&record) else {
-            kept.push(record);
-            continue;
-        };
-        let (own, counts) = (record.id, last.get(&slot).copied());
-        let id = kept_ids.get(&slot).copied().or(counts).unwrap_or(own);
-        if id != own {
-            moved.push((own, id));
-        }
-        if counts == Some(own) {
-            record.id = id;
-            kept.push(record);
-        }
-    }
-    Ok((kept, moved))
+    Ok(timers::replaced(records, slot_of, &last, &kept_ids))
 }
 
 /// Deletes timers by name and key. Gives the id of each; where several waited, that of the last.

@@ -216,7 +216,9 @@ impl Transaction for MySqlTransaction {
                 0 => Err(rolled_back()),
                 1 => {
                     self.still_open().await?;
-                    self.tx.commit().await
+                    let Self { tx, .. } = *self;
+                    let inner = tx.into_inner().ok_or_else(lent)?;
+                    inner.commit().await.map_err(super::fault::of_commit)
                 }
                 _ => Err(StoreError::new(StoreErrorKind::Database, LEAKED)),
             }

@@ -6,8 +6,10 @@ use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, MySqlConnection, Row};
 use uuid::Uuid;
 
+use super::fault::Tries;
 use super::{MySqlStore, rows, timer};
 use crate::BoxError;
+use crate::store::claiming::first_state;
 use crate::store::names::Names;
 use crate::store::{Claim, StoreError, WorkKind, WorkRecord};
 
@@ -79,18 +81,6 @@ pub(super) async fn insert_some(
             .bind(record.error.map(String::into_bytes));
     }
     Ok(statement.execute(connection).await?.rows_affected())
-}
-
-/// The state work begins in. Waiting work is woken when it is due, so waiting is never wrong; what is due as soon as it
-/// is made spares the waking. A consumed message was made elsewhere, by another clock.
-fn first_state(record: &WorkRecord) -> &'static str {
-    if record.dead {
-        "dead"
-    } else if record.kind != WorkKind::Consumed && record.due_at <= record.created_at {
-        "ready"
-    } else {
-        "waiting"
-    }
 }
 
 pub(super) fn lane_digest(lane: &str) -> Vec<u8> {
@@ -189,11 +179,17 @@ impl MySqlStore {
     async fn hold_some(&self, claims: &[Claim], until: SystemTime) -> Result<Vec<Claim>, sqlx::Error> {
         let condition = rows::claimed_marks(claims.len());
         let text = format!("{}{condition})", self.names.text(HOLD));
-        let mut statement = sqlx::query(AssertSqlSafe(text)).bind(rows::micros(until));
-        for claim in rows::padded(claims) {
-            statement = statement.bind(claim.seq).bind(claim.fence);
-        }
-        let held = statement.execute(&self.pool).await?.rows_affected();
+        let mut tries = Tries::default();
+        let held = loop {
+            let mut statement = sqlx::query(AssertSqlSafe(text.as_str())).bind(rows::micros(until));
+            for claim in rows::padded(claims) {
+                statement = statement.bind(claim.seq).bind(claim.fence);
+            }
+            let held = statement.execute(&self.pool).await;
+            if !tries.again(&held) {
+                break held?.rows_affected();
+            }
+        };
         if held == u64::try_from(claims.len()).unwrap_or(u64::MAX) {
             return Ok(claims.to_vec());
         }

@@ -1,8 +1,10 @@
 //! Idempotency keys.
 
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
-use sqlx::{PgConnection, PgExecutor, PgPool, Row};
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::{PgConnection, PgExecutor, PgPool, Postgres, Row};
 
 use super::{PostgresStore, rows};
 use crate::store::driver::IdempotentRequest;
@@ -14,6 +16,9 @@ const PURGED_AT_ONCE: u16 = 100;
 
 /// How often a key is asked for that somebody frees each time between a refusal and a look.
 const ATTEMPTS: usize = 5;
+
+/// A claim that did not wait asks for nothing more.
+const NO_WAIT: Duration = Duration::from_millis(20);
 
 /// A row that is not to be taken from whom it belongs to.
 const LOOK: &str = "
@@ -54,12 +59,14 @@ pub(super) const STATEMENTS: &[&str] = &[LOOK, CLAIM, RENEW, FREE, FINISH, PURGE
 
 impl PostgresStore {
     pub(super) async fn claim_key(&self, request: IdempotentRequest) -> Result<IdempotentOutcome, StoreError> {
+        let asked = Instant::now();
         for _ in 0..ATTEMPTS {
             if let Some(outcome) = look(&self.names, &self.pool, &request).await? {
                 return Ok(outcome);
             }
             let mut connection = self.pool.acquire().await?;
             if take(&self.names, &mut connection, &request).await? {
+                begin_lease(&self.names, &mut connection, &request, asked).await?;
                 return Ok(IdempotentOutcome::Claimed);
             }
         }
@@ -98,8 +105,10 @@ pub(super) async fn claim_within(
     connection: &mut PgConnection,
     request: IdempotentRequest,
 ) -> Result<IdempotentOutcome, sqlx::Error> {
+    let asked = Instant::now();
     for _ in 0..ATTEMPTS {
         if take(names, connection, &request).await? {
+            begin_lease(names, connection, &request, asked).await?;
             return Ok(IdempotentOutcome::Claimed);
         }
         if let Some(outcome) = look(names, &mut *connection, &request).await? {
@@ -123,15 +132,32 @@ async fn take(names: &Names, connection: &mut PgConnection, request: &Idempotent
     Ok(claimed.rows_affected() > 0)
 }
 
+/// A lease counts from when the key is claimed: whoever waited for another's transaction begins only now.
+async fn begin_lease(
+    names: &Names,
+    connection: &mut PgConnection,
+    request: &IdempotentRequest,
+    asked: Instant,
+) -> Result<(), sqlx::Error> {
+    let waited = asked.elapsed();
+    if waited > NO_WAIT {
+        renewal(names, request.claim.clone(), request.lease_until + waited).execute(connection).await?;
+    }
+    Ok(())
+}
+
+fn renewal(names: &Names, claim: IdempotentClaim, lease_until: SystemTime) -> Query<'static, Postgres, PgArguments> {
+    let statement = sqlx::query(names.sql(RENEW)).bind(rows::micros(lease_until));
+    statement.bind(claim.name).bind(claim.key).bind(claim.token)
+}
+
 pub(super) async fn renew(
     names: &Names,
     pool: &PgPool,
     claim: IdempotentClaim,
     lease_until: SystemTime,
 ) -> Result<bool, sqlx::Error> {
-    let statement = sqlx::query(names.sql(RENEW)).bind(rows::micros(lease_until));
-    let statement = statement.bind(claim.name).bind(claim.key).bind(claim.token);
-    Ok(statement.execute(pool).await?.rows_affected() > 0)
+    Ok(renewal(names, claim, lease_until).execute(pool).await?.rows_affected() > 0)
 }
 
 pub(super) async fn free(names: &Names, pool: &PgPool, claim: IdempotentClaim) -> Result<bool, sqlx::Error> {

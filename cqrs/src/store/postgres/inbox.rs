@@ -22,6 +22,14 @@ const STANDING: &str = "
 SELECT EXISTS (SELECT 1 FROM cqrs_inbox WHERE consumer_group = $1 AND handler = $2 AND event_id = $3),
     EXISTS (SELECT 1 FROM cqrs_work WHERE lane = $4)";
 
+const STANDINGS: &str = "
+SELECT EXISTS (SELECT 1 FROM cqrs_inbox AS known
+        WHERE known.consumer_group = asked.consumer_group AND known.handler = asked.handler AND known.event_id = asked.event_id),
+    EXISTS (SELECT 1 FROM cqrs_work AS earlier WHERE earlier.lane = asked.lane)
+FROM unnest($1::text[], $2::text[], $3::uuid[], $4::text[]) WITH ORDINALITY
+    AS asked (consumer_group, handler, event_id, lane, place)
+ORDER BY place";
+
 /// Waits for whoever has stored the same mark and not committed it.
 const MARK: &str = "
 INSERT INTO cqrs_inbox (consumer_group, handler, event_id, handled_at)
@@ -30,7 +38,7 @@ ON CONFLICT DO NOTHING RETURNING consumer_group, handler, event_id";
 
 /// Every statement of this file, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[PURGE, STANDING, MARK];
+pub(super) const STATEMENTS: &[&str] = &[PURGE, STANDING, STANDINGS, MARK];
 
 /// Where a message stands.
 pub(super) async fn standing(
@@ -40,11 +48,36 @@ pub(super) async fn standing(
     lane: Option<String>,
 ) -> Result<Standing, sqlx::Error> {
     let statement = sqlx::query_as(names.sql(STANDING)).bind(mark.group).bind(mark.handler).bind(mark.event_id);
-    Ok(match statement.bind(lane).fetch_one(pool).await? {
+    Ok(stands(statement.bind(lane).fetch_one(pool).await?))
+}
+
+/// Where several messages stand, each with a handler.
+pub(super) async fn standings(
+    names: &Names,
+    pool: &PgPool,
+    asked: Vec<(InboxMark, Option<String>)>,
+) -> Result<Vec<Standing>, sqlx::Error> {
+    if asked.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (mut groups, mut handlers, mut ids, mut lanes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (mark, lane) in asked {
+        groups.push(mark.group);
+        handlers.push(mark.handler);
+        ids.push(mark.event_id);
+        lanes.push(lane);
+    }
+    let statement = sqlx::query_as(names.sql(STANDINGS)).bind(groups).bind(handlers).bind(ids).bind(lanes);
+    Ok(statement.fetch_all(pool).await?.into_iter().map(stands).collect())
+}
+
+/// What it means that a message is marked, and that something stands in its lane.
+fn stands((is_marked, is_behind): (bool, bool)) -> Standing {
+    match (is_marked, is_behind) {
         (true, _) => Standing::Handled,
         (false, true) => Standing::Behind,
         (false, false) => Standing::New,
-    })
+    }
 }
 
 /// Marks messages as handled. Gives for each whether it is the first time; of equal ones the first is.

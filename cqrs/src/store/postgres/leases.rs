@@ -2,8 +2,9 @@
 
 use sqlx::{Executor, Postgres, Row};
 
-use super::{PostgresStore, Request};
-use crate::store::shards::{Shard, plan};
+use super::PostgresStore;
+use crate::store::claiming::Request;
+use crate::store::shards::{Out, Shard, plan};
 use crate::store::{Claim, StoreError};
 
 /// How often the shards are looked at while rows are claimed: so soon another process gets its share.
@@ -97,7 +98,7 @@ impl PostgresStore {
             return Ok(());
         }
         if needs_renewal {
-            self.beat(request).await?;
+            self.beat(request.lease_until).await?;
         }
         let shards = self.look(now).await?;
         let plan = plan(&self.me, &shards.1, &shards.0, now);
@@ -115,10 +116,9 @@ impl PostgresStore {
         Ok(())
     }
 
-    async fn beat(&self, request: &Request) -> Result<(), StoreError> {
-        let beat = sqlx::query(self.names.sql(BEAT)).bind(self.me.as_str()).bind(request.lease_until);
-        beat.execute(&self.pool).await?;
-        self.renew_shards(request.lease_until).await
+    async fn beat(&self, until: i64) -> Result<(), StoreError> {
+        sqlx::query(self.names.sql(BEAT)).bind(self.me.as_str()).bind(until).execute(&self.pool).await?;
+        self.renew_shards(until).await
     }
 
     /// The shards, and who is alive. What is somebody else's by now is forgotten.
@@ -169,7 +169,7 @@ impl PostgresStore {
     }
 
     /// Renews every shard that is held. What is somebody else's is forgotten, with what was given out of it.
-    pub(super) async fn renew_shards(&self, lease_until: i64) -> Result<(), StoreError> {
+    async fn renew_shards(&self, lease_until: i64) -> Result<(), StoreError> {
         let held = self.desk().shards();
         if held.is_empty() {
             return Ok(());
@@ -201,28 +201,39 @@ impl PostgresStore {
         Ok(())
     }
 
-    /// Gives shards a new fence, so that a claim of before does not hold any more.
+    /// Gives shards a new fence, so that a claim of before does not hold any more. Gives the fences of those that are still this
+    /// process's.
     pub(super) async fn refence<'e>(
         &self,
         executor: impl Executor<'e, Database = Postgres>,
         shards: Vec<i16>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<(i16, i64)>, StoreError> {
         let statement = sqlx::query_as(self.names.sql(REFENCE)).bind(self.me.as_str()).bind(shards);
-        let fences: Vec<(i16, i64)> = statement.fetch_all(executor).await?;
+        Ok(statement.fetch_all(executor).await?)
+    }
+
+    /// Takes back what was given out, now that its shards have other fences.
+    pub(super) fn moved(&self, out: &[Out], fences: &[(i16, i64)]) {
         let mut desk = self.desk();
+        desk.take_back(out);
         for (shard, fence) in fences {
-            desk.refence(shard, fence);
+            desk.refence(*shard, *fence);
         }
-        Ok(())
+        for shard in Out::shards(out).into_iter().filter(|shard| fences.iter().all(|(mine, _)| mine != shard)) {
+            desk.lost(shard);
+        }
     }
 
     /// Takes back what an owner has not ended; with the last of it the shards go, too.
     pub(super) async fn leave_outbox(&self, owner: &str) -> Result<(), StoreError> {
-        let shards: Vec<i16> = {
-            let mut desk = self.desk();
-            desk.release(owner);
-            if desk.len() > 0 { Vec::new() } else { desk.shards().into_iter().map(|(shard, _)| shard).collect() }
-        };
+        let out = self.desk().of_owner(owner);
+        if self.desk().len() > out.len() {
+            // Somebody else of this process keeps its shards: his claims hold, and those of before do not.
+            let fences = self.refence(&self.pool, Out::shards(&out)).await?;
+            self.moved(&out, &fences);
+            return Ok(());
+        }
+        let shards: Vec<i16> = self.desk().shards().into_iter().map(|(shard, _)| shard).collect();
         if shards.is_empty() {
             return Ok(());
         }
@@ -241,7 +252,8 @@ impl PostgresStore {
         if claims.is_empty() {
             return Ok(claims);
         }
-        self.renew_shards(lease_until).await?;
+        // A process that is never idle renews more often than it looks at the shards, and is alive all the same.
+        self.beat(lease_until).await?;
         let mut desk = self.desk();
         for claim in &claims {
             desk.renew(*claim, lease_until);

@@ -35,6 +35,7 @@ use sqlx::{PgPool, Postgres, SqlSafeStr, Transaction};
 pub(crate) use self::fault::judge;
 use self::leases::Leases;
 use self::transaction::PostgresTransaction;
+use super::claiming::{self, Request};
 use super::driver::{self, BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, IdempotentRequest, WorkShare};
 use super::names::Names;
 use super::shards::Desk;
@@ -143,7 +144,7 @@ impl Driver for PostgresStore {
         shares: &[WorkShare<'a>],
         request: ClaimRequest<'_>,
     ) -> BoxFuture<'a, Result<Vec<ClaimedWork>, StoreError>> {
-        let (wanted, request) = (work::Wanted::new(shares), Request::new(&request));
+        let (wanted, request) = (claiming::Wanted::new(shares, rows::Queues::new), Request::new(&request));
         Box::pin(self.take_work(wanted, request))
     }
 
@@ -216,6 +217,10 @@ impl Driver for PostgresStore {
         Box::pin(async move { Ok(inbox::standing(&self.names, &self.pool, mark, lane).await?) })
     }
 
+    fn standings(&self, asked: Vec<(InboxMark, Option<String>)>) -> BoxFuture<'_, Result<Vec<Standing>, StoreError>> {
+        Box::pin(async move { Ok(inbox::standings(&self.names, &self.pool, asked).await?) })
+    }
+
     fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreError>> {
         Box::pin(self.count())
     }
@@ -264,28 +269,6 @@ impl Driver for PostgresStore {
                 self.pool.close().await;
             }
         })
-    }
-}
-
-/// A claim request that owns its parts, with times as they are stored.
-#[derive(Debug, Clone)]
-struct Request {
-    owner: String,
-    now: i64,
-    lease_now: i64,
-    lease_until: i64,
-    limit: usize,
-}
-
-impl Request {
-    fn new(request: &ClaimRequest<'_>) -> Self {
-        Self {
-            owner: request.owner.to_owned(),
-            now: rows::micros(request.now),
-            lease_now: rows::micros(request.lease_now),
-            lease_until: rows::micros(request.lease_until),
-            limit: request.limit,
-        }
     }
 }
 

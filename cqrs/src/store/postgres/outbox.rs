@@ -9,11 +9,12 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row};
 use uuid::Uuid;
 
-use super::{PostgresStore, Request, rows};
+use super::{PostgresStore, rows};
 use crate::BoxError;
 use crate::lane::{Lane, lane_of};
+use crate::store::claiming::Request;
 use crate::store::names::Names;
-use crate::store::shards::{Asked, Offer, shard_of};
+use crate::store::shards::{Asked, Offer, Out, shard_of};
 use crate::store::{Claim, ClaimedOutbox, OutboxRecord, StoreError};
 
 /// How many pages of rows one claim reads at most, when it cannot take what it finds.
@@ -34,7 +35,8 @@ FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[], $6::bytea
 /// Whether anything is held is asked in the order of its index: the planner might hope to find such a row early in the table.
 ///
 /// A row of a lower number may be there to be seen only now: its transaction was under way at the last look, or it has been made
-/// ready again. It is found by that transaction, and reading begins before it.
+/// ready again. It is found by that transaction, and reading begins before it. Who has read all that is his, has read up to the
+/// highest number that there was to be seen.
 const READ: &str = "
 WITH late AS MATERIALIZED (
     SELECT MIN(seq) AS seq FROM (
@@ -47,11 +49,12 @@ WITH late AS MATERIALIZED (
 ), head AS MATERIALIZED (
     SELECT pg_current_snapshot()::text AS snapshot,
         LEAST($1, (SELECT seq - 1 FROM late)) AS start,
+        (SELECT MAX(seq) FROM cqrs_outbox WHERE state = 'ready') AS highest,
         EXISTS (SELECT 1 FROM cqrs_outbox WHERE state = 'waiting' AND due_at <= $5) AS is_due,
         (SELECT TRUE FROM cqrs_outbox WHERE message_key IS NOT NULL AND state <> 'ready'
             ORDER BY topic, message_key, seq LIMIT 1) IS NOT NULL AS is_held
 )
-SELECT head.snapshot, head.start, head.is_due, page.* FROM head LEFT JOIN LATERAL (
+SELECT head.snapshot, head.start, head.highest, head.is_due, page.* FROM head LEFT JOIN LATERAL (
     SELECT found.seq, found.shard, found.attempts, found.blocked, found.id, found.name, found.version, found.topic,
         found.message_key, found.headers, found.raised_at,
         CASE WHEN found.blocked IS NULL THEN found.payload END AS payload
@@ -68,10 +71,10 @@ SELECT head.snapshot, head.start, head.is_due, page.* FROM head LEFT JOIN LATERA
 ) AS page ON TRUE
 ORDER BY page.seq";
 
-/// Wakes what waited until now.
+/// Wakes what waited until now, a thousand at a time.
 const WAKE: &str = "
 UPDATE cqrs_outbox SET state = 'ready', xact = pg_current_xact_id() WHERE seq = ANY (ARRAY(
-    SELECT seq FROM cqrs_outbox WHERE state = 'waiting' AND due_at <= $1 FOR UPDATE SKIP LOCKED))";
+    SELECT seq FROM cqrs_outbox WHERE state = 'waiting' AND due_at <= $1 ORDER BY due_at LIMIT 1000 FOR UPDATE SKIP LOCKED))";
 
 /// Sets aside what a claim passed by because its key is dead: only somebody who replays or discards the dead row lets it go on, and
 /// until then nobody need look at it. That row is locked for it: whoever takes it away sees what was parked behind it.
@@ -106,11 +109,14 @@ WHERE mine.state = 'parked' AND NOT EXISTS (
 
 const NEXT_WAITING: &str = "SELECT MIN(due_at) FROM cqrs_outbox WHERE state = 'waiting'";
 
+/// Shards that nobody has.
+const FREE_SHARDS: &str = "SELECT shard FROM cqrs_shards WHERE owner IS NULL";
+
 /// Ready rows that nothing stored stands in the way of, of shards that nobody else has: those are in good hands.
 const NEXT_READY: &str = "
 SELECT mine.due_at, mine.topic, mine.message_key FROM cqrs_outbox AS mine
 WHERE mine.state = 'ready' AND mine.seq <> ALL ($1)
-    AND mine.shard = ANY (ARRAY(SELECT shard FROM cqrs_shards WHERE owner IS NULL OR owner = $2))
+    AND mine.shard = ANY ($2)
     AND (mine.message_key IS NULL OR NOT EXISTS (
         SELECT 1 FROM cqrs_outbox AS earlier
         WHERE earlier.topic = mine.topic AND earlier.message_key = mine.message_key
@@ -143,8 +149,19 @@ UPDATE cqrs_outbox SET state = 'dead', attempts = attempts + 1, error = $2 WHERE
 
 /// Every statement of this file, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] =
-    &[INSERT, READ, WAKE, PARK, FREE_KEY, FREE_STRANDED, NEXT_WAITING, NEXT_READY, COUNT_LOST, BURY_UNREADABLE];
+pub(super) const STATEMENTS: &[&str] = &[
+    INSERT,
+    READ,
+    WAKE,
+    PARK,
+    FREE_KEY,
+    FREE_STRANDED,
+    NEXT_WAITING,
+    FREE_SHARDS,
+    NEXT_READY,
+    COUNT_LOST,
+    BURY_UNREADABLE,
+];
 
 /// Stores rows, numbered in the order given.
 pub(super) async fn insert(
@@ -226,11 +243,12 @@ impl PostgresStore {
         }
         let mut snapshot = self.claiming.lock().await;
         self.take_back(request.lease_now).await?;
-        self.tend(&request).await?;
+        self.tend(&request.granted()).await?;
         let open = self.desk().open();
         if open.is_empty() {
             return Ok(Vec::new());
         }
+        let request = request.granted();
         let mut found = Found::new(&request);
         let read = self.read(&request, &mut snapshot, &open, &mut found).await;
         self.desk().end_read();
@@ -273,6 +291,10 @@ impl PostgresStore {
                 if found.rows.len() == found.asked.limit {
                     break;
                 }
+            }
+            if count < found.asked.limit {
+                // What is left up to here is others': nobody need walk over it again.
+                found.last = found.last.max(first.try_get::<Option<i64>, _>("highest")?.unwrap_or(0));
             }
             cursor = found.last;
             desk.read_to(cursor);
@@ -355,26 +377,37 @@ impl PostgresStore {
 
     /// Takes back what somebody of this process was given and has let run out: an attempt, as of a process that is gone.
     async fn take_back(&self, lease_now: i64) -> Result<(), StoreError> {
-        let lost = self.desk().expire(lease_now);
+        let lost = self.desk().expired(lease_now);
         if lost.is_empty() {
             return Ok(());
         }
-        let (numbers, mut shards): (Vec<i64>, Vec<i16>) = lost.into_iter().unzip();
-        shards.sort_unstable();
-        shards.dedup();
         let mut tx = self.write().await?;
-        self.refence(&mut *tx, shards).await?;
+        let fences = self.refence(&mut *tx, Out::shards(&lost)).await?;
+        // What of it is in somebody else's shards by now, is his.
+        let is_mine = |out: &&Out| fences.iter().any(|(shard, _)| *shard == out.shard);
+        let numbers = lost.iter().filter(is_mine).map(|out| out.claim.seq).collect();
         self.count_lost(&mut *tx, numbers).await?;
-        tx.commit().await
+        tx.commit().await?;
+        self.moved(&lost, &fences);
+        Ok(())
     }
 
     /// When something is due: what waits, or what is ready and not under way.
     pub(super) async fn next_event_due(&self) -> Result<Option<SystemTime>, StoreError> {
         let waiting: Option<i64> = sqlx::query_scalar(self.names.sql(NEXT_WAITING)).fetch_one(&self.pool).await?;
-        let under_way = self.desk().numbers();
+        let mut shards: Vec<i16> = sqlx::query_scalar(self.names.sql(FREE_SHARDS)).fetch_all(&self.pool).await?;
+        let under_way = {
+            let desk = self.desk();
+            shards.extend(desk.open());
+            desk.numbers()
+        };
+        if shards.is_empty() {
+            // All there is, is in others' hands: who has no shard does not read their backlog.
+            return Ok(waiting.map(rows::time));
+        }
         let ready: Vec<(i64, String, Option<String>)> = sqlx::query_as(self.names.sql(NEXT_READY))
             .bind(under_way)
-            .bind(self.me.as_str())
+            .bind(shards)
             .bind(MOST_DUE)
             .fetch_all(&self.pool)
             .await?;

@@ -29,16 +29,20 @@ const PUBLISHED: &str = concat!(
 const DELETE: &str = "DELETE FROM cqrs_outbox WHERE seq = ANY ($1)";
 
 const BURY: &str = "
-UPDATE cqrs_outbox SET state = 'dead', attempts = attempts + 1, lost = 0, error = $2 WHERE seq = $1 AND state = 'ready'";
+UPDATE cqrs_outbox AS mine SET state = 'dead', attempts = attempts + 1, lost = 0, error = ended.error
+FROM unnest($1::bigint[], $2::text[]) AS ended (seq, error)
+WHERE mine.seq = ended.seq AND mine.state = 'ready'";
 
+/// When the broker goes away, thousands of rows are put off at once: so one statement for all of them.
 const RETRY: &str = "
-UPDATE cqrs_outbox SET state = 'waiting', attempts = attempts + 1, lost = 0, error = $2, due_at = $3
-WHERE seq = $1 AND state = 'ready'";
+UPDATE cqrs_outbox AS mine SET state = 'waiting', attempts = attempts + 1, lost = 0, error = ended.error, due_at = ended.due
+FROM unnest($1::bigint[], $2::text[], $3::bigint[]) AS ended (seq, error, due)
+WHERE mine.seq = ended.seq AND mine.state = 'ready'";
 
 /// A row that was counted before it was given out, and was not tried.
 const UNCOUNT: &str = "
 UPDATE cqrs_outbox SET attempts = GREATEST(attempts - 1, 0), lost = GREATEST(lost - 1, 0), xact = pg_current_xact_id()
-WHERE seq = $1 AND state = 'ready'";
+WHERE seq = ANY ($1) AND state = 'ready'";
 
 /// Something was heard of a shard's rows: what is in it ends no process.
 const TRUST: &str = "UPDATE cqrs_shards SET lost = 0 WHERE owner = $1 AND shard = ANY ($2) AND lost > 0";
@@ -137,9 +141,7 @@ impl PostgresStore {
             let delete = sqlx::query(self.names.sql(DELETE)).bind(published).execute(&mut *tx).await?;
             settled += delete.rows_affected();
         }
-        for row in batch.rows.iter().filter(|row| is_held(row)) {
-            settled += self.settle_one(&mut tx, row).await?;
-        }
+        settled += self.settle_others(&mut tx, batch.rows.iter().filter(|row| is_held(row))).await?;
         let mut heard: Vec<i16> =
             batch.rows.iter().filter(|row| is_held(row) && row.is_heard()).map(|row| row.shard).collect();
         heard.sort_unstable();
@@ -155,18 +157,52 @@ impl PostgresStore {
         Ok((held, settled))
     }
 
-    async fn settle_one(&self, connection: &mut PgConnection, row: &Ended) -> Result<u64, StoreError> {
-        let seq = row.claim.seq;
-        let statement = match &row.outcome {
-            OutboxOutcome::Published => return Ok(0),
-            OutboxOutcome::HandBack if !row.counted => return Ok(1),
-            OutboxOutcome::HandBack => sqlx::query(self.names.sql(UNCOUNT)).bind(seq),
-            OutboxOutcome::Dead { error } => sqlx::query(self.names.sql(BURY)).bind(seq).bind(error),
-            OutboxOutcome::Retry { due, error } => {
-                sqlx::query(self.names.sql(RETRY)).bind(seq).bind(error).bind(rows::micros(*due))
+    /// What was not published, a statement for each way to end.
+    async fn settle_others<'r>(
+        &self,
+        connection: &mut PgConnection,
+        rows: impl Iterator<Item = &'r Ended>,
+    ) -> Result<u64, StoreError> {
+        let (mut settled, mut uncounted, mut dead, mut waiting) = (0, Vec::new(), Lists::default(), Lists::default());
+        for row in rows {
+            let seq = row.claim.seq;
+            match &row.outcome {
+                OutboxOutcome::Published => {}
+                OutboxOutcome::HandBack if row.counted => uncounted.push(seq),
+                OutboxOutcome::HandBack => settled += 1,
+                OutboxOutcome::Dead { error } => dead.push(seq, error, 0),
+                OutboxOutcome::Retry { due, error } => waiting.push(seq, error, rows::micros(*due)),
             }
-        };
-        Ok(statement.execute(connection).await?.rows_affected())
+        }
+        if !uncounted.is_empty() {
+            let uncount = sqlx::query(self.names.sql(UNCOUNT)).bind(uncounted).execute(&mut *connection).await?;
+            settled += uncount.rows_affected();
+        }
+        if !dead.numbers.is_empty() {
+            let bury = sqlx::query(self.names.sql(BURY)).bind(dead.numbers).bind(dead.errors);
+            settled += bury.execute(&mut *connection).await?.rows_affected();
+        }
+        if !waiting.numbers.is_empty() {
+            let retry = sqlx::query(self.names.sql(RETRY)).bind(waiting.numbers).bind(waiting.errors).bind(waiting.due);
+            settled += retry.execute(connection).await?.rows_affected();
+        }
+        Ok(settled)
+    }
+}
+
+/// Rows that end in the same way, as lists.
+#[derive(Default)]
+struct Lists<'r> {
+    numbers: Vec<i64>,
+    errors: Vec<&'r str>,
+    due: Vec<i64>,
+}
+
+impl<'r> Lists<'r> {
+    fn push(&mut self, seq: i64, error: &'r str, due: i64) {
+        self.numbers.push(seq);
+        self.errors.push(error);
+        self.due.push(due);
     }
 }
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::rows;
 use crate::store::names::Names;
-use crate::store::{StoreError, TimerRecord, WorkKind, WorkRecord};
+use crate::store::{StoreError, TimerRecord, WorkKind, WorkRecord, timers};
 
 /// A timer that is claimed is being done, and can neither be moved nor cancelled.
 const CANCEL: &str = "
@@ -45,33 +45,12 @@ pub(super) async fn replace(
     connection: &mut PgConnection,
     records: Vec<WorkRecord>,
 ) -> Result<(Vec<WorkRecord>, Vec<(Uuid, Uuid)>), StoreError> {
-    let mut last: HashMap<Key, Uuid> = HashMap::new();
-    for record in &records {
-        if let Some(key) = key_of(record) {
-            last.insert(key, record.id);
-        }
-    }
+    let last = timers::last_of(&records, key_of);
     if last.is_empty() {
         return Ok((records, Vec::new()));
     }
     let kept_ids = remove(names, connection, last.keys().cloned().collect()).await?;
-    let (mut kept, mut moved) = (Vec::with_capacity(records.len()), Vec::new());
-    for mut record in records {
-        let Some(key) = key_of(&record) else {
-            kept.push(record);
-            continue;
-        };
-        let (own, counts) = (record.id, last.get(&key).copied());
-        let id = kept_ids.get(&key).copied().or(counts).unwrap_or(own);
-        if id != own {
-            moved.push((own, id));
-        }
-        if counts == Some(own) {
-            record.id = id;
-            kept.push(record);
-        }
-    }
-    Ok((kept, moved))
+    Ok(timers::replaced(records, key_of, &last, &kept_ids))
 }
 
 /// Deletes timers by name and key. Gives the id of each; where several waited, that of the last.

@@ -7,9 +7,9 @@ use sqlx::{PgConnection, PgPool, Row};
 use uuid::Uuid;
 
 use super::rows::Queues;
-use super::{PostgresStore, Request, rows, timer};
+use super::{PostgresStore, rows, timer};
 use crate::BoxError;
-use crate::store::driver::WorkShare;
+use crate::store::claiming::{self, MOST_LOOKED_AT, Request, first_state};
 use crate::store::names::Names;
 use crate::store::{Claim, ClaimedWork, StoreError, WorkKind, WorkRecord};
 
@@ -102,18 +102,6 @@ pub(super) async fn insert(
     Ok(moved)
 }
 
-/// The state work begins in. Waiting work is woken when it is due, so waiting is never wrong; what is due as soon as it
-/// is made spares the waking. A consumed message was made elsewhere, by another clock.
-fn first_state(record: &WorkRecord) -> &'static str {
-    if record.dead {
-        "dead"
-    } else if record.kind != WorkKind::Consumed && record.due_at <= record.created_at {
-        "ready"
-    } else {
-        "waiting"
-    }
-}
-
 /// The queues that were asked for, each with its place in the list.
 macro_rules! wanted {
     () => {
@@ -143,8 +131,20 @@ const ANYTHING: &str = concat!(
     "))"
 );
 
-/// The soonest of: a ready row, a row that waits. A ready row that stands behind another one of its lane is parked by the
-/// first claim that finds it, and nobody waits for it any more.
+/// Whether a row stands behind another one of its lane, and whether somebody does one of its lane: the oldest row of a lane may have
+/// been committed later than one that is claimed.
+macro_rules! is_behind {
+    () => {
+        "EXISTS (SELECT 1 FROM cqrs_work AS earlier WHERE earlier.lane = mine.lane AND earlier.seq < mine.seq)"
+    };
+}
+macro_rules! is_busy {
+    () => {
+        "EXISTS (SELECT 1 FROM cqrs_work AS busy WHERE busy.lane = mine.lane AND busy.state = 'claimed')"
+    };
+}
+
+/// The soonest of: a ready row that may be taken, a row that waits.
 const NEXT_DUE: &str = concat!(
     "SELECT MIN(at) FROM (
         SELECT (SELECT MIN(due_at) FROM cqrs_work AS mine WHERE state = 'waiting' AND ",
@@ -154,12 +154,17 @@ const NEXT_DUE: &str = concat!(
     " UNION ALL
         SELECT (SELECT due_at FROM cqrs_work AS mine WHERE state = 'ready' AND ",
     of_wanted!(),
-    " ORDER BY seq LIMIT 1) FROM ",
+    " AND (lane IS NULL OR NOT (",
+    is_behind!(),
+    " OR ",
+    is_busy!(),
+    ")) ORDER BY seq LIMIT 1) FROM ",
     wanted!(),
     ") AS next"
 );
 
-/// Wakes what waited until now. What somebody else has just locked is his to see to.
+/// Wakes what waited until now: a thousand of each queue at a time, since after a time in which nothing ran there may be a million.
+/// What somebody else has just locked is his to see to.
 const WAKE: &str = concat!(
     "UPDATE cqrs_work SET state = 'ready' WHERE seq = ANY (ARRAY(
         SELECT found.seq FROM ",
@@ -167,7 +172,7 @@ const WAKE: &str = concat!(
     " CROSS JOIN LATERAL (
             SELECT seq FROM cqrs_work AS mine WHERE state = 'waiting' AND ",
     of_wanted!(),
-    " AND due_at <= $4 FOR UPDATE SKIP LOCKED) AS found))"
+    " AND due_at <= $4 ORDER BY due_at LIMIT 1000 FOR UPDATE SKIP LOCKED) AS found))"
 );
 
 /// Takes back what a process held that died or stalled. It counts as an attempt: otherwise a message that kills its process would
@@ -182,21 +187,22 @@ const TAKE_BACK: &str = concat!(
     " CROSS JOIN LATERAL (
             SELECT seq FROM cqrs_work AS mine WHERE state = 'claimed' AND ",
     of_wanted!(),
-    " AND lease_until <= $4 FOR UPDATE SKIP LOCKED) AS found))"
+    " AND lease_until <= $4 ORDER BY lease_until LIMIT 1000 FOR UPDATE SKIP LOCKED) AS found))"
 );
 
 /// After waking and taking back, ready rows are all there is to take; of a lane, its oldest row or none. They are locked: two
 /// claims at a time find different ones.
 const FIND: &str = concat!(
-    "SELECT found.seq, wanted.place, found.lane,
-        found.lane IS NOT NULL AND EXISTS (
-            SELECT 1 FROM cqrs_work AS earlier WHERE earlier.lane = found.lane AND earlier.seq < found.seq) AS behind
-    FROM ",
+    "SELECT mine.seq, wanted.place, mine.lane, mine.lane IS NOT NULL AND ",
+    is_behind!(),
+    " AS behind, mine.lane IS NOT NULL AND ",
+    is_busy!(),
+    " AS busy FROM ",
     wanted!(),
     " CROSS JOIN LATERAL (
         SELECT seq, lane FROM cqrs_work AS mine WHERE state = 'ready' AND ",
     of_wanted!(),
-    " ORDER BY seq LIMIT $4 FOR UPDATE SKIP LOCKED) AS found"
+    " ORDER BY seq LIMIT $4 FOR UPDATE SKIP LOCKED) AS mine"
 );
 
 /// Sets rows aside that stand behind others of their lane: claims do not look at them again until they are freed. A row in front is
@@ -262,10 +268,6 @@ const FINISH: &str = "DELETE FROM cqrs_work WHERE seq = $1 AND fence = $2 AND st
 
 const LANE_IS_HELD: &str = "SELECT EXISTS (SELECT 1 FROM cqrs_work WHERE lane = $1)";
 
-/// How many ready rows of a queue one claim looks at, however many of them stand behind others of their lane. The rest is
-/// the next one's: they are locked meanwhile.
-const MOST_LOOKED_AT: usize = 1_000;
-
 /// Every statement of this file, for the test that none of them scans a table.
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[
@@ -287,31 +289,6 @@ pub(super) const STATEMENTS: &[&str] = &[
     LANE_IS_HELD,
 ];
 
-/// The queues of a claim, and how much of them there is room for.
-pub(super) struct Wanted<'a> {
-    queues: Queues,
-    /// Of each queue, its share.
-    shares: Vec<usize>,
-    /// Of each share, how to ask for its limit.
-    limits: Vec<&'a (dyn Fn() -> usize + Send + Sync)>,
-}
-
-impl<'a> Wanted<'a> {
-    pub(super) fn new(shares: &[WorkShare<'a>]) -> Self {
-        let share_of = |(at, share): (usize, &WorkShare<'_>)| vec![at; share.queues.len()];
-        Self {
-            queues: Queues::new(shares.iter().flat_map(|share| share.queues)),
-            shares: shares.iter().enumerate().flat_map(share_of).collect(),
-            limits: shares.iter().map(|share| share.limit).collect(),
-        }
-    }
-
-    /// The share of a queue, by its place, which PostgreSQL counts from one.
-    fn share(&self, place: i64) -> Option<usize> {
-        self.shares.get(usize::try_from(place).ok()?.checked_sub(1)?).copied()
-    }
-}
-
 /// Binds the queues a statement begins with.
 macro_rules! for_queues {
     ($names:expr, $statement:expr, $queues:expr) => {
@@ -319,15 +296,29 @@ macro_rules! for_queues {
     };
 }
 
+/// A ready row that a claim has found.
+struct Found {
+    seq: i64,
+    /// Its queue's place in the list.
+    place: i64,
+    lane: Option<String>,
+    /// It stands behind others of its lane, and is parked.
+    is_behind: bool,
+    /// Something of its lane is being done: it is passed by.
+    is_busy: bool,
+}
+
 /// How a claim stands.
 struct Claiming<'a> {
     names: &'a Names,
     wanted: &'a Wanted<'a>,
-    request: &'a Request,
+    request: Request,
     limits: Vec<usize>,
     limit: usize,
     claimed: Vec<ClaimedWork>,
 }
+
+type Wanted<'a> = claiming::Wanted<'a, Queues>;
 
 impl PostgresStore {
     pub(super) async fn take_work(&self, wanted: Wanted<'_>, request: Request) -> Result<Vec<ClaimedWork>, StoreError> {
@@ -337,9 +328,9 @@ impl PostgresStore {
         }
         loop {
             let mut tx = self.write().await?;
-            let limits = wanted.limits.iter().map(|limit| limit()).collect();
-            let (names, limit) = (&*self.names, request.limit);
-            let claiming = Claiming { names, wanted: &wanted, request: &request, limits, limit, claimed: Vec::new() };
+            let (names, limits, limit) = (&*self.names, wanted.limits(), request.limit);
+            let request = request.granted();
+            let claiming = Claiming { names, wanted: &wanted, request, limits, limit, claimed: Vec::new() };
             let (claimed, all_parked) = claiming.run(&mut tx).await?;
             tx.commit().await?;
             if !claimed.is_empty() || !all_parked {
@@ -372,63 +363,64 @@ impl PostgresStore {
 }
 
 impl Claiming<'_> {
-    /// Claims what is free. Whether it looked at as much as one claim may, parked what it found, and left the rest.
+    /// Claims what is free. Whether it looked at as much as one claim may, parked some of what it found, and left the rest.
     async fn run(mut self, connection: &mut PgConnection) -> Result<(Vec<ClaimedWork>, bool), StoreError> {
         let queues = &self.wanted.queues;
         for_queues!(self.names, WAKE, queues).bind(self.request.now).execute(&mut *connection).await?;
         for_queues!(self.names, TAKE_BACK, queues).bind(self.request.lease_now).execute(&mut *connection).await?;
         let mut at_once = self.limits.iter().copied().max().unwrap_or(0).min(self.limit);
+        let mut has_parked = false;
         loop {
-            let hidden = self.round(connection, at_once).await?;
-            // Only what was parked can have hidden rows further back that there is room for.
+            let (hidden, parked) = self.round(connection, at_once).await?;
+            has_parked |= parked > 0;
+            // Only what was parked or passed by can have hidden rows further back that there is room for.
             let done = self.limit == 0 || hidden.iter().all(|share| self.limits[*share] == 0);
             if done || at_once >= MOST_LOOKED_AT {
                 // `RETURNING` promises no order.
                 self.claimed.sort_unstable_by_key(|work| work.claim.seq);
-                return Ok((self.claimed, !done));
+                return Ok((self.claimed, !done && has_parked));
             }
             at_once = at_once.saturating_mul(8).min(MOST_LOOKED_AT);
         }
     }
 
-    /// Looks at so many rows of each queue. Gives the shares of those that were parked.
-    async fn round(&mut self, connection: &mut PgConnection, at_once: usize) -> Result<Vec<usize>, StoreError> {
+    /// Looks at so many rows of each queue, whose places PostgreSQL counts from one. Gives the shares of those that were parked or
+    /// passed by, and how many were parked.
+    async fn round(&mut self, connection: &mut PgConnection, at_once: usize) -> Result<(Vec<usize>, u64), StoreError> {
         let (mut behind, mut lanes, mut free, mut hidden) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for (seq, place, lane, is_behind) in self.find(connection, at_once).await? {
-            let Some(share) = self.wanted.share(place) else { continue };
-            if is_behind {
-                behind.push(seq);
-                lanes.push(lane);
+        for row in self.find(connection, at_once).await? {
+            let Some(share) = self.wanted.share(row.place - 1) else { continue };
+            if row.is_behind {
+                behind.push(row.seq);
+                lanes.push(row.lane);
+                hidden.push(share);
+            } else if row.is_busy {
                 hidden.push(share);
             } else if self.limits[share] > 0 && self.limit > 0 {
-                free.push(seq);
+                free.push(row.seq);
                 self.limits[share] -= 1;
                 self.limit -= 1;
             }
         }
+        let mut parked = 0;
         if !behind.is_empty() {
-            let parked = sqlx::query(self.names.sql(PARK)).bind(behind).bind(lanes).execute(&mut *connection).await?;
-            if parked.rows_affected() == 0 {
-                hidden.clear();
-            }
+            let park = sqlx::query(self.names.sql(PARK)).bind(behind).bind(lanes).execute(&mut *connection).await?;
+            parked = park.rows_affected();
         }
         self.take(connection, free).await?;
-        Ok(hidden)
+        Ok((hidden, parked))
     }
 
-    /// The oldest ready rows of the queues, so many of each: number, queue, lane, and whether it stands behind others of it.
-    async fn find(
-        &self,
-        connection: &mut PgConnection,
-        at_once: usize,
-    ) -> Result<Vec<(i64, i64, Option<String>, bool)>, sqlx::Error> {
+    /// The oldest ready rows of the queues, so many of each.
+    async fn find(&self, connection: &mut PgConnection, at_once: usize) -> Result<Vec<Found>, sqlx::Error> {
         let found = for_queues!(self.names, FIND, self.wanted.queues).bind(rows::limit(at_once));
         let mut rows = Vec::new();
         for row in found.fetch_all(connection).await? {
-            rows.push((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
+            let (seq, place, lane) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            rows.push(Found { seq, place, lane, is_behind: row.try_get(3)?, is_busy: row.try_get(4)? });
         }
-        rows.sort_unstable();
-        rows.dedup_by_key(|(seq, ..)| *seq);
+        rows.sort_unstable_by_key(|row| (row.seq, row.place));
+        rows.dedup_by_key(|row| row.seq);
         Ok(rows)
     }
 

@@ -295,7 +295,8 @@ impl Model {
             }
             8..11 => self.settle(),
             _ if self.dice.roll(8) == 0 => {
-                self.desk.expire(5);
+                let out = self.desk.expired(5);
+                self.desk.take_back(&out);
                 self.out.clear();
             }
             _ => self.wake(),
@@ -371,7 +372,10 @@ fn a_claim_of_an_earlier_fence_is_none() {
     desk.begin_read();
     assert_eq!(desk.offer(7, 1, None, &asked), Offer::Given(Claim { seq: 7, fence: 1 }));
     desk.read_to(7);
-    assert_eq!(desk.expire(5), [(7, 1)]);
+    let out = desk.expired(5);
+    assert_eq!(out, [Out { claim: Claim { seq: 7, fence: 1 }, shard: 1 }]);
+    assert!(desk.flight(out[0].claim).is_some(), "until its fence has moved, it is out");
+    desk.take_back(&out);
     desk.refence(1, 2);
     assert_eq!(desk.begin_read(), 6);
     assert_eq!(desk.offer(7, 1, None, &asked), Offer::Given(Claim { seq: 7, fence: 2 }));

@@ -6,6 +6,7 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{SqlSafeStr, SqliteConnection};
 
 use super::SqliteStore;
+use crate::store::migrations::Whose;
 use crate::store::{StoreError, StoreErrorKind};
 
 /// Our own: `_sqlx_migrations` is the user's, and two lists of migrations in one table contradict one another.
@@ -99,46 +100,4 @@ impl SqliteStore {
 async fn latest(connection: &mut SqliteConnection, table: &str) -> Option<i64> {
     let sql = sqlx::AssertSqlSafe(format!("SELECT MAX(version) FROM {table}"));
     sqlx::query_scalar(sql).fetch_one(connection).await.ok()
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Whose {
-    Ours,
-    Users,
-}
-
-impl Whose {
-    fn possessive(self) -> &'static str {
-        match self {
-            Self::Ours => "the framework's",
-            Self::Users => "your",
-        }
-    }
-
-    fn newer(self, missing: i64, applied: i64, known: i64) -> String {
-        let mine = self.possessive();
-        if missing > known {
-            return format!(
-                "{mine} schema is at version {applied}, this program knows versions up to {known}: a newer \
-                 program has migrated the database; deploy that one"
-            );
-        }
-        format!(
-            "{mine} schema has migration {missing}, which this program lacks, though it knows versions up to {known}: \
-             deploy the program that has it, or put the migration's file back"
-        )
-    }
-
-    fn changed(self, version: i64) -> String {
-        match self {
-            Self::Ours => format!(
-                "the framework's migration {version} was applied in another form: the database was \
-                 migrated by a build of this framework that was never released"
-            ),
-            Self::Users => format!(
-                "your migration {version} was changed after it was applied: restore its file, and put \
-                 the change into a migration of its own"
-            ),
-        }
-    }
 }

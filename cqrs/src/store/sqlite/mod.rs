@@ -21,7 +21,7 @@ mod work;
 
 use std::any::{Any, TypeId};
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
@@ -29,6 +29,7 @@ use sqlx::{SqlSafeStr, Sqlite, SqlitePool, Transaction};
 
 use self::fault::Place;
 use self::transaction::{SqliteTransaction, Undone};
+use super::claiming::{self, Request};
 use super::driver::{self, BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, IdempotentRequest, WorkShare};
 use super::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, IdempotentClaim, IdempotentOutcome, InboxMark,
@@ -133,7 +134,7 @@ impl Driver for SqliteStore {
         shares: &[WorkShare<'a>],
         request: ClaimRequest<'_>,
     ) -> BoxFuture<'a, Result<Vec<ClaimedWork>, StoreError>> {
-        let (wanted, request) = (work::Wanted::new(shares), Request::new(&request));
+        let (wanted, request) = (claiming::Wanted::new(shares, rows::queues), Request::new(&request));
         Box::pin(self.take_work(wanted, request))
     }
 
@@ -258,43 +259,6 @@ impl Driver for SqliteStore {
                 self.writer.close().await;
             }
         })
-    }
-}
-
-/// A claim request that owns its parts, with times as they are stored.
-#[derive(Debug, Clone)]
-struct Request {
-    owner: String,
-    now: i64,
-    lease_now: i64,
-    lease_until: i64,
-    /// Until when an owner whose lease has run out is doubted before its work is taken back: for as long as it waits, while it
-    /// lives, from one renewal to the next.
-    doubt_until: SystemTime,
-    limit: usize,
-}
-
-impl Request {
-    fn new(request: &ClaimRequest<'_>) -> Self {
-        let lease = request.lease_until.duration_since(request.lease_now).unwrap_or_default();
-        Self {
-            owner: request.owner.to_owned(),
-            now: rows::micros(request.now),
-            lease_now: rows::micros(request.lease_now),
-            lease_until: rows::micros(request.lease_until),
-            doubt_until: request.lease_now + lease / 3,
-            limit: request.limit,
-        }
-    }
-}
-
-impl Request {
-    /// The same, made so long ago: it had to wait for its turn to write, and so had those who are doubted. What it claims counts
-    /// from now.
-    fn delayed(mut self, by: Duration) -> Self {
-        self.doubt_until += by;
-        self.lease_until = self.lease_until.saturating_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX));
-        self
     }
 }
 

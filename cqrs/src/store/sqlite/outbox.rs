@@ -1,12 +1,13 @@
 //! Outbox rows: stored, claimed, settled.
 
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, QueryBuilder, Row, SqlSafeStr, SqliteConnection, SqlitePool};
 
-use super::{Request, SqliteStore, rows};
+use super::{SqliteStore, rows};
 use crate::BoxError;
+use crate::store::claiming::Request;
 use crate::store::{Claim, ClaimedOutbox, OutboxOutcome, OutboxRecord, StoreError};
 
 const COLUMNS: usize = 9;
@@ -111,9 +112,11 @@ SELECT MIN(at) FROM (
 )";
 
 /// Wakes what waited until now. By the index of due times, which SQLite would pass over for that of states: during an
-/// outage of the broker very much waits, and little of it is due.
-const WAKE: &str =
-    "UPDATE cqrs_outbox INDEXED BY cqrs_outbox_due SET state = 'ready' WHERE state = 'waiting' AND due_at <= ?";
+/// outage of the broker very much waits, and little of it is due. A thousand at a time: nobody can write meanwhile.
+const WAKE: &str = "
+UPDATE cqrs_outbox SET state = 'ready' WHERE seq IN (
+    SELECT seq FROM cqrs_outbox INDEXED BY cqrs_outbox_due WHERE state = 'waiting' AND due_at <= ?
+    ORDER BY due_at LIMIT 1000)";
 
 /// How many claims of a row may run out, with nothing heard of it in between, before it is a dead letter.
 ///
@@ -186,9 +189,8 @@ impl SqliteStore {
         if request.limit == 0 || !self.named(anything)? {
             return Ok(Vec::new());
         }
-        let asked = Instant::now();
         let mut tx = self.write().await?;
-        let claimed = self.named(claim(&mut tx, &request.delayed(asked.elapsed())).await)?;
+        let claimed = self.named(claim(&mut tx, &request.granted()).await)?;
         tx.commit().await?;
         Ok(claimed)
     }
@@ -212,11 +214,7 @@ pub(super) async fn claim(
 ) -> Result<Vec<ClaimedOutbox>, sqlx::Error> {
     sqlx::query(WAKE).bind(request.now).execute(&mut *connection).await?;
     take_back(&mut *connection, request.lease_now).await?;
-    sqlx::query(DOUBT)
-        .bind(request.lease_now)
-        .bind(rows::micros(request.doubt_until))
-        .execute(&mut *connection)
-        .await?;
+    sqlx::query(DOUBT).bind(request.lease_now).bind(request.doubt_until()).execute(&mut *connection).await?;
     let found = sqlx::query(CLAIM)
         .bind(request.owner.as_str())
         .bind(request.lease_until)

@@ -1,13 +1,14 @@
 //! Between records and rows: times, ids, headers, and how many rows one statement may carry.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use sqlx::sqlite::{SqliteQueryResult, SqliteRow};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use crate::BoxError;
+pub(super) use crate::store::rows::{limit, micros, time};
 use crate::store::{Claim, StoreError, StoreErrorKind, WorkQueue};
 
 /// How many values one statement may bind: SQLite's own limit is 32,766.
@@ -104,23 +105,6 @@ pub(super) fn claim(row: &SqliteRow) -> Result<Claim, sqlx::Error> {
     Ok(Claim { seq: row.try_get("seq")?, fence: row.try_get("fence")? })
 }
 
-/// A time as it is stored. Below the microsecond it is cut off, for due dates and for the clock alike.
-pub(super) fn micros(time: SystemTime) -> i64 {
-    let whole = |span: Duration| i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
-    match time.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(after) => whole(after),
-        Err(before) => -whole(before.duration()),
-    }
-}
-
-/// A stored time.
-pub(super) fn time(micros: i64) -> SystemTime {
-    let span = Duration::from_micros(micros.unsigned_abs());
-    let time =
-        if micros < 0 { SystemTime::UNIX_EPOCH.checked_sub(span) } else { SystemTime::UNIX_EPOCH.checked_add(span) };
-    time.unwrap_or(SystemTime::UNIX_EPOCH)
-}
-
 /// The time in a row's column.
 pub(super) fn time_of(row: &SqliteRow, column: &str) -> Result<SystemTime, sqlx::Error> {
     Ok(time(row.try_get(column)?))
@@ -145,11 +129,6 @@ pub(super) fn headers_of(row: &SqliteRow) -> Result<BTreeMap<String, String>, Bo
 pub(super) fn headers_text(headers: &BTreeMap<String, String>) -> Result<String, StoreError> {
     serde_json::to_string(headers)
         .map_err(|error| StoreError::new(StoreErrorKind::Database, "headers cannot be stored").with_source(error))
-}
-
-/// A limit as SQLite takes it.
-pub(super) fn limit(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 /// The id as it is stored.

@@ -1,14 +1,14 @@
 //! Stored work: stored, claimed, ended.
 
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, SqliteConnection, SqlitePool};
 use uuid::Uuid;
 
-use super::{Request, SqliteStore, rows, timer};
+use super::{SqliteStore, rows, timer};
 use crate::BoxError;
-use crate::store::driver::WorkShare;
+use crate::store::claiming::{self, MOST_LOOKED_AT, Request, first_state};
 use crate::store::{Claim, ClaimedWork, StoreError, WorkKind, WorkRecord};
 
 const COLUMNS: usize = 17;
@@ -52,18 +52,6 @@ pub(super) async fn insert(
     Ok(moved)
 }
 
-/// The state work begins in. Waiting work is woken when it is due, so waiting is never wrong; what is due as soon as it
-/// is made spares the waking. A consumed message was made elsewhere, by another clock.
-fn first_state(record: &WorkRecord) -> &'static str {
-    if record.dead {
-        "dead"
-    } else if record.kind != WorkKind::Consumed && record.due_at <= record.created_at {
-        "ready"
-    } else {
-        "waiting"
-    }
-}
-
 fn with_headers(records: Vec<WorkRecord>) -> Result<Vec<(WorkRecord, String)>, StoreError> {
     records.into_iter().map(|record| rows::headers_text(&record.headers).map(|headers| (record, headers))).collect()
 }
@@ -105,22 +93,23 @@ pub(super) const NEXT_DUE: &str = concat!(
         FROM json_each(?1) AS wanted)"
 );
 
-/// Wakes what waited until now.
+/// Wakes what waited until now: a thousand of each queue at a time, since after a time in which nothing ran there may be a million,
+/// and nobody can write meanwhile.
 const WAKE: &str = concat!(
     "UPDATE cqrs_work SET state = 'ready' WHERE seq IN (
-        SELECT seq FROM json_each(?2) AS wanted CROSS JOIN cqrs_work
-        WHERE state = 'waiting' AND ",
+        SELECT found.seq FROM json_each(?2) AS wanted CROSS JOIN cqrs_work AS found WHERE found.seq IN (
+            SELECT seq FROM cqrs_work WHERE state = 'waiting' AND ",
     of_wanted!(),
-    " AND due_at <= ?1)"
+    " AND due_at <= ?1 ORDER BY due_at LIMIT 1000))"
 );
 
 /// Doubts an owner whose lease has run out, and gives it so much longer to say that it lives: see the outbox.
 const DOUBT: &str = concat!(
     "UPDATE cqrs_work SET doubted = 1, lease_until = ?3 WHERE seq IN (
-        SELECT seq FROM json_each(?2) AS wanted CROSS JOIN cqrs_work
-        WHERE state = 'claimed' AND ",
+        SELECT found.seq FROM json_each(?2) AS wanted CROSS JOIN cqrs_work AS found WHERE found.seq IN (
+            SELECT seq FROM cqrs_work WHERE state = 'claimed' AND ",
     of_wanted!(),
-    " AND lease_until <= ?1 AND doubted = 0)"
+    " AND lease_until <= ?1 AND doubted = 0 ORDER BY lease_until LIMIT 1000))"
 );
 
 /// Takes back what a process held that died or stalled, and was doubted. It counts as an attempt: otherwise a message that kills its
@@ -130,10 +119,10 @@ const TAKE_BACK: &str = concat!(
     SET state = 'ready', owner = NULL, lease_until = NULL, attempts = attempts + 1,
         error = 'the process that held it stopped, or stalled for longer than its lease'
     WHERE seq IN (
-        SELECT seq FROM json_each(?2) AS wanted CROSS JOIN cqrs_work
-        WHERE state = 'claimed' AND ",
+        SELECT found.seq FROM json_each(?2) AS wanted CROSS JOIN cqrs_work AS found WHERE found.seq IN (
+            SELECT seq FROM cqrs_work WHERE state = 'claimed' AND ",
     of_wanted!(),
-    " AND lease_until <= ?1 AND doubted = 1)"
+    " AND lease_until <= ?1 AND doubted = 1 ORDER BY lease_until LIMIT 1000))"
 );
 
 /// After waking and taking back, ready rows are all there is to take; of a lane, its oldest row or none.
@@ -196,10 +185,6 @@ const FINISH: &str = "DELETE FROM cqrs_work WHERE seq = ? AND fence = ? AND stat
 
 const LANE_IS_HELD: &str = "SELECT EXISTS (SELECT 1 FROM cqrs_work WHERE lane = ?)";
 
-/// How many ready rows of a queue one claim looks at, however many of them stand behind others of their lane. The rest is
-/// the next one's: writers wait meanwhile.
-const MOST_LOOKED_AT: usize = 1_000;
-
 /// Every statement of this file whose text is fixed, for the test that none of them scans a table.
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[
@@ -222,6 +207,9 @@ pub(super) const STATEMENTS: &[&str] = &[
     DOUBT,
 ];
 
+/// With its queues for `json_each`.
+pub(super) type Wanted<'a> = claiming::Wanted<'a, String>;
+
 impl SqliteStore {
     pub(super) async fn take_work(&self, wanted: Wanted<'_>, request: Request) -> Result<Vec<ClaimedWork>, StoreError> {
         let anything = sqlx::query_scalar(ANYTHING).bind(request.now).bind(request.lease_now).bind(&*wanted.queues);
@@ -229,11 +217,9 @@ impl SqliteStore {
         if request.limit == 0 || !self.named(anything)? {
             return Ok(Vec::new());
         }
-        let asked = Instant::now();
         loop {
             let mut tx = self.write().await?;
-            let request = request.clone().delayed(asked.elapsed());
-            let (claimed, all_parked) = self.named(claim(&mut tx, &wanted, &request).await)?;
+            let (claimed, all_parked) = self.named(claim(&mut tx, &wanted, &request.granted()).await)?;
             tx.commit().await?;
             if !claimed.is_empty() || !all_parked {
                 return Ok(claimed);
@@ -250,26 +236,6 @@ impl SqliteStore {
     }
 }
 
-/// The queues of a claim, for `json_each`, and how much of them there is room for.
-pub(super) struct Wanted<'a> {
-    pub(super) queues: String,
-    /// Of each queue, its share.
-    shares: Vec<usize>,
-    /// Of each share, how to ask for its limit.
-    limits: Vec<&'a (dyn Fn() -> usize + Send + Sync)>,
-}
-
-impl<'a> Wanted<'a> {
-    pub(super) fn new(shares: &[WorkShare<'a>]) -> Self {
-        let share_of = |(at, share): (usize, &WorkShare<'_>)| vec![at; share.queues.len()];
-        Self {
-            queues: rows::queues(shares.iter().flat_map(|share| share.queues)),
-            shares: shares.iter().enumerate().flat_map(share_of).collect(),
-            limits: shares.iter().map(|share| share.limit).collect(),
-        }
-    }
-}
-
 /// Claims what is free, under the write lock: how much there is room for is asked here. Whether it looked at as much as one claim may, parked what it found, and left the rest.
 pub(super) async fn claim(
     connection: &mut SqliteConnection,
@@ -279,17 +245,15 @@ pub(super) async fn claim(
     let queues = wanted.queues.as_str();
     sqlx::query(WAKE).bind(request.now).bind(queues).execute(&mut *connection).await?;
     sqlx::query(TAKE_BACK).bind(request.lease_now).bind(queues).execute(&mut *connection).await?;
-    let doubt = sqlx::query(DOUBT).bind(request.lease_now).bind(queues).bind(rows::micros(request.doubt_until));
+    let doubt = sqlx::query(DOUBT).bind(request.lease_now).bind(queues).bind(request.doubt_until());
     doubt.execute(&mut *connection).await?;
     let mut claimed = Vec::new();
-    let (mut limits, mut limit) = (wanted.limits.iter().map(|limit| limit()).collect::<Vec<_>>(), request.limit);
+    let (mut limits, mut limit) = (wanted.limits(), request.limit);
     let mut at_once = limits.iter().copied().max().unwrap_or(0).min(limit);
     loop {
         let (mut behind, mut free, mut hidden) = (Vec::new(), Vec::new(), Vec::new());
         for (seq, queue, is_behind) in find(connection, queues, at_once).await? {
-            let Some(share) = usize::try_from(queue).ok().and_then(|queue| wanted.shares.get(queue)).copied() else {
-                continue;
-            };
+            let Some(share) = wanted.share(queue) else { continue };
             if is_behind {
                 behind.push(seq);
                 hidden.push(share);

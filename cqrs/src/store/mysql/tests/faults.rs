@@ -38,7 +38,8 @@ async fn a_connection_that_is_killed_takes_its_unit_with_it_and_the_next_one_is_
     run(&mut tx, "INSERT INTO orders (n) VALUES (1)").await.unwrap();
     kill(&mut tx).await;
     let error = tx.commit().await.unwrap_err();
-    assert!(matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::CommitUnknown), "{error:?}");
+    // It is noticed by the look before the commit: nothing can have happened.
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}");
     keep(&store, [Record::Outbox(message("placed", None))]).await;
     assert_eq!((orders(&store).await, store.counts().await.unwrap().outbox), (0, 1));
 }
@@ -99,4 +100,59 @@ async fn connections_that_are_all_busy_are_named_with_the_mend() {
     let error = store.begin().await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (StoreErrorKind::Unavailable, true));
     assert!(error.to_string().contains("every connection was busy"), "{error}");
+}
+
+/// A server between a store and the real one that answers a commit as one does that is told to end the connection: the commit has gone
+/// through.
+async fn killed_at_commit() -> std::net::SocketAddr {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, server) = (listener.local_addr().unwrap(), server());
+    tokio::spawn(async move {
+        loop {
+            let (mut near, _) = listener.accept().await.unwrap();
+            let mut far = tokio::net::TcpStream::connect((server.get_host(), server.get_port())).await.unwrap();
+            tokio::spawn(async move {
+                let (mut ask, mut answer, mut commits) = (vec![0; 1 << 16], vec![0; 1 << 16], false);
+                loop {
+                    tokio::select! {
+                        read = near.read(&mut ask) => {
+                            let Ok(read @ 1..) = read else { return };
+                            // The packet's head, COM_QUERY, and the statement.
+                            commits = ask[..read].get(5..).is_some_and(|sql| sql == b"COMMIT");
+                            far.write_all(&ask[..read]).await.unwrap();
+                        }
+                        read = far.read(&mut answer) => {
+                            let Ok(read @ 1..) = read else { return };
+                            if commits {
+                                // ERR, number 1927, state, text.
+                                let text = [&[0xff, 0x87, 0x07][..], b"#70100Connection was killed"].concat();
+                                let head = [u8::try_from(text.len()).unwrap(), 0, 0, 1];
+                                near.write_all(&[&head[..], &text].concat()).await.unwrap();
+                                return;
+                            }
+                            near.write_all(&answer[..read]).await.unwrap();
+                        }
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn g3_a_connection_that_is_ended_instead_of_an_answer_to_a_commit_leaves_it_unknown() {
+    let (place, store) = with_orders().await;
+    let address = killed_at_commit().await;
+    let options: MySqlConnectOptions = place.url.parse().unwrap();
+    let options = options.host("127.0.0.1").port(address.port()).ssl_mode(sqlx::mysql::MySqlSslMode::Disabled);
+    let pool = sqlx::mysql::MySqlPoolOptions::new().connect_with(options).await.unwrap();
+    let cut = MySqlStore::connect(Store::pool(pool)).await.unwrap();
+    let mut tx = cut.begin().await.unwrap();
+    run(&mut tx, "INSERT INTO orders (n) VALUES (1)").await.unwrap();
+    let error = tx.commit().await.unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (StoreErrorKind::CommitUnknown, false), "{error:?}");
+    assert_eq!(orders(&store).await, 1, "this time it has happened");
 }

@@ -14,7 +14,7 @@ use std::env;
 use std::time::{Duration, SystemTime};
 
 use sqlx::mysql::MySqlConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions, Executor, MySql, MySqlConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor, MySql, MySqlConnection, Row};
 use uuid::Uuid;
 
 use super::MySqlStore;
@@ -59,6 +59,12 @@ impl Place {
 
     fn store(&self) -> Store {
         Store::url(self.url.as_str())
+    }
+
+    /// A store on a pool of the user's, of so many connections.
+    async fn lent(&self, connections: u32) -> MySqlStore {
+        let pool = sqlx::mysql::MySqlPoolOptions::new().max_connections(connections).connect(&self.url).await.unwrap();
+        MySqlStore::connect(Store::pool(pool)).await.unwrap()
     }
 
     async fn open(&self) -> MySqlStore {
@@ -111,6 +117,13 @@ async fn orders(store: &MySqlStore) -> i64 {
 
 async fn number(store: &MySqlStore, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(&store.pool).await.unwrap()
+}
+
+/// How many statements of a kind the one connection of a store has run.
+async fn asked(store: &MySqlStore, kind: &str) -> i64 {
+    let sql = format!("SHOW SESSION STATUS LIKE '{kind}'");
+    let row = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_one(&store.pool).await.unwrap();
+    row.get::<String, _>(1).parse().unwrap()
 }
 
 /// Seconds after an arbitrary moment.

@@ -130,3 +130,29 @@ async fn two_prefixes_in_one_database_are_two_stores() {
     assert_eq!(number(&store, "SELECT COUNT(*) FROM _shop_migrations").await, 1);
     assert_eq!(store.counts().await.unwrap(), crate::store::Counts::default());
 }
+
+/// A statement pays for no other one: of a connection that was used just now nobody asks whether it is still there.
+#[tokio::test]
+async fn a_connection_that_was_used_just_now_is_not_asked_whether_it_is_there() {
+    let (_place, store) = fresh().await;
+    let mut connection = store.pool.acquire().await.unwrap();
+    let pings = async |connection: &mut MySqlConnection| {
+        let row = sqlx::raw_sql("SHOW SESSION STATUS LIKE 'Com_admin_commands'").fetch_one(connection).await.unwrap();
+        row.get::<String, _>(1).parse::<i64>().unwrap()
+    };
+    let id = "SELECT CAST(CONNECTION_ID() AS SIGNED)";
+    let this: i64 = sqlx::query_scalar(id).fetch_one(&mut *connection).await.unwrap();
+    let before = pings(&mut connection).await;
+    drop(connection);
+    let mut seen = 0;
+    for _ in 0..20 {
+        let mut connection = store.pool.acquire().await.unwrap();
+        let same = sqlx::query_scalar::<_, i64>(id).fetch_one(&mut *connection).await.unwrap() == this;
+        seen += i64::from(same);
+        if seen == 10 {
+            let asked = pings(&mut connection).await - before;
+            return assert!(asked < 5, "{asked} pings for {seen} statements");
+        }
+    }
+    assert!(seen > 0, "the pool gave out other connections only");
+}

@@ -160,3 +160,72 @@ async fn rows_stored_while_others_claim_and_settle_are_published_once_and_in_ord
     }
     assert_eq!(store.counts().await.unwrap().outbox, 0);
 }
+
+#[tokio::test]
+async fn a_claim_of_events_lasts_from_when_it_was_granted() {
+    let (place, _) = fresh().await;
+    let store = place.lent(1).await;
+    keep(&store, [Record::Outbox(message("a", None))]).await;
+    let busy = store.pool.acquire().await.unwrap();
+    let (claimed, ()) = tokio::join!(claim(&store, "one", 1), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        drop(busy);
+    });
+    assert_eq!(names(&claimed), ["a"]);
+    let late = at(6) + Duration::from_millis(500);
+    let look = ClaimRequest { lease_now: late, lease_until: late + Duration::from_secs(5), ..request("two", 6, 9) };
+    assert!(store.claim_outbox(look).await.unwrap().is_empty(), "it was granted a second after it was asked for");
+}
+
+/// The database is away just when a claim of this process has run out.
+#[tokio::test]
+async fn what_ran_out_is_given_out_only_when_its_fence_has_moved() {
+    let (_place, store) = fresh().await;
+    keep(&store, [Record::Outbox(message("a", Some("a")))]).await;
+    let stale = claim(&store, "one", 1).await;
+    assert_eq!(stale.len(), 1);
+    run_on(&store, "RENAME TABLE cqrs_shards TO away").await;
+    assert!(store.claim_outbox(request("two", 12, 9)).await.is_err());
+    run_on(&store, "RENAME TABLE away TO cqrs_shards").await;
+    let again = claim(&store, "two", 12).await;
+    assert_eq!((again.len(), again[0].attempts), (1, 1), "a claim that ran out is an attempt");
+    assert_eq!(settle(&store, &stale).await, 0, "its owner has been followed");
+    assert_eq!(settle(&store, &again).await, 1);
+}
+
+/// When the broker goes away, thousands of rows are put off at once.
+#[tokio::test]
+async fn rows_that_are_not_published_are_settled_together() {
+    let (place, _) = fresh().await;
+    let store = place.lent(1).await;
+    keep(&store, (0..90).map(|n| Record::Outbox(message(&n.to_string(), None)))).await;
+    let all = claim(&store, "one", 1).await;
+    let outcome = |n: usize| match n % 3 {
+        0 => OutboxOutcome::Retry { due: at(2), error: "broker away".to_owned() },
+        1 => OutboxOutcome::Retry { due: at(3 + n as u64), error: "broker away".to_owned() },
+        _ => OutboxOutcome::Dead { error: "too large".to_owned() },
+    };
+    let outcomes = all.iter().enumerate().map(|(n, row)| (row.claim, outcome(n))).collect();
+    let before = asked(&store, "Com_update").await;
+    assert_eq!(store.settle_outbox(outcomes).await.unwrap(), 90);
+    let updates = asked(&store, "Com_update").await - before;
+    assert!(updates < 6, "{updates} statements");
+    assert_eq!(number(&store, "SELECT CAST(SUM(attempts) AS SIGNED) FROM cqrs_outbox").await, 90);
+    assert_eq!(number(&store, "SELECT COUNT(*) FROM cqrs_outbox WHERE state = 'dead'").await, 30);
+    assert_eq!(claim(&store, "one", 2).await.len(), 30);
+    assert_eq!(claim(&store, "one", 4).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_process_without_shards_has_nothing_to_wait_for() {
+    let (place, one) = fresh().await;
+    let two = place.open().await;
+    keep(&one, (0..20).map(|n| Record::Outbox(message(&n.to_string(), Some(&n.to_string()))))).await;
+    assert_eq!(two.next_outbox_due().await.unwrap(), Some(at(0)), "nobody has the shards yet");
+    let given = claim(&one, "one", 1).await;
+    assert_eq!(settle(&one, &given[..10]).await, 10);
+    assert_eq!(two.next_outbox_due().await.unwrap(), None, "what is left is in others' hands");
+    let retry = OutboxOutcome::Retry { due: at(60), error: "broker away".to_owned() };
+    assert_eq!(one.settle_outbox(vec![(given[10].claim, retry)]).await.unwrap(), 1);
+    assert_eq!(two.next_outbox_due().await.unwrap(), Some(at(60)));
+}

@@ -3,7 +3,7 @@
 use sqlx::{AssertSqlSafe, Row};
 
 use super::*;
-use crate::store::mysql::{claim, dead, idempotent, inbox, leases, outbox, timer, upkeep, work};
+use crate::store::mysql::{claim, dead, idempotent, inbox, leases, outbox, settle, timer, upkeep, work};
 
 const ROWS: u32 = 120_000;
 
@@ -74,6 +74,7 @@ async fn no_statement_scans_a_table() {
     fill(&store).await;
     let fixed = [
         outbox::STATEMENTS,
+        settle::STATEMENTS,
         work::STATEMENTS,
         claim::STATEMENTS,
         timer::STATEMENTS,

@@ -212,3 +212,31 @@ async fn a_statement_that_is_given_up_midway_costs_its_unit_and_nobody_elses() {
     }
     assert!(kept > 0, "{failed} failed");
 }
+
+/// Between the handlers of a batch, which share a transaction.
+#[tokio::test]
+async fn a_batch_whose_transaction_was_ended_by_a_deadlock_is_told_so() {
+    let (_place, store) = with_orders().await;
+    let (mut tx, _) = deadlock(&store).await;
+    for _ in 0..2 {
+        let error = tx.check().await.unwrap_err();
+        assert!(error.to_string().contains("ended this unit of work"), "{error}");
+    }
+    assert!(tx.savepoint().await.is_err());
+    drop(tx);
+    let mut tx = store.begin().await.unwrap();
+    run(&mut tx, "INSERT INTO orders (n) VALUES (1)").await.unwrap();
+    tx.check().await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn where_many_messages_stand_is_a_question_or_two() {
+    let (place, _) = fresh().await;
+    let store = place.lent(1).await;
+    let asked_about: Vec<_> = (0..200).map(|n| (mark(n), Some("lane".to_owned()))).collect();
+    let before = asked(&store, "Com_select").await;
+    assert_eq!(store.standings(asked_about).await.unwrap().len(), 200);
+    let selects = asked(&store, "Com_select").await - before;
+    assert!(selects < 10, "{selects} statements");
+}

@@ -147,3 +147,35 @@ async fn several_processes_do_the_work_of_every_lane_once_and_in_order() {
     assert_eq!(number(&store, swapped).await, 0);
     assert_eq!(store.counts().await.unwrap().work, 0);
 }
+
+#[tokio::test]
+async fn a_claim_of_work_lasts_from_when_it_was_granted() {
+    let (place, _) = fresh().await;
+    let store = place.lent(1).await;
+    keep(&store, of_lane(&["w"])).await;
+    let busy = store.pool.acquire().await.unwrap();
+    let (claimed, ()) = tokio::join!(claim_work(&store, 1), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        drop(busy);
+    });
+    assert_eq!(claimed.len(), 1);
+    let until = number(&store, "SELECT lease_until FROM cqrs_work").await;
+    let asked_for = super::super::rows::micros(at(1) + Duration::from_secs(5));
+    assert!(until >= asked_for + 900_000, "a second went by before it was granted");
+}
+
+#[tokio::test]
+async fn what_somebody_has_stranded_is_freed() {
+    let (_place, store) = fresh().await;
+    keep(&store, of_lane(&["1", "2"])).await;
+    assert_eq!(claim_work(&store, 1).await.len(), 1);
+    keep(&store, ["1", "2"].map(|name| Record::Outbox(message(name, Some("a"))))).await;
+    let first = store.claim_outbox(request("one", 1, 1)).await.unwrap();
+    let dead = OutboxOutcome::Dead { error: "too large".to_owned() };
+    assert_eq!(store.settle_outbox(vec![(first[0].claim, dead)]).await.unwrap(), 1);
+    assert!(claim(&store, "one", 1).await.is_empty());
+    run_on(&store, "DELETE FROM cqrs_work WHERE state = 'claimed'; DELETE FROM cqrs_outbox WHERE state = 'dead'").await;
+    assert!(claim(&store, "one", 2).await.is_empty() && claim_work(&store, 2).await.is_empty());
+    assert_eq!(store.free_stranded().await.unwrap(), 2);
+    assert_eq!((claim(&store, "one", 2).await.len(), claim_work(&store, 2).await.len()), (1, 1));
+}

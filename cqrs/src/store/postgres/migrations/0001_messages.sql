@@ -93,6 +93,8 @@ CREATE TABLE cqrs_work (
 CREATE INDEX cqrs_work_ready ON cqrs_work (kind, consumer_group, handler, seq) WHERE state = 'ready';
 CREATE INDEX cqrs_work_due ON cqrs_work (kind, consumer_group, handler, due_at) WHERE state = 'waiting';
 CREATE INDEX cqrs_work_lease ON cqrs_work (kind, consumer_group, handler, lease_until) WHERE state = 'claimed';
+-- Lanes of which something is being done.
+CREATE INDEX cqrs_work_busy ON cqrs_work (lane) WHERE state = 'claimed' AND lane IS NOT NULL;
 CREATE INDEX cqrs_work_owner ON cqrs_work (owner) WHERE state = 'claimed';
 CREATE INDEX cqrs_work_parked ON cqrs_work (seq) WHERE state = 'parked';
 CREATE INDEX cqrs_work_dead ON cqrs_work (created_at, seq) WHERE state = 'dead';

@@ -114,7 +114,7 @@ async fn a_read_only_database_says_so() {
 #[tokio::test]
 async fn out_of_connections_is_unavailable_and_passes() {
     let schema = Schema::new().await;
-    let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(Duration::from_millis(300));
+    let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(Duration::from_secs(3));
     let store = PostgresStore::connect(Store::pool(pool.connect_with(schema.options()).await.unwrap())).await.unwrap();
     store.migrate().await.unwrap();
     let held = store.begin().await.unwrap();

@@ -8,6 +8,7 @@ mod outbox;
 mod plans;
 mod shards;
 mod unit;
+mod work;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -16,9 +17,11 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, PgPool, Postgres};
 use uuid::Uuid;
 
-use super::PostgresStore;
+use super::{PostgresStore, rows};
 use crate::store::driver::{ClaimRequest, Driver, Transaction, WorkShare};
-use crate::store::{Claim, ClaimedOutbox, OutboxOutcome, OutboxRecord, Record, Store, WorkKind, WorkQueue, WorkRecord};
+use crate::store::{
+    Claim, ClaimedOutbox, ClaimedWork, OutboxOutcome, OutboxRecord, Record, Store, WorkKind, WorkQueue, WorkRecord,
+};
 use crate::unit::Tx;
 
 const LEASE: Duration = Duration::from_secs(5);
@@ -59,6 +62,12 @@ impl Schema {
 
     async fn pool(&self) -> PgPool {
         PgPoolOptions::new().max_connections(20).connect_with(self.options()).await.unwrap()
+    }
+
+    /// A store on a pool of the user's, of so many connections.
+    async fn lent(&self, connections: u32) -> PostgresStore {
+        let pool = PgPoolOptions::new().max_connections(connections).connect_with(self.options()).await.unwrap();
+        PostgresStore::connect(Store::pool(pool)).await.unwrap()
     }
 
     async fn open(&self) -> PostgresStore {

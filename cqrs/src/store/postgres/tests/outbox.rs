@@ -158,3 +158,92 @@ async fn rows_behind_a_busy_key_do_not_hide_the_others_for_ever() {
     publish(&store, &first).await;
     assert_eq!(names(&claim(&store, 1, 2).await), ["hot-2", "hot-3"]);
 }
+
+#[tokio::test]
+async fn a_claim_of_events_lasts_from_when_it_was_granted() {
+    let (schema, _) = fresh().await;
+    let store = schema.lent(1).await;
+    keep_messages(&store, [message("a", None)]).await;
+    let busy = store.pool.acquire().await.unwrap();
+    let (claimed, ()) = tokio::join!(claim(&store, 1, 9), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        drop(busy);
+    });
+    assert_eq!(names(&claimed), ["a"]);
+    let late = at(1) + LEASE + Duration::from_millis(500);
+    let look = ClaimRequest { lease_now: late, lease_until: late + LEASE, ..request("b", 6, 9) };
+    assert!(store.claim_outbox(look).await.unwrap().is_empty(), "it was granted a second after it was asked for");
+}
+
+#[tokio::test]
+async fn what_is_due_is_woken_a_thousand_at_a_time() {
+    let (_schema, store) = fresh().await;
+    keep_messages(&store, (0..1_200).map(|n| message(&n.to_string(), None))).await;
+    let all = claim(&store, 1, 2_000).await;
+    assert_eq!(settle(&store, &all, &retry(2)).await, 1_200);
+    assert_eq!(claim(&store, 5, 1).await.len(), 1);
+    let waiting = "SELECT COUNT(*) FROM cqrs_outbox WHERE state = 'waiting'";
+    assert_eq!(number(&store.pool, waiting).await, 200, "a claim holds no more locks than that");
+    assert_eq!(claim(&store, 5, 2_000).await.len(), 1_199);
+}
+
+/// When the broker goes away, thousands of rows are put off at once.
+#[tokio::test]
+async fn rows_that_are_not_published_are_settled_together() {
+    let (_schema, store) = fresh().await;
+    keep_messages(&store, (0..300).map(|n| message(&n.to_string(), None))).await;
+    let all = claim(&store, 1, 300).await;
+    let outcome = |n: usize| match n % 3 {
+        0 => retry(2),
+        1 => OutboxOutcome::Retry { due: at(3), error: format!("broker away {n}") },
+        _ => OutboxOutcome::Dead { error: format!("too large {n}") },
+    };
+    let outcomes = all.iter().enumerate().map(|(n, row)| (row.claim, outcome(n))).collect();
+    assert_eq!(store.settle_outbox(outcomes).await.unwrap(), 300);
+    let statements = "SELECT COUNT(DISTINCT cmin::text) FROM cqrs_outbox";
+    assert_eq!(number(&store.pool, statements).await, 2, "one statement for what waits, one for what is dead");
+    let error: String =
+        sqlx::query_scalar("SELECT error FROM cqrs_outbox WHERE name = '4'").fetch_one(&store.pool).await.unwrap();
+    assert_eq!(error, "broker away 4");
+    assert_eq!(number(&store.pool, "SELECT SUM(attempts)::BIGINT FROM cqrs_outbox").await, 300);
+    assert_eq!(number(&store.pool, "SELECT COUNT(*) FROM cqrs_outbox WHERE state = 'dead'").await, 100);
+    assert_eq!((claim(&store, 2, 300).await.len(), claim(&store, 3, 300).await.len()), (100, 100));
+}
+
+/// How many rows of the outbox the server has read.
+async fn read(store: &PostgresStore) -> i64 {
+    let mut connection = store.pool.acquire().await.unwrap();
+    run_on(&mut connection, "SELECT pg_stat_force_next_flush()").await.unwrap();
+    run_on(&mut connection, "SELECT pg_stat_clear_snapshot()").await.unwrap();
+    let read = "SELECT COALESCE(seq_tup_read, 0) + COALESCE(idx_tup_fetch, 0) FROM pg_stat_user_tables
+        WHERE relid = 'cqrs_outbox'::regclass";
+    sqlx::query_scalar(read).fetch_one(&mut *connection).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_process_does_not_read_what_others_publish_again_and_again() {
+    let (schema, one) = fresh().await;
+    let two = schema.lent(1).await;
+    assert!(claim(&one, 1, 1).await.is_empty());
+    keep_messages(&one, (0..3_000).map(|n| message(&n.to_string(), Some(&n.to_string())))).await;
+    run_sql(&one.pool, "ANALYZE cqrs_outbox").await;
+    // All shards are the first one's.
+    assert!(claim(&two, 1, 10).await.is_empty());
+    let before = read(&two).await;
+    assert_eq!(two.next_outbox_due().await.unwrap(), None);
+    assert!(read(&two).await - before < 500, "a process without shards has read the backlog");
+    // Half of them are the second one's. It publishes what is its own, and what is left is the first one's.
+    for second in 2..6 {
+        claim(&one, second, 1).await;
+        let given = claim(&two, second, 4_000).await;
+        publish(&two, &given).await;
+    }
+    let left = one.counts().await.unwrap().outbox;
+    assert!((500..2_500).contains(&left), "{left}");
+    let before = read(&two).await;
+    for _ in 0..5 {
+        assert!(claim(&two, 5, 10).await.is_empty());
+    }
+    let after = read(&two).await - before;
+    assert!(after < 500, "{after} rows read by five claims of a process that has nothing to publish");
+}

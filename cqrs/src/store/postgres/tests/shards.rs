@@ -42,7 +42,7 @@ async fn g12_who_stalls_beyond_its_lease_settles_nothing() {
     many(&store, 64).await;
     let stale = claim(&store, 1, 64).await;
     assert!(claim(&other, 5, 64).await.is_empty(), "the lease holds");
-    let again = claim(&other, 7, 64).await;
+    let again = claim(&other, 12, 64).await;
     assert_eq!((again.len(), again[0].claim.fence), (64, 2));
     for outcome in [OutboxOutcome::Published, OutboxOutcome::HandBack, OutboxOutcome::Dead { error: "late".to_owned() }]
     {
@@ -50,7 +50,7 @@ async fn g12_who_stalls_beyond_its_lease_settles_nothing() {
     }
     let claims = stale.iter().map(|row| row.claim).collect();
     assert!(store.renew_outbox(claims, at(20)).await.unwrap().is_empty());
-    assert!(claim(&store, 7, 64).await.is_empty());
+    assert!(claim(&store, 12, 64).await.is_empty());
     assert_eq!(publish(&other, &again).await, 64);
 }
 
@@ -199,4 +199,43 @@ async fn g10_processes_that_come_and_go_keep_every_key_in_order() {
         let of_key: Vec<u32> = published.iter().copied().filter(|n| n % 20 == key).collect();
         assert!(of_key.is_sorted(), "{of_key:?}");
     }
+}
+
+/// Two that are never idle, and renew what they hold: they are alive all the same, and make room for a third.
+#[tokio::test]
+async fn a_third_process_has_its_share_beside_two_that_are_busy() {
+    let (schema, one) = fresh().await;
+    let (two, three) = (schema.open().await, schema.open().await);
+    many(&one, 6_000).await;
+    for second in 1..30 {
+        let mut processes = vec![&one, &two];
+        if second > 8 {
+            processes.push(&three);
+        }
+        for process in processes {
+            let claimed = claim(process, second, 20).await;
+            let claims: Vec<Claim> = claimed.iter().map(|row| row.claim).collect();
+            assert_eq!(process.renew_outbox(claims, at(second) + LEASE).await.unwrap().len(), claimed.len());
+            publish(process, &claimed).await;
+        }
+    }
+    let mut shares = [held(&one).await, held(&two).await, held(&three).await];
+    shares.sort_unstable();
+    assert_eq!(shares, [5, 5, 6]);
+}
+
+/// The database is away just when a claim of this process has run out.
+#[tokio::test]
+async fn g12_what_ran_out_is_given_out_only_when_its_fence_has_moved() {
+    let (_schema, store) = fresh().await;
+    keep_messages(&store, [message("a", Some("a"))]).await;
+    let stale = claim(&store, 1, 9).await;
+    assert_eq!(stale.len(), 1);
+    run_sql(&store.pool, "ALTER TABLE cqrs_shards RENAME TO away").await;
+    assert!(store.claim_outbox(request("b", 12, 9)).await.is_err());
+    run_sql(&store.pool, "ALTER TABLE away RENAME TO cqrs_shards").await;
+    let again = store.claim_outbox(request("b", 12, 9)).await.unwrap();
+    assert_eq!((again.len(), again[0].attempts), (1, 1), "a claim that ran out is an attempt");
+    assert_eq!(publish(&store, &stale).await, 0, "its owner has been followed");
+    assert_eq!(publish(&store, &again).await, 1);
 }

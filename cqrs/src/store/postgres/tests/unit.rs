@@ -182,3 +182,37 @@ async fn claims_side_by_side_never_share_and_keep_every_lane() {
         assert!(of_lane.is_sorted(), "{of_lane:?}");
     }
 }
+
+/// Of a batch whose transaction the server has aborted nothing is committed, whatever its handlers make of the error.
+#[tokio::test]
+async fn g7_a_batch_whose_transaction_was_aborted_stores_nothing_more() {
+    let (_schema, store) = with_table().await;
+    let mut tx = store.begin().await.unwrap();
+    run(&mut tx, "INSERT INTO orders VALUES (1)").await.unwrap();
+    tx.check().await.unwrap();
+    run(&mut tx, "SELECT 1 / 0").await.unwrap_err();
+    // Whether it is noticed here or by what comes next: the next handler writes nothing.
+    let checked = tx.check().await;
+    assert!(checked.is_err() || run(&mut tx, "INSERT INTO orders VALUES (2)").await.is_err());
+    assert!(tx.savepoint().await.is_err());
+    assert!(tx.commit().await.is_err());
+    assert_eq!(orders(&store).await, 0);
+}
+
+/// Where many messages stand is asked in one go: each statement has a virtual transaction of its own.
+#[tokio::test]
+async fn where_many_messages_stand_is_one_question() {
+    let (schema, _) = fresh().await;
+    let store = schema.lent(1).await;
+    let mark =
+        |n| InboxMark { group: "g".to_owned(), handler: "h".to_owned(), event_id: Uuid::from_u128(n), at: at(1) };
+    let asked: Vec<_> = (0..200).map(|n| (mark(n), Some("lane".to_owned()))).collect();
+    store.standings(asked[..2].to_vec()).await.unwrap();
+    let begun = "SELECT split_part(virtualtransaction, '/', 2)::bigint FROM pg_locks
+        WHERE pid = pg_backend_pid() AND locktype = 'virtualxid'";
+    number(&store.pool, begun).await;
+    let before = number(&store.pool, begun).await;
+    assert_eq!(store.standings(asked).await.unwrap().len(), 200);
+    let statements = number(&store.pool, begun).await - before - 1;
+    assert!(statements <= 2, "{statements} statements");
+}

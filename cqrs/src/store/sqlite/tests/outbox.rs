@@ -212,3 +212,17 @@ async fn what_a_dead_row_held_is_freed_in_whole_when_the_row_was_deleted_by_hand
     assert_eq!(store.free_stranded().await.unwrap(), 3);
     assert_eq!(message_names(&claim_messages(&store, 2).await), ["a2", "a3", "a4"]);
 }
+
+#[tokio::test]
+async fn what_is_due_is_woken_a_thousand_at_a_time() {
+    let (_dir, store) = fresh().await;
+    keep_messages(&store, (0..1_200).map(|n| message(&n.to_string(), None))).await;
+    let all = store.claim_outbox(request("a", 1, 2_000)).await.unwrap();
+    let retry = OutboxOutcome::Retry { due: at(2), error: "broker away".to_owned() };
+    let outcomes = all.iter().map(|row| (row.claim, retry.clone())).collect();
+    assert_eq!(store.settle_outbox(outcomes).await.unwrap(), 1_200);
+    assert_eq!(store.claim_outbox(request("a", 5, 1)).await.unwrap().len(), 1);
+    let waiting = "SELECT COUNT(*) FROM cqrs_outbox WHERE state = 'waiting'";
+    assert_eq!(number(&store.pool, waiting).await, 200, "a claim keeps no writer waiting for longer than that");
+    assert_eq!(store.claim_outbox(request("a", 5, 2_000)).await.unwrap().len(), 1_199);
+}

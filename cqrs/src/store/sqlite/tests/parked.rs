@@ -7,7 +7,8 @@ use sqlx::SqliteConnection;
 
 use super::*;
 use crate::store::OutboxOutcome;
-use crate::store::sqlite::{Request, outbox, work};
+use crate::store::claiming::{Request, Wanted};
+use crate::store::sqlite::{outbox, rows, work};
 
 async fn states(store: &SqliteStore) -> Vec<String> {
     sqlx::query_scalar("SELECT state FROM cqrs_work ORDER BY seq").fetch_all(&store.pool).await.unwrap()
@@ -47,7 +48,7 @@ async fn counted(store: &SqliteStore, mut poll: impl AsyncFnMut(&mut SqliteConne
 
 async fn steps_of_a_poll(store: &SqliteStore) -> u64 {
     let everything = everything();
-    let wanted = work::Wanted::new(&[WorkShare { queues: &everything, limit: &|| 8 }]);
+    let wanted = Wanted::new(&[WorkShare { queues: &everything, limit: &|| 8 }], rows::queues);
     let asked = Request::new(&request("a", 3, 8));
     counted(store, async |connection| {
         let queues = wanted.queues.as_str();

@@ -17,6 +17,9 @@ use crate::store::{
 /// A bit less than five seconds: what a claim waits for its turn to write may count on top of it.
 pub(super) const LEASE: Duration = Duration::from_millis(4_900);
 
+/// The lease of whoever is to keep what it was given, however slow the machine is.
+pub(super) const LONG_LEASE: Duration = Duration::from_mins(10);
+
 /// So long until a call that waits for another one is sure to wait; where it does not, it has ended by then.
 pub(super) const SOON: Duration = Duration::from_millis(200);
 

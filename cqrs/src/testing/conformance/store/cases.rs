@@ -46,6 +46,8 @@ macro_rules! __store_cases {
                 "`claim_work` gives the oldest work of all its queues, up to the limit",
             work::a_lane_gives_one_at_a_time_in_order =>
                 "of one lane `claim_work` gives only the oldest row, and none while that is claimed or waits",
+            work::a_lane_does_one_at_a_time_though_an_earlier_row_comes_late =>
+                "of one lane nothing is given while something of it is claimed, though an earlier row is committed later",
             work::a_lane_goes_over_queues =>
                 "a lane keeps its order whatever queues its work stands in",
             work::later_work_of_a_lane_does_not_pass_earlier_work_that_waits =>
@@ -168,6 +170,8 @@ macro_rules! __store_cases {
                 "a key claimed within a transaction is undone with it, and taken with its commit",
             idempotent::a_key_claimed_in_an_open_transaction_is_waited_for =>
                 "whoever asks for a key that an open transaction has claimed waits for that one's end",
+            idempotent::a_key_that_was_waited_for_is_held_from_when_it_was_given =>
+                "the lease of a key that had to be waited for counts from when it was claimed",
             idempotent::a_response_is_kept_as_long_as_asked_whether_it_is_swept_or_not =>
                 "a response is given for as long as it is kept, and its key is free after that",
             idempotent::a_sweep_takes_what_nobody_asks_for_any_more =>

@@ -200,6 +200,20 @@ pub(super) async fn a_key_claimed_in_an_open_transaction_is_waited_for(store: Be
     }
 }
 
+pub(super) async fn a_key_that_was_waited_for_is_held_from_when_it_was_given(store: Bench) {
+    let (first, other) = (call("k", 1, 0), store.another().await);
+    let mut tx = store.begin().await.unwrap();
+    assert_eq!(tx.claim_idempotent(first).await.unwrap(), IdempotentOutcome::Claimed);
+    let short = IdempotentRequest { lease_until: at(0) + SOON / 4, ..call("k", 1, 0) };
+    let asking = tokio::spawn(async move { claim(&*other, &short).await });
+    tokio::time::sleep(10 * SOON).await;
+    tx.rollback().await.unwrap();
+    assert_eq!(asking.await.unwrap(), IdempotentOutcome::Claimed);
+    // It was waited for much longer than the lease lasts, which begins only now.
+    let third = IdempotentRequest { lease_now: at(0) + SOON / 2, ..call("k", 1, 0) };
+    assert_eq!(claim(&*store, &third).await, IdempotentOutcome::Running, "its lease had run out when it was given");
+}
+
 pub(super) async fn a_response_is_kept_as_long_as_asked_whether_it_is_swept_or_not(store: Bench) {
     let first = call("k", 1, 0);
     claim(&*store, &first).await;

@@ -1,0 +1,200 @@
+//! Outbox rows, settled: only those of shards that are this process's.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
+
+use sqlx::{AssertSqlSafe, Executor, MySqlConnection};
+
+use super::fault::Tries;
+use super::{MySqlStore, rows};
+use crate::store::{Claim, OutboxOutcome, StoreError};
+
+/// The end of every statement that settles a row: it is of a shard that is this process's.
+macro_rules! of_mine {
+    () => {
+        " AND EXISTS (SELECT 1 FROM cqrs_shards AS held WHERE held.shard = cqrs_outbox.shard AND held.owner = ?)"
+    };
+}
+
+const UNSUSPECT: &str = "
+UPDATE cqrs_outbox FORCE INDEX (PRIMARY) SET attempts = attempts - 1, lost = lost - 1, error = NULL
+WHERE seq IN (#) AND state = 'ready'";
+
+const BURY: &str = concat!(
+    "UPDATE cqrs_outbox FORCE INDEX (PRIMARY) SET attempts = attempts + ?, error = ?, state = 'dead', lost = 0
+    WHERE seq IN (#) AND state = 'ready'",
+    of_mine!()
+);
+
+/// Rows with the same error, each due at a time of its own.
+const RETRY: &str = concat!(
+    "UPDATE cqrs_outbox FORCE INDEX (PRIMARY) SET attempts = attempts + ?, error = ?, state = 'waiting', lost = 0,
+        due_at = CASE seq @ ELSE due_at END
+    WHERE seq IN (#) AND state = 'ready'",
+    of_mine!()
+);
+
+/// In one packet and without a transaction of its own: nothing comes between the look at the shards and the end of the rows.
+/// The level is for that one statement: it reads the shards without locking them. By their numbers alone: another index would
+/// lead it over rows that are not committed yet, and it would wait for them. What is put in are numbers and this
+/// process's own name.
+const PUBLISHED: &str = "
+SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+DELETE mine FROM cqrs_outbox AS mine FORCE INDEX (PRIMARY) WHERE mine.seq IN (#) AND mine.state = 'ready'
+    AND EXISTS (SELECT 1 FROM cqrs_shards AS held WHERE held.shard = mine.shard AND held.owner = '@')";
+
+/// Every statement of this file whose text is fixed, for the test that none of them scans a table.
+#[cfg(test)]
+pub(super) const STATEMENTS: &[&str] = &[UNSUSPECT, BURY];
+
+/// What is not published, by how it ends: whether it was counted before, and the error. When the broker goes away, thousands
+/// of rows are put off at once, with one error.
+#[derive(Default)]
+struct Others {
+    /// Each with when it is due.
+    waiting: BTreeMap<(bool, String), Vec<(i64, i64)>>,
+    dead: BTreeMap<(bool, String), Vec<i64>>,
+    /// Handed back, and counted when they were given out.
+    uncounted: Vec<i64>,
+}
+
+impl MySqlStore {
+    pub(super) async fn end_outbox(&self, outcomes: Vec<(Claim, OutboxOutcome)>) -> Result<u64, StoreError> {
+        if outcomes.iter().any(|(_, outcome)| matches!(outcome, OutboxOutcome::HandBack)) {
+            self.look_at_shards().await?;
+        }
+        let mut settled = 0;
+        let mut published: HashMap<i64, Claim> = HashMap::with_capacity(outcomes.len());
+        let (mut heard, mut others) = (Vec::new(), Vec::new());
+        for (claim, outcome) in outcomes {
+            let Some(shard) = self.with_desk(|desk| desk.flight(claim).map(|flight| flight.shard)) else { continue };
+            heard.push(shard);
+            if matches!(outcome, OutboxOutcome::Published) {
+                published.insert(claim.seq, claim);
+            } else {
+                others.push((claim, outcome));
+            }
+        }
+        settled += self.end_others(others).await?;
+        settled += self.end_published(published.into_values().collect()).await?;
+        self.trust(heard).await?;
+        Ok(settled)
+    }
+
+    async fn end_published(&self, mut claims: Vec<Claim>) -> Result<u64, StoreError> {
+        claims.sort_unstable_by_key(|claim| claim.seq);
+        let mut settled = 0;
+        for claims in claims.chunks(rows::MOST_ROWS * 2) {
+            let deleted = self.named(self.delete(claims).await)?;
+            if deleted < u64::try_from(claims.len()).unwrap_or(u64::MAX) {
+                self.tend_soon();
+            }
+            settled += deleted;
+            self.with_desk(|desk| claims.iter().for_each(|claim| desk.published(*claim)));
+        }
+        Ok(settled)
+    }
+
+    async fn delete(&self, claims: &[Claim]) -> Result<u64, sqlx::Error> {
+        let numbers: Vec<String> = claims.iter().map(|claim| claim.seq.to_string()).collect();
+        let text = self.names.text(PUBLISHED).replace('#', &numbers.join(",")).replace('@', &self.me);
+        let mut tries = Tries::default();
+        loop {
+            let deleted = (&self.pool).execute(AssertSqlSafe(text.clone())).await;
+            if !tries.again(&deleted) {
+                return Ok(deleted?.rows_affected());
+            }
+        }
+    }
+
+    /// Ends claims otherwise than by publishing their rows. In one transaction, which locks rows in the order of their numbers.
+    pub(super) async fn end_others(&self, mut ends: Vec<(Claim, OutboxOutcome)>) -> Result<u64, StoreError> {
+        if ends.is_empty() {
+            return Ok(0);
+        }
+        ends.sort_unstable_by_key(|(claim, _)| claim.seq);
+        let (mut others, mut claims, mut back) = (Others::default(), Vec::new(), Vec::new());
+        for (claim, outcome) in ends {
+            let flight = self.with_desk(|desk| desk.flight(claim).map(|flight| flight.counted));
+            let Some(is_counted) = flight else { continue };
+            match outcome {
+                OutboxOutcome::Published | OutboxOutcome::HandBack => {
+                    if is_counted {
+                        others.uncounted.push(claim.seq);
+                    }
+                    back.push(claim);
+                    continue;
+                }
+                OutboxOutcome::Retry { due, error } => {
+                    others.waiting.entry((is_counted, error)).or_default().push((claim.seq, rows::micros(due)));
+                }
+                OutboxOutcome::Dead { error } => {
+                    others.dead.entry((is_counted, error)).or_default().push(claim.seq);
+                }
+            }
+            claims.push(claim);
+        }
+        let mut tries = Tries::default();
+        let ended = loop {
+            let ended = self.end_in_one(&others).await;
+            if !tries.again(&ended) {
+                break self.named(ended)?;
+            }
+        };
+        if ended < u64::try_from(claims.len()).unwrap_or(u64::MAX) {
+            self.tend_soon();
+        }
+        let handed_back = u64::try_from(back.len()).unwrap_or(u64::MAX);
+        self.with_desk(|desk| {
+            claims.into_iter().for_each(|claim| desk.ended(claim));
+            back.into_iter().for_each(|claim| desk.back(claim));
+        });
+        Ok(ended + handed_back)
+    }
+
+    async fn end_in_one(&self, others: &Others) -> Result<u64, sqlx::Error> {
+        if others.waiting.is_empty() && others.dead.is_empty() && others.uncounted.is_empty() {
+            return Ok(0);
+        }
+        let mut tx = self.transaction().await?;
+        let mut ended = 0;
+        for ((is_counted, error), rows) in &others.waiting {
+            for rows in rows.chunks(rows::MOST_ROWS) {
+                ended += self.put_off(&mut tx, *is_counted, error, rows).await?;
+            }
+        }
+        for ((is_counted, error), numbers) in &others.dead {
+            for numbers in numbers.chunks(rows::MOST_ROWS) {
+                let statement = sqlx::query(rows::list_text(&self.names, BURY, numbers.len()))
+                    .bind(i64::from(!is_counted))
+                    .bind(error.as_bytes());
+                let statement = rows::bind_list(statement, numbers).bind(self.me.as_str());
+                ended += statement.execute(&mut *tx).await?.rows_affected();
+            }
+        }
+        for numbers in others.uncounted.chunks(rows::MOST_ROWS) {
+            rows::listed(&self.names, UNSUSPECT, numbers).execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
+        Ok(ended)
+    }
+
+    /// An attempt of a row that was suspected has been counted when it was given out. What is put into the text are numbers.
+    async fn put_off(
+        &self,
+        connection: &mut MySqlConnection,
+        is_counted: bool,
+        error: &str,
+        rows: &[(i64, i64)],
+    ) -> Result<u64, sqlx::Error> {
+        let (mut cases, mut numbers) = (String::new(), Vec::with_capacity(rows.len()));
+        for (seq, due) in rows {
+            let _ = write!(cases, " WHEN {seq} THEN {due}");
+            numbers.push(seq.to_string());
+        }
+        let text = self.names.text(RETRY).replace('#', &numbers.join(",")).replace('@', &cases);
+        let statement = sqlx::query(AssertSqlSafe(text)).persistent(false);
+        let statement = statement.bind(i64::from(!is_counted)).bind(error.as_bytes()).bind(self.me.as_str());
+        Ok(statement.execute(connection).await?.rows_affected())
+    }
+}
