@@ -9,6 +9,7 @@ mod batch;
 mod deliver;
 mod job;
 mod jobs;
+mod keep;
 mod receive;
 mod together;
 
