@@ -410,3 +410,14 @@ impl Consumer for AmqpConsumer {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::of_each;
+
+    #[test]
+    fn a_slot_is_sent_its_part_and_no_more_than_may_be_out() {
+        assert_eq!([of_each(800, 8), of_each(16, 8), of_each(4, 8), of_each(0, 8), of_each(3, 0)], [100, 16, 4, 1, 3]);
+        assert_eq!(of_each(usize::MAX, 1), u16::MAX);
+    }
+}
