@@ -53,6 +53,7 @@ mod retry;
 mod settings;
 pub mod store;
 mod stream;
+mod supervise;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(feature = "tower")]

@@ -112,6 +112,101 @@ async fn g11_unknown_dead_keeps_it_and_a_replay_offers_it_again() {
     .await;
 }
 
+/// What cannot be read, of a key, for a handler that its headers name.
+fn unreadable(key: &str) -> Delivery {
+    let delivery = message("lenient", "read", Uuid::now_v7(), &text("unreadable")).key(key);
+    delivery.header("event_name", "read").header("event_version", "x")
+}
+
+fn readable(key: &str, said: &str) -> Delivery {
+    message("lenient", "read", Uuid::now_v7(), &text(said)).key(key)
+}
+
+#[tokio::test]
+async fn g10_a_message_that_is_kept_whole_holds_its_key_too() {
+    bounded(async {
+        let (app, broker) = Harness::with_broker(|builder| builder).await;
+        for delivery in [unreadable("k"), readable("k", "behind"), readable("other", "free")] {
+            publish(&broker, Uuid::now_v7(), delivery).await;
+        }
+        app.settle().await;
+        assert_eq!((app.probe.log(), app.dead().await.len()), (vec!["free".to_owned()], 1));
+        // It is still unreadable: it stays the letter that it was, in its place.
+        let id = app.dead().await[0].id;
+        assert!(app.replay(id).await.unwrap());
+        app.settle().await;
+        assert_eq!((app.probe.log().len(), app.dead().await.len()), (1, 1));
+        assert_eq!(app.dead().await[0].id, id);
+        assert!(app.discard(id).await.unwrap());
+        app.settle().await;
+        assert_eq!((app.probe.log(), app.dead().await.len()), (vec!["free".to_owned(), "behind".to_owned()], 0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn g9_a_message_that_is_kept_whole_is_kept_once_however_often_it_is_delivered() {
+    bounded(async {
+        let (app, broker) = Harness::with_broker(|builder| builder).await;
+        let named = unreadable("k");
+        let nameless = || Delivery::new("lenient", vec![0xff, 0x00]);
+        for delivery in [named.clone(), nameless(), named, nameless(), nameless().key("another")] {
+            publish(&broker, Uuid::now_v7(), delivery).await;
+        }
+        app.settle().await;
+        assert_eq!(app.dead().await.len(), 3, "{:#?}", app.dead().await);
+    })
+    .await;
+}
+
+/// What was kept whole comes before the later ones of its key, once it can be read.
+#[tokio::test]
+async fn g10_a_message_that_was_kept_whole_is_handled_in_its_place() {
+    bounded(async {
+        let directory = directory();
+        let (file, probe) = (directory.path().join("app.db"), std::sync::Arc::new(Probe::default()));
+        let app = on_file(&file, &probe, |builder| builder.payload_limit(1024)).await;
+        app.receive(readable("k", &"x".repeat(3000))).await.unwrap();
+        app.receive(readable("k", "behind")).await.unwrap();
+        app.shutdown().await;
+        let running = Running::start(on_file(&file, &probe, |builder| builder).await);
+        let dead = running.app.dead_letters(9).await.unwrap();
+        assert!(dead.len() == 1 && probe.log().is_empty(), "{dead:?}");
+        assert!(running.app.replay(dead[0].id).await.unwrap());
+        probe.noted("behind", 1).await;
+        assert_eq!(probe.log(), ["x".repeat(3000), "behind".to_owned()]);
+        assert!(running.app.dead_letters(9).await.unwrap().is_empty());
+        running.stop().await;
+    })
+    .await;
+}
+
+/// What the store refuses for good is kept with as much of it as the store takes.
+#[tokio::test]
+async fn g11_what_the_store_refuses_ends_as_a_dead_letter_that_says_so() {
+    bounded(async {
+        let (app, broker) = Harness::with_broker(|builder| builder).await;
+        let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON cqrs_work WHEN length(NEW.payload) > 2000
+            BEGIN SELECT RAISE(ABORT, 'too much for this store'); END";
+        cqrs::sqlx::query(refuse).execute(&app.probe.pool()).await.unwrap();
+        let id = Uuid::now_v7();
+        let payload = serde_json::json!({"text": 7, "more": "x".repeat(5000)});
+        publish(&broker, id, message("lenient", "read", id, &payload).key("k")).await;
+        publish(&broker, Uuid::now_v7(), readable("k", "behind")).await;
+        publish(&broker, Uuid::now_v7(), readable("other", "free")).await;
+        app.settle().await;
+        let dead = app.dead().await;
+        assert_eq!((app.probe.log(), dead.len()), (vec!["free".to_owned()], 1));
+        let (letter, whole) = (&dead[0], payload.to_string());
+        assert_eq!((letter.message_id, letter.name.as_str(), letter.key.as_deref()), (id, "read", Some("k")));
+        assert!(whole.as_bytes().starts_with(&letter.payload) && !letter.payload.is_empty());
+        for said in ["too much for this store", "cannot read `", &format!("{} bytes", whole.len()), "SHA-256"] {
+            assert!(letter.error.contains(said), "{said}: {}", letter.error);
+        }
+    })
+    .await;
+}
+
 /// Names are matched with their version: an old or a new one of a known name is not skipped.
 #[tokio::test]
 async fn g11_an_unknown_version_of_a_known_name_is_a_dead_letter() {

@@ -2,9 +2,13 @@
 //! takes long after the commit.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use cqrs::broker::driver::{Consumer, Driver, Incoming, Outgoing, Receipt, Settlement, Subscription};
+use cqrs::broker::{BrokerError, MemoryBroker};
 use cqrs::prelude::*;
+use cqrs::store::driver::BoxFuture;
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
@@ -201,6 +205,75 @@ async fn g12_a_job_is_not_taken_for_lost_after_its_own_commit() {
         app.probe.open("smoke");
         app.settle().await;
         assert_eq!((app.probe.log().len(), app.dead().await.len(), app.stored().await), (2, 0, (0, 0)));
+    })
+    .await;
+}
+
+/// A broker, of which one member panics when it is first asked for messages.
+#[derive(Debug)]
+struct Panicky {
+    inner: MemoryBroker,
+    panicked: AtomicBool,
+}
+
+impl Driver for Panicky {
+    fn name(&self) -> &'static str {
+        "panicky"
+    }
+
+    fn crosses_processes(&self) -> bool {
+        false
+    }
+
+    fn publish(&self, batch: Vec<Outgoing>) -> BoxFuture<'_, Vec<Result<(), BrokerError>>> {
+        self.inner.publish(batch)
+    }
+
+    fn subscribe(&self, subscription: Subscription) -> BoxFuture<'_, Result<Box<dyn Consumer>, BrokerError>> {
+        let panics = subscription.group == "fuses" && !self.panicked.swap(true, Ordering::SeqCst);
+        Box::pin(async move {
+            let inner = self.inner.subscribe(subscription).await?;
+            Ok(Box::new(PanickyMember { inner, panics }) as Box<dyn Consumer>)
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.inner.close()
+    }
+}
+
+#[derive(Debug)]
+struct PanickyMember {
+    inner: Box<dyn Consumer>,
+    panics: bool,
+}
+
+impl Consumer for PanickyMember {
+    fn receive(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<Incoming>, BrokerError>> {
+        assert!(!self.panics, "told to");
+        self.inner.receive(max)
+    }
+
+    fn settle(&mut self, settled: Vec<(Receipt, Settlement)>) -> BoxFuture<'_, Result<(), BrokerError>> {
+        self.inner.settle(settled)
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        self.inner.close()
+    }
+}
+
+#[tokio::test]
+async fn g11_a_group_whose_loop_panics_joins_anew_and_consumes() {
+    bounded(async {
+        let broker = MemoryBroker::new();
+        let panicky = Panicky { inner: broker.clone(), panicked: AtomicBool::new(false) };
+        let app = Harness::with(|builder| builder.broker(Broker::driver(panicky))).await;
+        let id = Uuid::now_v7();
+        let payload = serde_json::json!({"number": 1, "fuse": false});
+        publish(&broker, id, message("fuses", "lit", id, &payload)).await;
+        app.settle().await;
+        assert_eq!(app.probe.log(), ["lit 1"]);
     })
     .await;
 }

@@ -16,7 +16,8 @@ use crate::broker::{BrokerError, BrokerErrorKind};
 use crate::event::Node;
 use crate::message::{MessageKind, MessageSpec};
 use crate::middleware::CallKind;
-use crate::{consumer, relay, worker};
+use crate::supervise::supervised;
+use crate::{consumer, relay, store, worker};
 
 /// How long what was given up may take to be dropped.
 const DROPPING: Duration = Duration::from_secs(1);
@@ -170,25 +171,33 @@ impl App {
             && options.runs("relay")
             && !options.relay_off
         {
-            let relay = relay::Relay {
-                store: store.clone(),
-                broker: broker.clone(),
-                clock: self.clock().clone(),
-                owner: self.owner().to_owned(),
-                wake: self.wake_bell().clone(),
-                settings: relay::RelaySettings {
-                    lease: options.lease,
-                    // A row holds the payload with what surrounds it on the wire.
-                    payload_limit: options.payload_limit.saturating_add(crate::wire::ENVELOPE),
-                    // Less than the whole, so that what it hands back is handed back in time.
-                    shutdown_timeout: options.shutdown_timeout.mul_f64(0.8),
-                    ..options.relay.clone()
-                },
-            };
-            parts.others.spawn(relay.run(stop.clone()));
+            let (app, store, broker, stop) = (self.clone(), store.clone(), broker.clone(), stop.clone());
+            parts.others.spawn(async move {
+                let relay = || app.relay(&store, &broker).run(stop.clone());
+                supervised("the relay", &stop, relay).await;
+            });
         }
         worker::start(self, &turns, &parts.others, &stop);
         Ok(())
+    }
+
+    fn relay(&self, store: &Arc<dyn store::driver::Driver>, broker: &Arc<dyn Driver>) -> relay::Relay {
+        let options = self.options();
+        relay::Relay {
+            store: Arc::clone(store),
+            broker: Arc::clone(broker),
+            clock: self.clock().clone(),
+            owner: self.owner().to_owned(),
+            wake: self.wake_bell().clone(),
+            settings: relay::RelaySettings {
+                lease: options.lease,
+                // A row holds the payload with what surrounds it on the wire.
+                payload_limit: options.payload_limit.saturating_add(crate::wire::ENVELOPE),
+                // Less than the whole, so that what it hands back is handed back in time.
+                shutdown_timeout: options.shutdown_timeout.mul_f64(0.8),
+                ..options.relay.clone()
+            },
+        }
     }
 
     /// Refuses to publish to a broker within this process what only another process would consume: it would be confirmed

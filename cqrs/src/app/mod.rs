@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::builder::Builder;
 pub use self::life::Health;
-pub(crate) use self::life::Running;
+pub(crate) use self::life::{Connecting, Running};
 pub(crate) use self::options::{Options, SHORTEST};
 pub use self::outside::OutsideUnit;
 pub(crate) use self::recorder::Recorder;

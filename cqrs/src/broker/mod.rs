@@ -10,6 +10,7 @@ pub mod driver;
 mod error;
 #[cfg(feature = "kafka")]
 mod kafka;
+mod lanes;
 mod memory;
 #[cfg(feature = "nats")]
 mod nats;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use tracing::Instrument;
-use uuid::Uuid;
 
+use super::keep::{bury_whole, keep, key_of, lane_of};
 use super::wire::{self, Received};
 use crate::app::App;
 use crate::broker::Delivery;
@@ -12,7 +12,7 @@ use crate::broker::driver::Settlement;
 use crate::dispatch::{Caught, Failure};
 use crate::registry::{GroupOptions, OnDead, OnUnknown};
 use crate::retry::{Verdict, random};
-use crate::store::{Claim, InboxMark, Record, StoreError, WorkKind, WorkRecord};
+use crate::store::{Claim, InboxMark, StoreError, WorkKind, WorkRecord};
 use crate::worker::{Attempt, Commit, Ended, Trouble, after_breaker, attempt, decode, describe, in_time, meta_of};
 
 /// Gives a message to the handlers of a group. `Return` only where the store could not even keep it.
@@ -44,7 +44,9 @@ pub(crate) async fn again(app: &App, claim: Claim, record: &WorkRecord, commit: 
     let fail = |error: StoreError| Trouble::Failed(error.to_string());
     let store = app.store().ok_or_else(|| Trouble::Failed("no store".to_owned()))?;
     if record.handler.is_empty() {
-        offer(app, group, &delivery).await.map_err(fail)?;
+        if whole_again(app, group, claim, record, &delivery, commit).await? == Ended::Done {
+            return Ok(Ended::Done);
+        }
     } else {
         let received = received_of(record);
         let takers = plan.takers(&received.name, &record.topic);
@@ -59,6 +61,45 @@ pub(crate) async fn again(app: &App, claim: Claim, record: &WorkRecord, commit: 
     commit.begin();
     tx.commit().await.map_err(fail)?;
     Ok(Ended::Done)
+}
+
+/// Offers a message again that was kept whole. What still cannot be given to anybody stays what it is, in its place. `Done` where the
+/// row has ended with it, `Duplicate` where it is still to be ended.
+async fn whole_again(
+    app: &App,
+    group: &'static str,
+    claim: Claim,
+    record: &WorkRecord,
+    delivery: &Delivery,
+    commit: &Commit,
+) -> Result<Ended, Trouble> {
+    let (received, takers) = read(app, group, delivery).map_err(|unfit| Trouble::Hopeless(unfit.error))?;
+    if takers.is_empty() {
+        return unknown(app, group, &received).map_or(Ok(Ended::Duplicate), |error| Err(Trouble::Hopeless(error)));
+    }
+    let reads = |handler: u32| app.planned(handler).item.message.reads(received.version);
+    if !takers.iter().any(|(handler, _)| reads(*handler)) {
+        return Err(Trouble::Hopeless(not_taken(&received)));
+    }
+    let its_own = |(handler, options): &&(u32, GroupOptions)| {
+        let lane = key_of(delivery).map(|key| lane_of(app, *handler, options, key));
+        lane.is_some() && lane == record.lane && reads(*handler)
+    };
+    let Some((handler, options)) = takers.iter().find(its_own) else {
+        let given = give(app, &takers, delivery, &received).await;
+        return given.map(|_| Ended::Duplicate).map_err(|error| Trouble::Failed(error.to_string()));
+    };
+    // It holds the lane of this handler, and is handled where it stands. Others have rows of their own.
+    let mut own = work_record(app, *handler, options, delivery, &received);
+    own.attempts = record.attempts;
+    let spec = app.planned(*handler).item.message;
+    let message = decode(spec, received.version, wire::payload_of(&own.headers), &received.payload)
+        .await
+        .map_err(Trouble::Hopeless)?;
+    let (mark, meta) = (Some(mark(app, &own)), Arc::new(meta_of(app, &own)));
+    let attempt =
+        attempt(app, Attempt { handler: *handler, message, meta, mark, lane: None, claim: Some(claim), commit });
+    attempt.await.map_err(|failure| Trouble::of(&failure, app.planned(*handler).item))
 }
 
 /// A message that was kept for a handler, as it was read: what was kept is its payload.
@@ -80,7 +121,10 @@ async fn offer(app: &App, group: &'static str, delivery: &Delivery) -> Result<()
         }
     };
     if takers.is_empty() {
-        return unknown(app, group, delivery, &received).await;
+        return match unknown(app, group, &received) {
+            Some(error) => bury_whole(app, group, delivery, Some(&received), &error).await,
+            None => Ok(()),
+        };
     }
     if !give(app, &takers, delivery, &received).await? {
         // Each of them takes the name: for each it is a message of its key, which holds back the later ones.
@@ -138,7 +182,8 @@ fn not_taken(received: &Received) -> String {
     format!("no handler of the group takes `{}`, version {}", received.name, received.version)
 }
 
-async fn unknown(app: &App, group: &str, delivery: &Delivery, received: &Received) -> Result<(), StoreError> {
+/// Why a message that no handler takes is kept; `None` where it is skipped.
+fn unknown(app: &App, group: &str, received: &Received) -> Option<String> {
     let said = app
         .plan()
         .groups
@@ -148,69 +193,10 @@ async fn unknown(app: &App, group: &str, delivery: &Delivery, received: &Receive
         OnUnknown::Skip => {
             app.count_skipped();
             tracing::debug!(group, name = received.name, "no handler of the group takes the message; it is skipped");
-            Ok(())
+            None
         }
-        OnUnknown::Dead => {
-            let error = format!("no handler of the group takes `{}`", received.name);
-            bury_whole(app, group, delivery, Some(received), &error).await
-        }
+        OnUnknown::Dead => Some(format!("no handler of the group takes `{}`", received.name)),
     }
-}
-
-/// Keeps a message whole as a dead letter of the group. `received` is what could be read of it.
-async fn bury_whole(
-    app: &App,
-    group: &str,
-    delivery: &Delivery,
-    received: Option<&Received>,
-    error: &str,
-) -> Result<(), StoreError> {
-    tracing::error!(group, topic = delivery.topic, error, "a message is a dead letter");
-    let header = |name| delivery.headers.get(name);
-    let now = app.clock().now();
-    let id = received.map(|received| received.id);
-    let name = received.map(|received| received.name.clone());
-    let version = received.map(|received| received.version);
-    store(
-        app,
-        WorkRecord {
-            id: id.or_else(|| header(wire::EVENT_ID)?.parse().ok()).unwrap_or_else(Uuid::now_v7),
-            kind: WorkKind::Consumed,
-            handler: String::new(),
-            group: group.to_owned(),
-            name: name.or_else(|| header(wire::EVENT_NAME).cloned()).unwrap_or_default(),
-            version: version.or_else(|| header(wire::EVENT_VERSION)?.parse().ok()).unwrap_or(1),
-            topic: delivery.topic.clone(),
-            key: delivery.key.clone(),
-            lane: None,
-            timer_key: None,
-            payload: delivery.payload.clone(),
-            headers: delivery.headers.clone(),
-            created_at: now,
-            due_at: now,
-            attempts: 1,
-            error: Some(error.to_owned()),
-            dead: true,
-        },
-    )
-    .await
-}
-
-/// Keeps a message, for one handler or whole. Kept for a handler it is marked in the same transaction: what becomes of
-/// it is up to the stored work from here on, and a second delivery finds that out.
-async fn store(app: &App, record: WorkRecord) -> Result<(), StoreError> {
-    let Some(store) = app.store() else { return Ok(()) };
-    let mut tx = store.begin().await?;
-    if !record.handler.is_empty() {
-        let mark = mark(app, &record);
-        if tx.mark_handled(vec![mark]).await?.first() == Some(&false) {
-            return tx.rollback().await;
-        }
-    }
-    tx.store(vec![Record::Work(record)]).await?;
-    tx.commit().await?;
-    app.wake();
-    Ok(())
 }
 
 /// Gives a message to one handler: at once, or behind those of its key that wait.
@@ -239,13 +225,13 @@ async fn hand(
         attempt.await.map_err(failed)
     };
     let (error, in_vain) = match in_time(app, &commit, tried).await {
-        Ok(Ok(Ended::Behind)) => return store(app, record).await,
+        Ok(Ok(Ended::Behind)) => return keep(app, record).await,
         Ok(Ok(_)) => return Ok(()),
         Ok(Err((error, _, Some(pause)))) => {
             // Not tried, so no attempt.
             record.due_at = app.clock().now() + after_breaker(pause);
             record.error = Some(error);
-            return store(app, record).await;
+            return keep(app, record).await;
         }
         Ok(Err((error, in_vain, None))) => (error, in_vain),
         Err(error) => (error, false),
@@ -257,7 +243,7 @@ async fn hand(
             record.attempts = 1;
             record.due_at = app.clock().now() + pause;
             record.error = Some(error);
-            store(app, record).await
+            keep(app, record).await
         }
         _ => bury(app, record, options, error).await,
     }
@@ -271,7 +257,7 @@ async fn bury(app: &App, mut record: WorkRecord, options: &GroupOptions, error: 
     if app.options().on_dead(options.group, options.on_dead) == OnDead::Skip {
         record.lane = None;
     }
-    store(app, record).await
+    keep(app, record).await
 }
 
 pub(super) fn mark(app: &App, record: &WorkRecord) -> InboxMark {
@@ -291,11 +277,11 @@ pub(super) fn work_record(
     received: &Received,
 ) -> WorkRecord {
     let path = app.planned(handler).path();
-    let key = delivery.key.clone().or_else(|| delivery.headers.get(wire::KEY).cloned());
+    let key = key_of(delivery).cloned();
     WorkRecord {
         id: received.id,
         kind: WorkKind::Consumed,
-        lane: key.as_ref().map(|key| crate::dispatch::lane(&format!("{}\u{1f}{path}", options.group), key)),
+        lane: key.as_ref().map(|key| lane_of(app, handler, options, key)),
         handler: path,
         group: options.group.to_owned(),
         name: received.name.clone(),

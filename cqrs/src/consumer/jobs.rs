@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::task::{Id, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -126,12 +126,29 @@ impl Jobs {
 
     /// Waits for a batch to end. Cancel-safe; `None` where there is none.
     pub(super) async fn next(&mut self) -> Option<Vec<(Receipt, Settlement)>> {
-        let (id, ended) = match self.running.join_next_with_id().await? {
-            Ok(ended) => ended,
-            Err(error) => (error.id(), None),
-        };
-        let receipts = self.receipts.remove(&id).unwrap_or_default();
-        Some(self.end(receipts, ended))
+        loop {
+            match self.running.join_next_with_id().await? {
+                Ok((id, ended)) => {
+                    let receipts = self.receipts.remove(&id).unwrap_or_default();
+                    return Some(self.end(receipts, ended));
+                }
+                Err(error) => self.pause(&error),
+            }
+        }
+    }
+
+    /// A task that broke has settled nothing: its messages are handed back after a pause, or they would come round at once.
+    fn pause(&mut self, error: &JoinError) {
+        let failed = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let pause = RetryPolicy::OUTAGE.pause(failed, random());
+        tracing::error!(%error, group = self.group, ?pause, "a batch of messages broke off; they are handed back");
+        let stop = self.stop.clone();
+        let receipts = self.receipts.remove(&error.id()).unwrap_or_default();
+        let waits = self.running.spawn(async move {
+            let _ = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+            None
+        });
+        self.receipts.insert(waits.id(), receipts);
     }
 
     /// Settles what a batch has ended, and puts back what it has not begun. What goes back to the broker takes the later ones

@@ -9,6 +9,7 @@ mod batch;
 mod deliver;
 mod job;
 mod jobs;
+mod keep;
 mod receive;
 mod together;
 
@@ -22,10 +23,11 @@ use tokio_util::task::TaskTracker;
 pub(crate) use self::deliver::again;
 use self::jobs::Jobs;
 use crate::Error;
-use crate::app::App;
+use crate::app::{App, Connecting};
 use crate::broker::BrokerError;
 use crate::broker::driver::{Consumer, Driver, Receipt, Settlement, Subscription};
 use crate::retry::{RetryPolicy, random};
+use crate::supervise::supervised;
 #[doc(no_inline)]
 pub(crate) use crate::wire;
 use crate::worker::Turns;
@@ -52,19 +54,14 @@ pub(crate) async fn start(
         let (app, turns, stop) = (app.clone(), turns, stop.clone());
         match broker.subscribe(subscription.clone()).await {
             Ok(consumer) => {
-                parts.spawn(run(app, name, consumer, turns, stop));
+                let group = Group { app, name, broker: Arc::clone(&broker), subscription, turns, stop };
+                parts.spawn(group.supervised(Begin::Joined(consumer)));
             }
             Err(error) if error.is_retryable() => {
                 // Counted from here on: whoever asks how the app feels once it runs is told.
-                let connecting = app.connecting();
-                let broker = Arc::clone(&broker);
-                parts.spawn(async move {
-                    let joined = stop.run_until_cancelled(join(&*broker, subscription, error)).await;
-                    drop(connecting);
-                    if let Some(consumer) = joined {
-                        run(app, name, consumer, turns, stop).await;
-                    }
-                });
+                let begin = Begin::Refused(error, app.connecting());
+                let group = Group { app, name, broker: Arc::clone(&broker), subscription, turns, stop };
+                parts.spawn(group.supervised(begin));
             }
             Err(error) => return Err(error.into()),
         }
@@ -72,22 +69,73 @@ pub(crate) async fn start(
     Ok(())
 }
 
-/// Joins a group whose broker could not be reached when the app started, once it can be.
-async fn join(broker: &dyn Driver, subscription: Subscription, mut error: BrokerError) -> Box<dyn Consumer> {
-    let mut failed = 0_u32;
+/// A group that the app runs.
+struct Group {
+    app: App,
+    name: &'static str,
+    broker: Arc<dyn Driver>,
+    subscription: Subscription,
+    turns: Turns,
+    stop: CancellationToken,
+}
+
+/// How the loop of a group begins.
+enum Begin {
+    Joined(Box<dyn Consumer>),
+    /// The broker could not be reached.
+    Refused(BrokerError, Connecting),
+    /// The loop panicked, and its member has left the group.
+    Anew(Connecting),
+}
+
+impl Group {
+    /// Consumes until it is told to stop. A panic is the driver's, or ours: the group is joined anew.
+    async fn supervised(self, begin: Begin) {
+        let (group, mut begin) = (&self, Some(begin));
+        let what = format!("the loop of the group `{}`", self.name);
+        supervised(&what, &self.stop, || {
+            let begin = begin.take().unwrap_or_else(|| Begin::Anew(group.app.connecting()));
+            group.consume(begin)
+        })
+        .await;
+    }
+
+    async fn consume(&self, begin: Begin) {
+        let (consumer, connecting) = match begin {
+            Begin::Joined(consumer) => (Some(consumer), None),
+            Begin::Refused(error, connecting) => (self.join(Some(error)).await, Some(connecting)),
+            Begin::Anew(connecting) => (self.join(None).await, Some(connecting)),
+        };
+        drop(connecting);
+        if let Some(consumer) = consumer {
+            run(self.app.clone(), self.name, consumer, self.turns.clone(), self.stop.clone()).await;
+        }
+    }
+
+    /// Joins the group once that can be; `None` where the app stops before.
+    async fn join(&self, error: Option<BrokerError>) -> Option<Box<dyn Consumer>> {
+        self.stop.run_until_cancelled(join(&*self.broker, &self.subscription, error)).await
+    }
+}
+
+/// Joins a group. A broker that cannot be reached is asked again; `error` is what it has said already.
+async fn join(broker: &dyn Driver, subscription: &Subscription, mut error: Option<BrokerError>) -> Box<dyn Consumer> {
+    let (mut failed, group) = (0_u32, subscription.group.as_str());
     loop {
+        let Some(said) = error.take() else {
+            match broker.subscribe(subscription.clone()).await {
+                Ok(consumer) => {
+                    tracing::info!(group, "the group has subscribed");
+                    return consumer;
+                }
+                Err(said) => error = Some(said),
+            }
+            continue;
+        };
         failed = failed.saturating_add(1);
         let pause = RetryPolicy::OUTAGE.pause(failed, random());
-        let group = subscription.group.as_str();
-        tracing::warn!(%error, group, ?pause, "the group cannot subscribe, and consumes nothing until it can; it is tried again");
+        tracing::warn!(error = %said, group, ?pause, "the group cannot subscribe, and consumes nothing until it can; it is tried again");
         tokio::time::sleep(pause).await;
-        match broker.subscribe(subscription.clone()).await {
-            Ok(consumer) => {
-                tracing::info!(group, "the group has subscribed");
-                return consumer;
-            }
-            Err(again) => error = again,
-        }
     }
 }
 

@@ -20,22 +20,36 @@ impl App {
     /// Fails when no group of the app listens to the topic, when the store can keep the message for none of them, and when the
     /// app is stopping.
     ///
-    /// ```no_run
-    /// use cqrs::Delivery;
+    /// Hand over everything that came with the message: by its key order is kept, and its headers say its id, name and version and
+    /// what it is part of. Of Kafka's own client:
     ///
-    /// # struct Record { payload: Vec<u8>, offset: i64 }
-    /// # struct Consumer;
-    /// # impl Consumer {
-    /// #     async fn next(&mut self) -> Option<Record> { None }
-    /// #     async fn commit(&mut self, offset: i64) {}
-    /// # }
-    /// async fn consume(app: &cqrs::App, mut consumer: Consumer) -> Result<(), cqrs::Error> {
-    ///     while let Some(record) = consumer.next().await {
-    ///         app.receive(Delivery::new("orders", record.payload)).await?;
-    ///         consumer.commit(record.offset).await;
+    /// ```no_run
+    /// # #[cfg(feature = "kafka")]
+    /// # mod own {
+    /// use cqrs::Delivery;
+    /// use rdkafka::consumer::{CommitMode, Consumer, StreamConsumer};
+    /// use rdkafka::message::{BorrowedMessage, Headers, Message};
+    ///
+    /// fn delivery(message: &BorrowedMessage<'_>) -> Delivery {
+    ///     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    ///     let mut delivery = Delivery::new(message.topic(), message.payload().unwrap_or_default());
+    ///     if let Some(key) = message.key() {
+    ///         delivery = delivery.key(text(key));
     ///     }
-    ///     Ok(())
+    ///     for header in message.headers().into_iter().flat_map(|headers| headers.iter()) {
+    ///         delivery = delivery.header(header.key, text(header.value.unwrap_or_default()));
+    ///     }
+    ///     delivery
     /// }
+    ///
+    /// async fn consume(app: &cqrs::App, consumer: StreamConsumer) -> Result<(), cqrs::BoxError> {
+    ///     loop {
+    ///         let message = consumer.recv().await?;
+    ///         app.receive(delivery(&message)).await?;
+    ///         consumer.commit_message(&message, CommitMode::Async)?;
+    ///     }
+    /// }
+    /// # }
     /// ```
     pub async fn receive(&self, delivery: Delivery) -> Result<(), Error> {
         let groups = self.plan().groups.iter().filter(|(_, group)| group.topics.contains(delivery.topic()));

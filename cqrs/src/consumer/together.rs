@@ -188,8 +188,13 @@ impl Work<'_> {
                 (Standing::New, Some(unit)) => {
                     let handler = member.handler;
                     kept.marks.push(mark(self.app, &member.record));
-                    let called = in_time(self.app, &commit, self.call(member, unit)).await?;
-                    let (after, records) = called.map_err(|failure| text(self.app, handler, &failure))?;
+                    let app = self.app;
+                    // What a failure says is the user's, and may panic: within the attempt.
+                    let called = async {
+                        let called = self.call(member, unit).await;
+                        called.map_err(|failure| text(app, handler, &failure))
+                    };
+                    let (after, records) = in_time(app, &commit, called).await??;
                     kept.records.push((at, records));
                     kept.after.push((at, after));
                 }
@@ -237,8 +242,8 @@ impl Work<'_> {
             };
             write_and_commit(app, tx, self.kept, &commit).await
         };
-        let finished: Result<(), Failure> = in_time(app, &commit, finished).await?;
-        finished.map_err(|failure| failure.to_string())
+        let said = async { finished.await.map_err(|failure: Failure| failure.to_string()) };
+        in_time(app, &commit, said).await?
     }
 }
 
@@ -263,8 +268,11 @@ async fn open(app: &App, members: &mut [Standed]) -> Result<(), String> {
     let commit = Commit::default();
     for (member, standing, unit) in members {
         if *standing == Standing::New && unit.is_none() {
-            let opened = in_time(app, &commit, unit_of(app, member)).await?;
-            *unit = Some(opened.map_err(|failure| text(app, member.handler, &failure))?);
+            let opened = async {
+                let opened = unit_of(app, member).await;
+                opened.map_err(|failure| text(app, member.handler, &failure))
+            };
+            *unit = Some(in_time(app, &commit, opened).await??);
         }
     }
     Ok(())

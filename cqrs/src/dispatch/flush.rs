@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use sha2::{Digest as _, Sha256};
+
 use super::{DispatchError, Failure};
 use crate::app::App;
 use crate::event::{Cause, Node, Raised, StoredCommand, When};
@@ -100,9 +102,17 @@ fn durable_records(
     Ok(())
 }
 
+/// A key longer than this is told apart by its digest.
+const LONGEST_KEY: usize = 512;
+
 /// The lane of a handler's work on one key.
 pub(crate) fn lane(handler: &str, key: &str) -> String {
-    format!("{handler}\u{1f}{key}")
+    if key.len() <= LONGEST_KEY {
+        return format!("{handler}\u{1f}{key}");
+    }
+    // No longer than any database's index takes.
+    let start = &key[..key.floor_char_boundary(LONGEST_KEY / 2)];
+    format!("{handler}\u{1f}{start}\u{1f}{:x}", Sha256::digest(key))
 }
 
 pub(crate) fn command_record(
@@ -166,4 +176,21 @@ fn carried_headers(meta: &Meta) -> BTreeMap<String, String> {
 /// The year 9999, for what is put off beyond what times can say.
 fn never() -> SystemTime {
     SystemTime::UNIX_EPOCH + std::time::Duration::from_hours(70_380_768)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// PostgreSQL's indexes take 2704 bytes, of which a NUL is two.
+    #[test]
+    fn lanes_of_long_keys_are_short_and_told_apart() {
+        let long = "\u{e4}".repeat(10_000);
+        let keys = [long.clone(), format!("{long}x"), format!("x{long}"), "k".repeat(512), "k".repeat(513)];
+        let lanes: std::collections::BTreeSet<String> = keys.iter().map(|key| lane("mail::send", key)).collect();
+        assert_eq!(lanes.len(), keys.len());
+        assert!(lanes.iter().all(|lane| lane.len() < 1000));
+        assert_eq!(lane("mail::send", &long), lane("mail::send", &long));
+        assert_eq!(lane("mail::send", "short"), "mail::send\u{1f}short");
+    }
 }

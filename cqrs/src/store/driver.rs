@@ -381,6 +381,9 @@ pub trait Transaction: Send + fmt::Debug + 'static {
     /// Stores outbox rows and work, all in one go. Gives the id under which each is stored: its own, but for a timer that
     /// takes the place of another, which keeps that one's.
     ///
+    /// Keys, lanes, names and headers hold any character, U+0000 included, and come back as they were; in the text of an error
+    /// that one may come back as U+FFFD.
+    ///
     /// # Errors
     /// Fails with what the database said.
     fn store(&mut self, records: Vec<Record>) -> BoxFuture<'_, Result<Vec<Uuid>, StoreError>>;

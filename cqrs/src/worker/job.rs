@@ -31,6 +31,18 @@ pub(crate) enum Trouble {
     Absent(String),
 }
 
+impl Trouble {
+    /// What a failure of a handler's attempt comes to.
+    pub(crate) fn of(failure: &Failure, item: &HandlerItem) -> Self {
+        let text = describe(failure, item);
+        match failure.turned_away() {
+            Some(pause) => Self::TurnedAway(pause, text),
+            None if failure.is_in_vain() => Self::Hopeless(text),
+            None => Self::Failed(text),
+        }
+    }
+}
+
 /// Does one piece of claimed work, whatever comes of it.
 pub(super) async fn run(app: &App, store: &Arc<dyn Driver>, work: ClaimedWork) {
     let ClaimedWork { claim, record, deferred_since } = work;
@@ -118,16 +130,9 @@ async fn do_work(app: &App, claim: Claim, record: &WorkRecord, commit: &Commit) 
         .map_err(Trouble::Hopeless)?;
     let meta = Arc::new(meta_of(app, record));
     // A consumed message was marked when it was stored: the claim is what it is done once by.
-    attempt(app, Attempt { handler, message, meta, mark: None, lane: None, claim: Some(claim), commit }).await.map_err(
-        |failure| {
-            let text = describe(&failure, app.planned(handler).item);
-            match failure.turned_away() {
-                Some(pause) => Trouble::TurnedAway(pause, text),
-                None if failure.is_in_vain() => Trouble::Hopeless(text),
-                None => Trouble::Failed(text),
-            }
-        },
-    )
+    attempt(app, Attempt { handler, message, meta, mark: None, lane: None, claim: Some(claim), commit })
+        .await
+        .map_err(|failure| Trouble::of(&failure, app.planned(handler).item))
 }
 
 /// Whether the handler that a consumed message was kept for takes its version.

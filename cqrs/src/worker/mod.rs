@@ -30,6 +30,7 @@ pub(crate) use self::turns::Turns;
 use crate::app::App;
 use crate::store::driver::{ClaimRequest, Driver, WorkShare};
 use crate::store::{ClaimedWork, WorkQueue};
+use crate::supervise::supervised;
 
 /// The longest pause between two looks at the store with nothing to do: other processes' work shows up so late.
 const IDLE: Duration = Duration::from_secs(1);
@@ -41,12 +42,22 @@ const CONTESTED: Duration = Duration::from_millis(200);
 /// in processes without a worker, too.
 pub(crate) fn start(app: &App, turns: &BTreeMap<&'static str, Turns>, parts: &TaskTracker, stop: &CancellationToken) {
     let Some(store) = app.store().cloned() else { return };
-    let shares: Vec<Desk> = queues::shares(app, turns).into_iter().map(Desk::new).collect();
     if app.options().runs_anything() {
-        parts.spawn(upkeep::run(app.clone(), Arc::clone(&store), stop.clone()));
+        let (app, store, stop) = (app.clone(), Arc::clone(&store), stop.clone());
+        parts.spawn(async move {
+            let upkeep = || upkeep::run(app.clone(), Arc::clone(&store), stop.clone());
+            supervised("the upkeep of the store", &stop, upkeep).await;
+        });
     }
-    if !shares.is_empty() {
-        parts.spawn(run(app.clone(), store, shares, stop.clone()));
+    if !queues::shares(app, turns).is_empty() {
+        let (app, turns, stop) = (app.clone(), turns.clone(), stop.clone());
+        parts.spawn(async move {
+            let worker = || {
+                let desks = queues::shares(&app, &turns).into_iter().map(Desk::new).collect();
+                run(app.clone(), Arc::clone(&store), desks, stop.clone())
+            };
+            supervised("the worker", &stop, worker).await;
+        });
     }
 }
 

@@ -80,9 +80,24 @@ async fn batched(
         let rolled_back = sqlx::query("INSERT OR ROLLBACK INTO notes (id, text) VALUES (1, 'a'), (1, 'b')");
         assert!(rolled_back.execute(&mut **tx).await.is_err());
     }
+    if probe.try_it(&format!("unspeakable {}", e.number)).is_err() {
+        return Err(Unspeakable.into());
+    }
     probe.try_it(&format!("fail {}", e.number))?;
     Ok(())
 }
+
+/// An error that cannot be said.
+#[derive(Debug)]
+struct Unspeakable;
+
+impl std::fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("told to")
+    }
+}
+
+impl std::error::Error for Unspeakable {}
 
 /// Another handler of the same messages, with an outcome of its own.
 #[event_handler(group = "batches", order = 1, retry(max = 2, first = "1s"))]
@@ -256,6 +271,22 @@ async fn g3_a_panic_in_a_batch_is_a_failed_attempt_of_its_message_alone() {
     bounded(async {
         let setup = Setup::start().await;
         setup.app.probe.fail("panic 3", 2);
+        setup.publish(numbered(["a", "b", "c", "d", "e", "f"])).await;
+        assert_once_in_order(&setup.rows().await, 5);
+        assert_eq!(setup.app.stored().await.1, 1);
+        setup.app.settle_an_hour_later().await;
+        assert_once_in_order(&setup.rows().await, 6);
+        assert_eq!(setup.app.probe.count("called d 3 attempt 2"), 1);
+    })
+    .await;
+}
+
+/// What is the user's outside of the handler may panic as well: the message has failed then, and no other.
+#[tokio::test]
+async fn g3_an_error_whose_text_panics_is_a_failed_attempt_of_its_message_alone() {
+    bounded(async {
+        let setup = Setup::start().await;
+        setup.app.probe.fail("unspeakable 3", 2);
         setup.publish(numbered(["a", "b", "c", "d", "e", "f"])).await;
         assert_once_in_order(&setup.rows().await, 5);
         assert_eq!(setup.app.stored().await.1, 1);

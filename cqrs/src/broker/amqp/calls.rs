@@ -1,12 +1,13 @@
 //! The calls that wait for the server's answers about their messages. Pure: no I/O, no tasks.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use tokio::sync::oneshot;
 
 use super::fault::Fault;
+use crate::broker::BrokerError;
 use crate::broker::driver::Outgoing;
-use crate::broker::{BrokerError, BrokerErrorKind};
+use crate::broker::lanes::fail_followers;
 
 pub(super) type Results = Vec<Result<(), BrokerError>>;
 
@@ -80,31 +81,17 @@ impl Calls {
     fn finish(&mut self, call: u64) {
         let Some(Call { lanes, results, reply, .. }) = self.calls.remove(&call) else { return };
         let results = results.into_iter().map(|result| result.unwrap_or_else(|| Err(Fault::closed())));
+        let mut results: Results = results.map(|result| result.map_err(BrokerError::from)).collect();
+        let lanes = lanes.iter().map(|lane| lane.as_ref().map(|(topic, key)| (topic.as_str(), key.as_str())));
+        fail_followers(lanes, &mut results);
         // Who has stopped waiting is not told; the message is published again, with the same id.
-        let _ = reply.send(fail_followers(&lanes, results));
+        let _ = reply.send(results);
     }
 }
 
 fn lane_of(outgoing: &Outgoing) -> Option<Lane> {
     let delivery = &outgoing.delivery;
     Some((delivery.topic.clone(), delivery.key.clone()?))
-}
-
-/// Fails every message that comes after a failed one of its lane: publishing it again after the earlier one is what
-/// keeps the order.
-fn fail_followers(lanes: &[Option<Lane>], results: impl Iterator<Item = Result<(), Fault>>) -> Results {
-    let mut failed = HashSet::new();
-    let judge = |(lane, result): (&Option<Lane>, Result<(), Fault>)| {
-        let Some(lane) = lane else { return result };
-        if result.is_err() {
-            failed.insert(lane.clone());
-        } else if failed.contains(lane) {
-            let what = format!("an earlier message of the key `{}` was not published", lane.1);
-            return Err(Fault::new(BrokerErrorKind::Unavailable, what));
-        }
-        result
-    };
-    lanes.iter().zip(results).map(judge).map(|result| result.map_err(BrokerError::from)).collect()
 }
 
 #[cfg(test)]

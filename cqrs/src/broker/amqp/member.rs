@@ -38,12 +38,16 @@ struct Raw {
     payload: Vec<u8>,
 }
 
+/// How many messages of a slot may be on their way at least, if so many may be out at all.
+const LEAST_OF_EACH: usize = 16;
+
 /// What the tasks of a member share.
 pub(super) struct Member {
     link: Arc<Link>,
     topology: Arc<Topology>,
     group: String,
     topics: Vec<Names>,
+    /// How many messages of a slot the server sends before any is acknowledged.
     prefetch: u16,
     inner: Mutex<Inner>,
     /// Something may be there to give out, or to tell.
@@ -52,6 +56,13 @@ pub(super) struct Member {
     changes: Notify,
     /// On which connection the queues of each topic were declared.
     declared: tokio::sync::Mutex<HashMap<usize, u64>>,
+}
+
+/// The part of each of so many slots in what a member may have in hand: few slots may have most of the keys, so no slot waits for
+/// every message to be acknowledged.
+fn of_each(prefetch: usize, slots: usize) -> u16 {
+    let each = (prefetch / slots.max(1)).max(LEAST_OF_EACH).min(prefetch.max(1));
+    u16::try_from(each).unwrap_or(u16::MAX)
 }
 
 struct Inner {
@@ -79,7 +90,7 @@ impl Member {
             topology,
             group,
             topics,
-            prefetch: u16::try_from(prefetch.max(1)).unwrap_or(u16::MAX),
+            prefetch: of_each(prefetch, slots),
             inner: Mutex::new(inner),
             news: Notify::new(),
             changes: Notify::new(),
@@ -397,5 +408,16 @@ impl Consumer for AmqpConsumer {
             self.stop.cancel();
             self.tasks.wait().await;
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::of_each;
+
+    #[test]
+    fn a_slot_is_sent_its_part_and_no_more_than_may_be_out() {
+        assert_eq!([of_each(800, 8), of_each(16, 8), of_each(4, 8), of_each(0, 8), of_each(3, 0)], [100, 16, 4, 1, 3]);
+        assert_eq!(of_each(usize::MAX, 1), u16::MAX);
     }
 }

@@ -1,6 +1,6 @@
 //! AMQP 0.9.1: RabbitMQ, by `lapin`.
 //!
-//! `topology` says what a topic is made of, `publisher` and `member` are the tasks that publish and consume, `calls` and
+//! `topology` says what a topic is made of, `publisher` and `member` are the tasks that publish and consume, `calls`, `waiting` and
 //! `hand` what they know, as pure state; `balance` shares the queues among members, `link` keeps a connection, `message` translates, `fault` judges errors.
 
 use std::fmt;
@@ -33,6 +33,7 @@ mod member;
 mod message;
 mod publisher;
 mod topology;
+mod waiting;
 
 /// The property that says whether a message that nobody takes is an error.
 const MANDATORY: &str = "mandatory";
@@ -102,6 +103,10 @@ impl AmqpBroker {
             return answer;
         }
         let mut publisher = self.publisher.lock().unwrap_or_else(PoisonError::into_inner);
+        // Where its task has panicked, nobody would ever answer again.
+        if publisher.take_if(|publisher| publisher.requests.is_closed()).is_some() {
+            tracing::error!("the task that publishes to AMQP ended; it is started anew");
+        }
         let publisher = publisher.get_or_insert_with(|| {
             let (requests, asked) = mpsc::unbounded_channel();
             let (link, topology) = (Arc::clone(&self.publishing), Arc::clone(&self.topology));

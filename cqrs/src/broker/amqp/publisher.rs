@@ -22,6 +22,7 @@ use super::fault::{Fault, PRECONDITION_FAILED};
 use super::link::Link;
 use super::message;
 use super::topology::{Topology, short, slot_of};
+use super::waiting::Waiting;
 use crate::broker::BrokerErrorKind;
 use crate::broker::driver::Outgoing;
 use crate::store::driver::BoxFuture;
@@ -55,6 +56,13 @@ struct Sent {
     answer: Option<Result<Confirmation, lapin::Error>>,
 }
 
+/// A channel that was opened for a topic, or why there is none.
+struct Opened {
+    topic: Arc<str>,
+    generation: u64,
+    channel: Result<Channel, Fault>,
+}
+
 /// What is known of the connection.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
@@ -69,6 +77,10 @@ struct Publisher {
     limits: Limits,
     /// The channel of each topic, or why it has none.
     channels: HashMap<Arc<str>, Result<Channel, Fault>>,
+    /// Channels that are being opened, and what waits for them.
+    opening: FuturesUnordered<BoxFuture<'static, Opened>>,
+    opening_topics: HashSet<Arc<str>>,
+    waiting: Waiting,
     calls: Calls,
     sending: FuturesUnordered<BoxFuture<'static, Sent>>,
     /// Topic and id of what the server gave back and has yet to confirm.
@@ -83,6 +95,9 @@ pub(super) async fn run(setup: Setup, mut requests: mpsc::UnboundedReceiver<Requ
         setup,
         limits: Limits { generation: 0, frame: 0, message: usize::MAX },
         channels: HashMap::new(),
+        opening: FuturesUnordered::new(),
+        opening_topics: HashSet::new(),
+        waiting: Waiting::default(),
         calls: Calls::default(),
         sending: FuturesUnordered::new(),
         returned: HashSet::new(),
@@ -93,6 +108,7 @@ pub(super) async fn run(setup: Setup, mut requests: mpsc::UnboundedReceiver<Requ
             biased;
             Some(sent) = publisher.sending.next() => publisher.answered(sent),
             () = closing.cancelled() => break,
+            Some(opened) = publisher.opening.next() => publisher.opened(opened),
             request = requests.recv() => match request {
                 Some(request) => publisher.take(request, &mut requests).await,
                 None => break,
@@ -100,6 +116,9 @@ pub(super) async fn run(setup: Setup, mut requests: mpsc::UnboundedReceiver<Requ
         }
     }
     requests.close();
+    for request in publisher.waiting.take_all() {
+        request.refuse(&Fault::closed());
+    }
     while let Ok(request) = requests.try_recv() {
         request.refuse(&Fault::closed());
     }
@@ -118,7 +137,11 @@ impl Publisher {
     /// would keep the last one waiting for long.
     async fn take(&mut self, request: Request, requests: &mut mpsc::UnboundedReceiver<Request>) {
         match self.connect(&request.batch).await {
-            Ok(()) => self.send(request),
+            Ok(missing) => {
+                for request in self.waiting.push(request, missing) {
+                    self.send(request);
+                }
+            }
             Err(fault) => {
                 request.refuse(&fault);
                 while let Ok(request) = requests.try_recv() {
@@ -128,8 +151,9 @@ impl Publisher {
         }
     }
 
-    /// Sees to a channel for each topic. An error is one of the connection.
-    async fn connect(&mut self, batch: &[Outgoing]) -> Result<(), Fault> {
+    /// Sees to a channel for each topic. Gives the topics whose channels are being opened, for which nothing of other topics
+    /// waits; an error is one of the connection.
+    async fn connect(&mut self, batch: &[Outgoing]) -> Result<HashSet<String>, Fault> {
         let connected = self.setup.link.get().await?;
         let connection = connected.connection;
         if connection.status().blocked() {
@@ -141,21 +165,46 @@ impl Publisher {
             let frame = usize::try_from(connection.configuration().frame_max()).unwrap_or(usize::MAX);
             self.limits = Limits { generation: connected.generation, frame, message: usize::MAX };
         }
+        let mut missing = HashSet::new();
         for outgoing in batch {
             let topic = outgoing.delivery.topic.as_str();
             let known = self.channels.get(topic);
             if known.is_some_and(|known| known.as_ref().is_ok_and(|channel| channel.status().connected())) {
                 continue;
             }
-            // One that is blocked meanwhile answers nothing.
-            let opening = tokio::time::timeout(OPENING, channel(&self.setup.topology, &connection, topic));
-            let channel = opening.await.unwrap_or_else(|_| Err(silent(topic)));
-            if !connection.status().connected() {
-                return channel.map(|_| ());
-            }
-            self.channels.insert(topic.into(), channel);
+            missing.insert(topic.to_owned());
+            self.open(topic, &connection);
         }
-        Ok(())
+        Ok(missing)
+    }
+
+    fn open(&mut self, topic: &str, connection: &Arc<Connection>) {
+        let topic: Arc<str> = topic.into();
+        if !self.opening_topics.insert(Arc::clone(&topic)) {
+            return;
+        }
+        let (topology, connection) = (Arc::clone(&self.setup.topology), Arc::clone(connection));
+        let generation = self.limits.generation;
+        self.opening.push(Box::pin(async move {
+            // A connection that is blocked meanwhile answers nothing.
+            let opening = tokio::time::timeout(OPENING, channel(&topology, &connection, &topic)).await;
+            let channel = opening.unwrap_or_else(|_| Err(silent(&topic)));
+            Opened { topic, generation, channel }
+        }));
+    }
+
+    /// Sends what has waited for a channel, or says why it has none.
+    fn opened(&mut self, opened: Opened) {
+        let Opened { topic, generation, mut channel } = opened;
+        self.opening_topics.remove(&topic);
+        if generation != self.limits.generation {
+            let what = format!("the connection to the AMQP broker was lost while a channel for `{topic}` was opened");
+            channel = Err(Fault::new(BrokerErrorKind::Unavailable, what));
+        }
+        self.channels.insert(Arc::clone(&topic), channel);
+        for request in self.waiting.opened(&topic) {
+            self.send(request);
+        }
     }
 
     fn send(&mut self, request: Request) {

@@ -86,9 +86,9 @@ impl Config {
             // What a dead process held is somebody else's after so long.
             ("session.timeout.ms", "8000"),
             ("heartbeat.interval.ms", "2000"),
-            // For each partition.
+            // For each partition, of which a member may have hundreds.
             ("queued.min.messages", "10000"),
-            ("queued.max.messages.kbytes", "16384"),
+            ("queued.max.messages.kbytes", "2048"),
         ]);
         config.set("group.id", group).set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
         config

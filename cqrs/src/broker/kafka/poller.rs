@@ -24,6 +24,8 @@ use super::state::Partition;
 use crate::broker::driver::Subscription;
 use crate::broker::options::Declare;
 use crate::broker::{BrokerError, BrokerErrorKind, Delivery};
+use crate::dispatch::caught;
+use crate::retry::{RetryPolicy, random};
 
 /// How long the thread sleeps when nobody wakes it.
 const TICK: Duration = Duration::from_millis(50);
@@ -145,8 +147,9 @@ pub(super) fn start(
     let makes_topics = config.declare == Declare::Create;
     let poller = Poller { client, desk, makes_topics, committed: Instant::now(), turn: 0 };
     let thread = std::thread::Builder::new().name("cqrs-kafka-consumer".to_owned()).spawn(move || {
-        poller.run();
-        leave.send_replace(true);
+        let left = Left { desk: Arc::clone(&poller.desk), leave };
+        poller.supervised();
+        drop(left);
     });
     thread.map(drop).map_err(|error| unavailable("no thread for the consumer").with_source(error))
 }
@@ -160,8 +163,38 @@ struct Poller {
     turn: usize,
 }
 
+/// Dropped with the thread, however that ended: who waits for it is told, and who would wait for messages of it.
+struct Left {
+    desk: Arc<Desk>,
+    leave: watch::Sender<bool>,
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        if !self.desk.is_closing() {
+            self.desk.fail(unavailable("the thread of the consumer has ended"));
+        }
+        self.leave.send_replace(true);
+    }
+}
+
 impl Poller {
-    fn run(mut self) {
+    /// Runs until the member leaves. A panic is said, to whoever receives too, and the thread goes on after a pause.
+    fn supervised(mut self) {
+        let mut failed = 0_u32;
+        while let Err(panic) = caught(|| self.run()) {
+            failed = failed.saturating_add(1);
+            let pause = RetryPolicy::OUTAGE.pause(failed, random());
+            tracing::error!(panic, ?pause, "the thread of a Kafka consumer panicked; it goes on");
+            self.desk.fail(unavailable(format!("the thread of the consumer panicked: {panic}")));
+            let until = Instant::now() + pause;
+            while !self.desk.is_closing() && Instant::now() < until {
+                std::thread::sleep(TICK);
+            }
+        }
+    }
+
+    fn run(&mut self) {
         while !self.desk.is_closing() {
             self.serve();
             let moved = self.fetch();
@@ -192,7 +225,7 @@ impl Poller {
 
     /// Takes over as many messages as there is room for. Gives how many came.
     fn fetch(&mut self) -> usize {
-        let mut room = self.desk.with(|state| state.room());
+        let (mut room, mut bytes) = self.desk.with(|state| (state.room(), state.room_in_bytes()));
         let mut moved = 0;
         self.turn = self.turn.wrapping_add(1);
         let queues = self.client.context().queues();
@@ -200,10 +233,13 @@ impl Poller {
         // Each partition is the first in its turn, or the first of all would leave no room for the others.
         for (partition, queue) in queues.iter().cycle().skip(self.turn % count.max(1)).take(count) {
             let mut fetched = Vec::new();
-            while fetched.len() < room.min(BURST) {
+            while fetched.len() < room.min(BURST) && bytes > 0 {
                 match queue.poll(Duration::ZERO) {
                     None => break,
-                    Some(Ok(message)) => fetched.push((message.offset(), delivery(&message))),
+                    Some(Ok(message)) => {
+                        bytes = bytes.saturating_sub(message.payload_len());
+                        fetched.push((message.offset(), delivery(&message)));
+                    }
                     Some(Err(error)) => {
                         self.judge(error);
                         break;

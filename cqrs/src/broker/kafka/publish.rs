@@ -9,6 +9,7 @@ use super::Shared;
 use super::error::{configuration, explain, kind_of, unavailable};
 use super::producer::Answer;
 use crate::broker::driver::Outgoing;
+use crate::broker::lanes::{fail_followers, lane_of};
 use crate::broker::options::Declare;
 use crate::broker::{BrokerError, BrokerErrorKind, Delivery};
 
@@ -29,7 +30,7 @@ pub(super) async fn publish(shared: &Shared, batch: Vec<Outgoing>) -> Results {
         });
         results.collect()
     };
-    fail_followers(batch.iter().map(|outgoing| &outgoing.delivery), &mut results);
+    fail_followers(batch.iter().map(|outgoing| lane_of(&outgoing.delivery)), &mut results);
     results
 }
 
@@ -68,7 +69,7 @@ async fn one_by_one(shared: &Shared, batch: &[Outgoing], answers: &mut [Option<A
     }
     let mut failed = HashSet::new();
     for (outgoing, answer) in batch.iter().zip(answers) {
-        let lane = outgoing.delivery.message_key().map(|key| (outgoing.delivery.topic(), key));
+        let lane = lane_of(&outgoing.delivery);
         let free = lane.is_none_or(|lane| !failed.contains(&lane));
         if free && is_too_large(answer.as_ref()) {
             let Ok(producer) = shared.producer() else { return };
@@ -112,35 +113,5 @@ fn judge(shared: &Shared, delivery: &Delivery, answer: Option<Answer>, why: Opti
             Err(explain(format!("Kafka refuses the message of {size} bytes for the topic `{topic}`"), error))
         }
         _ => Err(explain(format!("Kafka has not confirmed the message for the topic `{topic}`"), error)),
-    }
-}
-
-/// Fails what comes behind a failed message of its key: publishing it again after the earlier one is what keeps the order.
-fn fail_followers<'a>(batch: impl Iterator<Item = &'a Delivery>, results: &mut Results) {
-    let mut failed = HashSet::new();
-    for (delivery, result) in batch.zip(results) {
-        let Some(key) = delivery.message_key() else { continue };
-        let lane = (delivery.topic(), key);
-        if result.is_err() {
-            failed.insert(lane);
-        } else if failed.contains(&lane) {
-            *result = Err(unavailable(format!("an earlier message of the key `{key}` was not published")));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{fail_followers, unavailable};
-    use crate::broker::Delivery;
-
-    #[test]
-    fn what_follows_a_failed_message_of_its_key_fails_too() {
-        let deliveries: Vec<_> =
-            ["a", "b", "a", "b"].into_iter().map(|key| Delivery::new("t", Vec::new()).key(key)).collect();
-        let mut results = vec![Err(unavailable("no")), Ok(()), Ok(()), Ok(())];
-        fail_followers(deliveries.iter(), &mut results);
-        let failed: Vec<_> = results.iter().map(Result::is_err).collect();
-        assert_eq!(failed, [true, false, true, false]);
     }
 }

@@ -7,6 +7,9 @@ use std::sync::Arc;
 use crate::broker::Delivery;
 use crate::broker::driver::{Incoming, Receipt, Settlement};
 
+/// How many bytes of payload may wait, about.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
+
 /// A partition of a topic.
 pub(super) type Partition = (Arc<str>, i32);
 
@@ -16,6 +19,12 @@ struct Item {
     partition: Partition,
     offset: i64,
     delivery: Delivery,
+}
+
+impl Item {
+    fn size(&self) -> usize {
+        self.delivery.payload.len()
+    }
 }
 
 /// A partition that is ours.
@@ -41,8 +50,12 @@ impl Progress {
 pub(super) struct State {
     prefetch: usize,
     partitions: HashMap<Partition, Progress>,
+    /// Partitions that are about to go.
+    going: BTreeSet<Partition>,
     /// What waits to be received, by when it came first. So what was handed back stands before what came after it.
     ready: BTreeMap<u64, Item>,
+    /// How large that is.
+    bytes: usize,
     /// What is out, by receipt: the number it came with is kept for when it is handed back.
     out: HashMap<Receipt, (u64, Item)>,
     last_number: u64,
@@ -54,20 +67,28 @@ impl State {
         Self {
             prefetch: prefetch.max(1),
             partitions: HashMap::new(),
+            going: BTreeSet::new(),
             ready: BTreeMap::new(),
+            bytes: 0,
             out: HashMap::new(),
             last_number: 0,
             last_receipt: 0,
         }
     }
 
-    /// How many more messages are worth fetching: as many as may be out wait behind those that are.
+    /// How many more messages are worth fetching, as long as their bytes are: as many as may be out wait behind those that are.
     pub(super) fn room(&self) -> usize {
-        self.prefetch.saturating_sub(self.ready.len())
+        if self.room_in_bytes() == 0 { 0 } else { self.prefetch.saturating_sub(self.ready.len()) }
+    }
+
+    /// How many bytes are worth fetching. The message that is one too many is fetched whole.
+    pub(super) fn room_in_bytes(&self) -> usize {
+        MOST_BYTES.saturating_sub(self.bytes)
     }
 
     /// A partition is ours from now on.
     pub(super) fn assign(&mut self, partition: Partition) {
+        self.going.remove(&partition);
         self.partitions.insert(partition, Progress::default());
     }
 
@@ -77,7 +98,12 @@ impl State {
         progress.outstanding.insert(offset);
         progress.next = Some(offset + 1);
         self.last_number += 1;
-        self.ready.insert(self.last_number, Item { partition, offset, delivery });
+        self.wait(self.last_number, Item { partition, offset, delivery });
+    }
+
+    fn wait(&mut self, number: u64, item: Item) {
+        self.bytes += item.size();
+        self.ready.insert(number, item);
     }
 
     /// Hands out what is ready: at most `max`, and no more than the prefetch leaves room for.
@@ -86,6 +112,7 @@ impl State {
         let mut taken = Vec::with_capacity(room.min(self.ready.len()));
         while taken.len() < room {
             let Some((number, item)) = self.ready.pop_first() else { break };
+            self.bytes = self.bytes.saturating_sub(item.size());
             self.last_receipt += 1;
             let receipt = Receipt(self.last_receipt);
             taken.push(Incoming { receipt, delivery: item.delivery.clone() });
@@ -103,13 +130,17 @@ impl State {
                     progress.outstanding.remove(&item.offset);
                 }
             }
-            Settlement::Return => drop(self.ready.insert(number, item)),
+            // It is not settled, so whoever has the partition next is given it.
+            Settlement::Return if self.going.contains(&item.partition) => {}
+            Settlement::Return => self.wait(number, item),
         }
     }
 
-    /// Hands out nothing more of partitions that are about to go.
+    /// Hands out nothing more of partitions that are about to go, neither what is handed back meanwhile.
     pub(super) fn hold(&mut self, partitions: &BTreeSet<Partition>) {
+        self.going.extend(partitions.iter().cloned());
         self.ready.retain(|_, item| !partitions.contains(&item.partition));
+        self.bytes = self.ready.values().map(Item::size).sum();
     }
 
     /// Whether messages of partitions are out.
@@ -120,6 +151,7 @@ impl State {
     /// Lets partitions go, with what is out of them.
     pub(super) fn revoke(&mut self, partitions: &BTreeSet<Partition>) {
         self.hold(partitions);
+        self.going.retain(|partition| !partitions.contains(partition));
         self.out.retain(|_, (_, item)| !partitions.contains(&item.partition));
         self.partitions.retain(|partition, _| !partitions.contains(partition));
     }

@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 
-use self::group::{Lane, MemberId, Number};
+use self::group::{MemberId, Number};
 use self::state::{Limits, Published, State};
 use super::driver::{Consumer, Driver, Incoming, Outgoing, Receipt, Settlement, Subscription};
+use super::lanes::fail_followers;
 use super::{BrokerError, BrokerErrorKind};
 use crate::store::driver::BoxFuture;
 
@@ -212,7 +213,8 @@ impl Driver for MemoryBroker {
                     Pending::Closed => Err(closed()),
                 });
             }
-            fail_followers(&lanes, &mut results);
+            let lanes = lanes.iter().map(|lane| lane.as_ref().map(|lane| (lane.0.as_str(), lane.1.as_str())));
+            fail_followers(lanes, &mut results);
             results
         })
     }
@@ -281,21 +283,4 @@ impl fmt::Debug for MemoryConsumer {
 
 fn closed() -> BrokerError {
     BrokerError::new(BrokerErrorKind::Closed, "the memory broker is closed")
-}
-
-/// Fails every message that comes after a failed one of its lane: publishing it again after the earlier one is what
-/// keeps the order.
-fn fail_followers(lanes: &[Option<Lane>], results: &mut [Result<(), BrokerError>]) {
-    let mut failed = std::collections::HashSet::new();
-    for (lane, result) in lanes.iter().zip(results) {
-        let Some(lane) = lane else { continue };
-        if result.is_err() {
-            failed.insert(lane);
-        } else if failed.contains(lane) {
-            *result = Err(BrokerError::new(
-                BrokerErrorKind::Unavailable,
-                format!("an earlier message of the key `{}` was not published", lane.1),
-            ));
-        }
-    }
 }

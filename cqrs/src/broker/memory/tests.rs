@@ -3,10 +3,10 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
+use super::MemoryBroker;
 use super::state::Limits;
-use super::{MemoryBroker, fail_followers};
 use crate::broker::driver::{Consumer, Driver, Outgoing, Settlement, Subscription};
-use crate::broker::{BrokerError, BrokerErrorKind, Delivery};
+use crate::broker::{BrokerErrorKind, Delivery};
 
 const MOMENT: Duration = Duration::from_millis(30);
 
@@ -126,20 +126,6 @@ async fn competing_consumers_keep_the_order_of_each_key() {
         count += 1;
     }
     assert_eq!(count, 300);
-}
-
-#[test]
-fn what_follows_a_failed_message_of_its_key_fails_too() {
-    let lanes: Vec<_> = ["a", "b", "a", "b"]
-        .into_iter()
-        .map(|key| super::state::lane_of(&Delivery::new("t", Vec::new()).key(key)))
-        .chain([None])
-        .collect();
-    let refused = || Err(BrokerError::new(BrokerErrorKind::Refused, "no"));
-    let mut results = vec![refused(), Ok(()), Ok(()), Ok(()), Ok(())];
-    fail_followers(&lanes, &mut results);
-    let kinds: Vec<_> = results.iter().map(|result| result.as_ref().err().map(BrokerError::kind)).collect();
-    assert_eq!(kinds, [Some(BrokerErrorKind::Refused), None, Some(BrokerErrorKind::Unavailable), None, None]);
 }
 
 #[test]

@@ -19,6 +19,7 @@ use super::slot::Progress;
 use super::table::{SlotId, Standing, Table, Watch};
 use crate::broker::BrokerError;
 use crate::broker::driver::Subscription;
+use crate::supervise::supervised;
 
 /// How often a member beats.
 const BEAT: Duration = Duration::from_secs(1);
@@ -128,12 +129,17 @@ impl Member {
         self.shared.shed(|id| standing.shed.contains(id));
         self.shared.sure(begun + LEASE.saturating_sub(MARGIN));
         let missing: Vec<_> = standing.mine.iter().filter(|id| !self.owned.contains_key(*id)).cloned().collect();
-        let taken = timeout(PATIENCE, join_all(missing.into_iter().map(|id| self.take(id)))).await;
-        for taken in taken.map_err(|_| unavailable("NATS does not answer in time"))? {
-            let (id, owned) = taken?;
-            self.owned.insert(id, owned);
+        let takes = missing.into_iter().map(|id| timeout(PATIENCE, self.take(id)));
+        // Each by itself: one that is slow or fails takes none of the others along.
+        let mut failed = Ok(());
+        let taken: Vec<_> = join_all(takes).await;
+        for taken in taken {
+            match taken.unwrap_or_else(|_| Err(unavailable("NATS does not answer in time"))) {
+                Ok((id, owned)) => drop(self.owned.insert(id, owned)),
+                Err(error) => failed = Err(error),
+            }
         }
-        Ok(())
+        failed
     }
 
     /// Changes the group's table.
@@ -187,16 +193,15 @@ impl Member {
             let record = Record { owner: self.id.clone(), stream: stream.made, progress: progress.clone() };
             let Written::Stands(revision) = records::write(store, &key, &record, revision).await? else { continue };
             self.shared.own(id.clone(), progress.clone());
-            let reader =
-                tokio::spawn(reader::read(Arc::clone(&self.link), Arc::clone(&self.shared), id.clone(), stream.made));
+            let reader = tokio::spawn(read(Arc::clone(&self.link), Arc::clone(&self.shared), id.clone(), stream.made));
             return Ok((id, Owned { reader, key, stream: stream.made, revision, written: progress }));
         }
         Err(unavailable(format!("the record `{key}` is written by others")))
     }
 
-    /// Writes down how far every slot is done that has changed.
-    async fn write_down(&mut self) {
-        let Some(store) = self.store.clone() else { return };
+    /// Writes down how far every slot is done that has changed. Whether nothing is left to be written down.
+    async fn write_down(&mut self) -> bool {
+        let Some(store) = self.store.clone() else { return true };
         let (shared, me) = (&self.shared, &self.id);
         let changed = self.owned.iter_mut().filter_map(|(id, owned)| {
             let progress = shared.progress(id)?;
@@ -205,26 +210,34 @@ impl Member {
         let writes = changed.map(|(id, owned, progress)| {
             let store = &store;
             async move {
-                match timeout(BEAT, owned.write(store, me, progress)).await {
-                    Ok(Ok(false)) => Some(id.clone()),
-                    Ok(Err(error)) => {
-                        tracing::debug!(%error, "how far a slot is done is written down later");
-                        None
-                    }
-                    Ok(Ok(true)) | Err(_) => None,
-                }
+                let written = timeout(BEAT, owned.write(store, me, progress)).await;
+                let written = written.unwrap_or_else(|_| Err(unavailable("NATS does not answer in time")));
+                (id.clone(), written)
             }
         });
-        let lost: Vec<SlotId> = join_all(writes).await.into_iter().flatten().collect();
-        for id in lost {
-            self.shared.lose(&id);
-            self.owned.remove(&id);
+        let mut all = true;
+        for (id, written) in join_all(writes).await {
+            match written {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.shared.lose(&id);
+                    self.owned.remove(&id);
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "how far a slot is done is written down later");
+                    all = false;
+                }
+            }
         }
+        all
     }
 
     async fn leave(&mut self) {
         let Some(store) = self.store.clone() else { return };
-        self.write_down().await;
+        // What is not written down others handle again: once more, for as long as there is time.
+        while !self.write_down().await {
+            sleep(GATHER).await;
+        }
         self.owned.clear();
         let key = records::table(&self.subscription.group);
         for _ in 0..ATTEMPTS {
@@ -261,6 +274,12 @@ impl Owned {
         }
         Err(unavailable(format!("the record `{}` is written by others", self.key)))
     }
+}
+
+/// Reads a slot; begun anew, it goes on behind what came.
+async fn read(link: Arc<Link>, shared: Arc<Shared>, id: SlotId, made: i64) {
+    let (what, stop) = (format!("the reader of slot {} of `{}`", id.1, id.0), CancellationToken::new());
+    supervised(&what, &stop, || reader::read(Arc::clone(&link), Arc::clone(&shared), id.clone(), made)).await;
 }
 
 /// Where a slot is read from on.

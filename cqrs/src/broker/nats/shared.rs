@@ -134,8 +134,12 @@ impl Shared {
         loop {
             let bell = Arc::clone(&self.lock().slots.get(id)?.room);
             let rung = bell.notified();
-            let room = self.lock().slots.get(id)?.slot.room(most);
-            if room >= most / 2 {
+            let (room, most) = {
+                let inner = self.lock();
+                let slot = &inner.slots.get(id)?.slot;
+                (slot.room(most), slot.most(most))
+            };
+            if room > 0 && room >= most / 2 {
                 return Some(room);
             }
             rung.await;

@@ -14,6 +14,10 @@ use crate::broker::driver::Settlement;
 
 /// So many messages may be done beyond one that is not, before no more are read.
 const MAX_BEYOND: usize = 2_000;
+/// How many bytes of a slot may wait, about.
+const MOST_BYTES: usize = 4 * 1024 * 1024;
+/// How large a message is taken to be before any has come.
+const UNKNOWN: usize = MOST_BYTES / 16;
 
 /// How far a slot is done.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +48,8 @@ pub(super) struct Slot {
     out: BTreeMap<u64, Entry>,
     /// Everything that was read and is not done.
     unfinished: BTreeSet<u64>,
+    /// How large its messages are: the largest of late, which is forgotten slowly.
+    size: Option<usize>,
 }
 
 impl Slot {
@@ -62,6 +68,8 @@ impl Slot {
             return;
         }
         self.unfinished.insert(sequence);
+        let (size, last) = (delivery.payload.len(), self.size.unwrap_or(0));
+        self.size = Some(size.max(last - last / 8));
         let entry = Entry { sequence, delivery: Arc::new(delivery) };
         if let Some(key) = entry.delivery.message_key() {
             if let Some(behind) = self.behind.get_mut(key) {
@@ -122,8 +130,14 @@ impl Slot {
         self.read
     }
 
+    /// How many messages may wait, where it is so many of any size.
+    pub(super) fn most(&self, most: usize) -> usize {
+        most.min(MOST_BYTES / self.size.unwrap_or(UNKNOWN).max(1)).max(1)
+    }
+
     /// How many more messages may be read, where so many may wait.
     pub(super) fn room(&self, most: usize) -> usize {
+        let most = self.most(most);
         if self.progress.beyond.len() >= MAX_BEYOND {
             return 0;
         }
@@ -213,6 +227,28 @@ mod tests {
         slot.settle(1, Done);
         assert!(!slot.is_ready());
         assert_eq!(slot.last_read(), 1);
+    }
+
+    #[test]
+    fn of_large_messages_few_wait() {
+        let mut slot = Slot::default();
+        assert_eq!(slot.room(1_000), 16, "nobody knows how large they are");
+        slot.offer(1, Delivery::new("t", vec![0; 1024]));
+        assert_eq!(slot.room(1_000), 999);
+        for sequence in 2..5 {
+            slot.offer(sequence, Delivery::new("t", vec![0; 1024 * 1024]));
+        }
+        assert_eq!((slot.most(1_000), slot.room(1_000)), (4, 0));
+        take_all(&mut slot);
+        assert_eq!(slot.room(1_000), 4);
+        for sequence in 5..100 {
+            slot.offer(sequence, Delivery::new("t", vec![0; 1024]));
+            take_all(&mut slot);
+        }
+        assert_eq!(slot.room(1_000), 1_000, "they are small again");
+        slot.offer(100, Delivery::new("t", vec![0; 9 * 1024 * 1024]));
+        take_all(&mut slot);
+        assert_eq!(slot.room(1_000), 1, "one of any size is read");
     }
 
     #[test]

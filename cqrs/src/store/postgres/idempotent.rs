@@ -81,8 +81,8 @@ async fn look(
     request: &IdempotentRequest,
 ) -> Result<Option<IdempotentOutcome>, sqlx::Error> {
     let found = sqlx::query(names.sql(LOOK))
-        .bind(request.claim.name.as_str())
-        .bind(request.claim.key.as_str())
+        .bind(rows::escaped(&request.claim.name))
+        .bind(rows::escaped(&request.claim.key))
         .bind(rows::micros(request.kept_since))
         .bind(rows::micros(request.lease_now))
         .fetch_optional(executor)
@@ -120,8 +120,8 @@ pub(super) async fn claim_within(
 
 async fn take(names: &Names, connection: &mut PgConnection, request: &IdempotentRequest) -> Result<bool, sqlx::Error> {
     let claimed = sqlx::query(names.sql(CLAIM))
-        .bind(request.claim.name.as_str())
-        .bind(request.claim.key.as_str())
+        .bind(rows::escaped(&request.claim.name))
+        .bind(rows::escaped(&request.claim.key))
         .bind(request.payload.as_slice())
         .bind(request.claim.token)
         .bind(rows::micros(request.lease_until))
@@ -148,7 +148,7 @@ async fn begin_lease(
 
 fn renewal(names: &Names, claim: IdempotentClaim, lease_until: SystemTime) -> Query<'static, Postgres, PgArguments> {
     let statement = sqlx::query(names.sql(RENEW)).bind(rows::micros(lease_until));
-    statement.bind(claim.name).bind(claim.key).bind(claim.token)
+    statement.bind(rows::escape(claim.name)).bind(rows::escape(claim.key)).bind(claim.token)
 }
 
 pub(super) async fn renew(
@@ -161,7 +161,8 @@ pub(super) async fn renew(
 }
 
 pub(super) async fn free(names: &Names, pool: &PgPool, claim: IdempotentClaim) -> Result<bool, sqlx::Error> {
-    let statement = sqlx::query(names.sql(FREE)).bind(claim.name).bind(claim.key).bind(claim.token);
+    let statement =
+        sqlx::query(names.sql(FREE)).bind(rows::escape(claim.name)).bind(rows::escape(claim.key)).bind(claim.token);
     Ok(statement.execute(pool).await?.rows_affected() > 0)
 }
 
@@ -173,7 +174,7 @@ pub(super) async fn finish(
     now: SystemTime,
 ) -> Result<bool, sqlx::Error> {
     let statement = sqlx::query(names.sql(FINISH)).bind(response).bind(rows::micros(now));
-    let statement = statement.bind(claim.name).bind(claim.key).bind(claim.token);
+    let statement = statement.bind(rows::escape(claim.name)).bind(rows::escape(claim.key)).bind(claim.token);
     Ok(statement.execute(connection).await?.rows_affected() > 0)
 }
 

@@ -48,7 +48,7 @@ pub(super) async fn standing(
     lane: Option<String>,
 ) -> Result<Standing, sqlx::Error> {
     let statement = sqlx::query_as(names.sql(STANDING)).bind(mark.group).bind(mark.handler).bind(mark.event_id);
-    Ok(stands(statement.bind(lane).fetch_one(pool).await?))
+    Ok(stands(statement.bind(lane.map(rows::escape)).fetch_one(pool).await?))
 }
 
 /// Where several messages stand, each with a handler.
@@ -65,7 +65,7 @@ pub(super) async fn standings(
         groups.push(mark.group);
         handlers.push(mark.handler);
         ids.push(mark.event_id);
-        lanes.push(lane);
+        lanes.push(lane.map(rows::escape));
     }
     let statement = sqlx::query_as(names.sql(STANDINGS)).bind(groups).bind(handlers).bind(ids).bind(lanes);
     Ok(statement.fetch_all(pool).await?.into_iter().map(stands).collect())

@@ -209,10 +209,10 @@ impl Columns {
         self.headers.push(rows::headers_text(&record.headers)?);
         self.shards.push(shard_of(&record.topic, record.key.as_deref(), record.id));
         self.ids.push(record.id);
-        self.names.push(record.name);
+        self.names.push(rows::escape(record.name));
         self.versions.push(rows::number(record.version));
-        self.topics.push(record.topic);
-        self.keys.push(record.key);
+        self.topics.push(rows::escape(record.topic));
+        self.keys.push(record.key.map(rows::escape));
         self.payloads.push(record.payload);
         self.raised.push(rows::micros(record.raised_at));
         Ok(())
@@ -342,7 +342,8 @@ impl PostgresStore {
             }
         }
         for (claim, error) in &found.unreadable {
-            let bury = sqlx::query(self.names.sql(BURY_UNREADABLE)).bind(claim.seq).bind(error);
+            let bury =
+                sqlx::query(self.names.sql(BURY_UNREADABLE)).bind(claim.seq).bind(rows::error_text(error.clone()));
             bury.execute(&self.pool).await?;
             let mut desk = self.desk();
             desk.ended(*claim);
@@ -495,10 +496,10 @@ pub(super) async fn free_stranded(names: &Names, pool: &PgPool) -> Result<u64, s
 fn read(row: &PgRow, claim: Claim) -> Result<ClaimedOutbox, BoxError> {
     let record = OutboxRecord {
         id: row.try_get("id")?,
-        name: row.try_get("name")?,
+        name: rows::text_of(row, "name")?,
         version: rows::number_of(row, "version")?,
-        topic: row.try_get("topic")?,
-        key: row.try_get("message_key")?,
+        topic: rows::text_of(row, "topic")?,
+        key: rows::maybe_text_of(row, "message_key")?,
         payload: row.try_get("payload")?,
         headers: rows::headers_of(row)?,
         raised_at: rows::time_of(row, "raised_at")?,

@@ -1,5 +1,6 @@
 //! Between records and rows: times, headers, and lists for `unnest`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
@@ -64,4 +65,105 @@ pub(super) fn headers_of(row: &PgRow) -> Result<BTreeMap<String, String>, BoxErr
 pub(super) fn headers_text(headers: &BTreeMap<String, String>) -> Result<String, StoreError> {
     serde_json::to_string(headers)
         .map_err(|error| StoreError::new(StoreErrorKind::Database, "headers cannot be stored").with_source(error))
+}
+
+/// PostgreSQL's text holds no NUL. This and a `0` stand for one, this and a `1` for itself.
+const ESCAPE: char = '\u{1a}';
+
+/// A key, a lane or a name as it is stored: what differs stays different, and is read back as it was by [`text_of`].
+pub(super) fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.contains(['\0', ESCAPE]) {
+        return Cow::Borrowed(text);
+    }
+    let mut stored = String::with_capacity(text.len() + 8);
+    for char in text.chars() {
+        match char {
+            '\0' => stored.extend([ESCAPE, '0']),
+            ESCAPE => stored.extend([ESCAPE, '1']),
+            char => stored.push(char),
+        }
+    }
+    Cow::Owned(stored)
+}
+
+/// The same of a text that is not needed any more.
+pub(super) fn escape(text: String) -> String {
+    if let Cow::Owned(stored) = escaped(&text) {
+        return stored;
+    }
+    text
+}
+
+/// A stored key, lane or name as it was.
+pub(super) fn unescaped(stored: String) -> String {
+    if !stored.contains(ESCAPE) {
+        return stored;
+    }
+    let mut text = String::with_capacity(stored.len());
+    let mut chars = stored.chars().peekable();
+    while let Some(char) = chars.next() {
+        match (char, chars.peek()) {
+            (ESCAPE, Some('0')) => text.push('\0'),
+            (ESCAPE, Some('1')) => text.push(ESCAPE),
+            _ => {
+                text.push(char);
+                continue;
+            }
+        }
+        chars.next();
+    }
+    text
+}
+
+/// An error as it is stored: it is there to be read, so a NUL in it becomes what stands for a character that cannot be shown.
+pub(super) fn shown(error: &str) -> Cow<'_, str> {
+    if error.contains('\0') { Cow::Owned(error.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(error) }
+}
+
+/// The same of a text that is not needed any more.
+pub(super) fn error_text(error: String) -> String {
+    if let Cow::Owned(shown) = shown(&error) {
+        return shown;
+    }
+    error
+}
+
+/// The key, lane or name in a row's column.
+pub(super) fn text_of(row: &PgRow, column: &str) -> Result<String, sqlx::Error> {
+    Ok(unescaped(row.try_get(column)?))
+}
+
+/// The same where there may be none.
+pub(super) fn maybe_text_of(row: &PgRow, column: &str) -> Result<Option<String>, sqlx::Error> {
+    Ok(row.try_get::<Option<String>, _>(column)?.map(unescaped))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_with_a_nul_are_stored_without_and_told_apart_and_come_back() {
+        let texts = [
+            "",
+            "plain",
+            "\0",
+            "\u{1a}",
+            "\u{1a}0",
+            "\u{1a}1",
+            "0\0",
+            "\u{1a}\0",
+            "\0\u{1a}",
+            "\0\0\0\0\0\0\0\u{7}",
+            "ä\0ö",
+        ];
+        let stored: Vec<String> = texts.iter().map(|text| escape((*text).to_owned())).collect();
+        for (text, stored) in texts.iter().zip(&stored) {
+            assert!(!stored.contains('\0'), "{text:?}");
+            assert_eq!(unescaped(stored.clone()), *text);
+        }
+        let different: std::collections::BTreeSet<&String> = stored.iter().collect();
+        assert_eq!(different.len(), texts.len());
+        assert_eq!(unescaped("\u{1a}".to_owned()), "\u{1a}", "what somebody else has written stays as it is");
+    }
 }

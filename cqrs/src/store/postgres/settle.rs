@@ -194,14 +194,14 @@ impl PostgresStore {
 #[derive(Default)]
 struct Lists<'r> {
     numbers: Vec<i64>,
-    errors: Vec<&'r str>,
+    errors: Vec<std::borrow::Cow<'r, str>>,
     due: Vec<i64>,
 }
 
 impl<'r> Lists<'r> {
     fn push(&mut self, seq: i64, error: &'r str, due: i64) {
         self.numbers.push(seq);
-        self.errors.push(error);
+        self.errors.push(rows::shown(error));
         self.due.push(due);
     }
 }

@@ -63,11 +63,13 @@ async fn remove(
     // In one order, so that two transactions do not wait for one another.
     locks.sort_unstable();
     sqlx::query(names.sql(LOCK)).bind(locks).execute(&mut *connection).await?;
-    let (list, timer_keys): (Vec<String>, Vec<String>) = keys.into_iter().unzip();
+    let stored = keys.into_iter().map(|(name, key)| (rows::escape(name), rows::escape(key)));
+    let (list, timer_keys): (Vec<String>, Vec<String>) = stored.unzip();
     let mut removed: Vec<(i64, Uuid, String, String)> =
         sqlx::query_as(names.sql(REPLACE)).bind(list).bind(timer_keys).fetch_all(connection).await?;
     removed.sort_unstable_by_key(|(seq, ..)| *seq);
-    Ok(removed.into_iter().map(|(_, id, name, key)| ((name, key), id)).collect())
+    let as_it_was = |(_, id, name, key)| ((rows::unescaped(name), rows::unescaped(key)), id);
+    Ok(removed.into_iter().map(as_it_was).collect())
 }
 
 fn key_of(record: &WorkRecord) -> Option<Key> {
@@ -78,7 +80,7 @@ fn key_of(record: &WorkRecord) -> Option<Key> {
 }
 
 pub(super) async fn cancel(names: &Names, pool: &PgPool, name: String, key: String) -> Result<bool, sqlx::Error> {
-    let end = sqlx::query(names.sql(CANCEL)).bind(name).bind(key).execute(pool).await?;
+    let end = sqlx::query(names.sql(CANCEL)).bind(rows::escape(name)).bind(rows::escape(key)).execute(pool).await?;
     Ok(end.rows_affected() > 0)
 }
 
@@ -89,8 +91,8 @@ pub(super) async fn list(names: &Names, pool: &PgPool, limit: usize) -> Result<V
         .map(|row| {
             Ok(TimerRecord {
                 id: row.try_get("id")?,
-                name: row.try_get("name")?,
-                key: row.try_get("timer_key")?,
+                name: rows::text_of(row, "name")?,
+                key: rows::maybe_text_of(row, "timer_key")?,
                 due_at: rows::time_of(row, "due_at")?,
             })
         })

@@ -49,17 +49,17 @@ impl Columns {
         self.kinds.push(record.kind.as_str());
         self.handlers.push(record.handler);
         self.groups.push(record.group);
-        self.names.push(record.name);
+        self.names.push(rows::escape(record.name));
         self.versions.push(rows::number(record.version));
-        self.topics.push(record.topic);
-        self.keys.push(record.key);
-        self.lanes.push(record.lane);
-        self.timer_keys.push(record.timer_key);
+        self.topics.push(rows::escape(record.topic));
+        self.keys.push(record.key.map(rows::escape));
+        self.lanes.push(record.lane.map(rows::escape));
+        self.timer_keys.push(record.timer_key.map(rows::escape));
         self.payloads.push(record.payload);
         self.created.push(rows::micros(record.created_at));
         self.due.push(rows::micros(record.due_at));
         self.attempts.push(rows::number(record.attempts));
-        self.errors.push(record.error);
+        self.errors.push(record.error.map(rows::error_text));
         Ok(())
     }
 }
@@ -473,12 +473,12 @@ fn read(row: &PgRow) -> Result<(WorkRecord, Option<SystemTime>), BoxError> {
         kind: WorkKind::from_stored(kind).ok_or_else(|| format!("no kind of work is called `{kind}`"))?,
         handler: row.try_get("handler")?,
         group: row.try_get("consumer_group")?,
-        name: row.try_get("name")?,
+        name: rows::text_of(row, "name")?,
         version: rows::number_of(row, "version")?,
-        topic: row.try_get("topic")?,
-        key: row.try_get("message_key")?,
-        lane: row.try_get("lane")?,
-        timer_key: row.try_get("timer_key")?,
+        topic: rows::text_of(row, "topic")?,
+        key: rows::maybe_text_of(row, "message_key")?,
+        lane: rows::maybe_text_of(row, "lane")?,
+        timer_key: rows::maybe_text_of(row, "timer_key")?,
         payload: row.try_get("payload")?,
         headers: rows::headers_of(row)?,
         created_at: rows::time_of(row, "created_at")?,
@@ -498,7 +498,7 @@ pub(super) async fn retry(
     error: String,
 ) -> Result<bool, sqlx::Error> {
     let statement = sqlx::query(names.sql(RETRY)).bind(claim.seq).bind(claim.fence);
-    Ok(statement.bind(rows::micros(due)).bind(error).execute(pool).await?.rows_affected() == 1)
+    Ok(statement.bind(rows::micros(due)).bind(rows::error_text(error)).execute(pool).await?.rows_affected() == 1)
 }
 
 pub(super) async fn defer(
@@ -510,7 +510,7 @@ pub(super) async fn defer(
     error: String,
 ) -> Result<bool, sqlx::Error> {
     let statement = sqlx::query(names.sql(DEFER)).bind(claim.seq).bind(claim.fence).bind(rows::micros(now));
-    Ok(statement.bind(rows::micros(due)).bind(error).execute(pool).await?.rows_affected() == 1)
+    Ok(statement.bind(rows::micros(due)).bind(rows::error_text(error)).execute(pool).await?.rows_affected() == 1)
 }
 
 async fn bury(
@@ -520,7 +520,7 @@ async fn bury(
     error: String,
     skip_lane: bool,
 ) -> Result<bool, sqlx::Error> {
-    let statement = sqlx::query_scalar(names.sql(BURY)).bind(claim.seq).bind(claim.fence).bind(error);
+    let statement = sqlx::query_scalar(names.sql(BURY)).bind(claim.seq).bind(claim.fence).bind(rows::error_text(error));
     let buried: Option<Option<String>> = statement.fetch_optional(&mut *connection).await?;
     let Some(lane) = buried else { return Ok(false) };
     if skip_lane {
@@ -543,5 +543,5 @@ pub(super) async fn lane_is_held(
     connection: &mut PgConnection,
     lane: String,
 ) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar(names.sql(LANE_IS_HELD)).bind(lane).fetch_one(connection).await
+    sqlx::query_scalar(names.sql(LANE_IS_HELD)).bind(rows::escape(lane)).fetch_one(connection).await
 }

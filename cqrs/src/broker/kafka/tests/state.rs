@@ -109,3 +109,40 @@ fn a_receipt_of_an_earlier_time_settles_nothing_of_a_partition_that_came_back() 
     state.settle(Receipt(999), Settlement::Done);
     assert_eq!(state.take_commits(), [(partition(0), 1)]);
 }
+
+/// Somebody else is given it with its partition: handed out here again, it would be handled by two at once.
+#[test]
+fn what_is_handed_back_of_a_partition_that_goes_is_not_handed_out_again() {
+    let mut state = state(10);
+    fetch(&mut state, 0, 0..2);
+    fetch(&mut state, 1, 0..1);
+    let taken = state.take(10);
+    let going = BTreeSet::from([partition(0)]);
+    state.hold(&going);
+    settle(&mut state, &taken, Settlement::Return);
+    assert!(!state.is_busy(&going));
+    assert_eq!(texts(&state.take(10)), ["1/0"]);
+    assert!(!state.take_commits().contains(&(partition(0), 2)), "it is not settled");
+    state.revoke(&going);
+    state.assign(partition(0));
+    fetch(&mut state, 0, 0..1);
+    let taken = state.take(10);
+    settle(&mut state, &taken, Settlement::Return);
+    assert_eq!(texts(&state.take(10)), ["0/0"], "it is ours again");
+}
+
+#[test]
+fn large_messages_are_fetched_few_at_a_time() {
+    let mut state = state(1_000);
+    let large = || Delivery::new("t", vec![0; 1024 * 1024]);
+    for offset in 0..17 {
+        assert_eq!(state.room() > 0, offset < 16, "{offset}");
+        state.fetched(partition(0), offset, large());
+    }
+    let taken = state.take(10);
+    assert_eq!((state.room(), state.room_in_bytes()), (993, 9 * 1024 * 1024));
+    settle(&mut state, &taken, Settlement::Return);
+    assert_eq!(state.room(), 0);
+    state.hold(&BTreeSet::from([partition(0)]));
+    assert_eq!((state.room(), state.room_in_bytes()), (1_000, 16 * 1024 * 1024));
+}

@@ -67,6 +67,11 @@ impl Ledger {
         let lane = book.lanes.entry(message.key.clone()).or_default();
         let elsewhere = lane.held.iter().find(|(number, holder)| *holder != member && *number <= message.number);
         let overtaken = elsewhere.map(|held| format!("member {member} was handed {message:?} while {held:?} was held"));
+        // Handed out once, and nobody's now: it is to come again before this one does.
+        let is_open = |number: &u32| !lane.done.contains(number) && !lane.held.contains(&(*number, member));
+        let open = (0..message.number.min(lane.seen)).find(is_open).filter(|_| overtaken.is_none());
+        let overtaken =
+            overtaken.or_else(|| open.map(|open| format!("{message:?} came while number {open} was not done")));
         let skipped = (message.number > lane.seen).then(|| format!("{message:?} came when {} was due", lane.seen));
         lane.seen = lane.seen.max(message.number + 1);
         lane.held.insert((message.number, member));
@@ -101,5 +106,33 @@ impl Ledger {
     pub(super) fn judge(&self) {
         let book = self.lock();
         assert!(book.wrong.is_empty(), "out of order: {:#?}", book.wrong);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(ledger: &Ledger) -> usize {
+        ledger.lock().wrong.len()
+    }
+
+    #[test]
+    fn a_message_that_comes_again_after_a_later_one_of_its_key_is_seen() {
+        let (ledger, message) = (Ledger::default(), |number| Numbered::new("k", number));
+        ledger.handed(1, &message(0));
+        ledger.handed(1, &message(1));
+        assert_eq!(wrong(&ledger), 0, "one member may hold several of a key");
+        ledger.done(1, &message(0));
+        ledger.leaves(1);
+        ledger.handed(2, &message(1));
+        ledger.handed(2, &message(2));
+        ledger.leaves(2);
+        ledger.handed(3, &Numbered::new("other", 0));
+        assert_eq!(wrong(&ledger), 0);
+        ledger.handed(3, &message(2));
+        assert_eq!(wrong(&ledger), 1, "1 was to come before");
+        ledger.handed(3, &message(1));
+        assert_eq!(wrong(&ledger), 1);
     }
 }

@@ -1,6 +1,6 @@
 //! The list of the cases, each with its promise: the only one there is.
 
-use super::{Bench, Case, dead, idempotent, inbox, outbox, timers, unit, upkeep, work};
+use super::{Bench, Case, dead, idempotent, inbox, outbox, texts, timers, unit, upkeep, work};
 
 /// Hands the list of cases to another macro.
 #[doc(hidden)]
@@ -150,6 +150,14 @@ macro_rules! __store_cases {
                 "`discard` deletes a dead letter, and what it held back goes on",
             dead::what_is_not_dead_is_neither_replayed_nor_discarded =>
                 "`replay` and `discard` touch nothing but dead letters",
+            texts::keys_and_names_with_a_nul_come_back_as_they_were =>
+                "keys, lanes and names are kept as they are, whatever characters they hold, and told apart",
+            texts::lanes_with_a_nul_keep_their_order_and_no_other =>
+                "of a key or a lane with a NUL the order is kept as of any other",
+            texts::timers_with_a_nul_are_moved_and_cancelled =>
+                "timers are found by name and key, whatever characters these hold",
+            texts::errors_and_headers_with_a_nul_are_kept =>
+                "headers come back as they were; of an error a NUL may come back as U+FFFD",
             idempotent::a_key_is_claimed_then_running_then_done =>
                 "a key is claimed, then running, then done with its response; another payload is told so",
             idempotent::keys_are_told_apart_by_name_and_byte_by_byte =>

@@ -68,8 +68,16 @@ pub(super) async fn a_key_is_claimed_then_running_then_done(store: Bench) {
 pub(super) async fn keys_are_told_apart_by_name_and_byte_by_byte(store: Bench) {
     let other = call("k", 1, 0);
     let other = IdempotentRequest { claim: IdempotentClaim { name: "refund".to_owned(), ..other.claim }, ..other };
-    for request in [&call("k", 1, 0), &call("K", 1, 0), &call("k ", 1, 0), &call("ä", 1, 0), &call("a", 1, 0), &other]
-    {
+    for request in [
+        &call("k", 1, 0),
+        &call("K", 1, 0),
+        &call("k ", 1, 0),
+        &call("ä", 1, 0),
+        &call("a", 1, 0),
+        &call("k\0", 1, 0),
+        &call("k\0\0", 1, 0),
+        &other,
+    ] {
         let outcome = claim(&*store, request).await;
         assert_eq!(outcome, IdempotentOutcome::Claimed, "{:?} of `{}`", request.claim.key, request.claim.name);
     }

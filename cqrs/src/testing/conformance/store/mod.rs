@@ -45,6 +45,7 @@ mod dead;
 mod idempotent;
 mod inbox;
 mod outbox;
+mod texts;
 mod timers;
 mod unit;
 mod upkeep;
