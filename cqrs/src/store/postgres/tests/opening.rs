@@ -169,7 +169,7 @@ async fn a_newer_schema_is_refused() {
     )
     .await;
     let error = connect(Store::url(schema.url())).await.unwrap_err();
-    says(&error, StoreErrorKind::SchemaNewer, &["at version 7", "up to 1", "deploy"]);
+    says(&error, StoreErrorKind::SchemaNewer, &["at version 7", "up to 2", "deploy"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
