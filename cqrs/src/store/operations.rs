@@ -376,6 +376,25 @@ pub enum TimerName {
     },
 }
 
+impl TimerName {
+    /// The timer of a command, by its key.
+    pub fn of<C: crate::Command>(key: impl Into<String>) -> Self {
+        Self::Key { name: C::SPEC.name.to_owned(), key: key.into() }
+    }
+}
+
+impl From<crate::TimerId> for TimerName {
+    fn from(id: crate::TimerId) -> Self {
+        Self::Id(id.uuid())
+    }
+}
+
+impl From<Uuid> for TimerName {
+    fn from(id: Uuid) -> Self {
+        Self::Id(id)
+    }
+}
+
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -585,3 +604,6 @@ impl DeadSource {
         if text == "outbox" { Self::Outbox } else { Self::Work }
     }
 }
+
+#[cfg(test)]
+pub(in crate::store) mod tests;

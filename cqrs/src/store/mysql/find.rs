@@ -96,8 +96,22 @@ pub(super) const PURGE_AUDIT: &str = "DELETE FROM cqrs_audit WHERE done_at < ?";
 
 /// Every statement of this file, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] =
-    &[STATUS, LIST, FIND_OUTBOX, FIND_WORK, SHOW_OUTBOX, SHOW_WORK, TIMERS, TIMERS_NAMED, AUDIT, PURGE_AUDIT];
+pub(super) const STATEMENTS: &[&str] = &[
+    STATUS,
+    READY,
+    WAITING,
+    PARKED,
+    DEAD,
+    CLAIMED,
+    FIND_OUTBOX,
+    FIND_WORK,
+    SHOW_OUTBOX,
+    SHOW_WORK,
+    TIMERS,
+    TIMERS_NAMED,
+    AUDIT,
+    PURGE_AUDIT,
+];
 
 pub(super) async fn status(names: &Names, pool: &MySqlPool, busy: usize) -> Result<OutboxStatus, sqlx::Error> {
     let row = sqlx::query(names.sql(STATUS)).fetch_one(pool).await?;

@@ -99,8 +99,21 @@ const PURGE_AUDIT: &str = "DELETE FROM cqrs_audit WHERE done_at < $1";
 
 /// The statements of this file that are to scan no table. Counting is reading.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] =
-    &[STATUS, LIST, FIND_OUTBOX, FIND_WORK, SHOW_OUTBOX, SHOW_WORK, TIMERS, TIMERS_NAMED, AUDIT, PURGE_AUDIT];
+pub(super) const STATEMENTS: &[&str] = &[
+    READY,
+    WAITING,
+    PARKED,
+    DEAD,
+    CLAIMED,
+    FIND_OUTBOX,
+    FIND_WORK,
+    SHOW_OUTBOX,
+    SHOW_WORK,
+    TIMERS,
+    TIMERS_NAMED,
+    AUDIT,
+    PURGE_AUDIT,
+];
 
 pub(super) async fn status(names: &Names, pool: &PgPool, busy: usize) -> Result<OutboxStatus, sqlx::Error> {
     let row = sqlx::query(names.sql(STATUS)).fetch_one(pool).await?;
