@@ -9,7 +9,8 @@ use cqrs::{Delivery, EditError};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::support::{HOUR, Harness, Probe, Refused, bounded, message, polled, publish};
+use crate::batches::watched;
+use crate::support::{HOUR, Harness, Log, Probe, Refused, bounded, directory, message, polled, publish};
 
 /// An event for a durable handler.
 #[derive(DomainEvent, Clone, Serialize, Deserialize)]
@@ -379,6 +380,40 @@ async fn what_was_done_is_kept_for_the_audit_retention() {
         app.advance(2 * HOUR).await;
         while !app.audit(9, None).await.unwrap().is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+/// A driver that surrounds another, and was written before there were operations.
+#[tokio::test]
+async fn a_store_without_operations_replays_discards_and_cancels_and_says_what_it_lacks() {
+    bounded(async {
+        let directory = directory();
+        let store = watched(directory.path(), &std::sync::Arc::default()).await;
+        let app = Harness::with(|builder| builder.store(store)).await;
+        with_dead(&app, 2).await;
+        app.schedule(Nudge { who: "ann".to_owned() }).after(HOUR).key("7").await.unwrap();
+        let log = Log::start();
+        let dead = app.dead().await;
+        assert!(app.replay(dead[0].id).await.unwrap());
+        assert!(app.discard(dead[1].id).await.unwrap());
+        assert!(!app.discard(dead[1].id).await.unwrap());
+        assert!(app.cancel_timer::<Nudge>("7").await.unwrap());
+        assert_eq!(
+            log.text().matches("the store writes down nothing of what is done to it").count(),
+            3,
+            "{}",
+            log.text()
+        );
+        app.settle().await;
+        assert_eq!(app.probe.log(), ["mended 0"]);
+        let mut errors = vec![app.outbox().status().await.unwrap_err(), app.audit(9, None).await.unwrap_err()];
+        errors.push(app.replay_all(DeadFilter::new()).await.unwrap_err());
+        errors.push(app.edit_and_replay(dead[0].id, "{}").await.unwrap_err().into());
+        errors.push(app.reschedule_timer(Uuid::nil(), SystemTime::now()).await.unwrap_err());
+        for error in errors {
+            assert!(error.to_string().contains("the store `watched` gives out no operations"), "{error}");
         }
     })
     .await;

@@ -209,7 +209,6 @@ impl Operator {
         let said = [addition, self.note.as_str()].into_iter().filter(|said| !said.is_empty());
         let note = said.collect::<Vec<_>>().join("; ");
         let signed = Signed { by: self.by.clone(), at: self.app.clock().now(), note };
-        tracing::debug!(?operation, by = self.by, "asked for");
         let done = self.app.operations()?.operate(operation, signed).await?;
         if done {
             tracing::info!(action = action.as_str(), by = self.by, "done to what is stored");
