@@ -138,7 +138,9 @@ impl State {
         letters.retain(|letter| search.filter.takes(letter) && is_behind(letter));
         let mut letters = search.merged(letters);
         if !search.with_payload {
-            letters.iter_mut().for_each(|letter| letter.payload.clear());
+            for letter in &mut letters {
+                letter.payload.clear();
+            }
         }
         letters
     }
@@ -233,7 +235,9 @@ impl State {
     fn reschedule(&mut self, timer: &TimerName, due: SystemTime) -> Result<Vec<Touched>, Locked> {
         let mut found = self.timers_named(timer)?;
         let Some(last) = found.pop() else { return Ok(Vec::new()) };
-        found.into_iter().for_each(|seq| self.remove_work(seq));
+        for seq in found {
+            self.remove_work(seq);
+        }
         let touched = self.timer(last, |before| Some(AuditChange::Due { before, after: due }));
         self.work.change(last, |row| {
             (row.stage, row.due, row.attempts) = (Stage::Waiting, due, 0);
@@ -245,7 +249,9 @@ impl State {
     fn cancel(&mut self, timer: &TimerName) -> Result<Vec<Touched>, Locked> {
         let found = self.timers_named(timer)?;
         let touched = found.iter().filter_map(|seq| self.timer(*seq, |_| None)).collect();
-        found.into_iter().for_each(|seq| self.remove_work(seq));
+        for seq in found {
+            self.remove_work(seq);
+        }
         Ok(touched)
     }
 

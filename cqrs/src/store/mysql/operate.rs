@@ -228,7 +228,7 @@ async fn note(
         .bind(touched.row)
         .bind(rows::id_bytes(touched.message_id))
         .bind(touched.name.as_bytes())
-        .bind(touched.key.as_ref().map(|key| key.as_bytes()))
+        .bind(touched.key.as_deref().map(str::as_bytes))
         .bind(before)
         .bind(after)
         .bind(signed.note.as_bytes())
