@@ -79,7 +79,7 @@ async fn g11_an_edited_event_of_a_durable_handler_is_handled_as_it_is_now() {
         app.settle().await;
         let letter = the_dead(&app).await;
         let large = format!(r#"{{"who":"{}"}}"#, "x".repeat(1024 * 1024));
-        let bad = [(r#"{"whom":"bob"}"#, "missing field `who`"), ("no", "Mended"), (&large, "over the limit")];
+        let bad = [(r#"{"whom":"bob"}"#, "missing field `who`"), ("no", "Mended"), (large.as_str(), "over the limit")];
         refuses(&app, &letter, &bad).await;
         assert!(app.operator("ann").edit_and_replay(letter.id, r#"{"who":"bob"}"#).await.unwrap());
         app.settle().await;
@@ -142,7 +142,12 @@ async fn g11_an_edited_message_that_could_not_be_read_is_given_to_its_handlers()
             String::from_utf8(body.payload().to_vec()).unwrap()
         };
         let wrong = body("counted", "one".into());
-        refuses(&app, &letter, &[("{still broken", "not a notification event's JSON"), (&wrong, "invalid type")]).await;
+        refuses(
+            &app,
+            &letter,
+            &[("{still broken", "not a notification event's JSON"), (wrong.as_str(), "invalid type")],
+        )
+        .await;
         let error = app.edit_and_replay(letter.id, body("uncounted", 1.into())).await.unwrap_err();
         assert!(matches!(&error, EditError::Unknown { name, .. } if name == "uncounted"), "{error:?}");
         assert!(app.edit_and_replay(letter.id, body("counted", 1.into())).await.unwrap());
@@ -184,14 +189,9 @@ async fn g11_an_edited_event_is_published_as_it_is_now() {
         cqrs::sqlx::query(bury).execute(&pool).await.unwrap();
         let letter = the_dead(&app).await;
         let body = String::from_utf8(letter.payload.clone()).unwrap();
-        let other = body.replace(&letter.message_id.to_string(), &Uuid::now_v7().to_string());
-        // The id stands in the headers, too, which count.
-        let bad = [
-            (r#"{"n":2}"#, "not a notification event's JSON"),
-            (&body.replace("\"n\":1", "\"n\":\"x\""), "invalid type"),
-        ];
+        let wrong = body.replace("\"n\":1", "\"n\":\"x\"");
+        let bad = [(r#"{"n":2}"#, "not a notification event's JSON"), (wrong.as_str(), "invalid type")];
         refuses(&app, &letter, &bad).await;
-        assert_ne!(other, body);
         assert!(app.edit_and_replay(letter.id, body.replace("\"n\":1", "\"n\":12")).await.unwrap());
         let row = &app.outbox().list(OutboxState::Ready, 9, None).await.unwrap()[0];
         assert_eq!(row.id.dead_letter(), letter.id);
