@@ -79,7 +79,7 @@ pub use self::axum::Problem;
 #[cfg(feature = "axum")]
 pub use self::macros::Problem;
 
-pub use self::app::{App, Builder, Health, OutsideUnit};
+pub use self::app::{App, Builder, Bulk, BulkReport, EditError, Health, Operator, Outbox, OutsideUnit};
 pub use self::breaker::{BreakerPhase, BreakerState, Breakers};
 pub use self::broker::{Broker, Declare, Delivery};
 pub use self::chain::Link;

@@ -23,6 +23,7 @@ mod meta;
 mod middleware;
 mod moved_clock;
 mod nested;
+mod operations;
 mod orders;
 mod outbox;
 mod panics;

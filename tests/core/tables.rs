@@ -41,7 +41,7 @@ async fn rows(app: &Harness) -> ([i64; 4], usize) {
     let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&pool).await.unwrap();
     assert_eq!(
         tables,
-        ["cqrs_idempotent", "cqrs_inbox", "cqrs_outbox", "cqrs_work"],
+        ["cqrs_audit", "cqrs_idempotent", "cqrs_inbox", "cqrs_outbox", "cqrs_work"],
         "a new table: what keeps it small?"
     );
     let count = async |what: &'static str| sqlx::query_scalar(what).fetch_one(&pool).await.unwrap();
@@ -85,6 +85,14 @@ async fn g13_what_is_done_with_leaves_its_tables_and_dead_letters_stay() {
             assert!(app.discard(dead.id).await.unwrap());
         }
         assert_eq!(rows(&app).await, ([0, 0, 0, 0], 0));
+        // What somebody did is remembered for 90 days.
+        app.advance(89 * DAY).await;
+        sweep(&app).await;
+        assert_eq!(app.audit(9, None).await.unwrap().len(), 6);
+        app.advance(2 * DAY).await;
+        while !app.audit(9, None).await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     })
     .await;
 }

@@ -189,6 +189,12 @@ impl Builder {
         self
     }
 
+    /// How long it is remembered what was done to dead letters, the outbox and timers: 90 days unless said otherwise.
+    pub fn audit_retention(mut self, retention: Duration) -> Self {
+        self.options.audit_retention = retention;
+        self
+    }
+
     /// Which parts [`App::run`] runs: `relay`, `work`, `timers`, `group:billing`. All unless said otherwise;
     /// none of them with an empty list. A part that there is not is a wiring error.
     pub fn run<S: Into<String>>(mut self, parts: impl IntoIterator<Item = S>) -> Self {

@@ -1,9 +1,13 @@
 //! The app: what a builder becomes once it is awaited. Cheap to clone; everything is reached through it.
 
 mod builder;
+mod bulk;
 mod calls;
+mod edit;
 mod life;
+mod operator;
 mod options;
+mod outbox;
 mod outside;
 mod recorder;
 mod stored;
@@ -16,9 +20,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::builder::Builder;
+pub use self::bulk::{Bulk, BulkReport};
+pub use self::edit::EditError;
 pub use self::life::Health;
 pub(crate) use self::life::{Connecting, Running};
+pub use self::operator::Operator;
 pub(crate) use self::options::{Options, SHORTEST};
+pub use self::outbox::Outbox;
 pub use self::outside::OutsideUnit;
 pub(crate) use self::recorder::Recorder;
 use crate::clock::Clock;

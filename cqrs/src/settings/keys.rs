@@ -61,6 +61,7 @@ pub(super) const SETTINGS: &[Key<Settings>] = &[
     one!(event_source: value::text),
     one!(inbox_window: value::some_time),
     one!(idempotency_retention: value::long_enough),
+    one!(audit_retention: value::some_time),
     table!(retry: RETRY),
     table!(breaker: BREAKER),
     Key { name: "relay", read: relay },

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, IdempotentClaim, IdempotentOutcome, InboxMark,
-    OutboxOutcome, Record, Standing, StoreError, TimerRecord, WorkQueue,
+    Operations, OutboxOutcome, Record, Standing, StoreError, TimerRecord, WorkQueue,
 };
 use crate::inject::Resolved;
 
@@ -358,6 +358,12 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// Fails with what the database said.
     fn free_stranded(&self) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// What people who operate a service ask of the store. Without it, rows of the outbox are not listed, dead letters and
+    /// timers not found, and what is done to them is written down nowhere.
+    fn operations(&self) -> Option<&dyn Operations> {
+        None
+    }
 
     /// Closes what the store opened; nothing works after it. What was lent to it, a pool of the user's, stays open.
     ///

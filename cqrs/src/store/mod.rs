@@ -16,6 +16,7 @@ mod mysql;
     expect(dead_code, reason = "read by the stores whose tables may have other names")
 )]
 mod names;
+mod operations;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod record;
@@ -33,6 +34,10 @@ pub use self::error::{StoreError, StoreErrorKind};
 pub use self::memory::MemoryStore;
 #[cfg(feature = "mysql")]
 pub use self::mysql::MySqlStore;
+pub use self::operations::{
+    AuditAction, AuditChange, AuditEntry, DeadFilter, DeadSearch, Operation, Operations, OutboxId, OutboxRow,
+    OutboxSearch, OutboxState, OutboxStatus, Signed, TimerFilter, TimerName, Touched,
+};
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresStore;
 pub use self::record::{

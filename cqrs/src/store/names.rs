@@ -23,7 +23,7 @@ const LONGEST_PREFIX: usize = 32;
 const LONGEST_NAME: usize = 63;
 
 /// The tables. Indexes are not named with their schema: they are in that of their table.
-const TABLES: [&str; 6] = ["outbox", "work", "inbox", "idempotent", "shards", "instances"];
+const TABLES: [&str; 7] = ["outbox", "work", "inbox", "idempotent", "shards", "instances", "audit"];
 
 /// The names of one store's tables.
 pub(super) struct Names {

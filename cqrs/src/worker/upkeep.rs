@@ -1,5 +1,5 @@
-//! What has to be seen to now and then: inbox marks past their window and idempotency keys past their retention are swept,
-//! and work that nobody takes is named.
+//! What has to be seen to now and then: inbox marks past their window, idempotency keys and the audit past their retention are
+//! swept, and work that nobody takes is named.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::dispatch::kept_since;
 use crate::store::WorkQueue;
 use crate::store::driver::Driver;
 
-/// How often inbox and idempotency keys are swept. Every instance sweeps: what one has deleted the next does not find.
+/// How often inbox, idempotency keys and audit are swept. Every instance sweeps: what one has deleted the next does not find.
 const SWEEP: Duration = Duration::from_mins(10);
 
 /// How often work that nobody takes is named.
@@ -26,6 +26,7 @@ pub(super) async fn run(app: App, store: Arc<dyn Driver>, stop: CancellationToke
         if sweep <= now {
             sweep_inbox(&app, &store).await;
             sweep_idempotent(&app, &store).await;
+            sweep_audit(&app, &store).await;
             sweep = now + SWEEP;
         }
         if warn <= now {
@@ -56,6 +57,16 @@ async fn sweep_idempotent(app: &App, store: &Arc<dyn Driver>) {
         Ok(0) => {}
         Ok(purged) => tracing::debug!(purged, "idempotency keys past their retention are gone"),
         Err(error) => tracing::warn!(%error, "idempotency keys could not be swept; it is tried again"),
+    }
+}
+
+async fn sweep_audit(app: &App, store: &Arc<dyn Driver>) {
+    let Some(before) = app.clock().now().checked_sub(app.options().audit_retention) else { return };
+    let Some(operations) = store.operations() else { return };
+    match operations.purge_audit(before).await {
+        Ok(0) => {}
+        Ok(purged) => tracing::debug!(purged, "what was done before the audit's retention is forgotten"),
+        Err(error) => tracing::warn!(%error, "the audit could not be swept; it is tried again"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod crash;
 mod turns;
-mod watched;
+pub mod watched;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -150,7 +150,7 @@ impl Setup {
     }
 }
 
-async fn watched(directory: &std::path::Path, watch: &Arc<Watch>) -> Store {
+pub async fn watched(directory: &std::path::Path, watch: &Arc<Watch>) -> Store {
     let inner = Store::url(format!("sqlite://{}", directory.join("app.db").display())).connect().await.unwrap();
     Store::driver(Watched { inner, watch: Arc::clone(watch) })
 }

@@ -1,9 +1,10 @@
 //! The store in memory.
 //!
 //! `state` is everything it holds and every change of it, with `table` for rows in lanes and `keys` for idempotency keys;
-//! `transaction` is the unit of work's. This file is the way in.
+//! `transaction` is the unit of work's, `operations` what people who operate a service do. This file is the way in.
 
 mod keys;
+mod operations;
 mod state;
 mod table;
 #[cfg(test)]
@@ -23,7 +24,7 @@ use self::transaction::MemoryTransaction;
 use super::driver::{BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, IdempotentRequest, Transaction, WorkShare};
 use super::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, IdempotentClaim, IdempotentOutcome, InboxMark,
-    OutboxOutcome, Standing, StoreError, StoreErrorKind, TimerRecord, WorkQueue,
+    Operations, OutboxOutcome, Standing, StoreError, StoreErrorKind, TimerRecord, WorkQueue,
 };
 
 /// How long anybody waits for a transaction of somebody else's.
@@ -309,6 +310,10 @@ impl Driver for MemoryStore {
     /// Nobody deletes rows by hand.
     fn free_stranded(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(std::future::ready(Ok(0)))
+    }
+
+    fn operations(&self) -> Option<&dyn Operations> {
+        Some(self)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use uuid::Uuid;
 
 use super::keys::{Key, Keys, Name, name_of};
+use super::operations::Audit;
 use super::table::{Lane, Row, Stage, Table, Taker};
 use crate::store::driver::{ClaimRequest, IdempotentRequest, WorkShare};
 use crate::store::{
@@ -54,14 +55,15 @@ impl Change {
 /// Everything that is committed, and what the transaction under way has taken for itself.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    outbox: Table<(), OutboxRecord>,
-    work: Table<WorkQueue, WorkRecord>,
+    pub(super) outbox: Table<(), OutboxRecord>,
+    pub(super) work: Table<WorkQueue, WorkRecord>,
     /// Timers by name and key, those that are being done or dead among them.
     timers: HashMap<Name, BTreeSet<i64>>,
     inbox: HashMap<Marked, SystemTime>,
     keys: Keys,
     /// How many changes of the transaction are about a key.
     taken_keys: HashMap<Name, usize>,
+    pub(super) audit: Audit,
 }
 
 /// The lane of stored work.
@@ -270,7 +272,7 @@ impl State {
         letters
     }
 
-    fn is_dead(&self, id: DeadLetterId) -> bool {
+    pub(super) fn is_dead(&self, id: DeadLetterId) -> bool {
         match id.source {
             DeadSource::Outbox => self.outbox.dead().contains(&id.seq),
             DeadSource::Work => self.work.dead().contains(&id.seq),
@@ -301,7 +303,7 @@ impl State {
         is_dead
     }
 
-    fn remove_work(&mut self, seq: i64) {
+    pub(super) fn remove_work(&mut self, seq: i64) {
         let Some(name) = self.work.remove(seq).as_ref().and_then(timer_of) else { return };
         if let Some(timers) = self.timers.get_mut(&name) {
             timers.remove(&seq);
@@ -363,7 +365,7 @@ impl State {
     }
 }
 
-fn dead_event(seq: i64, row: &Row<(), OutboxRecord>) -> DeadLetter {
+pub(super) fn dead_event(seq: i64, row: &Row<(), OutboxRecord>) -> DeadLetter {
     let (id, record) = (DeadLetterId { source: DeadSource::Outbox, seq }, row.record.clone());
     DeadLetter {
         topic: record.topic,
@@ -376,7 +378,7 @@ fn dead_event(seq: i64, row: &Row<(), OutboxRecord>) -> DeadLetter {
     }
 }
 
-fn dead_work(seq: i64, row: &Row<WorkQueue, WorkRecord>) -> DeadLetter {
+pub(super) fn dead_work(seq: i64, row: &Row<WorkQueue, WorkRecord>) -> DeadLetter {
     let (id, record) = (DeadLetterId { source: DeadSource::Work, seq }, row.record.clone());
     DeadLetter {
         handler: record.handler,

@@ -43,7 +43,7 @@ pub(super) const STATEMENTS: &[&str] =
     &[LIST_OUTBOX, LIST_WORK, LOCK_OUTBOX, LOCK_WORK, REPLAY_OUTBOX, REPLAY_WORK, DISCARD_OUTBOX, DISCARD_WORK];
 
 /// Reads what can be read: a row may be dead because something in it cannot be.
-fn read(row: &MySqlRow, source: DeadSource) -> Result<DeadLetter, sqlx::Error> {
+pub(super) fn read(row: &MySqlRow, source: DeadSource) -> Result<DeadLetter, sqlx::Error> {
     let id = DeadLetterId { source, seq: row.try_get("seq")? };
     let message_id = rows::id_of(row, "id").unwrap_or(Uuid::nil());
     let version = rows::number_of(row, "version").unwrap_or(0);
@@ -99,7 +99,7 @@ impl MySqlStore {
     }
 }
 
-async fn replay(
+pub(super) async fn replay(
     connection: &mut MySqlConnection,
     names: &Names,
     id: DeadLetterId,
@@ -122,7 +122,11 @@ async fn replay(
     }
 }
 
-async fn discard(connection: &mut MySqlConnection, names: &Names, id: DeadLetterId) -> Result<bool, sqlx::Error> {
+pub(super) async fn discard(
+    connection: &mut MySqlConnection,
+    names: &Names,
+    id: DeadLetterId,
+) -> Result<bool, sqlx::Error> {
     match id.source {
         DeadSource::Outbox => {
             let lane = sqlx::query_scalar(names.sql(LOCK_OUTBOX)).bind(id.seq).fetch_optional(&mut *connection);

@@ -2,16 +2,20 @@
 //!
 //! `connect` opens the pool and `fault` names the server in errors; `migrate` brings the schema up to date; `transaction` is
 //! the unit of work's; `outbox`, `settle`, `work`, `timer`, `inbox`, `idempotent`, `dead` and `upkeep` hold the statements of their
-//! tables, and `rows` what they share. `claim` hands out stored work, `leases` shares out the outbox.
+//! tables, `operations` with `find` and `operate` those of people who operate a service, and `rows` what they share. `claim` hands
+//! out stored work, `leases` shares out the outbox.
 
 mod claim;
 mod connect;
 mod dead;
 mod fault;
+mod find;
 mod idempotent;
 mod inbox;
 mod leases;
 mod migrate;
+mod operate;
+mod operations;
 mod outbox;
 mod rows;
 mod settle;
@@ -42,7 +46,7 @@ use super::names::Names;
 use super::shards::Desk;
 use super::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, IdempotentClaim, IdempotentOutcome, InboxMark,
-    OutboxOutcome, Standing, StoreError, TimerRecord, WorkQueue,
+    Operations, OutboxOutcome, Standing, StoreError, TimerRecord, WorkQueue,
 };
 use crate::unit::Tx;
 
@@ -272,6 +276,10 @@ impl Driver for MySqlStore {
 
     fn free_stranded(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(async move { Ok(self.free_stranded_events().await? + self.free_stranded_work().await?) })
+    }
+
+    fn operations(&self) -> Option<&dyn Operations> {
+        Some(self)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

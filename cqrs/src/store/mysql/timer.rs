@@ -134,14 +134,15 @@ impl MySqlStore {
 
     pub(super) async fn list_timers(&self, limit: usize) -> Result<Vec<TimerRecord>, StoreError> {
         let found = sqlx::query(self.names.sql(LIST)).bind(rows::limit(limit)).fetch_all(&self.pool).await;
-        let read = |row: &MySqlRow| {
-            Ok(TimerRecord {
-                id: rows::id_of(row, "id").unwrap_or(Uuid::nil()),
-                name: rows::text_of(row, "name").unwrap_or_default(),
-                key: rows::some_text_of(row, "timer_key").unwrap_or_default(),
-                due_at: rows::time_of(row, "due_at")?,
-            })
-        };
-        self.named(found)?.iter().map(read).collect()
+        self.named(found)?.iter().map(|row| Ok(read(row)?)).collect()
     }
+}
+
+pub(super) fn read(row: &MySqlRow) -> Result<TimerRecord, sqlx::Error> {
+    Ok(TimerRecord {
+        id: rows::id_of(row, "id").unwrap_or(Uuid::nil()),
+        name: rows::text_of(row, "name").unwrap_or_default(),
+        key: rows::some_text_of(row, "timer_key").unwrap_or_default(),
+        due_at: rows::time_of(row, "due_at")?,
+    })
 }

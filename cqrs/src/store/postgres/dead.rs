@@ -51,7 +51,7 @@ pub(super) async fn list(names: &Names, pool: &PgPool, limit: usize) -> Result<V
 }
 
 /// Reads what can be read: a row may be dead because something in it cannot be.
-fn read(row: &PgRow, source: DeadSource) -> Result<DeadLetter, sqlx::Error> {
+pub(super) fn read(row: &PgRow, source: DeadSource) -> Result<DeadLetter, sqlx::Error> {
     let id = DeadLetterId { source, seq: row.try_get("seq")? };
     let message_id = row.try_get("id").unwrap_or(Uuid::nil());
     let version = rows::number_of(row, "version").unwrap_or(0);
@@ -88,7 +88,7 @@ impl PostgresStore {
 /// The topic and key of an outbox row.
 type Place = (String, Option<String>);
 
-async fn replay(
+pub(super) async fn replay(
     names: &Names,
     connection: &mut PgConnection,
     id: DeadLetterId,
@@ -108,7 +108,11 @@ async fn replay(
     }
 }
 
-async fn discard(names: &Names, connection: &mut PgConnection, id: DeadLetterId) -> Result<bool, sqlx::Error> {
+pub(super) async fn discard(
+    names: &Names,
+    connection: &mut PgConnection,
+    id: DeadLetterId,
+) -> Result<bool, sqlx::Error> {
     match id.source {
         DeadSource::Outbox => {
             let discarded = sqlx::query_as(names.sql(DISCARD_OUTBOX)).bind(id.seq);

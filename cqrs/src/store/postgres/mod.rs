@@ -2,15 +2,19 @@
 //!
 //! `connect` opens the pool; `migrate` brings the schema up to date; `transaction` is the unit of work's, and `fault` says what an
 //! answer of the database means; `outbox`, `settle`, `leases`, `work`, `timer`, `inbox`, `idempotent`, `dead` and `upkeep` hold the
-//! statements of their tables, and `rows` what they share.
+//! statements of their tables, `operations` with `find` and `operate` those of people who operate a service, and `rows` what
+//! they share.
 
 mod connect;
 mod dead;
 mod fault;
+mod find;
 mod idempotent;
 mod inbox;
 mod leases;
 mod migrate;
+mod operate;
+mod operations;
 mod outbox;
 mod rows;
 #[cfg(feature = "testing")]
@@ -41,7 +45,7 @@ use super::names::Names;
 use super::shards::Desk;
 use super::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, IdempotentClaim, IdempotentOutcome, InboxMark,
-    OutboxOutcome, Standing, StoreError, TimerRecord, WorkQueue,
+    Operations, OutboxOutcome, Standing, StoreError, TimerRecord, WorkQueue,
 };
 use crate::unit::Tx;
 
@@ -259,6 +263,10 @@ impl Driver for PostgresStore {
             let pieces = work::free_stranded(&self.names, &self.pool).await?;
             Ok(events + pieces)
         })
+    }
+
+    fn operations(&self) -> Option<&dyn Operations> {
+        Some(self)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

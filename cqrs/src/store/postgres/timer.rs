@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row};
 use uuid::Uuid;
 
@@ -85,16 +86,14 @@ pub(super) async fn cancel(names: &Names, pool: &PgPool, name: String, key: Stri
 }
 
 pub(super) async fn list(names: &Names, pool: &PgPool, limit: usize) -> Result<Vec<TimerRecord>, sqlx::Error> {
-    let found = sqlx::query(names.sql(LIST)).bind(rows::limit(limit)).fetch_all(pool).await?;
-    found
-        .iter()
-        .map(|row| {
-            Ok(TimerRecord {
-                id: row.try_get("id")?,
-                name: rows::text_of(row, "name")?,
-                key: rows::maybe_text_of(row, "timer_key")?,
-                due_at: rows::time_of(row, "due_at")?,
-            })
-        })
-        .collect()
+    sqlx::query(names.sql(LIST)).bind(rows::limit(limit)).fetch_all(pool).await?.iter().map(read).collect()
+}
+
+pub(super) fn read(row: &PgRow) -> Result<TimerRecord, sqlx::Error> {
+    Ok(TimerRecord {
+        id: row.try_get("id")?,
+        name: rows::text_of(row, "name")?,
+        key: rows::maybe_text_of(row, "timer_key")?,
+        due_at: rows::time_of(row, "due_at")?,
+    })
 }

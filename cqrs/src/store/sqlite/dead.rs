@@ -49,7 +49,7 @@ pub(super) async fn list(pool: &SqlitePool, limit: usize) -> Result<Vec<DeadLett
 }
 
 /// Reads what can be read: a row may be dead because something in it cannot be.
-fn read(row: &SqliteRow, source: DeadSource) -> Result<DeadLetter, sqlx::Error> {
+pub(super) fn read(row: &SqliteRow, source: DeadSource) -> Result<DeadLetter, sqlx::Error> {
     let id = DeadLetterId { source, seq: row.try_get("seq")? };
     let message_id = rows::id_of(row, "id").unwrap_or(Uuid::nil());
     let version = rows::number_of(row, "version").unwrap_or(0);
@@ -86,7 +86,11 @@ impl SqliteStore {
 /// The topic and key of an outbox row.
 type Place = (String, Option<String>);
 
-async fn replay(connection: &mut SqliteConnection, id: DeadLetterId, now: SystemTime) -> Result<bool, sqlx::Error> {
+pub(super) async fn replay(
+    connection: &mut SqliteConnection,
+    id: DeadLetterId,
+    now: SystemTime,
+) -> Result<bool, sqlx::Error> {
     let now = rows::micros(now);
     match id.source {
         DeadSource::Outbox => {
@@ -101,7 +105,7 @@ async fn replay(connection: &mut SqliteConnection, id: DeadLetterId, now: System
     }
 }
 
-async fn discard(connection: &mut SqliteConnection, id: DeadLetterId) -> Result<bool, sqlx::Error> {
+pub(super) async fn discard(connection: &mut SqliteConnection, id: DeadLetterId) -> Result<bool, sqlx::Error> {
     match id.source {
         DeadSource::Outbox => {
             let discarded = sqlx::query_as(DISCARD_OUTBOX).bind(id.seq).fetch_optional(&mut *connection);

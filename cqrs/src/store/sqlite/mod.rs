@@ -2,14 +2,17 @@
 //!
 //! `connect` opens the file and `fault` names it in errors; `migrate` brings the schema up to date; `transaction` is
 //! the unit of work's; `outbox`, `work`, `timer`, `inbox`, `idempotent`, `dead` and `upkeep` hold the statements of their
-//! tables, and `rows` what they share.
+//! tables, `operations` with `find` and `operate` those of people who operate a service, and `rows` what they share.
 
 mod connect;
 mod dead;
 mod fault;
+mod find;
 mod idempotent;
 mod inbox;
 mod migrate;
+mod operate;
+mod operations;
 mod outbox;
 mod rows;
 #[cfg(test)]
@@ -33,7 +36,7 @@ use super::claiming::{self, Request};
 use super::driver::{self, BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, IdempotentRequest, WorkShare};
 use super::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, IdempotentClaim, IdempotentOutcome, InboxMark,
-    OutboxOutcome, Standing, StoreError, TimerRecord, WorkQueue,
+    Operations, OutboxOutcome, Standing, StoreError, TimerRecord, WorkQueue,
 };
 use crate::unit::Tx;
 
@@ -249,6 +252,10 @@ impl Driver for SqliteStore {
             let pieces = self.named(work::free_stranded(&self.writer).await)?;
             Ok(events + pieces)
         })
+    }
+
+    fn operations(&self) -> Option<&dyn Operations> {
+        Some(self)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

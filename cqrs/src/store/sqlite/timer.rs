@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqlitePool};
 use uuid::Uuid;
 
@@ -86,16 +87,14 @@ pub(super) async fn cancel(writer: &SqlitePool, name: String, key: String) -> Re
 }
 
 pub(super) async fn list(pool: &SqlitePool, limit: usize) -> Result<Vec<TimerRecord>, sqlx::Error> {
-    let found = sqlx::query(LIST).bind(rows::limit(limit)).fetch_all(pool).await?;
-    found
-        .iter()
-        .map(|row| {
-            Ok(TimerRecord {
-                id: rows::id_of(row, "id").unwrap_or(Uuid::nil()),
-                name: row.try_get("name")?,
-                key: row.try_get("timer_key")?,
-                due_at: rows::time_of(row, "due_at")?,
-            })
-        })
-        .collect()
+    sqlx::query(LIST).bind(rows::limit(limit)).fetch_all(pool).await?.iter().map(read).collect()
+}
+
+pub(super) fn read(row: &SqliteRow) -> Result<TimerRecord, sqlx::Error> {
+    Ok(TimerRecord {
+        id: rows::id_of(row, "id").unwrap_or(Uuid::nil()),
+        name: row.try_get("name")?,
+        key: row.try_get("timer_key")?,
+        due_at: rows::time_of(row, "due_at")?,
+    })
 }

@@ -4,6 +4,7 @@ mod conformance;
 mod faults;
 mod keys;
 mod opening;
+mod operations;
 mod outbox;
 mod plans;
 mod unit;

@@ -3,7 +3,7 @@
 use sqlx::{AssertSqlSafe, Row};
 
 use super::*;
-use crate::store::mysql::{claim, dead, idempotent, inbox, leases, outbox, settle, timer, upkeep, work};
+use crate::store::mysql::{claim, dead, find, idempotent, inbox, leases, operate, outbox, settle, timer, upkeep, work};
 
 const ROWS: u32 = 120_000;
 
@@ -28,7 +28,9 @@ async fn fill(store: &MySqlStore) {
         FROM n;
         INSERT INTO cqrs_inbox SELECT UNHEX(MD5(n % 9)), UNHEX(MD5(n)), '', '', n, UNHEX(MD5(n)) FROM n;
         INSERT INTO cqrs_idempotent SELECT UNHEX(SHA2(n, 256)), '', '', REPEAT('p', 32), UNHEX(MD5(n)), n, NULL, n FROM n;
-        ANALYZE TABLE cqrs_outbox, cqrs_work, cqrs_inbox, cqrs_idempotent"
+        INSERT INTO cqrs_audit (done_at, done_by, action, source, row_seq, message_id, name, note)
+        SELECT n, 'anna', 'replay', 'work', n, UNHEX(MD5(n)), 'n', '' FROM n;
+        ANALYZE TABLE cqrs_audit, cqrs_outbox, cqrs_work, cqrs_inbox, cqrs_idempotent"
     );
     sqlx::raw_sql(AssertSqlSafe(fill)).execute(&store.pool).await.unwrap();
 }
@@ -44,6 +46,7 @@ fn filled(template: &str) -> String {
         .replace("digest IN (#)", "digest IN (UNHEX(SHA2(1, 256)), UNHEX(SHA2(2, 256)))")
         .replace("timer_slot IN (#)", "timer_slot IN (UNHEX(SHA2(1, 256)), UNHEX(SHA2(2, 256)))")
         .replace("owner = ?", "owner = '7'")
+        .replace("timer_id = ?", "timer_id = UNHEX(MD5(1))")
         .replace("event_id = ?", "event_id = UNHEX(MD5(1))")
         .replace("shard IN (#)", "shard IN (1, 2, 3)")
         .replace("dead_lane IN (#)", "dead_lane IN (1, 2, 3)");
@@ -83,6 +86,8 @@ async fn no_statement_scans_a_table() {
         dead::STATEMENTS,
         upkeep::STATEMENTS,
         leases::STATEMENTS,
+        find::STATEMENTS,
+        operate::STATEMENTS,
     ]
     .concat();
     assert!(fixed.len() > 60);
@@ -119,6 +124,10 @@ async fn what_every_poll_asks_is_found_by_the_narrowest_index() {
         (claim::FIND, "cqrs_work_lane"),
         (claim::DUE, "cqrs_work_due"),
         (timer::LIST, "cqrs_work_timer_due"),
+        (find::READY, "cqrs_outbox_state"),
+        (find::TIMERS, "cqrs_work_timer_due"),
+        (find::PURGE_AUDIT, "cqrs_audit_age"),
+        (operate::TIMER_BY_ID, "cqrs_work_timer_id"),
         (idempotent::PURGE_DONE, "cqrs_idempotent_done"),
         (idempotent::PURGE_LEFT, "cqrs_idempotent_lease"),
     ] {

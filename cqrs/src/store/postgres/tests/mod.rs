@@ -4,6 +4,7 @@
 mod conformance;
 mod faults;
 mod opening;
+mod operations;
 mod outbox;
 mod plans;
 mod shards;

@@ -4,6 +4,7 @@
 mod conformance;
 mod idempotent;
 mod opening;
+mod operations;
 mod outbox;
 mod parked;
 mod plans;

@@ -157,7 +157,7 @@ async fn runs_the_users_migrations_after_ours_in_tables_of_their_own() {
     let store = SqliteStore::connect(dir.store().migrations(users)).await.unwrap();
     store.migrate().await.unwrap();
     store.migrate().await.unwrap();
-    assert_eq!(number(&store.pool, "SELECT COUNT(*) FROM _cqrs_migrations").await, 4);
+    assert_eq!(number(&store.pool, "SELECT COUNT(*) FROM _cqrs_migrations").await, 5);
     assert_eq!(number(&store.pool, "SELECT COUNT(*) FROM _sqlx_migrations").await, 1);
     assert_eq!(number(&store.pool, "SELECT COUNT(*) FROM mine").await, 0);
 }
@@ -183,7 +183,7 @@ async fn a_newer_schema_is_refused() {
     .await
     .unwrap();
     let error = SqliteStore::connect(dir.store()).await.unwrap().migrate().await.unwrap_err();
-    says(&error, StoreErrorKind::SchemaNewer, &["app.db", "at version 7", "up to 4", "deploy"]);
+    says(&error, StoreErrorKind::SchemaNewer, &["app.db", "at version 7", "up to 5", "deploy"]);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use sqlx::{QueryBuilder, Row};
 
 use super::*;
 use crate::store::InboxMark;
-use crate::store::sqlite::{dead, idempotent, inbox, outbox, rows, timer, upkeep, work};
+use crate::store::sqlite::{dead, find, idempotent, inbox, operate, outbox, rows, timer, upkeep, work};
 
 /// What SQLite would do, line by line.
 async fn plan(store: &SqliteStore, sql: &str) -> Vec<String> {
@@ -37,6 +37,8 @@ async fn no_statement_scans_a_table() {
         idempotent::STATEMENTS,
         dead::STATEMENTS,
         upkeep::STATEMENTS,
+        find::STATEMENTS,
+        operate::STATEMENTS,
     ];
     let mark =
         InboxMark { group: "g".to_owned(), handler: "h".to_owned(), event_id: Uuid::nil(), at: SystemTime::UNIX_EPOCH };
@@ -64,6 +66,10 @@ async fn claims_use_the_index_that_gives_their_order() {
         (work::STATEMENTS[3], "cqrs_work_state"),
         (work::STATEMENTS[3], "cqrs_work_lane"),
         (timer::STATEMENTS[1], "cqrs_work_timer_due"),
+        (find::LIST, "cqrs_outbox_state"),
+        (find::FIND_OUTBOX, "cqrs_outbox_dead"),
+        (find::FIND_WORK, "cqrs_work_dead"),
+        (find::TIMERS, "cqrs_work_timer_due"),
     ] {
         let plan = plan(&store, sql).await;
         assert!(plan.iter().any(|line| line.contains(index)), "{index}\n{sql}\n{plan:#?}");
@@ -85,6 +91,9 @@ async fn statements_of_every_poll_use_the_narrowest_index() {
         (work::PARK, "INTEGER PRIMARY KEY"),
         (idempotent::PURGE_DONE, "cqrs_idempotent_done"),
         (idempotent::PURGE_LEFT, "cqrs_idempotent_lease"),
+        (find::TIMERS_NAMED, "cqrs_work_timer_key"),
+        (find::PURGE_AUDIT, "cqrs_audit_age"),
+        (operate::BY_ID, "cqrs_work_timer_id"),
     ] {
         let plan = plan(&store, sql).await;
         assert!(plan.iter().any(|line| line.contains(index)), "{index}\n{sql}\n{plan:#?}");

@@ -1,6 +1,6 @@
 //! The list of the cases, each with its promise: the only one there is.
 
-use super::{Bench, Case, dead, idempotent, inbox, outbox, texts, timers, unit, upkeep, work};
+use super::{Bench, Case, dead, idempotent, inbox, operations, outbox, texts, timers, unit, upkeep, work};
 
 /// Hands the list of cases to another macro.
 #[doc(hidden)]
@@ -158,6 +158,38 @@ macro_rules! __store_cases {
                 "timers are found by name and key, whatever characters these hold",
             texts::errors_and_headers_with_a_nul_are_kept =>
                 "headers come back as they were; of an error a NUL may come back as U+FFFD",
+            operations::the_outbox_is_told_by_states =>
+                "`outbox_status` counts the rows of each state, and `outbox_rows` lists them",
+            operations::rows_of_a_state_are_listed_page_by_page =>
+                "`outbox_rows` lists in the order of storing, by topic, behind a row and up to the limit",
+            operations::a_row_that_waits_is_due_when_it_is_requeued =>
+                "`Requeue` makes a row that waits due in its place, its attempts still counted",
+            operations::a_dead_row_is_requeued_as_it_is_replayed =>
+                "`Requeue` replays a dead row, and touches none that is claimed",
+            operations::dead_letters_are_found_by_all_that_is_said =>
+                "`find_dead` finds the dead letters that are all of what a filter says, byte by byte",
+            operations::dead_letters_are_found_page_by_page =>
+                "`find_dead` goes on behind a letter, and finds each once",
+            operations::a_dead_letter_is_shown_whole =>
+                "`dead_letter` shows all that is known of a dead letter, and nothing else",
+            operations::an_edited_letter_is_replayed_as_it_is_now =>
+                "`Edit` gives a dead letter another payload and other headers, and replays it in its place",
+            operations::timers_are_found_by_name_and_key =>
+                "`find_timers` finds timers that wait, by name and by key, soonest first",
+            operations::a_timer_is_moved_by_id_and_by_key =>
+                "`Reschedule` moves a timer that is neither being done nor dead, and it keeps its id",
+            operations::of_timers_under_one_key_the_last_is_moved =>
+                "of several timers under one key `Reschedule` leaves the last one stored",
+            operations::a_timer_is_cancelled_by_id_and_by_key =>
+                "`Cancel` deletes a timer that is neither being done nor dead",
+            operations::a_timer_that_a_unit_moves_is_not_cancelled_halfway =>
+                "a timer that is moved and cancelled at once is one timer, or none",
+            operations::what_was_done_is_written_down =>
+                "`operate` writes down who did what to which row, when, and what was different before",
+            operations::what_was_done_is_read_page_by_page_and_forgotten_in_time =>
+                "`audit` reads latest first, and `purge_audit` forgets what is older, and nothing else",
+            operations::of_two_at_once_one_does_it =>
+                "of two operations on one row at once one is done and written down",
             idempotent::a_key_is_claimed_then_running_then_done =>
                 "a key is claimed, then running, then done with its response; another payload is told so",
             idempotent::keys_are_told_apart_by_name_and_byte_by_byte =>

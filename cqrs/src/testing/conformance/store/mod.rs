@@ -1,5 +1,5 @@
-//! What every store promises: the doc comments of [`Driver`](crate::store::driver::Driver) and of
-//! [`Transaction`](crate::store::driver::Transaction), as cases.
+//! What every store promises: the doc comments of [`Driver`](crate::store::driver::Driver), of
+//! [`Transaction`](crate::store::driver::Transaction) and of [`Operations`](crate::store::Operations), as cases.
 //!
 //! [`store_conformance!`](crate::testing::store_conformance) makes a test of each case; [`check_all`] runs them in one
 //! go and reports. Both need a [`StoreFixture`]: how to get at a store that is empty.
@@ -44,6 +44,7 @@ mod cases;
 mod dead;
 mod idempotent;
 mod inbox;
+mod operations;
 mod outbox;
 mod texts;
 mod timers;

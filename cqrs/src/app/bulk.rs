@@ -1,0 +1,145 @@
+//! Many dead letters at once.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Operator;
+use crate::Error;
+use crate::store::{AuditAction, DeadFilter, DeadLetterId, DeadSearch, Operation};
+
+/// How many letters are looked up at a time, without their payloads.
+const PAGE: usize = 200;
+
+/// Replays or discards every dead letter that a filter takes, oldest first, each in a transaction of its own; nothing happens
+/// until it is awaited. Made by [`App::replay_all`](crate::App::replay_all) and its like.
+///
+/// It may be dropped at any time: what was done stays, and the rest is as it was. A letter is looked at once: one that is
+/// dead again is left. What dies while it runs may be taken too; [`DeadFilter::until`] leaves it out.
+///
+/// ```standalone_crate
+/// use cqrs::prelude::*;
+/// use cqrs::store::DeadFilter;
+/// use cqrs::testing::TestApp;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(DomainEvent, Clone, Serialize, Deserialize)]
+/// struct Placed(u32);
+///
+/// #[event_handler(durable, retry(max = 1))]
+/// async fn ship(e: &Placed) -> Result<(), String> {
+///     Err(format!("the depot is closed: {}", e.0))
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), cqrs::Error> {
+/// let app = TestApp::new(cqrs::bootstrap!().store(Store::url("memory:"))).await?;
+/// for id in 0..3 {
+///     app.publish(Placed(id)).await?;
+/// }
+/// app.settle().await;
+///
+/// let closed = DeadFilter::new().name("Placed").error("the depot is closed");
+/// let report = app.discard_all(closed.clone()).dry_run().await?;
+/// assert_eq!((report.found, report.done), (3, 0));
+/// let report = app.discard_all(closed).rate(100).await?;
+/// assert_eq!((report.found, report.done), (3, 3));
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "nothing is done until it is awaited"]
+#[derive(Clone)]
+pub struct Bulk {
+    operator: Operator,
+    action: AuditAction,
+    filter: DeadFilter,
+    rate: Option<u32>,
+    is_dry: bool,
+}
+
+/// What was done to many dead letters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BulkReport {
+    /// How many letters the filter took.
+    pub found: u64,
+    /// How many of them were replayed or discarded: none on a dry run.
+    pub done: u64,
+    /// How many somebody else had replayed or discarded by the time it was their turn.
+    pub gone: u64,
+}
+
+impl Bulk {
+    pub(super) fn new(operator: Operator, action: AuditAction, filter: DeadFilter) -> Self {
+        Self { operator, action, filter, rate: None, is_dry: false }
+    }
+
+    /// At most so many letters a second, evenly; at least one. As fast as it goes unless said otherwise.
+    pub fn rate(mut self, per_second: u32) -> Self {
+        self.rate = Some(per_second.max(1));
+        self
+    }
+
+    /// Only counts what the filter takes.
+    pub fn dry_run(mut self) -> Self {
+        self.is_dry = true;
+        self
+    }
+
+    async fn run(self) -> Result<BulkReport, Error> {
+        let note = format!("bulk: {}", self.filter);
+        let (mut report, mut after, begun) = (BulkReport::default(), None, Instant::now());
+        loop {
+            let search = DeadSearch { filter: self.filter.clone(), after, limit: PAGE, with_payload: false };
+            let page = self.operator.app.operations()?.find_dead(search).await?;
+            let is_last = page.len() < PAGE;
+            for letter in page {
+                after = Some((letter.created_at, letter.id));
+                if !self.is_dry {
+                    self.pace(begun, report.found).await;
+                    let done = self.operator.operate(self.operation(letter.id), &note).await?;
+                    *(if done { &mut report.done } else { &mut report.gone }) += 1;
+                }
+                report.found += 1;
+            }
+            if is_last {
+                return Ok(report);
+            }
+        }
+    }
+
+    /// Waits until it is the turn of a letter.
+    async fn pace(&self, begun: Instant, number: u64) {
+        if let Some(rate) = self.rate {
+            let nanos = u128::from(number) * 1_000_000_000 / u128::from(rate);
+            tokio::time::sleep_until(begun + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))).await;
+        }
+    }
+
+    fn operation(&self, id: DeadLetterId) -> Operation {
+        if self.action == AuditAction::Discard { Operation::Discard(id) } else { Operation::Replay(id) }
+    }
+}
+
+impl IntoFuture for Bulk {
+    type Output = Result<BulkReport, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+impl fmt::Debug for Bulk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bulk")
+            .field("action", &self.action)
+            .field("filter", &self.filter)
+            .field("rate", &self.rate)
+            .field("is_dry", &self.is_dry)
+            .finish_non_exhaustive()
+    }
+}
