@@ -14,6 +14,7 @@ use super::judge::{self, Row, Shipment};
 use super::ledger::Ledger;
 use super::pace::Pace;
 use crate::broker::{BrokerError, BrokerErrorKind};
+use crate::fail_points::{FailPoint, pass};
 use crate::retry;
 use crate::store::driver::ClaimRequest;
 use crate::store::{OutboxOutcome, StoreError};
@@ -96,6 +97,9 @@ impl Engine {
         match self.relay.store.claim_outbox(request).await {
             Err(error) => self.store_failed("claim outbox rows", &error),
             Ok(rows) => {
+                if !rows.is_empty() {
+                    pass(FailPoint::RelayClaimed);
+                }
                 let busy = self.ledger.len() > 0;
                 self.pace.claimed(Instant::now(), asked, rows.len(), busy);
                 if !busy {
@@ -135,6 +139,7 @@ impl Engine {
         let broker = self.relay.broker.clone();
         let abort = self.calls.spawn(async move { broker.publish(shipment.batch).await });
         self.flights.insert(abort.id(), Flight { rows: shipment.rows, abort });
+        pass(FailPoint::RelayShipped);
     }
 
     /// Waits until there is something to do.
@@ -185,6 +190,7 @@ impl Engine {
 
     fn ended(&mut self, id: Id, results: Vec<Result<(), BrokerError>>) {
         let Some(flight) = self.flights.remove(&id) else { return };
+        pass(FailPoint::RelayAnswered);
         for result in &results {
             self.note(result);
         }
@@ -227,12 +233,14 @@ impl Engine {
         }
         let outcomes = self.ledger.unsettled().to_vec();
         let count = outcomes.len();
+        pass(FailPoint::RelaySettling);
         let mut result = self.relay.store.settle_outbox(outcomes).await;
         if result.as_ref().is_err_and(|error| !error.is_retryable()) && count > 1 {
             result = self.settle_one_by_one().await;
         }
         match result {
             Ok(settled) => {
+                pass(FailPoint::RelaySettled);
                 if settled < count as u64 {
                     tracing::warn!(lost = count as u64 - settled, "claims of published events had run out");
                 }
@@ -335,6 +343,7 @@ impl Engine {
 
     /// Settles what has ended in time, and hands back the rest as if it had not been attempted.
     async fn hand_back(&mut self) {
+        pass(FailPoint::RelayHandingBack);
         for claim in self.ledger.claims() {
             if !self.ledger.unsettled().iter().any(|(other, _)| *other == claim) {
                 self.ledger.ended(claim, OutboxOutcome::HandBack);
