@@ -27,16 +27,16 @@ pub const BROKER: &str = "FAULTS_BROKER";
 pub const NAME: &str = "FAULTS_NAME";
 /// The parts that it runs, with commas; `walk` is ours.
 pub const PARTS: &str = "FAULTS_PARTS";
-/// The name of a point, and how often it is passed until the process dies there.
+/// What happens at which point: `relay.claimed*4*kill`, or `stop`, when it is passed for the fourth time.
 pub const POINT: &str = "FAULTS_POINT";
 pub const STEPS: &str = "FAULTS_STEPS";
+/// The pause between two steps, in milliseconds.
+pub const STRIDE: &str = "FAULTS_STRIDE";
 
 pub const WALKERS: i32 = 6;
 const STUMBLES: i32 = 1;
 const FALLS: i32 = 2;
 const FALLS_AT: i32 = 7;
-/// The pause between two steps.
-const STRIDE: Duration = Duration::from_millis(25);
 
 pub const TABLES: &str = "
 CREATE TABLE raised (step INT PRIMARY KEY);
@@ -120,7 +120,7 @@ fn life() {
     let Ok(store) = env::var(STORE) else { return };
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
     if env::var(POINT).is_ok() {
-        watch(die_there);
+        watch(break_there);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
@@ -151,36 +151,35 @@ async fn app(store: &str, parts: &[&str]) -> App {
         .unwrap()
 }
 
-/// Ends the process as `kill -9` does, once the point it was told was passed so often.
-fn die_there(point: FailPoint) {
+/// Kills the process, or stops it until somebody lets it go on, once the point it was told was passed so often.
+fn break_there(point: FailPoint) {
     static PASSED: AtomicU32 = AtomicU32::new(0);
     let told = env::var(POINT).unwrap();
-    let (name, count) = told.split_once('*').unwrap();
+    let [name, count, what] = told.split('*').collect::<Vec<_>>().try_into().unwrap();
     if point.name() == name && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == count.parse::<u32>().unwrap() {
-        kill_process(getpid(), Signal::KILL).unwrap();
-        loop {
-            std::thread::park();
-        }
+        let signal = if what == "kill" { Signal::KILL } else { Signal::STOP };
+        kill_process(getpid(), signal).unwrap();
     }
 }
 
 /// Takes the steps that are left, whatever this or an earlier process has taken, and mends the way when all others are there.
 async fn walk(app: App) {
     let steps: i32 = env::var(STEPS).unwrap().parse().unwrap();
+    let stride = Duration::from_millis(env::var(STRIDE).unwrap().parse().unwrap());
     loop {
         match step(&app, steps).await {
             Ok(true) => {}
             Ok(false) => break,
             Err(error) => tracing::info!(%error, "a step is taken again"),
         }
-        tokio::time::sleep(STRIDE).await;
+        tokio::time::sleep(stride).await;
     }
     let mut replayed = HashSet::new();
     loop {
         if let Err(error) = mend(&app, steps, &mut replayed).await {
             tracing::info!(%error, "the way is mended later");
         }
-        tokio::time::sleep(STRIDE * 4).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
@@ -203,12 +202,12 @@ async fn step(app: &App, steps: i32) -> Result<bool, BoxError> {
     Ok(true)
 }
 
-/// Replays what is dead, once only where nobody will ever take it.
+/// Replays what is dead: once only what nobody will ever take.
 async fn mend(app: &App, steps: i32, replayed: &mut HashSet<uuid::Uuid>) -> Result<(), BoxError> {
     let mut unit: OutsideUnit<Db> = app.unit().await?;
     let count = "SELECT COUNT(*) FROM diary WHERE walker <> $1";
     let there: i64 = sqlx::query_scalar(count).bind(FALLS).fetch_one(&mut **unit.tx()).await?;
-    let dead = app.dead_letters(10).await?;
+    let dead = app.dead_letters(100).await?;
     if there < i64::from((WALKERS - 1) * steps) || dead.is_empty() {
         return Ok(());
     }
@@ -216,7 +215,7 @@ async fn mend(app: &App, steps: i32, replayed: &mut HashSet<uuid::Uuid>) -> Resu
     sqlx::query(mended).execute(&mut **unit.tx()).await?;
     unit.commit().await?;
     for letter in dead {
-        if letter.name != "strange" || replayed.insert(letter.message_id) {
+        if letter.key.as_deref() == Some(&FALLS.to_string()) || replayed.insert(letter.message_id) {
             app.replay(letter.id).await?;
         }
     }

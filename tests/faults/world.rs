@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use cqrs::__private::FailPoint;
 use cqrs::sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use cqrs::sqlx::{self, AssertSqlSafe, ConnectOptions, Executor, PgPool};
+use cqrs::sqlx::{self, AssertSqlSafe, ConnectOptions, Executor, PgConnection, PgPool};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -15,20 +19,29 @@ use uuid::Uuid;
 use crate::program::{self, WALKERS};
 
 /// How long something that has to happen may take, on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 const LOOK: Duration = Duration::from_millis(100);
 /// For whatever would come twice.
 const LATE: Duration = Duration::from_millis(1500);
 
+/// Everything that moves messages.
+pub const CONSUMERS: &str = "work,timers,group:diary,group:index";
 /// Every part of the program.
 pub const ALL: &str = "walk,relay,work,timers,group:diary,group:index";
 
+/// Dead for good is what has no walker's key, which are short.
+const LEFT: &str = "SELECT (SELECT COUNT(*) FROM cqrs_outbox) + (SELECT COUNT(*) FROM cqrs_work
+    WHERE state <> 'dead' OR (message_key IS NOT NULL AND length(message_key) = 1))";
+
 /// A database, and names at the broker.
 pub struct World {
-    pub steps: i32,
+    steps: i32,
+    /// The pause between two steps, in milliseconds.
+    pub stride: u32,
     server: PgConnectOptions,
     database: String,
-    store: String,
+    /// Where the program finds the database.
+    pub store: String,
     broker: String,
     pool: PgPool,
     directory: TempDir,
@@ -45,10 +58,10 @@ impl World {
         pool.execute(program::TABLES).await.unwrap();
         let directory = tempfile::Builder::new().prefix("cqrs-faults-").tempdir().unwrap();
         let store = own.to_url_lossy().to_string();
-        Self { steps, server, database, store, broker: broker.to_owned(), pool, directory }
+        Self { steps, stride: 25, server, database, store, broker: broker.to_owned(), pool, directory }
     }
 
-    /// Starts the program with some of its parts, to die at a point or not to.
+    /// Starts the program with some of its parts, to break at a point or not to.
     pub fn start(&self, parts: &str, point: Option<&str>) -> Process {
         let mut program = Command::new(std::env::current_exe().unwrap());
         program.args(["--exact", "program::life", "--include-ignored", "--nocapture"]);
@@ -56,8 +69,8 @@ impl World {
             program.env_remove(name);
         }
         program.env(program::STORE, &self.store).env(program::BROKER, &self.broker);
-        program.env(program::NAME, format!("{}-", self.database)).env(program::PARTS, parts);
-        program.env(program::STEPS, self.steps.to_string());
+        program.env(program::NAME, self.on_broker("")).env(program::PARTS, parts);
+        program.env(program::STEPS, self.steps.to_string()).env(program::STRIDE, self.stride.to_string());
         if let Some(point) = point {
             program.env(program::POINT, point);
         }
@@ -66,8 +79,41 @@ impl World {
         Process(program.spawn().unwrap())
     }
 
+    /// Counts; asks again while the database is away.
     pub async fn count(&self, sql: &'static str) -> i64 {
-        sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap()
+        let mut tries = 0;
+        loop {
+            match sqlx::query_scalar(sql).fetch_one(&self.pool).await {
+                Ok(count) => return count,
+                Err(error) => assert!(tries < 100, "{error}"),
+            }
+            tries += 1;
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// The name that a topic has on the broker.
+    pub fn on_broker(&self, topic: &str) -> String {
+        format!("{}-{topic}", self.database)
+    }
+
+    /// Waits until there are some more.
+    pub async fn goes_on(&self, sql: &'static str) {
+        let so_far = self.count(sql).await;
+        self.reaches(sql, (so_far + 40).min(i64::from(WALKERS * self.steps))).await;
+    }
+
+    /// Changes the settings of the database, for everybody.
+    pub async fn reset(&self, setting: &str) {
+        let mut connection = self.server.connect().await.unwrap();
+        connection.execute(AssertSqlSafe(format!("ALTER DATABASE {} {setting}", self.database))).await.unwrap();
+        self.disconnect(&mut connection).await;
+    }
+
+    /// Ends the connections to the database.
+    pub async fn disconnect(&self, connection: &mut PgConnection) {
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
+        sqlx::query(end).bind(&self.database).execute(connection).await.unwrap();
     }
 
     /// Waits until something is so many.
@@ -92,10 +138,7 @@ impl World {
         if self.count("SELECT COUNT(*) FROM pg_tables WHERE tablename = 'cqrs_work'").await == 0 {
             return 1;
         }
-        self.count(
-            "SELECT (SELECT COUNT(*) FROM cqrs_outbox) + (SELECT COUNT(*) FROM cqrs_work WHERE name <> 'strange')",
-        )
-        .await
+        self.count(LEFT).await
     }
 
     async fn until(&self, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
@@ -201,6 +244,12 @@ impl Process {
         tokio::time::timeout(PATIENCE, waiting).await.ok()
     }
 
+    /// Waits until it has stopped itself.
+    pub async fn stops(&self, world: &World) {
+        let stat = format!("/proc/{}/stat", self.0.id());
+        world.until("it stops", async || std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T "))).await;
+    }
+
     /// Waits until it dies as it was told to.
     pub async fn dies(&mut self, world: &World) {
         let status = self.ended().await;
@@ -221,4 +270,24 @@ impl Drop for Process {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Breaks something at each of these points, a few at a time, and says all that failed.
+pub fn for_all(points: &[FailPoint], breaks: impl AsyncFn(FailPoint) + Sync) {
+    const AT_ONCE: usize = 3;
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(point) = points.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                    if catch_unwind(AssertUnwindSafe(|| runtime.block_on(breaks(*point)))).is_err() {
+                        failed.lock().unwrap().push(*point);
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "broken at {failed:?}: see above");
 }
