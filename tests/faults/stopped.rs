@@ -11,26 +11,26 @@ use crate::world::{ALL, World, for_all};
 /// Longer than leases and memberships last.
 const BEYOND: Duration = Duration::from_secs(8);
 
-/// Whether it stands there in a transaction, whose locks the others have to wait for.
-fn holds_locks(point: FailPoint) -> bool {
-    matches!(point, FailPoint::BatchMarked | FailPoint::AttemptEnded)
-}
-
 async fn stops_at(point: FailPoint) {
     let world = World::new(&services::postgres_url(), &services::kafka_url(), 12).await;
-    let first = world.start(ALL, Some(&format!("{}*3*stop", point.name())));
+    let publishes = point.name().starts_with("relay.");
+    let first = world.start(if publishes { "relay" } else { ALL }, Some(&format!("{}*3*stop", point.name())));
+    let walks = publishes.then(|| world.start("walk", None));
     first.stops(&world).await;
     let second = world.start(ALL, None);
-    if holds_locks(point) {
-        tokio::time::sleep(BEYOND).await;
-    } else {
+    if publishes {
+        // What it holds are leases, which run out; it publishes again what the other has published.
         world.arrived().await;
+    } else {
+        // It may stand there in transactions, whose locks the others wait for as long as it does.
+        tokio::time::sleep(BEYOND).await;
     }
     first.signal(Signal::CONT);
     world.arrived().await;
     world.assert_whole().await;
-    second.stop(&world).await;
-    first.stop(&world).await;
+    for process in [first, second].into_iter().chain(walks) {
+        process.stop(&world).await;
+    }
     world.assert_whole().await;
     world.end().await;
 }

@@ -7,6 +7,7 @@ mod opening;
 mod outbox;
 mod plans;
 mod shards;
+mod text;
 mod unit;
 
 use std::collections::BTreeMap;
