@@ -37,11 +37,11 @@ fn bomb() -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// None of their keys is a walker's.
+/// None of their keys is a walker's, and each has its own: what cannot be read may hold back the later ones of its key.
 fn all_bad() -> Vec<Bad> {
     let text = |text: &str| Some(text.as_bytes().to_vec());
     let plain = |what, key: Option<Vec<u8>>, payload| Bad { what, key, headers: Vec::new(), payload };
-    let headed = |what, headers, payload| Bad { what, key: text("headed"), headers, payload: Some(payload) };
+    let headed = |what: &'static str, headers, payload| Bad { what, key: text(what), headers, payload: Some(payload) };
     vec![
         plain("bytes that are no text", text("bytes"), Some(vec![0xff, 0x00, 0x7b])),
         plain("no body", text("nobody"), None),

@@ -56,12 +56,12 @@ fn read(row: &PgRow, source: DeadSource) -> Result<DeadLetter, sqlx::Error> {
     let message_id = row.try_get("id").unwrap_or(Uuid::nil());
     let version = rows::number_of(row, "version").unwrap_or(0);
     let error: Option<String> = row.try_get("error")?;
-    let name = rows::text_of(row, "name").unwrap_or_default();
+    let name = row.try_get("name").unwrap_or_default();
     let mut letter = DeadLetter::new(id, message_id, name, version, error.unwrap_or_default());
     letter.handler = row.try_get("handler").unwrap_or_default();
     letter.group = row.try_get("consumer_group").unwrap_or_default();
-    letter.topic = rows::text_of(row, "topic").unwrap_or_default();
-    letter.key = row.try_get::<Option<String>, _>("message_key").unwrap_or_default().map(rows::as_it_was);
+    letter.topic = row.try_get("topic").unwrap_or_default();
+    letter.key = row.try_get("message_key").unwrap_or_default();
     letter.payload = row.try_get("payload").unwrap_or_default();
     letter.headers = rows::headers_of(row).unwrap_or_default();
     letter.attempts = rows::number_of(row, "attempts").unwrap_or(0);

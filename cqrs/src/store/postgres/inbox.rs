@@ -40,7 +40,7 @@ pub(super) async fn standing(
     lane: Option<String>,
 ) -> Result<Standing, sqlx::Error> {
     let statement = sqlx::query_as(names.sql(STANDING)).bind(mark.group).bind(mark.handler).bind(mark.event_id);
-    Ok(match statement.bind(lane.map(rows::lane)).fetch_one(pool).await? {
+    Ok(match statement.bind(lane).fetch_one(pool).await? {
         (true, _) => Standing::Handled,
         (false, true) => Standing::Behind,
         (false, false) => Standing::New,

@@ -333,7 +333,7 @@ impl PostgresStore {
             }
         }
         for (claim, error) in &found.unreadable {
-            let bury = sqlx::query(self.names.sql(BURY_UNREADABLE)).bind(claim.seq).bind(rows::shown(error.clone()));
+            let bury = sqlx::query(self.names.sql(BURY_UNREADABLE)).bind(claim.seq).bind(error);
             bury.execute(&self.pool).await?;
             let mut desk = self.desk();
             desk.ended(*claim);

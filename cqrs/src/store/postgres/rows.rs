@@ -1,10 +1,8 @@
 //! Between records and rows: times, headers, and lists for `unnest`.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-use sha2::{Digest, Sha256};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
@@ -82,65 +80,6 @@ pub(super) fn headers_of(row: &PgRow) -> Result<BTreeMap<String, String>, BoxErr
 pub(super) fn headers_text(headers: &BTreeMap<String, String>) -> Result<String, StoreError> {
     serde_json::to_string(headers)
         .map_err(|error| StoreError::new(StoreErrorKind::Database, "headers cannot be stored").with_source(error))
-}
-
-/// PostgreSQL's text holds every character but one. That is written as two, of which the first is none that anybody uses.
-const INSTEAD: char = '\u{10FFFF}';
-
-/// A name or a key as it is stored. Others write them too, and may write anything.
-pub(super) fn text(text: String) -> String {
-    if !text.contains(['\0', INSTEAD]) {
-        return text;
-    }
-    let mut stored = String::with_capacity(text.len() + 8);
-    for character in text.chars() {
-        match character {
-            '\0' => stored.extend([INSTEAD, '0']),
-            INSTEAD => stored.extend([INSTEAD, '1']),
-            other => stored.push(other),
-        }
-    }
-    stored
-}
-
-/// A stored name or key as it was.
-pub(super) fn as_it_was(stored: String) -> String {
-    if !stored.contains(INSTEAD) {
-        return stored;
-    }
-    let (mut text, mut characters) = (String::with_capacity(stored.len()), stored.chars());
-    while let Some(character) = characters.next() {
-        text.push(match character {
-            INSTEAD if characters.next() == Some('0') => '\0',
-            other => other,
-        });
-    }
-    text
-}
-
-/// The name or key in a row's column.
-pub(super) fn text_of(row: &PgRow, column: &str) -> Result<String, sqlx::Error> {
-    row.try_get(column).map(as_it_was)
-}
-
-/// An error as it is stored, for people to read.
-pub(super) fn shown(error: String) -> String {
-    if error.contains('\0') { error.replace('\0', "\u{2400}") } else { error }
-}
-
-/// The longest lane that is stored as it is: an index takes no entry of any length.
-const LONGEST_LANE: usize = 1_000;
-
-/// A lane as it is stored. It is compared and never read; so a long one may be a digest.
-pub(super) fn lane(lane: String) -> String {
-    if lane.len() <= LONGEST_LANE {
-        return text(lane);
-    }
-    let mut digest = String::from("sha256:");
-    for byte in Sha256::digest(lane.as_bytes()) {
-        let _ = write!(digest, "{byte:02x}");
-    }
-    digest
 }
 
 /// A limit as PostgreSQL takes it.

@@ -160,11 +160,9 @@ impl PostgresStore {
             OutboxOutcome::Published => return Ok(0),
             OutboxOutcome::HandBack if !row.counted => return Ok(1),
             OutboxOutcome::HandBack => sqlx::query(self.names.sql(UNCOUNT)).bind(seq),
-            OutboxOutcome::Dead { error } => {
-                sqlx::query(self.names.sql(BURY)).bind(seq).bind(rows::shown(error.clone()))
-            }
+            OutboxOutcome::Dead { error } => sqlx::query(self.names.sql(BURY)).bind(seq).bind(error),
             OutboxOutcome::Retry { due, error } => {
-                sqlx::query(self.names.sql(RETRY)).bind(seq).bind(rows::shown(error.clone())).bind(rows::micros(*due))
+                sqlx::query(self.names.sql(RETRY)).bind(seq).bind(error).bind(rows::micros(*due))
             }
         };
         Ok(statement.execute(connection).await?.rows_affected())

@@ -49,17 +49,17 @@ impl Columns {
         self.kinds.push(record.kind.as_str());
         self.handlers.push(record.handler);
         self.groups.push(record.group);
-        self.names.push(rows::text(record.name));
+        self.names.push(record.name);
         self.versions.push(rows::number(record.version));
-        self.topics.push(rows::text(record.topic));
-        self.keys.push(record.key.map(rows::text));
-        self.lanes.push(record.lane.map(rows::lane));
+        self.topics.push(record.topic);
+        self.keys.push(record.key);
+        self.lanes.push(record.lane);
         self.timer_keys.push(record.timer_key);
         self.payloads.push(record.payload);
         self.created.push(rows::micros(record.created_at));
         self.due.push(rows::micros(record.due_at));
         self.attempts.push(rows::number(record.attempts));
-        self.errors.push(record.error.map(rows::shown));
+        self.errors.push(record.error);
         Ok(())
     }
 }
@@ -481,10 +481,10 @@ fn read(row: &PgRow) -> Result<(WorkRecord, Option<SystemTime>), BoxError> {
         kind: WorkKind::from_stored(kind).ok_or_else(|| format!("no kind of work is called `{kind}`"))?,
         handler: row.try_get("handler")?,
         group: row.try_get("consumer_group")?,
-        name: rows::text_of(row, "name")?,
+        name: row.try_get("name")?,
         version: rows::number_of(row, "version")?,
-        topic: rows::text_of(row, "topic")?,
-        key: row.try_get::<Option<String>, _>("message_key")?.map(rows::as_it_was),
+        topic: row.try_get("topic")?,
+        key: row.try_get("message_key")?,
         lane: row.try_get("lane")?,
         timer_key: row.try_get("timer_key")?,
         payload: row.try_get("payload")?,
@@ -506,7 +506,7 @@ pub(super) async fn retry(
     error: String,
 ) -> Result<bool, sqlx::Error> {
     let statement = sqlx::query(names.sql(RETRY)).bind(claim.seq).bind(claim.fence);
-    Ok(statement.bind(rows::micros(due)).bind(rows::shown(error)).execute(pool).await?.rows_affected() == 1)
+    Ok(statement.bind(rows::micros(due)).bind(error).execute(pool).await?.rows_affected() == 1)
 }
 
 pub(super) async fn defer(
@@ -518,7 +518,7 @@ pub(super) async fn defer(
     error: String,
 ) -> Result<bool, sqlx::Error> {
     let statement = sqlx::query(names.sql(DEFER)).bind(claim.seq).bind(claim.fence).bind(rows::micros(now));
-    Ok(statement.bind(rows::micros(due)).bind(rows::shown(error)).execute(pool).await?.rows_affected() == 1)
+    Ok(statement.bind(rows::micros(due)).bind(error).execute(pool).await?.rows_affected() == 1)
 }
 
 async fn bury(
@@ -528,7 +528,7 @@ async fn bury(
     error: String,
     skip_lane: bool,
 ) -> Result<bool, sqlx::Error> {
-    let statement = sqlx::query_scalar(names.sql(BURY)).bind(claim.seq).bind(claim.fence).bind(rows::shown(error));
+    let statement = sqlx::query_scalar(names.sql(BURY)).bind(claim.seq).bind(claim.fence).bind(error);
     let buried: Option<Option<String>> = statement.fetch_optional(&mut *connection).await?;
     let Some(lane) = buried else { return Ok(false) };
     if skip_lane {
@@ -551,5 +551,5 @@ pub(super) async fn lane_is_held(
     connection: &mut PgConnection,
     lane: String,
 ) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar(names.sql(LANE_IS_HELD)).bind(rows::lane(lane)).fetch_one(connection).await
+    sqlx::query_scalar(names.sql(LANE_IS_HELD)).bind(lane).fetch_one(connection).await
 }

@@ -3,11 +3,11 @@
 #[cfg(feature = "testing")]
 mod conformance;
 mod faults;
+mod keys;
 mod opening;
 mod outbox;
 mod plans;
 mod shards;
-mod text;
 mod unit;
 
 use std::collections::BTreeMap;
