@@ -35,13 +35,33 @@ async fn dies_at(point: FailPoint, broker: &str) {
     world.end().await;
 }
 
+/// All of them, or the one that `FAULTS_ONLY` names.
+fn chosen(points: &[FailPoint]) -> Vec<FailPoint> {
+    let only = std::env::var("FAULTS_ONLY").ok();
+    points.iter().copied().filter(|point| only.as_deref().is_none_or(|only| point.name() == only)).collect()
+}
+
+/// Those between which a broker can be told too much or too little.
+const AT_THE_BROKER: [FailPoint; 6] = [
+    FailPoint::RelayAnswered,
+    FailPoint::RelaySettling,
+    FailPoint::ConsumerReceived,
+    FailPoint::BatchMarked,
+    FailPoint::ConsumerSettling,
+    FailPoint::ConsumerSettled,
+];
+
 #[test]
 fn g8_g9_g10_a_process_that_dies_at_any_point_loses_and_doubles_nothing_over_kafka() {
-    let only = std::env::var("FAULTS_ONLY").ok();
-    let points: Vec<_> = FailPoint::ALL
-        .iter()
-        .copied()
-        .filter(|point| only.as_deref().is_none_or(|only| point.name() == only))
-        .collect();
-    for_all(&points, async |point| dies_at(point, &services::kafka_url()).await);
+    for_all(&chosen(FailPoint::ALL), async |point| dies_at(point, &services::kafka_url()).await);
+}
+
+#[test]
+fn g8_g9_g10_a_process_that_dies_between_store_and_broker_loses_and_doubles_nothing_over_amqp() {
+    for_all(&chosen(&AT_THE_BROKER), async |point| dies_at(point, &services::amqp_url()).await);
+}
+
+#[test]
+fn g8_g9_g10_a_process_that_dies_between_store_and_broker_loses_and_doubles_nothing_over_nats() {
+    for_all(&chosen(&AT_THE_BROKER), async |point| dies_at(point, &services::nats_url()).await);
 }
