@@ -4,7 +4,6 @@
 //! One walker stumbles: its steps fail at first and are tried again. One falls: the step that it fell at is a dead letter until
 //! the way is mended, and holds back those behind it. One message is for nobody.
 
-use std::collections::HashSet;
 use std::env;
 use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -174,9 +173,9 @@ async fn walk(app: App) {
         }
         tokio::time::sleep(stride).await;
     }
-    let mut replayed = HashSet::new();
+    let mut offered = false;
     loop {
-        if let Err(error) = mend(&app, steps, &mut replayed).await {
+        if let Err(error) = mend(&app, steps, &mut offered).await {
             tracing::info!(%error, "the way is mended later");
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -202,8 +201,8 @@ async fn step(app: &App, steps: i32) -> Result<bool, BoxError> {
     Ok(true)
 }
 
-/// Replays what is dead: once only what nobody will ever take.
-async fn mend(app: &App, steps: i32, replayed: &mut HashSet<uuid::Uuid>) -> Result<(), BoxError> {
+/// Replays what is dead and has a way to go, and what nobody will ever take once.
+async fn mend(app: &App, steps: i32, offered: &mut bool) -> Result<(), BoxError> {
     let mut unit: OutsideUnit<Db> = app.unit().await?;
     let count = "SELECT COUNT(*) FROM diary WHERE walker <> $1";
     let there: i64 = sqlx::query_scalar(count).bind(FALLS).fetch_one(&mut **unit.tx()).await?;
@@ -215,7 +214,8 @@ async fn mend(app: &App, steps: i32, replayed: &mut HashSet<uuid::Uuid>) -> Resu
     sqlx::query(mended).execute(&mut **unit.tx()).await?;
     unit.commit().await?;
     for letter in dead {
-        if letter.key.as_deref() == Some(&FALLS.to_string()) || replayed.insert(letter.message_id) {
+        let falls = letter.key.as_deref() == Some(&FALLS.to_string());
+        if falls || (letter.name == "strange" && !std::mem::replace(offered, true)) {
             app.replay(letter.id).await?;
         }
     }
