@@ -178,7 +178,7 @@ async fn walk(app: App) {
         if let Err(error) = mend(&app, steps, &mut offered).await {
             tracing::info!(%error, "the way is mended later");
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
     }
 }
 

@@ -19,8 +19,8 @@ use uuid::Uuid;
 use crate::program::{self, WALKERS};
 
 /// How long something that has to happen may take, on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(180);
-const LOOK: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_secs(240);
+const LOOK: Duration = Duration::from_millis(200);
 /// For whatever would come twice.
 const LATE: Duration = Duration::from_millis(1500);
 
@@ -274,7 +274,7 @@ impl Drop for Process {
 
 /// Breaks something at each of these points, a few at a time, and says all that failed.
 pub fn for_all(points: &[FailPoint], breaks: impl AsyncFn(FailPoint) + Sync) {
-    const AT_ONCE: usize = 3;
+    const AT_ONCE: usize = 2;
     let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
