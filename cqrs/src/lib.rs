@@ -39,6 +39,7 @@ mod dispatch;
 mod docs;
 mod error;
 mod event;
+mod fail_points;
 mod inject;
 mod lane;
 mod lease;

@@ -1,9 +1,10 @@
 //! A way to a server that can be made slow, or cut.
 
+use std::fmt;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -14,9 +15,11 @@ pub struct Proxy {
     way: Arc<Way>,
 }
 
-#[derive(Debug)]
+type Cuts = Box<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
 struct Way {
     server: SocketAddr,
+    cuts: OnceLock<Cuts>,
     delay_millis: AtomicU64,
     closed: AtomicBool,
     streams: Mutex<Vec<TcpStream>>,
@@ -29,6 +32,7 @@ impl Proxy {
         let address = listener.local_addr().expect("an address");
         let way = Arc::new(Way {
             server,
+            cuts: OnceLock::new(),
             delay_millis: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             streams: Mutex::default(),
@@ -55,11 +59,22 @@ impl Proxy {
         self.way.delay_millis.store(millis, Ordering::Release);
     }
 
+    /// Cuts a connection after some pieces of a client have reached the server, so that the answer to them is not heard. Said once.
+    pub fn cut_after(&self, cuts: impl Fn(&[u8]) -> bool + Send + Sync + 'static) {
+        assert!(self.way.cuts.set(Box::new(cuts)).is_ok(), "said before");
+    }
+
     /// Cuts the connections there are; new ones may be made.
     pub fn cut(&self) {
         for stream in self.way.streams.lock().expect("no panic").drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
+    }
+}
+
+impl fmt::Debug for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Way").field("server", &self.server).finish_non_exhaustive()
     }
 }
 
@@ -93,7 +108,12 @@ impl Way {
             if slow {
                 thread::sleep(Duration::from_millis(self.delay_millis.load(Ordering::Acquire)));
             }
-            if to.write_all(&piece[..read]).is_err() {
+            let cuts = !slow && self.cuts.get().is_some_and(|cuts| cuts(&piece[..read]));
+            if cuts {
+                // The client first: the server may be quick.
+                let _ = from.shutdown(Shutdown::Both);
+            }
+            if to.write_all(&piece[..read]).is_err() || cuts {
                 break;
             }
         }

@@ -19,6 +19,8 @@ pub use crate::axum::known::{AskFn, ProblemFallback, ProblemItem, ProblemProbe, 
 #[cfg(feature = "axum")]
 pub use crate::axum::{Problem, ProblemDetails};
 pub use crate::breaker::BreakerOptions;
+#[cfg(feature = "__fail-points")]
+pub use crate::fail_points::{FailPoint, watch};
 
 pub use crate::inject::{
     Provided, ProvidedArc, ProvidedResult, ProvidedResultArc, ProvidedValue, Resolved, Resolver, Shaped,

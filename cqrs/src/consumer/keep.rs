@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::broker::Delivery;
 use crate::dispatch::lane;
 use crate::error::chain;
+use crate::fail_points::{FailPoint, pass};
 use crate::registry::{GroupOptions, OnDead};
 use crate::store::{Record, StoreError, StoreErrorKind, WorkKind, WorkRecord};
 
@@ -58,8 +59,11 @@ async fn write(app: &App, records: Vec<WorkRecord>) -> Result<(), StoreError> {
     if tx.mark_handled(vec![mark(app, first)]).await?.first() == Some(&false) {
         return tx.rollback().await;
     }
+    pass(FailPoint::KeepMarked);
     tx.store(records.into_iter().map(Record::Work).collect()).await?;
+    pass(FailPoint::KeepStored);
     tx.commit().await?;
+    pass(FailPoint::KeepCommitted);
     app.wake();
     Ok(())
 }

@@ -26,6 +26,7 @@ use crate::Error;
 use crate::app::{App, Connecting};
 use crate::broker::BrokerError;
 use crate::broker::driver::{Consumer, Driver, Receipt, Settlement, Subscription};
+use crate::fail_points::{FailPoint, pass};
 use crate::retry::{RetryPolicy, random};
 use crate::supervise::supervised;
 #[doc(no_inline)]
@@ -168,6 +169,7 @@ async fn run(app: App, group: &'static str, mut consumer: Box<dyn Consumer>, tur
             received = consumer.receive(room), if room > 0 && again.is_none() => match received {
                 Ok(incoming) => {
                     failed = 0;
+                    pass(FailPoint::ConsumerReceived);
                     jobs.push(incoming);
                 }
                 Err(error) => {
@@ -180,6 +182,7 @@ async fn run(app: App, group: &'static str, mut consumer: Box<dyn Consumer>, tur
         }
     }
     drop(line);
+    pass(FailPoint::ConsumerHandingBack);
     // What has not begun is handed back, now and as it is left.
     settle(&mut *consumer, group, jobs.hand_back()).await;
     while let Some(mut ended) = jobs.next().await {
@@ -209,9 +212,11 @@ async fn settle(consumer: &mut dyn Consumer, group: &str, settled: Vec<(Receipt,
     if settled.is_empty() {
         return;
     }
+    pass(FailPoint::ConsumerSettling);
     if let Err(error) = consumer.settle(settled).await {
         tracing::warn!(%error, group, "the broker could not be told; it will deliver again, and the inbox will notice");
     }
+    pass(FailPoint::ConsumerSettled);
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::dispatch::{
     After, Detached, Failure, begin_in_turn, call_context, call_with_cell, commit_and_after, raised_in, span_of,
 };
+use crate::fail_points::{FailPoint, pass};
 use crate::inject::Scope;
 use crate::message::Erased;
 use crate::middleware::MessageCell;
@@ -85,6 +86,7 @@ pub(super) async fn handle(app: &App, group: &'static str, batch: Vec<Entry>, to
     let ended: Result<Together, Spoiled> = ended.instrument(span).await;
     ended.unwrap_or_else(|Spoiled { by, error }| {
         tracing::debug!(group, error, "a batch was rolled back: its messages are handled one by one");
+        pass(FailPoint::BatchSpoiled);
         Together { done: Vec::new(), next: Next::Redo(by) }
     })
 }
@@ -165,6 +167,7 @@ impl Work<'_> {
             }
             let kept = self.message(at, members).await.map_err(|error| Spoiled { by: Some(at), error })?;
             self.kept.add(at, kept);
+            pass(FailPoint::BatchHandled);
         }
         Ok(Next::Others)
     }
@@ -297,6 +300,7 @@ async fn write_and_commit(app: &App, mut tx: Box<dyn Transaction>, kept: Kept, c
     let records: Vec<Record> = records.into_iter().flat_map(|(_, records)| records).collect();
     if !records.is_empty() {
         tx.store(records).await?;
+        pass(FailPoint::BatchStored);
     }
     // At the end, of those that were handled: one that the batch had no time for is not marked.
     if tx.mark_handled(marks).await?.contains(&false) {
@@ -304,10 +308,12 @@ async fn write_and_commit(app: &App, mut tx: Box<dyn Transaction>, kept: Kept, c
         let what = "somebody else has handled a message of the batch in the meantime";
         return Err(StoreError::new(StoreErrorKind::Database, what).into());
     }
+    pass(FailPoint::BatchMarked);
     commit.begin();
     let (rest, tracker) = (app.clone(), app.tracker().clone());
     let rest: BoxFuture<'static, Result<(), Failure>> = Box::pin(async move {
         tx.commit().await?;
+        pass(FailPoint::BatchCommitted);
         if waits {
             rest.wake();
         }

@@ -15,6 +15,7 @@ use super::idempotent::HeldKey;
 use super::{Detached, Failure, records_of};
 use crate::app::App;
 use crate::event::{Cause, Node, Nodes, Raised, process};
+use crate::fail_points::{FailPoint, pass};
 use crate::inject::Scope;
 use crate::message::{Erased, MessageKind};
 use crate::middleware::CallKind;
@@ -214,7 +215,9 @@ pub(crate) async fn commit_and_after(
     limit: usize,
 ) -> Result<(), Failure> {
     if let Some(tx) = tx {
+        pass(FailPoint::UnitCommitting);
         tx.commit().await?;
+        pass(FailPoint::UnitCommitted);
     }
     app.note_raised(&after.nodes, after.stored);
     if after.nodes.is_empty() {

@@ -15,6 +15,7 @@ use super::lanes::Lanes;
 use super::ledger::Ledger;
 use super::pace::{Claimed, Pace};
 use crate::broker::{BrokerError, BrokerErrorKind};
+use crate::fail_points::{FailPoint, pass};
 use crate::lane::Lane;
 use crate::retry;
 use crate::store::driver::ClaimRequest;
@@ -104,6 +105,9 @@ impl Engine {
         match self.relay.store.claim_outbox(request).await {
             Err(error) => self.store_failed("claim outbox rows", &error),
             Ok(rows) => {
+                if !rows.is_empty() {
+                    pass(FailPoint::RelayClaimed);
+                }
                 let busy = self.ledger.len() > 0;
                 let bytes = rows.iter().map(|row| row.record.payload.len()).sum();
                 self.pace.claimed(Instant::now(), Claimed { asked, got: rows.len(), bytes, busy });
@@ -146,6 +150,7 @@ impl Engine {
         let broker = self.relay.broker.clone();
         let abort = self.calls.spawn(async move { broker.publish(shipment.batch).await });
         self.flights.insert(abort.id(), Flight { lane: shipment.lane, rows: shipment.rows, abort });
+        pass(FailPoint::RelayShipped);
     }
 
     /// Waits until there is something to do.
@@ -204,6 +209,7 @@ impl Engine {
 
     fn ended(&mut self, id: Id, results: Vec<Result<(), BrokerError>>) {
         let Some(flight) = self.flights.remove(&id) else { return };
+        pass(FailPoint::RelayAnswered);
         for result in &results {
             self.note(result);
         }
@@ -263,6 +269,7 @@ impl Engine {
         let is_published = |(_, outcome): &(_, OutboxOutcome)| *outcome == OutboxOutcome::Published;
         if !self.stopping && self.settle_failures == 0 && self.ledger.unsettled().iter().all(is_published) {
             if self.settling.is_none() {
+                pass(FailPoint::RelaySettling);
                 let (store, outcomes) = (self.relay.store.clone(), self.ledger.tell());
                 self.settling = Some(tokio::spawn(async move { store.settle_outbox(outcomes).await }));
             }
@@ -275,6 +282,7 @@ impl Engine {
     async fn settle(&mut self) {
         let outcomes = self.ledger.unsettled().to_vec();
         let count = outcomes.len();
+        pass(FailPoint::RelaySettling);
         let mut result = self.relay.store.settle_outbox(outcomes).await;
         if result.as_ref().is_err_and(|error| !error.is_retryable()) && count > 1 {
             result = self.settle_one_by_one().await;
@@ -309,6 +317,7 @@ impl Engine {
     fn settled(&mut self, count: usize, result: Result<u64, StoreError>) {
         match result {
             Ok(settled) => {
+                pass(FailPoint::RelaySettled);
                 if settled < count as u64 {
                     tracing::warn!(lost = count as u64 - settled, "claims of published events had run out");
                 }
@@ -411,6 +420,7 @@ impl Engine {
 
     /// Settles what has ended in time, and hands back the rest as if it had not been attempted.
     async fn hand_back(&mut self) {
+        pass(FailPoint::RelayHandingBack);
         for claim in self.ledger.claims() {
             if !self.ledger.unsettled().iter().any(|(other, _)| *other == claim) {
                 self.ledger.ended(claim, OutboxOutcome::HandBack);

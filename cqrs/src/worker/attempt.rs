@@ -9,6 +9,7 @@ use crate::dispatch::{
     BUSY, Caught, DispatchError, Failure, Opening, abandon, begin_needed, call_context, call_with_cell, conclude,
     is_busy, open_unit, surround, undo,
 };
+use crate::fail_points::{FailPoint, pass};
 use crate::inject::Scope;
 use crate::message::Erased;
 use crate::middleware::{CallKind, MessageCell, Terminal};
@@ -171,8 +172,10 @@ async fn in_unit(app: &App, unit: UnitOf<'_>, cell: &MessageCell) -> Result<(End
         abandon(cx).await;
         return Ok((ended, Ok(())));
     }
+    pass(FailPoint::AttemptMarked);
     let cx = call_with_cell(app, handler, cell, cx).await?;
     let mut conclusion = conclude(cx, Some(meta), what).await?;
+    pass(FailPoint::AttemptHandled);
     if !planned.needs_tx
         && let Some(mark) = mark
         && let Some(ended) = look(conclusion.begun(app, what).await?, Some(mark), None).await?
@@ -186,6 +189,9 @@ async fn in_unit(app: &App, unit: UnitOf<'_>, cell: &MessageCell) -> Result<(End
     {
         undo(conclusion, app).await;
         return Ok((Ended::Lost, Ok(())));
+    }
+    if claim.is_some() {
+        pass(FailPoint::AttemptEnded);
     }
     commit.begin();
     match conclusion.complete(app).await {

@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::consumer;
 use crate::dispatch::{Caught, DispatchError, Failure};
 use crate::error::chain;
+use crate::fail_points::{FailPoint, pass};
 use crate::lease;
 use crate::message::{Erased, MessageSpec};
 use crate::registry::{EventMode, HandlerItem, HandlerKind, OnDead, RetryOptions};
@@ -223,7 +224,10 @@ async fn fail(
         Verdict::Again(pause) => {
             let attempt = record.attempts.saturating_add(1);
             tracing::warn!(name = record.name, handler = record.handler, id = %record.id, attempt, ?pause, error, "stored work failed; it is tried again");
-            store.retry_work(claim, app.clock().now() + pause, error).await.map(drop)
+            pass(FailPoint::WorkRetrying);
+            store.retry_work(claim, app.clock().now() + pause, error).await?;
+            pass(FailPoint::WorkRetried);
+            Ok(())
         }
         Verdict::GiveUp => bury(app, store, claim, record, error).await,
     }
@@ -278,7 +282,9 @@ async fn bury(
 ) -> Result<(), StoreError> {
     let (_, on_dead) = policy(app, record);
     tracing::error!(name = record.name, handler = record.handler, id = %record.id, error, "stored work is a dead letter");
+    pass(FailPoint::WorkBurying);
     store.bury_work(claim, error, on_dead == OnDead::Skip).await?;
+    pass(FailPoint::WorkBuried);
     app.wake_bell().notify_waiters();
     Ok(())
 }

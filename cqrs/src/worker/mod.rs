@@ -28,6 +28,7 @@ use self::queues::Share;
 pub(crate) use self::queues::here as queues_here;
 pub(crate) use self::turns::Turns;
 use crate::app::App;
+use crate::fail_points::{FailPoint, pass};
 use crate::store::driver::{ClaimRequest, Driver, WorkShare};
 use crate::store::{ClaimedWork, WorkQueue};
 use crate::supervise::supervised;
@@ -174,6 +175,9 @@ async fn run(app: App, store: Arc<dyn Driver>, mut desks: Vec<Desk>, stop: Cance
             break;
         }
         let more = !claimed.is_empty();
+        if more {
+            pass(FailPoint::WorkClaimed);
+        }
         for work in claimed {
             // A store that gives what nobody asked for gets it back when the claim runs out.
             let Some(desk) = by_queue.get(&work.record.queue()).map(|at| &mut desks[*at]) else { continue };

@@ -3,6 +3,7 @@
 #[cfg(feature = "testing")]
 mod conformance;
 mod faults;
+mod keys;
 mod opening;
 mod operations;
 mod outbox;

@@ -1,0 +1,12 @@
+//! Faults: a whole app, in processes of its own on real servers, that are killed, stopped and cut off. What is left in the
+//! database afterwards is counted: nothing lost, nothing doubled, each key in order.
+
+mod chaos;
+mod cut;
+mod input;
+mod named;
+mod points;
+mod program;
+mod servers;
+mod stopped;
+mod world;

@@ -1,0 +1,223 @@
+//! The program that the tests break. Walkers take steps: each is raised with a row, published, written into a diary by one
+//! group, published again from there, indexed by another, and now and then a bell rings a moment later.
+//!
+//! One walker stumbles: its steps fail at first and are tried again. One falls: the step that it fell at is a dead letter until
+//! the way is mended, and holds back those behind it. One message is for nobody.
+
+use std::env;
+use std::num::NonZeroU16;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use cqrs::__private::{FailPoint, watch};
+use cqrs::prelude::*;
+use cqrs::sqlx::{self, Postgres};
+use cqrs::{BoxError, OutsideUnit};
+use rustix::process::{Signal, getpid, kill_process};
+use serde::{Deserialize, Serialize};
+
+use crate::named::Named;
+
+pub type Db = Postgres;
+
+/// What a process is told.
+pub const STORE: &str = "FAULTS_STORE";
+pub const BROKER: &str = "FAULTS_BROKER";
+pub const NAME: &str = "FAULTS_NAME";
+/// The parts that it runs, with commas; `walk` is ours.
+pub const PARTS: &str = "FAULTS_PARTS";
+/// What happens at which point: `relay.claimed*4*kill`, or `stop`, when it is passed for the fourth time.
+pub const POINT: &str = "FAULTS_POINT";
+pub const STEPS: &str = "FAULTS_STEPS";
+/// The pause between two steps, in milliseconds.
+pub const STRIDE: &str = "FAULTS_STRIDE";
+
+pub const WALKERS: i32 = 6;
+const STUMBLES: i32 = 1;
+const FALLS: i32 = 2;
+const FALLS_AT: i32 = 7;
+
+pub const TABLES: &str = "
+CREATE TABLE raised (step INT PRIMARY KEY);
+CREATE TABLE diary (id BIGSERIAL PRIMARY KEY, walker INT NOT NULL, step INT NOT NULL);
+CREATE TABLE noted (id BIGSERIAL PRIMARY KEY, walker INT NOT NULL, step INT NOT NULL);
+CREATE TABLE rung (id BIGSERIAL PRIMARY KEY, walker INT NOT NULL, step INT NOT NULL);
+CREATE TABLE mended (id INT PRIMARY KEY);";
+
+#[derive(NotificationEvent, Clone, Serialize, Deserialize)]
+#[event(name = "stepped", topic = "steps", key = walker)]
+struct Stepped {
+    walker: i32,
+    step: i32,
+}
+
+#[derive(NotificationEvent, Clone, Serialize, Deserialize)]
+#[event(name = "noted", topic = "notes", key = walker)]
+struct Noted {
+    walker: i32,
+    step: i32,
+}
+
+/// Nobody handles it.
+#[derive(NotificationEvent, Clone, Serialize, Deserialize)]
+#[event(name = "strange", topic = "steps")]
+struct Strange;
+
+#[derive(Command, Serialize, Deserialize)]
+#[command(error = sqlx::Error)]
+struct Ring {
+    walker: i32,
+    step: i32,
+}
+
+/// Whether a bell rings for a step.
+pub const fn rings(step: i32) -> bool {
+    step % 4 == 1
+}
+
+#[event_handler(group = "diary", concurrency = 4, retry(max = 4, first = "50ms", factor = 1.5), unknown = "dead")]
+async fn write_down(e: Stepped, tx: &mut Tx<Db>, meta: &Meta, events: &mut Events) -> Result<(), BoxError> {
+    let Stepped { walker, step } = e;
+    let insert = sqlx::query("INSERT INTO diary (walker, step) VALUES ($1, $2)").bind(walker).bind(step);
+    insert.execute(&mut **tx).await?;
+    if walker == STUMBLES && step % 5 == 2 && meta.attempt() == 1 {
+        return Err("it stumbles".into());
+    }
+    if walker == FALLS && step == FALLS_AT {
+        let mended: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM mended").fetch_one(&mut **tx).await?;
+        if mended == 0 {
+            return Err("it falls".into());
+        }
+    }
+    events.raise(Noted { walker, step });
+    if rings(step) {
+        events.schedule(Ring { walker, step }).after(Duration::from_millis(200));
+    }
+    Ok(())
+}
+
+/// Takes its transaction late, and so is called alone.
+#[event_handler(group = "index", concurrency = 4)]
+async fn index(e: Noted, begin: &mut Begin<Db>) -> Result<(), BoxError> {
+    let tx = begin.begin().await?;
+    let insert = sqlx::query("INSERT INTO noted (walker, step) VALUES ($1, $2)").bind(e.walker).bind(e.step);
+    insert.execute(&mut **tx).await?;
+    Ok(())
+}
+
+#[command_handler]
+async fn ring(cmd: Ring, tx: &mut Tx<Db>) -> Result<(), sqlx::Error> {
+    let insert = sqlx::query("INSERT INTO rung (walker, step) VALUES ($1, $2)").bind(cmd.walker).bind(cmd.step);
+    insert.execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// A process of its own, which the other tests start and end.
+#[test]
+#[ignore = "the other tests start it"]
+fn life() {
+    let Ok(store) = env::var(STORE) else { return };
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
+    if env::var(POINT).is_ok() {
+        watch(break_there);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let said = env::var(PARTS).unwrap();
+        let (walks, parts): (Vec<&str>, Vec<&str>) = said.split(',').partition(|part| *part == "walk");
+        let app = app(&store, &parts).await;
+        if !walks.is_empty() {
+            tokio::spawn(walk(app.clone()));
+        }
+        app.run().await.unwrap();
+    });
+}
+
+async fn app(store: &str, parts: &[&str]) -> App {
+    let url = env::var(BROKER).unwrap();
+    let mut broker = Broker::url(url.clone()).partitions(NonZeroU16::new(4).unwrap());
+    if url.starts_with("kafka") {
+        broker = broker.property("session.timeout.ms", "6000").property("message.timeout.ms", "5000");
+    }
+    let broker = Named { broker: broker.connect().unwrap(), name: env::var(NAME).unwrap() };
+    cqrs::bootstrap!()
+        .store(Store::url(store))
+        .broker(Broker::driver(broker))
+        .lease(Duration::from_secs(1))
+        .shutdown_timeout(Duration::from_secs(10))
+        .run(parts.iter().copied())
+        .await
+        .unwrap()
+}
+
+/// Kills the process, or stops it until somebody lets it go on, once the point it was told was passed so often.
+fn break_there(point: FailPoint) {
+    static PASSED: AtomicU32 = AtomicU32::new(0);
+    let told = env::var(POINT).unwrap();
+    let [name, count, what] = told.split('*').collect::<Vec<_>>().try_into().unwrap();
+    if point.name() == name && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == count.parse::<u32>().unwrap() {
+        let signal = if what == "kill" { Signal::KILL } else { Signal::STOP };
+        kill_process(getpid(), signal).unwrap();
+    }
+}
+
+/// Takes the steps that are left, whatever this or an earlier process has taken, and mends the way when all others are there.
+async fn walk(app: App) {
+    let steps: i32 = env::var(STEPS).unwrap().parse().unwrap();
+    let stride = Duration::from_millis(env::var(STRIDE).unwrap().parse().unwrap());
+    loop {
+        match step(&app, steps).await {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(error) => tracing::info!(%error, "a step is taken again"),
+        }
+        tokio::time::sleep(stride).await;
+    }
+    let mut offered = false;
+    loop {
+        if let Err(error) = mend(&app, steps, &mut offered).await {
+            tracing::info!(%error, "the way is mended later");
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+/// All walkers take their next step; `false` where all have arrived.
+async fn step(app: &App, steps: i32) -> Result<bool, BoxError> {
+    let mut unit: OutsideUnit<Db> = app.unit().await?;
+    let next: i32 =
+        sqlx::query_scalar("SELECT COALESCE(MAX(step), -1) + 1 FROM raised").fetch_one(&mut **unit.tx()).await?;
+    if next >= steps {
+        return Ok(false);
+    }
+    sqlx::query("INSERT INTO raised VALUES ($1)").bind(next).execute(&mut **unit.tx()).await?;
+    for walker in 0..WALKERS {
+        unit.events().raise(Stepped { walker, step: next });
+    }
+    if next == FALLS_AT {
+        unit.events().raise(Strange);
+    }
+    unit.commit().await?;
+    Ok(true)
+}
+
+/// Replays what is dead and has a way to go, and what nobody will ever take once.
+async fn mend(app: &App, steps: i32, offered: &mut bool) -> Result<(), BoxError> {
+    let mut unit: OutsideUnit<Db> = app.unit().await?;
+    let count = "SELECT COUNT(*) FROM diary WHERE walker <> $1";
+    let there: i64 = sqlx::query_scalar(count).bind(FALLS).fetch_one(&mut **unit.tx()).await?;
+    let dead = app.dead_letters(100).await?;
+    if there < i64::from((WALKERS - 1) * steps) || dead.is_empty() {
+        return Ok(());
+    }
+    let mended = "INSERT INTO mended VALUES (1) ON CONFLICT DO NOTHING";
+    sqlx::query(mended).execute(&mut **unit.tx()).await?;
+    unit.commit().await?;
+    for letter in dead {
+        let falls = letter.key.as_deref() == Some(&FALLS.to_string());
+        if falls || (letter.name == "strange" && !std::mem::replace(offered, true)) {
+            app.replay(letter.id).await?;
+        }
+    }
+    Ok(())
+}

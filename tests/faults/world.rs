@@ -1,0 +1,293 @@
+//! What a test has for itself on the servers, the processes that it starts, and the count in the end.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use cqrs::__private::FailPoint;
+use cqrs::sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use cqrs::sqlx::{self, AssertSqlSafe, ConnectOptions, Executor, PgConnection, PgPool};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::program::{self, WALKERS};
+
+/// How long something that has to happen may take, on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(240);
+const LOOK: Duration = Duration::from_millis(200);
+/// For whatever would come twice.
+const LATE: Duration = Duration::from_millis(1500);
+
+/// Everything that moves messages.
+pub const CONSUMERS: &str = "work,timers,group:diary,group:index";
+/// Every part of the program.
+pub const ALL: &str = "walk,relay,work,timers,group:diary,group:index";
+
+/// Dead for good is what has no walker's key, which are short.
+const LEFT: &str = "SELECT (SELECT COUNT(*) FROM cqrs_outbox) + (SELECT COUNT(*) FROM cqrs_work
+    WHERE state <> 'dead' OR (message_key IS NOT NULL AND length(message_key) = 1))";
+
+/// A database, and names at the broker.
+pub struct World {
+    steps: i32,
+    /// The pause between two steps, in milliseconds.
+    pub stride: u32,
+    server: PgConnectOptions,
+    database: String,
+    /// Where the program finds the database.
+    pub store: String,
+    broker: String,
+    pool: PgPool,
+    directory: TempDir,
+}
+
+impl World {
+    pub async fn new(store: &str, broker: &str, steps: i32) -> Self {
+        let server: PgConnectOptions = store.parse().unwrap();
+        let database = format!("faults_{}", Uuid::new_v4().simple());
+        let mut connection = server.connect().await.unwrap();
+        connection.execute(AssertSqlSafe(format!("CREATE DATABASE {database}"))).await.unwrap();
+        let own = server.clone().database(&database);
+        let pool = PgPoolOptions::new().max_connections(2).connect_with(own.clone()).await.unwrap();
+        pool.execute(program::TABLES).await.unwrap();
+        let directory = tempfile::Builder::new().prefix("cqrs-faults-").tempdir().unwrap();
+        let store = own.to_url_lossy().to_string();
+        Self { steps, stride: 25, server, database, store, broker: broker.to_owned(), pool, directory }
+    }
+
+    /// Starts the program with some of its parts, to break at a point or not to.
+    pub fn start(&self, parts: &str, point: Option<&str>) -> Process {
+        let mut program = Command::new(std::env::current_exe().unwrap());
+        program.args(["--exact", "program::life", "--include-ignored", "--nocapture"]);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CQRS_")) {
+            program.env_remove(name);
+        }
+        program.env(program::STORE, &self.store).env(program::BROKER, &self.broker);
+        program.env(program::NAME, self.on_broker("")).env(program::PARTS, parts);
+        program.env(program::STEPS, self.steps.to_string()).env(program::STRIDE, self.stride.to_string());
+        if let Some(point) = point {
+            program.env(program::POINT, point);
+        }
+        let log = File::options().create(true).append(true).open(self.directory.path().join("log")).unwrap();
+        program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        Process(program.spawn().unwrap())
+    }
+
+    /// Counts; asks again while the database is away.
+    pub async fn count(&self, sql: &'static str) -> i64 {
+        let mut tries = 0;
+        loop {
+            match sqlx::query_scalar(sql).fetch_one(&self.pool).await {
+                Ok(count) => return count,
+                Err(error) => assert!(tries < 100, "{error}"),
+            }
+            tries += 1;
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// The name that a topic has on the broker.
+    pub fn on_broker(&self, topic: &str) -> String {
+        format!("{}-{topic}", self.database)
+    }
+
+    /// Waits until there are some more.
+    pub async fn goes_on(&self, sql: &'static str) {
+        let so_far = self.count(sql).await;
+        self.reaches(sql, (so_far + 40).min(i64::from(WALKERS * self.steps))).await;
+    }
+
+    /// Changes the settings of the database, for everybody.
+    pub async fn reset(&self, setting: &str) {
+        let mut connection = self.server.connect().await.unwrap();
+        connection.execute(AssertSqlSafe(format!("ALTER DATABASE {} {setting}", self.database))).await.unwrap();
+        self.disconnect(&mut connection).await;
+    }
+
+    /// Ends the connections to the database.
+    pub async fn disconnect(&self, connection: &mut PgConnection) {
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
+        sqlx::query(end).bind(&self.database).execute(connection).await.unwrap();
+    }
+
+    /// Waits until something is so many.
+    pub async fn reaches(&self, sql: &'static str, count: i64) {
+        self.until(sql, async || self.count(sql).await >= count).await;
+    }
+
+    /// Waits until everything is there, and nothing on its way.
+    pub async fn arrived(&self) {
+        let whole = i64::from(WALKERS * self.steps);
+        self.until("all have arrived", async || {
+            self.count("SELECT COUNT(*) FROM diary").await >= whole
+                && self.count("SELECT COUNT(*) FROM noted").await >= whole
+                && self.left().await == 0
+        })
+        .await;
+    }
+
+    /// What is on its way, and not dead for good.
+    async fn left(&self) -> i64 {
+        // Created with the first app.
+        if self.count("SELECT COUNT(*) FROM pg_tables WHERE tablename = 'cqrs_work'").await == 0 {
+            return 1;
+        }
+        self.count(LEFT).await
+    }
+
+    async fn until(&self, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+        let waiting = async {
+            while !is_so().await {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
+            panic!("it never came to pass: {what}\n{}\n{}", self.tables().await, self.log());
+        }
+    }
+
+    /// Counts by their ids: each step once, those of a walker in order, and each bell once.
+    pub async fn assert_whole(&self) {
+        tokio::time::sleep(LATE).await;
+        for table in ["diary", "noted"] {
+            let mut steps: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+            for (walker, step) in self.rows(table).await {
+                steps.entry(walker).or_default().push(step);
+            }
+            let expected = (0..WALKERS).map(|walker| (walker, (0..self.steps).collect())).collect();
+            assert_eq!(steps, expected, "in {table}\n{}", self.log());
+        }
+        let mut rung = self.rows("rung").await;
+        rung.sort_unstable();
+        let walkers = 0..WALKERS;
+        let bells = walkers
+            .flat_map(|walker| (0..self.steps).filter(|step| program::rings(*step)).map(move |step| (walker, step)));
+        assert_eq!(rung, bells.collect::<Vec<_>>(), "the bells\n{}", self.log());
+        assert_eq!(self.left().await, 0, "{}", self.tables().await);
+        let strange = self.count("SELECT COUNT(*) FROM cqrs_work WHERE name = 'strange' AND state = 'dead'").await;
+        assert!(strange >= 1, "what nobody takes is kept\n{}", self.log());
+    }
+
+    async fn rows(&self, table: &str) -> Vec<(i32, i32)> {
+        let select = AssertSqlSafe(format!("SELECT walker, step FROM {table} ORDER BY id"));
+        sqlx::query_as(select).fetch_all(&self.pool).await.unwrap()
+    }
+
+    /// What there is, for who looks for a mistake.
+    async fn tables(&self) -> String {
+        let mut all = Vec::new();
+        for table in ["raised", "diary", "noted", "rung"] {
+            all.push(format!(
+                "{table}: {}",
+                self.rows_of(&format!("SELECT COUNT(*)::text FROM {table}")).await.join(", ")
+            ));
+        }
+        let outbox =
+            "SELECT name || ' ' || message_key || ' ' || state || ' ' || payload::text FROM cqrs_outbox ORDER BY seq";
+        all.extend(self.rows_of(outbox).await);
+        let work = "SELECT kind || ' ' || name || ' ' || state || ' ' || attempts || ' ' || COALESCE(owner, '') || ' ' || COALESCE(error, '')
+            FROM cqrs_work ORDER BY seq";
+        all.extend(self.rows_of(work).await);
+        all.join("\n")
+    }
+
+    async fn rows_of(&self, sql: &str) -> Vec<String> {
+        let rows: Result<Vec<Option<String>>, _> =
+            sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_all(&self.pool).await;
+        rows.map_or_else(|error| vec![error.to_string()], |rows| rows.into_iter().flatten().collect())
+    }
+
+    /// The last that the processes said.
+    pub fn log(&self) -> String {
+        let log = std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(60)..].join("\n")
+    }
+
+    /// Removes the database; left out where the test has failed.
+    pub async fn end(self) {
+        self.pool.close().await;
+        let mut connection = self.server.connect().await.unwrap();
+        connection.execute(AssertSqlSafe(format!("DROP DATABASE {} WITH (FORCE)", self.database))).await.unwrap();
+    }
+}
+
+/// A process of the program. Dropped, it is killed.
+pub struct Process(Child);
+
+impl Process {
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
+    }
+
+    pub fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    /// Waits until it has ended; `None` where it lives on.
+    pub async fn ended(&mut self) -> Option<ExitStatus> {
+        let waiting = async {
+            loop {
+                if let Some(status) = self.0.try_wait().unwrap() {
+                    return status;
+                }
+                tokio::time::sleep(LOOK / 5).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.ok()
+    }
+
+    /// Waits until it has stopped itself.
+    pub async fn stops(&self, world: &World) {
+        let stat = format!("/proc/{}/stat", self.0.id());
+        world.until("it stops", async || std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T "))).await;
+    }
+
+    /// Waits until it dies as it was told to.
+    pub async fn dies(&mut self, world: &World) {
+        let status = self.ended().await;
+        let killed = status.and_then(|status| status.signal()) == Some(Signal::KILL.as_raw());
+        assert!(killed, "it did not die there: {status:?}\n{}\n{}", world.tables().await, world.log());
+    }
+
+    /// Has it stop, and end well.
+    pub async fn stop(mut self, world: &World) {
+        self.signal(Signal::TERM);
+        let status = self.ended().await;
+        assert!(status.is_some_and(|status| status.success()), "{status:?}\n{}", world.log());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Breaks something at each of these points, a few at a time, and says all that failed.
+pub fn for_all(points: &[FailPoint], breaks: impl AsyncFn(FailPoint) + Sync) {
+    const AT_ONCE: usize = 2;
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(point) = points.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                    if catch_unwind(AssertUnwindSafe(|| runtime.block_on(breaks(*point)))).is_err() {
+                        failed.lock().unwrap().push(*point);
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "broken at {failed:?}: see above");
+}
