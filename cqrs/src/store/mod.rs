@@ -21,6 +21,9 @@ mod shards;
 mod sqlite;
 mod url;
 
+#[cfg(feature = "any")]
+pub use crate::unit::any::{Any, AnyConnection, AnyPool, AnySavepoint};
+
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::memory::MemoryStore;
 #[cfg(feature = "mysql")]
