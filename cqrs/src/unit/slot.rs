@@ -21,7 +21,7 @@ impl<Db: TxOf> Home for Tx<Db> {
 }
 
 /// Makes a handler's `Begin` of the store and, for a call made `within` another, the open transaction.
-pub type MakeLate<'f> = &'f dyn Fn(Arc<dyn Driver>, Option<Box<dyn Any + Send>>) -> Box<dyn Late>;
+pub(crate) type MakeLate<'f> = &'f dyn Fn(Arc<dyn Driver>, Option<Box<dyn Any + Send>>) -> Box<dyn Late>;
 
 /// What the parameters `&mut Tx` and `&mut Begin` need of the slot.
 pub trait TxAccess: Send {
