@@ -193,7 +193,7 @@ async fn on_each(test: impl AsyncFn(&App)) {
             unit.commit().await.unwrap();
         }
         test(&app).await;
-        app.shutdown().await.unwrap();
+        app.shutdown().await;
         place.remove().await;
     }
 }
