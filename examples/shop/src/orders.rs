@@ -11,7 +11,7 @@ use crate::stock;
 #[command_handler]
 async fn place(cmd: PlaceOrder, prices: Inject<Prices>, tx: &mut Tx<Any>, events: &mut Events) -> Result<Order> {
     let PlaceOrder { id, customer, lines } = cmd;
-    sized("id", id.trim().len(), "choose one that no other has")?;
+    sized("id", id.trim().len(), "choose one that no other order has")?;
     sized("customer", customer.trim().len(), "say where the confirmation goes, such as `ada@example.com`")?;
     let total_cents = prices.total(&lines)?;
     let order = Order { id, customer, status: Status::Placed, total_cents, lines };
