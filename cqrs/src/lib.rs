@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | `sqlite` | the SQLite store | yes |
 //! | `amqp` | RabbitMQ as the broker: `Broker::url("amqp://..")`, `amqps://` with TLS | no |
+//! | `any` | `Tx<Any>`: handlers that run on whichever SQL store the app has | no |
 //! | `axum` | the module `axum`: handlers for axum, problem documents, server-sent events; `#[derive(Problem)]` | no |
 //! | `compression` | notification events compressed by zlib or Zstandard | no |
 //! | `kafka` | Kafka: `Broker::url("kafka://..")`; takes a C compiler and `make` | no |
@@ -97,6 +98,6 @@ pub use self::policy::Cause;
 pub use self::settings::{Settings, SettingsError, SettingsErrorKind};
 pub use self::store::{Store, StoreError};
 pub use self::stream::{ItemStream, Items};
-pub use self::unit::{Begin, Meta, Tx};
+pub use self::unit::{Begin, Meta, Tx, TxOf};
 pub use self::wire::Compression;
 pub use self::wiring::{Place, Problem as WiringProblem, ProblemKind, WiringError};

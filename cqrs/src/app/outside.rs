@@ -3,15 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use sqlx::Database;
-
 use super::App;
 use crate::Error;
 use crate::dispatch::{begin_tx, conclude, current, empty_unit};
 use crate::event::Events;
 use crate::store::driver::Transaction;
 use crate::store::{StoreError, StoreErrorKind};
-use crate::unit::{Cx, Meta, MetaInit, Tx, Unit};
+use crate::unit::{Cx, Meta, MetaInit, Tx, TxOf, Unit};
 
 /// A unit of work outside a handler: a transaction and the events raised beside it. Dropped, it is rolled back.
 ///
@@ -29,7 +27,7 @@ use crate::unit::{Cx, Meta, MetaInit, Tx, Unit};
 /// # Ok(())
 /// # }
 /// ```
-pub struct OutsideUnit<Db: Database> {
+pub struct OutsideUnit<Db: TxOf> {
     app: App,
     tx: Tx<Db>,
     events: Events,
@@ -40,17 +38,17 @@ impl App {
     ///
     /// # Errors
     /// Fails when the app has no store, when the store gives no such transaction, or when it cannot begin one.
-    pub async fn unit<Db: Database>(&self) -> Result<OutsideUnit<Db>, Error> {
+    pub async fn unit<Db: TxOf>(&self) -> Result<OutsideUnit<Db>, Error> {
         let tx = begin_tx(self, "unit").await?.into_any();
-        let tx = tx.downcast::<Tx<Db>>().map_err(|_| {
+        let tx = Db::adopt(tx).map_err(|_| {
             let what = format!("the app's store gives no `Tx<{}>`", std::any::type_name::<Db>());
             StoreError::new(StoreErrorKind::Configuration, what)
         })?;
-        Ok(OutsideUnit { app: self.clone(), tx: *tx, events: Events::new() })
+        Ok(OutsideUnit { app: self.clone(), tx, events: Events::new() })
     }
 }
 
-impl<Db: Database> OutsideUnit<Db> {
+impl<Db: TxOf> OutsideUnit<Db> {
     /// The transaction.
     pub fn tx(&mut self) -> &mut Tx<Db> {
         &mut self.tx
@@ -72,8 +70,8 @@ impl<Db: Database> OutsideUnit<Db> {
     /// Fails when an inline handler fails, or when the store does; then nothing was committed, unless it is
     /// [`CommitUnknown`](crate::DispatchErrorKind::CommitUnknown).
     pub async fn commit(self) -> Result<(), Error> {
-        let Self { app, tx, events } = self;
-        let Some(tx) = app.store().and_then(|store| store.adopt(Box::new(tx)).ok()) else {
+        let Self { app, mut tx, events } = self;
+        let Some(tx) = app.store().and_then(|store| store.adopt(Db::take_out(&mut tx)).ok()) else {
             let what = "the app's store does not take its own transaction back";
             return Err(StoreError::new(StoreErrorKind::Configuration, what).into());
         };
@@ -91,7 +89,7 @@ fn unit_of(app: &App, tx: Box<dyn Transaction>, meta: &Arc<Meta>) -> Box<Unit<'s
     unit
 }
 
-impl<Db: Database> fmt::Debug for OutsideUnit<Db> {
+impl<Db: TxOf> fmt::Debug for OutsideUnit<Db> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OutsideUnit").finish_non_exhaustive()
     }

@@ -7,7 +7,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use sqlx::Database;
 use tracing::Instrument;
 use tracing::level_filters::LevelFilter;
 use uuid::Uuid;
@@ -22,7 +21,7 @@ use crate::message::{Command, Handled, Stored, StoredResponse};
 use crate::middleware::CallKind;
 use crate::registry::{CallFuture, WholeFuture, WholeThunk};
 use crate::store::driver::BoxFuture;
-use crate::unit::{Cx, Tx};
+use crate::unit::{Cx, Tx, TxOf};
 use crate::wiring::CallEntry;
 
 type Answer<M> = Result<<M as Handled>::Response, DispatchError<<M as Handled>::Error>>;
@@ -175,7 +174,7 @@ impl<'a, C: Command> Sending<'a, C> {
 
     /// Runs the command in the caller's transaction, on a savepoint: its failure undoes it alone, the plain handlers of
     /// its events run after the caller's commit.
-    pub fn within<'b, Db: Database>(mut self, tx: &'b mut Tx<Db>) -> Sending<'b, C>
+    pub fn within<'b, Db: TxOf>(mut self, tx: &'b mut Tx<Db>) -> Sending<'b, C>
     where
         'a: 'b,
     {
@@ -186,7 +185,7 @@ impl<'a, C: Command> Sending<'a, C> {
             }
             None => CallOptions::default(),
         };
-        let lent = Box::new(tx.borrow_out());
+        let lent = Db::take_out(tx);
         options.within = Some(Within::new(lent, tx));
         let (app, message) = (self.app.take(), self.message.take());
         Sending { app, message, options: Some(Box::new(options)), state: State::Idle }

@@ -7,7 +7,7 @@ use crate::dispatch::thunk::Answer;
 use crate::message::Message;
 use crate::policy::Cause;
 use crate::registry::HandlerItem;
-use crate::unit::{Begin, Cx, Tx};
+use crate::unit::{Begin, Cx, Tx, TxOf};
 use crate::{App, Events, Inject, Items, Meta};
 
 /// A function under `#[fallback]`, for handlers of `M`.
@@ -53,8 +53,8 @@ pub trait FitsCause<E> {}
 impl<E> FitsCause<E> for Cause<E> {}
 impl<E, T: ?Sized> FitsCause<E> for Inject<T> {}
 impl<E> FitsCause<E> for &mut Events {}
-impl<E, Db: sqlx::Database> FitsCause<E> for &mut Tx<Db> {}
-impl<E, Db: sqlx::Database> FitsCause<E> for &mut Begin<Db> {}
+impl<E, Db: TxOf> FitsCause<E> for &mut Tx<Db> {}
+impl<E, Db: TxOf> FitsCause<E> for &mut Begin<Db> {}
 impl<E> FitsCause<E> for &Meta {}
 impl<E> FitsCause<E> for &App {}
 impl<E, T> FitsCause<E> for &mut Items<T> {}

@@ -30,6 +30,9 @@ mod sqlite;
 mod timers;
 mod url;
 
+#[cfg(feature = "any")]
+pub use crate::unit::any::{Any, AnyConnection, AnyPool, AnySavepoint};
+
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::memory::MemoryStore;
 #[cfg(feature = "mysql")]

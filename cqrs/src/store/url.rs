@@ -131,14 +131,23 @@ impl Kind {
     fn gift_types(self) -> Vec<(TypeId, &'static str)> {
         match self {
             #[cfg(feature = "postgres")]
-            Self::Postgres => vec![gift::<sqlx::PgPool>()],
+            Self::Postgres => gifts::<sqlx::PgPool>(),
             #[cfg(feature = "mysql")]
-            Self::MySql => vec![gift::<sqlx::MySqlPool>()],
+            Self::MySql => gifts::<sqlx::MySqlPool>(),
             #[cfg(feature = "sqlite")]
-            Self::Sqlite => vec![gift::<sqlx::SqlitePool>()],
+            Self::Sqlite => gifts::<sqlx::SqlitePool>(),
             Self::Memory => Vec::new(),
         }
     }
+}
+
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+fn gifts<Pool: Send + Sync + 'static>() -> Vec<(TypeId, &'static str)> {
+    vec![
+        gift::<Pool>(),
+        #[cfg(feature = "any")]
+        gift::<super::AnyPool>(),
+    ]
 }
 
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]

@@ -4,15 +4,13 @@ use std::fmt;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sqlx::Database;
-
 use super::channel::Channel;
 use crate::app::App;
 use crate::dispatch::{DispatchError, Failure, conclude, deadlock};
 use crate::event::Raised;
 use crate::inject::Scope;
 use crate::store::{self, StoreError, StoreErrorKind};
-use crate::unit::{Cx, Home, Meta, Tx, TxSlot, Unit};
+use crate::unit::{Cx, Home, Meta, Tx, TxOf, TxSlot, Unit};
 
 /// A streaming handler's way out: [`send`](Self::send) hands over an item and parks until the reader wants more.
 ///
@@ -96,7 +94,7 @@ impl<T> Items<T> {
     ///
     /// # Errors
     /// Fails when `tx` is none of the app's store: begun by hand, on another database.
-    pub async fn commit<Db: Database>(&mut self, tx: &mut Tx<Db>, item: T) -> Result<(), StoreError> {
+    pub async fn commit<Db: TxOf>(&mut self, tx: &mut Tx<Db>, item: T) -> Result<(), StoreError> {
         match &mut self.0 {
             Way::Collecting(items) => {
                 items.push(item);
@@ -112,9 +110,8 @@ fn foreign() -> StoreError {
     StoreError::new(StoreErrorKind::Configuration, what)
 }
 
-async fn begin<Db: Database>(store: &dyn store::driver::Driver) -> Result<Tx<Db>, StoreError> {
-    let begun = store.begin().await?.into_any().downcast().map_err(|_| foreign())?;
-    Ok(*begun)
+async fn begin<Db: TxOf>(store: &dyn store::driver::Driver) -> Result<Tx<Db>, StoreError> {
+    Db::adopt(store.begin().await?.into_any()).map_err(|_| foreign())
 }
 
 impl<T> Driver<T> {
@@ -133,9 +130,9 @@ impl<T> Driver<T> {
     }
 
     /// Flushes, commits, processes events, delivers, parks, and begins anew.
-    async fn commit<Db: Database>(&mut self, tx: &mut Tx<Db>, item: T) -> Result<(), StoreError> {
+    async fn commit<Db: TxOf>(&mut self, tx: &mut Tx<Db>, item: T) -> Result<(), StoreError> {
         let store = self.app.store().cloned().ok_or_else(foreign)?;
-        let open = store.adopt(Box::new(tx.borrow_out())).map_err(|lent| {
+        let open = store.adopt(Db::take_out(tx)).map_err(|lent| {
             tx.put_back(lent);
             foreign()
         })?;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use sqlx::Database;
 use sqlx::pool::Pool;
 
-use super::Tx;
+use super::tx::{Tx, TxOf};
 use crate::dispatch::deadlock;
-use crate::store::driver::Driver;
+use crate::store::driver::{BoxFuture, Driver};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// A transaction that has not begun: slow work first, then [`begin`](Self::begin).
@@ -29,22 +29,29 @@ use crate::store::{StoreError, StoreErrorKind};
 ///     Ok(())
 /// }
 /// ```
-pub struct Begin<Db: Database> {
+pub struct Begin<Db: TxOf> {
     source: Source<Db>,
     tx: Option<Tx<Db>>,
 }
 
-enum Source<Db: Database> {
-    Pool(Pool<Db>),
+enum Source<Db: TxOf> {
+    Hand(Box<dyn Fn() -> BoxFuture<'static, Result<Tx<Db>, StoreError>> + Send + Sync>),
     Store(Arc<dyn Driver>),
 }
 
 impl<Db: Database> Begin<Db> {
     /// Makes one by hand, for calling a handler as an ordinary function.
     pub fn new(pool: &Pool<Db>) -> Self {
-        Self { source: Source::Pool(pool.clone()), tx: None }
+        let pool = pool.clone();
+        let begin = move || -> BoxFuture<'static, _> {
+            let pool = pool.clone();
+            Box::pin(async move { Tx::begin(&pool).await })
+        };
+        Self { source: Source::Hand(Box::new(begin)), tx: None }
     }
+}
 
+impl<Db: TxOf> Begin<Db> {
     /// Begins the transaction, or gives it again where it has begun.
     ///
     /// # Errors
@@ -56,16 +63,38 @@ impl<Db: Database> Begin<Db> {
         self.tx.as_mut().ok_or_else(foreign)
     }
 
+    #[cfg(feature = "any")]
+    pub(super) fn begun(&mut self) -> Option<&mut Tx<Db>> {
+        self.tx.as_mut()
+    }
+
     /// The transaction, if it has begun: to commit one that was made by hand.
     pub fn into_tx(self) -> Option<Tx<Db>> {
         self.tx
     }
 }
 
-impl<Db: Database> Source<Db> {
+#[cfg(feature = "any")]
+impl<Db: Database> From<Begin<Db>> for Begin<super::any::Any>
+where
+    Tx<super::any::Any>: From<Tx<Db>>,
+{
+    fn from(begin: Begin<Db>) -> Self {
+        let source = match begin.source {
+            Source::Hand(begin) => Source::Hand(Box::new(move || -> BoxFuture<'static, _> {
+                let begun = begin();
+                Box::pin(async move { Ok(begun.await?.into()) })
+            })),
+            Source::Store(store) => Source::Store(store),
+        };
+        Self { source, tx: begin.tx.map(Into::into) }
+    }
+}
+
+impl<Db: TxOf> Source<Db> {
     async fn begin(&self) -> Result<Tx<Db>, StoreError> {
         match self {
-            Self::Pool(pool) => Tx::begin(pool).await,
+            Self::Hand(begin) => begin().await,
             Self::Store(store) => {
                 deadlock::check().map_err(|()| {
                     StoreError::new(
@@ -73,9 +102,9 @@ impl<Db: Database> Source<Db> {
                         "a transaction begun here would wait for the one its own caller holds",
                     )
                 })?;
-                let tx = store.begin().await?.into_any().downcast::<Tx<Db>>().map_err(|_| foreign())?;
+                let tx = Db::adopt(store.begin().await?.into_any()).map_err(|_| foreign())?;
                 deadlock::hold();
-                Ok(*tx)
+                Ok(tx)
             }
         }
     }
@@ -85,33 +114,33 @@ fn foreign() -> StoreError {
     StoreError::new(StoreErrorKind::Configuration, "the app's store gives transactions of another database")
 }
 
-impl<Db: Database> fmt::Debug for Begin<Db> {
+impl<Db: TxOf> fmt::Debug for Begin<Db> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Begin").field("begun", &self.tx.is_some()).finish_non_exhaustive()
     }
 }
 
 /// A `Begin<Db>` whose database only the handler knows.
-pub(crate) trait Late: Any + Send {
+pub trait Late: Any + Send {
     fn any_mut(&mut self) -> &mut (dyn Any + Send);
     /// Takes the transaction out, if it has begun: the `Tx<Db>`, boxed.
     fn take(&mut self) -> Option<Box<dyn Any + Send>>;
 }
 
-impl<Db: Database> Late for Begin<Db> {
+impl<Db: TxOf> Late for Begin<Db> {
     fn any_mut(&mut self) -> &mut (dyn Any + Send) {
         self
     }
 
     fn take(&mut self) -> Option<Box<dyn Any + Send>> {
-        self.tx.take().map(|tx| Box::new(tx) as Box<dyn Any + Send>)
+        self.tx.take().map(|mut tx| Db::take_out(&mut tx))
     }
 }
 
-impl<Db: Database> Begin<Db> {
+impl<Db: TxOf> Begin<Db> {
     /// The `Begin` of a unit of work: `open` is the transaction of a call made `within` it, which has begun already.
     pub(crate) fn of_unit(store: Arc<dyn Driver>, open: Option<Box<dyn Any + Send>>) -> Self {
-        let tx = open.and_then(|tx| tx.downcast().ok()).map(|tx| *tx);
+        let tx = open.and_then(|tx| Db::adopt(tx).ok());
         Self { source: Source::Store(store), tx }
     }
 }

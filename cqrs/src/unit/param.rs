@@ -1,9 +1,7 @@
 //! How a parameter takes its part of the unit of work, by its type, and which kinds of function may ask for it.
 
-use sqlx::Database;
-
 use super::role::{FallbackHandler, Raises, Sends, Writes, Yields};
-use super::{Begin, Cx, Meta, Parts, Tx};
+use super::{Begin, Cx, Meta, Parts, Tx, TxOf};
 use crate::app::App;
 use crate::event::Events;
 use crate::inject::{Dependency, Inject};
@@ -23,8 +21,8 @@ pub trait TakenBy<'c, R>: Param<'c> {}
 
 impl<R, T: ?Sized + Dependency> TakenBy<'_, R> for Inject<T> {}
 impl<'c, R: Raises> TakenBy<'c, R> for &'c mut Events {}
-impl<'c, R: Writes, Db: Database> TakenBy<'c, R> for &'c mut Tx<Db> {}
-impl<'c, R: Writes, Db: Database> TakenBy<'c, R> for &'c mut Begin<Db> {}
+impl<'c, R: Writes, Db: TxOf> TakenBy<'c, R> for &'c mut Tx<Db> {}
+impl<'c, R: Writes, Db: TxOf> TakenBy<'c, R> for &'c mut Begin<Db> {}
 impl<'c, R> TakenBy<'c, R> for &'c Meta {}
 impl<'c, R: Sends> TakenBy<'c, R> for &'c App {}
 impl<'c, R: Yields<T>, T: Send + 'static> TakenBy<'c, R> for &'c mut Items<T> {}
@@ -139,15 +137,15 @@ impl<'c> Param<'c> for &'c mut Events {
     }
 }
 
-impl<'c, Db: Database> Param<'c> for &'c mut Tx<Db> {
+impl<'c, Db: TxOf> Param<'c> for &'c mut Tx<Db> {
     const NEED: Need = Need::Tx { type_id: std::any::TypeId::of::<Tx<Db>>(), name: std::any::type_name::<Db> };
 
     fn take(parts: &mut Parts<'c>) -> Option<Self> {
-        parts.unit.as_mut()?.tx.take()?.handle()?.downcast_mut()
+        Db::parameter(parts.unit.as_mut()?.tx.take()?)
     }
 }
 
-impl<'c, Db: Database> Param<'c> for &'c mut Begin<Db> {
+impl<'c, Db: TxOf> Param<'c> for &'c mut Begin<Db> {
     const NEED: Need = Need::Begin { type_id: std::any::TypeId::of::<Tx<Db>>(), name: std::any::type_name::<Db> };
 
     fn take(parts: &mut Parts<'c>) -> Option<Self> {

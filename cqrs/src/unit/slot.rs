@@ -3,8 +3,8 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use super::Tx;
 use super::begin::Late;
+use super::tx::{Tx, TxOf};
 use crate::event::Node;
 use crate::store::StoreError;
 use crate::store::driver::{Driver, Transaction};
@@ -14,11 +14,9 @@ pub(crate) trait Home: Send {
     fn put_back(&mut self, tx: Box<dyn Any + Send>);
 }
 
-impl<Db: sqlx::Database> Home for Tx<Db> {
+impl<Db: TxOf> Home for Tx<Db> {
     fn put_back(&mut self, tx: Box<dyn Any + Send>) {
-        if let Ok(tx) = tx.downcast::<Self>() {
-            *self = *tx;
-        }
+        Db::put_back(self, tx);
     }
 }
 
@@ -26,7 +24,7 @@ impl<Db: sqlx::Database> Home for Tx<Db> {
 pub(crate) type MakeLate<'f> = &'f dyn Fn(Arc<dyn Driver>, Option<Box<dyn Any + Send>>) -> Box<dyn Late>;
 
 /// What the parameters `&mut Tx` and `&mut Begin` need of the slot.
-pub(crate) trait TxAccess: Send {
+pub trait TxAccess: Send {
     fn handle(&mut self) -> Option<&mut (dyn Any + Send)>;
     fn late(&mut self, make: MakeLate<'_>) -> Option<&mut (dyn Any + Send)>;
 }

@@ -1,5 +1,6 @@
 //! The unit of work's transaction, as a handler sees it.
 
+use std::any::Any;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
@@ -7,18 +8,20 @@ use sqlx::pool::Pool;
 use sqlx::{Connection, Database, Transaction};
 use sqlx_core::transaction::TransactionManager;
 
+use super::slot::TxAccess;
 use crate::event::Node;
 use crate::store::StoreError;
 
 /// The transaction of the unit of work: begun, committed and rolled back by the framework.
 ///
 /// Derefs to the database's connection: pass `tx` where a `&mut SqliteConnection` is asked for, and `&mut **tx` where
-/// sqlx wants an executor. [`savepoint`](Self::savepoint) gives a nested transaction.
+/// sqlx wants an executor. [`savepoint`](Self::savepoint) gives a nested transaction. Of which database it is may be left to
+/// the app's store: [`Tx<Any>`](crate::store::Any).
 ///
 /// Made by hand, with [`begin`](Self::begin) and [`commit`](Self::commit), it lets a test call a handler as an ordinary
 /// function; nothing is flushed then: events raised beside it stay in the test's [`Events`](crate::Events).
-pub struct Tx<Db: Database> {
-    inner: Option<Transaction<'static, Db>>,
+pub struct Tx<Db: TxOf> {
+    pub(super) inner: Db::Held,
     /// Events of calls made `within` this transaction, handed over when their savepoint was released.
     pub(crate) carried: Carried,
     /// Whether a savepoint was asked for: one that is dropped is undone some time later, which has to be waited for.
@@ -28,6 +31,94 @@ pub struct Tx<Db: Database> {
     /// Whether its store has marked its beginning in the database, to tell later whether it is still there.
     #[cfg(feature = "mysql")]
     pub(crate) is_marked: bool,
+}
+
+/// What a [`Tx`] can be of: a database of sqlx, or [`Any`](crate::store::Any) of them.
+pub trait TxOf: Sized + 'static {
+    /// What the transaction derefs to: the database's connection.
+    type Lent: Send;
+
+    #[doc(hidden)]
+    type Held: Send;
+
+    #[doc(hidden)]
+    fn lent(held: &Self::Held) -> &Self::Lent;
+
+    #[doc(hidden)]
+    fn lent_mut(held: &mut Self::Held) -> &mut Self::Lent;
+
+    /// Takes over what a store's driver gives: the `Tx` of its database, boxed.
+    #[doc(hidden)]
+    fn adopt(given: Box<dyn Any + Send>) -> Result<Tx<Self>, Box<dyn Any + Send>>;
+
+    /// Takes out what a store's driver takes, to be put back by [`put_back`](Self::put_back).
+    #[doc(hidden)]
+    fn take_out(tx: &mut Tx<Self>) -> Box<dyn Any + Send>;
+
+    #[doc(hidden)]
+    fn put_back(tx: &mut Tx<Self>, taken: Box<dyn Any + Send>);
+
+    /// The parameter of a handler.
+    #[doc(hidden)]
+    fn parameter<'c>(slot: &'c mut (dyn TxAccess + 'c)) -> Option<&'c mut Tx<Self>>;
+
+    /// Undoes what is open, as the transaction is dropped.
+    #[doc(hidden)]
+    fn undo(tx: &mut Tx<Self>);
+
+    #[doc(hidden)]
+    fn name() -> &'static str;
+}
+
+impl<Db: Database> TxOf for Db {
+    type Lent = Db::Connection;
+    type Held = Option<Transaction<'static, Db>>;
+
+    #[expect(clippy::expect_used, reason = "only `mem::forget` of a `within` call leaves it empty")]
+    fn lent(held: &Self::Held) -> &Db::Connection {
+        held.as_ref().expect(LENT)
+    }
+
+    #[expect(clippy::expect_used, reason = "only `mem::forget` of a `within` call leaves it empty")]
+    fn lent_mut(held: &mut Self::Held) -> &mut Db::Connection {
+        held.as_mut().expect(LENT)
+    }
+
+    fn adopt(given: Box<dyn Any + Send>) -> Result<Tx<Db>, Box<dyn Any + Send>> {
+        Ok(*given.downcast()?)
+    }
+
+    fn take_out(tx: &mut Tx<Db>) -> Box<dyn Any + Send> {
+        Box::new(tx.borrow_out())
+    }
+
+    fn put_back(tx: &mut Tx<Db>, taken: Box<dyn Any + Send>) {
+        if let Ok(taken) = taken.downcast() {
+            *tx = *taken;
+        }
+    }
+
+    fn parameter<'c>(slot: &'c mut (dyn TxAccess + 'c)) -> Option<&'c mut Tx<Db>> {
+        slot.handle()?.downcast_mut()
+    }
+
+    /// sqlx ends one level with the transaction it drops, and passes over that where the end of a savepoint was owed: the
+    /// transaction would stay open, and with it the lock that others wait for, until somebody takes the connection up again.
+    fn undo(tx: &mut Tx<Db>) {
+        let (nested, owed) = (tx.nested, tx.owed.is_some());
+        let Some(tx) = tx.inner.as_mut() else { return };
+        let depth = Db::TransactionManager::get_transaction_depth(tx);
+        if nested || owed || depth > 1 {
+            // With the one of sqlx one more than there are levels; outside of a transaction it does nothing.
+            for _ in 0..depth {
+                Db::TransactionManager::start_rollback(tx);
+            }
+        }
+    }
+
+    fn name() -> &'static str {
+        Db::NAME
+    }
 }
 
 /// The end of a savepoint that nobody waited for: it may have happened or not.
@@ -51,6 +142,19 @@ enum Owed {
 #[doc(hidden)]
 #[derive(Debug, Default)]
 pub struct Carried(pub(crate) Vec<Node>);
+
+impl<Db: TxOf> Tx<Db> {
+    pub(super) fn holding(inner: Db::Held) -> Self {
+        Self {
+            inner,
+            carried: Carried::default(),
+            nested: false,
+            owed: None,
+            #[cfg(feature = "mysql")]
+            is_marked: false,
+        }
+    }
+}
 
 impl<Db: Database> Tx<Db> {
     /// Begins a transaction by hand, for calling a handler as an ordinary function.
@@ -88,18 +192,11 @@ impl<Db: Database> Tx<Db> {
     }
 
     pub(crate) fn new(tx: Transaction<'static, Db>) -> Self {
-        Self {
-            inner: Some(tx),
-            carried: Carried::default(),
-            nested: false,
-            owed: None,
-            #[cfg(feature = "mysql")]
-            is_marked: false,
-        }
+        Self::holding(Some(tx))
     }
 
-    /// Takes the transaction out, to be put back by [`Home`](super::Home).
-    pub(crate) fn borrow_out(&mut self) -> Self {
+    /// Takes the transaction out, to be put back.
+    pub(super) fn borrow_out(&mut self) -> Self {
         let (inner, carried) = (self.inner.take(), std::mem::take(&mut self.carried));
         Self {
             inner,
@@ -118,7 +215,7 @@ impl<Db: Database> Tx<Db> {
     }
 
     /// Notes that a savepoint is asked for.
-    #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+    #[cfg(any(feature = "any", feature = "mysql", feature = "postgres", feature = "sqlite"))]
     pub(crate) fn note_nested(&mut self) {
         self.nested = true;
     }
@@ -214,7 +311,7 @@ impl<Db: Database> Tx<Db> {
         use sqlx::Executor;
 
         let number = self.depth().saturating_sub(1);
-        let connection: &mut (dyn std::any::Any + Send) = &mut **self;
+        let connection: &mut (dyn Any + Send) = &mut **self;
         let Some(connection) = connection.downcast_mut::<sqlx::PgConnection>() else { return Ok(()) };
         let savepoint = sqlx::AssertSqlSafe(format!("SAVEPOINT _sqlx_savepoint_{number}"));
         connection.execute(sqlx::raw_sql(savepoint)).await.map(drop)
@@ -243,19 +340,9 @@ impl<Db: Database> Tx<Db> {
     }
 }
 
-/// Undoes what is open. sqlx ends one level with the transaction it drops, and passes over that where the end of a savepoint
-/// was owed: the transaction would stay open, and with it the lock that others wait for, until somebody takes the connection
-/// up again.
-impl<Db: Database> Drop for Tx<Db> {
+impl<Db: TxOf> Drop for Tx<Db> {
     fn drop(&mut self) {
-        let Some(tx) = self.inner.as_mut() else { return };
-        let depth = Db::TransactionManager::get_transaction_depth(tx);
-        if self.nested || self.owed.is_some() || depth > 1 {
-            // With the one of sqlx one more than there are levels; outside of a transaction it does nothing.
-            for _ in 0..depth {
-                Db::TransactionManager::start_rollback(tx);
-            }
-        }
+        Db::undo(self);
     }
 }
 
@@ -264,24 +351,22 @@ const NO_SAVEPOINT: &str = "3B001";
 
 const LENT: &str = "the transaction is lent to a call made `within` it, whose future was leaked";
 
-impl<Db: Database> Deref for Tx<Db> {
-    type Target = Db::Connection;
+impl<Db: TxOf> Deref for Tx<Db> {
+    type Target = Db::Lent;
 
-    #[expect(clippy::expect_used, reason = "only `mem::forget` of a `within` call leaves it empty")]
-    fn deref(&self) -> &Db::Connection {
-        self.inner.as_ref().expect(LENT)
+    fn deref(&self) -> &Db::Lent {
+        Db::lent(&self.inner)
     }
 }
 
-impl<Db: Database> DerefMut for Tx<Db> {
-    #[expect(clippy::expect_used, reason = "only `mem::forget` of a `within` call leaves it empty")]
-    fn deref_mut(&mut self) -> &mut Db::Connection {
-        self.inner.as_mut().expect(LENT)
+impl<Db: TxOf> DerefMut for Tx<Db> {
+    fn deref_mut(&mut self) -> &mut Db::Lent {
+        Db::lent_mut(&mut self.inner)
     }
 }
 
-impl<Db: Database> fmt::Debug for Tx<Db> {
+impl<Db: TxOf> fmt::Debug for Tx<Db> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Tx<{}>", Db::NAME)
+        write!(f, "Tx<{}>", Db::name())
     }
 }

@@ -176,6 +176,8 @@ fn check_transaction(
     }
     let gives = match draft.handle {
         Some(handle) if handle.type_id == type_id => return,
+        #[cfg(feature = "any")]
+        Some(handle) if crate::unit::any::is_made_of(type_id, handle.type_id) => return,
         Some(handle) => format!("the app's store gives `Tx<{}>`", handle.name),
         None => "the app's store gives none".to_owned(),
     };

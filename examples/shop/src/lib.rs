@@ -18,12 +18,11 @@ pub use mail::{Mailer, Spool};
 pub use messages::*;
 pub use prices::PriceFile;
 
-/// The shop on an SQLite file. `main` and tests start from here, and say who sends the mails.
-pub fn app(db: &str) -> cqrs::Builder {
+/// The shop on an SQLite file, unless settings name another store. `main` and tests start from here, and say who sends
+/// the mails.
+pub fn app() -> cqrs::Builder {
     cqrs::bootstrap!()
-        .store(
-            Store::url(format!("sqlite://{}", db.replace('%', "%25").replace('?', "%3f"))).migrations(sqlx::migrate!()),
-        )
+        .store(Store::url("sqlite://shop.db").migrations(sqlx::migrate!()))
         .broker(Broker::url("memory:"))
         .provide(PriceFile("prices.json".into()))
         .expects::<dyn Mailer>()

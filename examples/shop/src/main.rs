@@ -17,9 +17,6 @@ use shop::{Mailer, Spool};
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
-    /// The SQLite file; created if it is missing
-    #[arg(long, env = "SHOP_DB", default_value = "shop.db", global = true)]
-    db: String,
     /// The directory that mails are written to; created if it is missing
     #[arg(long, env = "SHOP_SPOOL", default_value = "spool", global = true)]
     spool: PathBuf,
@@ -44,22 +41,19 @@ fn main() -> Result<(), cqrs::Error> {
     done
 }
 
-async fn run(Cli { db, spool, listen, command }: Cli) -> Result<(), cqrs::Error> {
+async fn run(Cli { spool, listen, command }: Cli) -> Result<(), cqrs::Error> {
     // The audit log would tear the progress bar.
     let level = if command.is_some() { tracing::Level::WARN } else { tracing::Level::INFO };
     tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
 
     explained("create", spool.display(), std::fs::create_dir_all(&spool))?;
-    let app = shop::app(&db).provide_arc::<dyn Mailer>(Arc::new(Spool(spool)));
-    match command {
-        None => serve(app.await?, listen).await,
-        Some(Command::Load { file }) => {
-            let orders = explained("read", file.display(), std::fs::read_to_string(&file))?;
-            let (app, mut loaded) = (app.await?, Ok(()));
-            app.run_until(async { loaded = load::load(&app, &orders).await }).await?;
-            Ok(loaded?)
-        }
-    }
+    // `CQRS_STORE`, `CQRS_BROKER`, `CQRS_RUN`, ..: what runs, and on what.
+    let app = shop::app().settings(Settings::load()?).provide_arc::<dyn Mailer>(Arc::new(Spool(spool)));
+    let Some(Command::Load { file }) = command else { return serve(app.await?, listen).await };
+    let orders = explained("read", file.display(), std::fs::read_to_string(&file))?;
+    let (app, mut loaded) = (app.await?, Ok(()));
+    app.run_until(async { loaded = load::load(&app, &orders).await }).await?;
+    Ok(loaded?)
 }
 
 async fn serve(app: App, address: SocketAddr) -> Result<(), cqrs::Error> {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use cqrs::prelude::*;
-use sqlx::SqlitePool;
+use cqrs::store::AnyPool;
 
 use crate::messages::{GetQuote, Line, Quote, Result, ShopError};
 
@@ -13,8 +13,8 @@ pub(crate) struct Prices(HashMap<String, i64>);
 
 /// Runs once, at the start, after the migrations.
 #[provider]
-async fn prices(pool: Inject<SqlitePool>) -> Result<Prices, sqlx::Error> {
-    let prices = sqlx::query_as("SELECT sku, price_cents FROM products").fetch_all(&*pool).await?;
+async fn prices(pool: Inject<AnyPool>) -> Result<Prices, sqlx::Error> {
+    let prices = sqlx::query_as("SELECT sku, price_cents FROM products").fetch_all(&mut pool.acquire().await?).await?;
     Ok(Prices(prices.into_iter().collect()))
 }
 

@@ -102,10 +102,15 @@ async fn buy(client: Client) -> Vec<Bought> {
     bought
 }
 
+fn store(directory: &Path) -> String {
+    format!("sqlite://{}", directory.join("shop.db").display())
+}
+
 /// Waits until nothing stored is left to do, looking on through an app that runs nothing.
 async fn settled(directory: &Path) {
     let nobody: Arc<dyn Mailer> = Arc::new(Spool(directory.join("unused")));
-    let observer = shop::app(&directory.join("shop.db").display().to_string()).provide_arc(nobody).await.unwrap();
+    let settings = cqrs::Settings::from_toml(&format!("store = '{}'", store(directory))).unwrap();
+    let observer = shop::app().settings(settings).provide_arc(nobody).await.unwrap();
     loop {
         let counts = observer.counts().await.unwrap();
         assert_eq!(counts.dead, 0, "{:?}", observer.dead_letters(3).await);
@@ -117,7 +122,7 @@ async fn settled(directory: &Path) {
 }
 
 async fn check(directory: &Path, acknowledged: &[Bought]) {
-    let pool = SqlitePool::connect(&format!("sqlite://{}", directory.join("shop.db").display())).await.unwrap();
+    let pool = SqlitePool::connect(&store(directory)).await.unwrap();
     let orders: Vec<(String, String)> =
         sqlx::query_as("SELECT id, status FROM orders ORDER BY id").fetch_all(&pool).await.unwrap();
     let mut expected: Vec<_> = acknowledged
@@ -128,11 +133,13 @@ async fn check(directory: &Path, acknowledged: &[Bought]) {
     assert_eq!(orders, expected, "every acknowledged order is there, once, and no other");
 
     // The clients know what they asked for: the lines of each order are those, none of them twice.
-    let lines: Vec<(String, String, i64)> =
-        sqlx::query_as("SELECT order_id, sku, quantity FROM order_lines ORDER BY 1, 2, 3")
-            .fetch_all(&pool)
-            .await
-            .unwrap();
+    let texts: Vec<(String, String)> = sqlx::query_as("SELECT id, lines FROM orders").fetch_all(&pool).await.unwrap();
+    let read = |(id, lines): (String, String)| {
+        let lines: Vec<shop::Line> = serde_json::from_str(&lines).unwrap();
+        lines.into_iter().map(move |line| (id.clone(), line.sku, i64::from(line.quantity)))
+    };
+    let mut lines: Vec<_> = texts.into_iter().flat_map(read).collect();
+    lines.sort();
     let asked = |sign| {
         move |order: &Bought| order.lines.map(|(sku, quantity)| (order.id.clone(), sku.to_owned(), sign * quantity))
     };

@@ -44,7 +44,7 @@ async fn start() -> (TestApp, Arc<Memory>) {
 
 async fn start_with(prices: PathBuf) -> (TestApp, Arc<Memory>) {
     let mails = Arc::new(Memory::default());
-    let builder = app("moved-by-the-test-kit.db").provide_arc::<dyn Mailer>(mails.clone());
+    let builder = app().provide_arc::<dyn Mailer>(mails.clone());
     (TestApp::new(builder.override_arc(Arc::new(PriceFile(prices)))).await.unwrap(), mails)
 }
 
@@ -96,7 +96,7 @@ async fn on_hand(app: &App, sku: &str) -> i64 {
 
 #[test]
 fn wiring() {
-    cqrs::verify!(app("shop.db"));
+    cqrs::verify!(app());
 }
 
 #[tokio::test]
@@ -473,7 +473,8 @@ async fn loading_names_dead_letters_at_its_end() {
     std::fs::write(&file, format!("{}\n{{", lines.replace("\"1\"", "\"5\""))).unwrap();
     let program = env!("CARGO_BIN_EXE_shop");
     let mut load = tokio::process::Command::new(program);
-    load.arg("load").arg(file).arg("--db").arg(db).arg("--spool").arg(directory.path().join("spool"));
+    load.env("CQRS_STORE", format!("sqlite://{}", db.display()));
+    load.arg("load").arg(file).arg("--spool").arg(directory.path().join("spool"));
     let output = load.output().await.unwrap();
     let (told, log) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert!(output.status.success() && told.starts_with("2 accepted, 3 refused; "), "{told}{log}");

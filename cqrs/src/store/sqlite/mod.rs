@@ -96,7 +96,11 @@ impl Driver for SqliteStore {
     }
 
     fn gifts(&self) -> Vec<Gift> {
-        vec![Gift::new(self.pool.clone())]
+        vec![
+            Gift::new(self.pool.clone()),
+            #[cfg(feature = "any")]
+            Gift::new(crate::store::AnyPool::from(self.pool.clone())),
+        ]
     }
 
     fn migrate(&self) -> BoxFuture<'_, Result<(), StoreError>> {

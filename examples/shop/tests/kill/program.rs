@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::Load;
+use crate::{Load, store};
 
 pub(crate) struct Program {
     child: Child,
@@ -18,9 +18,8 @@ impl Program {
     /// Starts it, and tells the clients where it listens.
     pub(crate) async fn start(directory: &Path, load: &Arc<Load>) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_shop"))
-            .args(["--listen", "127.0.0.1:0", "--db"])
-            .arg(directory.join("shop.db"))
-            .arg("--spool")
+            .env("CQRS_STORE", store(directory))
+            .args(["--listen", "127.0.0.1:0", "--spool"])
             .arg(directory.join("spool"))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -1,0 +1,192 @@
+//! On PostgreSQL and Kafka, in three processes: each does its part, and together they do what one does on SQLite.
+#![cfg(all(unix, feature = "servers"))]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics is a test that fails")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use cqrs_tests::services::{self, Private};
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, PgPool};
+
+/// A process that runs some parts of the shop, and serves.
+struct Process {
+    child: Child,
+    address: String,
+    /// Kept, so that it never writes to a closed pipe.
+    _told: BufReader<ChildStdout>,
+}
+
+impl Process {
+    fn start(directory: &Path, servers: &[(&str, &str)], parts: &str) -> Self {
+        let log = fs::File::create(directory.join(format!("{parts}.log"))).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_shop"))
+            .args(["--listen", "127.0.0.1:0"])
+            .envs(servers.iter().copied())
+            .env("CQRS_RUN", parts)
+            .current_dir(directory)
+            .stdout(Stdio::piped())
+            .stderr(log.try_clone().unwrap())
+            .spawn()
+            .unwrap();
+        let mut told = BufReader::new(child.stdout.take().unwrap());
+        let mut lines = String::new();
+        while !lines.contains("http://") {
+            if told.read_line(&mut lines).unwrap() == 0 {
+                let log = fs::read_to_string(directory.join(format!("{parts}.log"))).unwrap();
+                panic!("the process of {parts} has ended: {lines}{log}");
+            }
+        }
+        let (_, address) = lines.split_once("http://").unwrap();
+        let address = address.split('/').next().unwrap().to_owned();
+        Self { child, address, _told: told }
+    }
+
+    /// Asks over HTTP: status and answer.
+    fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let length = body.len();
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n");
+        let head = format!("{head}content-type: application/json\r\ncontent-length: {length}\r\n\r\n");
+        stream.write_all((head + body).as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}")))
+    }
+
+    /// SIGTERM is a regular end.
+    fn terminate(mut self) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A schema of the test's own.
+struct Tables(PgPool);
+
+impl Tables {
+    async fn new(name: &str) -> Self {
+        let pool = PgPool::connect(&url(name)).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(format!("CREATE SCHEMA {name}"))).execute(&pool).await.unwrap();
+        Self(pool)
+    }
+
+    async fn number(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&self.0).await.unwrap()
+    }
+
+    async fn until(&self, sql: &'static str, number: i64) {
+        for _ in 0..900 {
+            if self.number(sql).await == number {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("`{sql}` never gave {number}, but {}", self.number(sql).await);
+    }
+}
+
+fn url(schema: &str) -> String {
+    format!("{}?options[search_path]={schema}", services::postgres_url())
+}
+
+/// Thirty orders, each asked for twice: every third is paid, half of it by a gift card, and every fifth of the others
+/// cancelled.
+fn buy(web: &Process) -> (usize, usize) {
+    let (mut paid, mut cancelled) = (0, 0);
+    for n in 0..30 {
+        let lines = json!([{"sku": "tea", "quantity": n % 3 + 1}, {"sku": "mug", "quantity": 1}]);
+        let order = json!({"id": format!("o-{n}"), "customer": format!("c-{n}"), "lines": lines}).to_string();
+        let (status, placed) = web.ask("POST", "/orders", &order);
+        assert_eq!((status, &placed["status"]), (201, &json!("placed")), "{placed}");
+        assert_eq!(web.ask("POST", "/orders", &order), (201, placed), "the same again is the same order");
+        if n % 3 == 0 {
+            let ways = if n == 0 { r#"{"gift_card": "WELCOME-10", "card": "tok"}"# } else { r#"{"card": "tok"}"# };
+            let (status, answer) = web.ask("POST", &format!("/orders/o-{n}/pay"), ways);
+            assert_eq!((status, &answer["status"]), (200, &json!("paid")), "{answer}");
+            paid += 1;
+        } else if n % 5 == 0 {
+            let (status, answer) = web.ask("POST", &format!("/orders/o-{n}/cancel"), "");
+            assert_eq!((status, &answer["status"]), (200, &json!("cancelled")), "{answer}");
+            cancelled += 1;
+        }
+    }
+    (paid, cancelled)
+}
+
+const OUTBOX: &str = "SELECT count(*) FROM cqrs_outbox";
+const MOVES: &str = "SELECT count(*) FROM stock_moves";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_processes_on_postgresql_and_kafka_do_it_together() {
+    let kafka = Private::start(&["kafka"]);
+    let schema = format!("shop_{}", uuid::Uuid::new_v4().simple());
+    let tables = Tables::new(&schema).await;
+    let directory = tempfile::tempdir().unwrap();
+    let store = url(&schema);
+    let servers = [("CQRS_STORE", store.as_str()), ("CQRS_BROKER", kafka.url("kafka"))];
+    let start = |parts| Process::start(directory.path(), &servers, parts);
+
+    let web = start("timers");
+    let (paid, cancelled) = buy(&web);
+    let events = i64::try_from(30 + cancelled).unwrap();
+    assert_eq!(tables.number(OUTBOX).await, events, "nobody publishes yet");
+
+    let relay = start("relay");
+    tables.until(OUTBOX, 0).await;
+    assert_eq!(tables.number(MOVES).await, 0, "nobody consumes yet");
+
+    let consumers = start("work,group:stock");
+    tables.until(MOVES, 2 * events).await;
+    tables.until("SELECT count(*) FROM cqrs_work", 0).await;
+
+    assert_eq!(tables.number("SELECT count(*) FROM orders").await, 30);
+    let with = |status: &str| format!("SELECT count(*) FROM orders WHERE status = '{status}'");
+    for (status, count) in [("paid", paid), ("cancelled", cancelled)] {
+        let found: i64 = sqlx::query_scalar(AssertSqlSafe(with(status))).fetch_one(&tables.0).await.unwrap();
+        assert_eq!(usize::try_from(found).unwrap(), count, "{status}");
+    }
+    let twice =
+        "SELECT count(*) FROM (SELECT 1 FROM stock_moves GROUP BY order_id, sku, quantity HAVING count(*) > 1) AS t";
+    assert_eq!(tables.number(twice).await, 0, "nothing moved twice");
+    let wrong = "SELECT count(*) FROM stock WHERE on_hand <> 100000 +
+                 (SELECT coalesce(sum(quantity), 0) FROM stock_moves WHERE stock_moves.sku = stock.sku)";
+    assert_eq!(tables.number(wrong).await, 0, "stock is the sum of its moves");
+    let gone = "SELECT CAST(sum(quantity) AS BIGINT) FROM stock_moves WHERE sku = 'mug'";
+    assert_eq!(tables.number(gone).await, i64::try_from(cancelled).unwrap() - 30);
+    assert_eq!(tables.number("SELECT cents FROM gift_cards_left WHERE code = 'WELCOME-10'").await, 0);
+    assert_eq!(tables.number("SELECT count(*) FROM unpaid WHERE cents = 0").await, i64::try_from(paid).unwrap());
+
+    let mut mails = BTreeSet::new();
+    for entry in fs::read_dir(directory.path().join("spool")).unwrap() {
+        let mail: Value = serde_json::from_slice(&fs::read(entry.unwrap().path()).unwrap()).unwrap();
+        assert!(mails.insert(mail["to"].as_str().unwrap().to_owned()), "two mails: {mail}");
+    }
+    assert_eq!(mails, (0..30).map(|n| format!("c-{n}")).collect());
+
+    // Any of them answers: what it knows is in the database.
+    let (status, listed) = consumers.ask("GET", "/orders?limit=2", "");
+    let ids: Vec<_> = listed.as_array().unwrap().iter().map(|order| order["id"].as_str().unwrap()).collect();
+    assert_eq!((status, ids), (200, vec!["o-29", "o-28"]));
+    for process in [web, relay, consumers] {
+        process.terminate();
+    }
+    let sql = AssertSqlSafe(format!("DROP SCHEMA {schema} CASCADE"));
+    sqlx::raw_sql(sql).execute(&tables.0).await.unwrap();
+}
