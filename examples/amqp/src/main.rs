@@ -18,7 +18,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 /// The topic is an exchange. Each group has queues behind it, and a key always the same of them.
 #[derive(NotificationEvent, Serialize, Deserialize)]
-#[event(name = "parcel_packed", topic = "example.parcels", key = customer)]
+#[event(name = "parcel_packed", topic = "example_parcels", key = customer)]
 struct ParcelPacked {
     customer: String,
     number: u32,

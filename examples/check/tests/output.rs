@@ -1,4 +1,5 @@
-//! Runs every example that has an `expected.txt`, as a newcomer would, and compares what it prints.
+//! Runs every example that has an `expected.txt`, as a newcomer would, and compares what it prints. Those that need servers are
+//! run by `servers.rs`.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,19 +12,25 @@ const WITHOUT: [(&str, &str); 3] =
 #[test]
 fn every_example_prints_what_it_says() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut names: Vec<_> = fs::read_dir(&examples)
-        .unwrap()
-        .map(|entry| entry.unwrap())
-        .filter(|entry| entry.path().join("Cargo.toml").exists())
-        .map(|entry| entry.file_name().into_string().unwrap())
-        .filter(|name| WITHOUT.iter().all(|(without, _)| without != name))
-        .collect();
-    names.sort();
+    let mut names = names(&examples);
+    names.retain(|name| WITHOUT.iter().all(|(without, _)| without != name));
+    names.retain(|name| !examples.join(name).join("expected_with_servers.txt").exists());
     let silent: Vec<_> = names.iter().filter(|name| !examples.join(name).join("expected.txt").exists()).collect();
     assert!(silent.is_empty(), "these do not say what they print, in a file `expected.txt`: {silent:?}");
 
     let wrong: Vec<_> = names.iter().filter_map(|name| difference(&examples, name).unwrap()).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_readme_names_every_example() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let readme = fs::read_to_string(examples.join("../README.md")).unwrap();
+    let is_named = |name: &String| {
+        name == "check" || readme.contains(&format!("`{name}`")) || readme.contains(&format!("-p {name}`"))
+    };
+    let missing: Vec<_> = names(&examples).into_iter().filter(|name| !is_named(name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 /// An example that needs a server is given one.
@@ -34,6 +41,15 @@ fn the_shared_breaker_does_what_it_says() {
     let mut run = cargo_run(&examples, "shared_breaker");
     let wrong = compared(&examples, "shared_breaker/expected_with_redis.txt", run.env("CQRS_REDIS_URL", redis.url()));
     assert_eq!(wrong.unwrap(), None);
+}
+
+/// The packages below `examples`.
+fn names(examples: &Path) -> Vec<String> {
+    let entries = fs::read_dir(examples).unwrap().map(|entry| entry.unwrap());
+    let packages = entries.filter(|entry| entry.path().join("Cargo.toml").exists());
+    let mut names: Vec<_> = packages.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
 }
 
 /// What is wrong with an example, if anything is.

@@ -23,7 +23,7 @@ const ACCOUNTS: u32 = 10;
 const PAYMENTS: u32 = 50;
 
 #[derive(NotificationEvent, Serialize, Deserialize)]
-#[event(name = "payment_received", topic = "example.payments", key = account)]
+#[event(name = "payment_received", topic = "example_payments", key = account)]
 struct PaymentReceived {
     account: String,
     cents: i64,
@@ -31,7 +31,7 @@ struct PaymentReceived {
 
 /// In the same topic and with the same key, so that it comes after the payments.
 #[derive(NotificationEvent, Serialize, Deserialize)]
-#[event(name = "month_ended", topic = "example.payments", key = account)]
+#[event(name = "month_ended", topic = "example_payments", key = account)]
 struct MonthEnded {
     account: String,
 }
@@ -58,7 +58,7 @@ fn send_all(broker: &str) -> Result<(), cqrs::BoxError> {
     let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", servers).create()?;
     let send = |account: &str, event_name: &str, payload: &Value, event_id: Uuid| {
         let body = json!({ "event_id": event_id, "event_name": event_name, "payload": payload }).to_string();
-        producer.send(BaseRecord::to("example.payments").key(account).payload(&body)).map_err(|(error, _)| error)
+        producer.send(BaseRecord::to("example_payments").key(account).payload(&body)).map_err(|(error, _)| error)
     };
     for account in (0..ACCOUNTS).map(|number| format!("account-{number}")) {
         for cents in 1..=PAYMENTS {

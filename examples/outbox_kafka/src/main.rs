@@ -24,7 +24,7 @@ struct PlaceOrder {
 
 /// Kafka's key is the item: events of an item stay in order.
 #[derive(NotificationEvent, Serialize, Deserialize)]
-#[event(name = "order_placed", topic = "example.orders", key = item)]
+#[event(name = "order_placed", topic = "example_orders", key = item)]
 struct OrderPlaced {
     item: String,
     pieces: i32,

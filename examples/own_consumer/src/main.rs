@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use tracing_subscriber::filter::LevelFilter;
 
 #[derive(NotificationEvent, Serialize, Deserialize)]
-#[event(name = "page_visited", topic = "example.visits", key = page)]
+#[event(name = "page_visited", topic = "example_visits", key = page)]
 struct PageVisited {
     page: String,
 }
@@ -41,7 +41,7 @@ async fn consume(app: &App, servers: &str, messages: usize, dies: bool) -> Resul
         .set("enable.auto.commit", "false")
         .set("auto.offset.reset", "earliest")
         .create()?;
-    consumer.subscribe(&["example.visits"])?;
+    consumer.subscribe(&["example_visits"])?;
     for _ in 0..messages {
         let message = consumer.recv().await?;
         // `Ok` says: handled, or stored to be tried again. From here on Kafka may forget it.
