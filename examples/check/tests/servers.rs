@@ -2,6 +2,7 @@
 //! it left there.
 //!
 //! The topics of an example are written in it, so the brokers are this test's own. In PostgreSQL it has a database.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics is a test that fails")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,6 +13,7 @@ use std::{fs, thread};
 use cqrs_tests::services::{Private, postgres_url};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{BorrowedMessage, Headers};
+use rdkafka::metadata::MetadataPartition;
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
@@ -19,7 +21,7 @@ use tokio::runtime::Runtime;
 use uuid::Uuid;
 
 /// How long an example, or a server's answer, may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 #[test]
 fn those_with_kafka_do_what_they_say() {
@@ -104,8 +106,8 @@ fn programs() -> &'static Path {
         let output = build.stderr(Stdio::inherit()).output().unwrap();
         assert!(output.status.success(), "the examples do not build");
         let messages = String::from_utf8(output.stdout).unwrap();
-        let messages = messages.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let program = messages.filter_map(|message| Some(PathBuf::from(message["executable"].as_str()?))).last();
+        let mut messages = messages.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let program = messages.find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)));
         program.expect("a program").parent().unwrap().to_owned()
     })
 }
@@ -186,7 +188,7 @@ fn committed(kafka: &str, group: &str, topic: &str) -> i64 {
 
 fn partitions(consumer: &BaseConsumer, topic: &str) -> impl Iterator<Item = i32> {
     let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
-    let numbers: Vec<_> = metadata.topics()[0].partitions().iter().map(|partition| partition.id()).collect();
+    let numbers: Vec<_> = metadata.topics()[0].partitions().iter().map(MetadataPartition::id).collect();
     numbers.into_iter()
 }
 

@@ -68,7 +68,7 @@ fn send_all(broker: &str) -> Result<(), cqrs::BoxError> {
         }
         send(&account, "month_ended", &json!({ "account": account }), Uuid::now_v7())?;
     }
-    Ok(producer.flush(Duration::from_secs(60))?)
+    Ok(producer.flush(Duration::from_mins(1))?)
 }
 
 #[tokio::main]

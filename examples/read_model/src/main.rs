@@ -1,5 +1,5 @@
-//! Two services, two processes, two databases. `orders` writes, and tells what happened by events; `statistics` keeps a read model
-//! of its own, which answers what its users ask without asking `orders`. Any broker that processes share will do.
+//! Two services, two processes, two databases: `orders` writes, and tells what happened by events; `statistics` keeps a read
+//! model of its own, and answers without asking `orders`. Any broker that processes share will do.
 //!
 //! ```sh
 //! tests/services up nats && eval "$(tests/services env)"      # or a server of yours: see `compose.yaml`
@@ -42,12 +42,15 @@ async fn place_order(cmd: PlaceOrder, tx: &mut Tx<Sqlite>, events: &mut Events) 
     Ok(())
 }
 
-async fn sell(app: &App) -> Result<(), cqrs::Error> {
+/// Starts the other service, sells something, and waits until that has answered.
+async fn sell(app: &App, directory: &Path) -> Result<(), cqrs::Error> {
     create(app, "CREATE TABLE orders (id INTEGER PRIMARY KEY, customer TEXT, cents INTEGER)").await?;
+    let mut other = Command::new(env::current_exe()?).arg(directory).kill_on_drop(true).spawn()?;
     for (customer, cents) in [("ada", 500), ("bob", 700), ("ada", 250), ("eve", 90)] {
         app.send(PlaceOrder { customer, cents }).await?;
     }
-    Ok(())
+    let status = other.wait().await?;
+    if status.success() { Ok(()) } else { Err(cqrs::BoxError::from(format!("`statistics` ended: {status}")).into()) }
 }
 
 // The service `statistics`. Its database holds what its question needs, and nothing else.
@@ -110,13 +113,6 @@ async fn main() -> Result<(), cqrs::Error> {
     }
     let directory = tempfile::tempdir()?;
     let app = app(&directory.path().join("orders.db"), "relay").await?;
-    let mut other = Command::new(env::current_exe()?).arg(directory.path()).kill_on_drop(true).spawn()?;
-    let mut ended = None;
-    app.run_until(async {
-        done = sell(&app).await;
-        ended = other.wait().await.ok().filter(|status| status.success());
-    })
-    .await?;
-    done?;
-    Ok(ended.map(drop).ok_or("the other process failed").map_err(cqrs::BoxError::from)?)
+    app.run_until(async { done = sell(&app, directory.path()).await }).await?;
+    done
 }
