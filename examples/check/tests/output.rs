@@ -5,6 +5,9 @@ use std::path::Path;
 use std::process::Command;
 use std::{fs, io};
 
+#[path = "cargo/mod.rs"]
+mod cargo;
+
 /// What has no `expected.txt`, and why: what such an example does is tested elsewhere.
 const WITHOUT: [(&str, &str); 3] =
     [("check", "it is this"), ("shared_breaker", "see the next test"), ("shop", "a service; it has tests of its own")];
@@ -64,6 +67,7 @@ fn difference(examples: &Path, name: &str) -> io::Result<Option<String>> {
 fn cargo_run(examples: &Path, name: &str) -> Command {
     let mut run = Command::new(env!("CARGO"));
     run.args(["run", "--quiet", "--package", name]).current_dir(examples);
+    cargo::outside(&mut run);
     run
 }
 

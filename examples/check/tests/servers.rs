@@ -20,6 +20,9 @@ use sqlx::{Connection, PgConnection};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
+#[path = "cargo/mod.rs"]
+mod cargo;
+
 /// How long an example, or a server's answer, may take.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -103,6 +106,7 @@ fn programs() -> &'static Path {
         for name in names() {
             build.args(["--package", &name]);
         }
+        cargo::outside(&mut build);
         let output = build.stderr(Stdio::inherit()).output().unwrap();
         assert!(output.status.success(), "the examples do not build");
         let messages = String::from_utf8(output.stdout).unwrap();
