@@ -1,8 +1,12 @@
-//! Runs every example that has an `expected.txt`, as a newcomer would, and compares what it prints.
+//! Runs every example that has an `expected.txt`, as a newcomer would, and compares what it prints. Those that need servers are
+//! run by `servers.rs`.
 
 use std::path::Path;
 use std::process::Command;
 use std::{fs, io};
+
+#[path = "cargo/mod.rs"]
+mod cargo;
 
 /// What has no `expected.txt`, and why: what such an example does is tested elsewhere.
 const WITHOUT: [(&str, &str); 3] =
@@ -11,19 +15,25 @@ const WITHOUT: [(&str, &str); 3] =
 #[test]
 fn every_example_prints_what_it_says() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut names: Vec<_> = fs::read_dir(&examples)
-        .unwrap()
-        .map(|entry| entry.unwrap())
-        .filter(|entry| entry.path().join("Cargo.toml").exists())
-        .map(|entry| entry.file_name().into_string().unwrap())
-        .filter(|name| WITHOUT.iter().all(|(without, _)| without != name))
-        .collect();
-    names.sort();
+    let mut names = names(&examples).unwrap();
+    names.retain(|name| WITHOUT.iter().all(|(without, _)| without != name));
+    names.retain(|name| !examples.join(name).join("expected_with_servers.txt").exists());
     let silent: Vec<_> = names.iter().filter(|name| !examples.join(name).join("expected.txt").exists()).collect();
     assert!(silent.is_empty(), "these do not say what they print, in a file `expected.txt`: {silent:?}");
 
     let wrong: Vec<_> = names.iter().filter_map(|name| difference(&examples, name).unwrap()).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_readme_names_every_example() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let readme = fs::read_to_string(examples.join("../README.md")).unwrap();
+    let is_named = |name: &String| {
+        name == "check" || readme.contains(&format!("`{name}`")) || readme.contains(&format!("-p {name}`"))
+    };
+    let missing: Vec<_> = names(&examples).unwrap().into_iter().filter(|name| !is_named(name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 /// An example that needs a server is given one.
@@ -36,6 +46,19 @@ fn the_shared_breaker_does_what_it_says() {
     assert_eq!(wrong.unwrap(), None);
 }
 
+/// The packages below `examples`.
+fn names(examples: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(examples)? {
+        let entry = entry?;
+        if entry.path().join("Cargo.toml").exists() {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
 /// What is wrong with an example, if anything is.
 fn difference(examples: &Path, name: &str) -> io::Result<Option<String>> {
     compared(examples, &format!("{name}/expected.txt"), &mut cargo_run(examples, name))
@@ -44,6 +67,7 @@ fn difference(examples: &Path, name: &str) -> io::Result<Option<String>> {
 fn cargo_run(examples: &Path, name: &str) -> Command {
     let mut run = Command::new(env!("CARGO"));
     run.args(["run", "--quiet", "--package", name]).current_dir(examples);
+    cargo::outside(&mut run);
     run
 }
 
