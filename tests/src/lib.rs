@@ -3,6 +3,7 @@
 
 pub mod kafka;
 pub mod proxy;
+pub mod python;
 pub mod rabbit;
 pub mod redis;
 pub mod services;
