@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use bench_servers::{Arguments, Rates, Result, drop_schema, fresh_schema, rate, server};
+use bench_servers::{Arguments, Peers, Rates, Result, drop_schema, fresh_schema, rate, server};
 use clap::Parser;
 use cqrs::prelude::*;
 use cqrs::sqlx::postgres::PgPoolOptions;
@@ -121,6 +121,7 @@ async fn main() -> Result<()> {
         .create()?;
     let rows = arguments.of(ROWS);
     let mut rates = Rates::default();
+    let mut peers = Peers::new(&arguments, "postgres");
     for round in 0..=arguments.rounds() {
         fill(&first, rows).await?;
         copy(&pool).await?;
@@ -129,6 +130,7 @@ async fn main() -> Result<()> {
         if round > 0 {
             rates.ours.push(ours);
             rates.plain.push(by_hand);
+            peers.round(&mut rates.peers)?;
         }
     }
     drop_schema(&admin, &schema).await?;
