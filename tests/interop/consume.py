@@ -74,7 +74,7 @@ async def consume_kafka(handle) -> None:
 
 
 async def consume_amqp(handle) -> None:
-    """By the consumer that comes with the library, from a queue that is bound to the exchange of the topic."""
+    """By the consumer that comes with the library, which takes what is in the queue of the group."""
     left, done = COUNT, asyncio.Event()
 
     async def take(message: aio_pika.abc.AbstractIncomingMessage) -> None:
@@ -86,10 +86,6 @@ async def consume_amqp(handle) -> None:
             done.set()
 
     async with members.channels(URL) as channels:
-        async with channels.acquire() as channel:
-            exchange = await channel.declare_exchange(TOPIC, type="fanout", durable=True)
-            queue = await channel.declare_queue(GROUP)
-            await queue.bind(exchange)
         consuming = asyncio.create_task(amqp.AMQPConsumer(channels).consume(take, GROUP))
         finished = asyncio.create_task(done.wait())
         await asyncio.wait([consuming, finished], return_when=asyncio.FIRST_COMPLETED)

@@ -1,17 +1,15 @@
 //! What one side publishes, the other handles.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use cqrs::prelude::*;
 use cqrs_tests::python;
 use cqrs_tests::services::Private;
-use lapin::options::{ExchangeBindOptions, ExchangeDeclareOptions};
-use lapin::types::FieldTable;
-use lapin::{Connection, ConnectionProperties, ExchangeKind};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Running, Schema, Tell, bounded};
+use crate::support::{PAGE, Running, Schema, Tell, bounded};
 
 const MEMBERS: i64 = 3;
 
@@ -61,17 +59,19 @@ async fn we_publish(running: &Running, url: &str) {
         let said = python::printed(kind, &output.expect("an end"));
         let of = |handler| said.iter().filter(move |line| line["handler"] == handler);
         let noted: Vec<_> = of("note").map(|line| line["payload"].clone()).collect();
-        let expected = |member: i64| {
-            json!({"member_id": member, "full_name": format!("Zoë {member}"), "items": [{"postal_code": "75001", "city": null}]})
-        };
+        let expected = |member: i64| json!({"member_id": member, "full_name": format!("Zoë {member}"), "items": [{"postal_code": "75001", "city": null}]});
         assert_eq!(noted.len(), usize::try_from(MEMBERS).expect("few"), "{kind}");
         for member in 0..MEMBERS {
             assert!(noted.contains(&expected(member)), "{kind}: {noted:?}");
             assert!(of("count").any(|line| line["member_id"] == member), "{kind}: the domain events that follow");
         }
         for line in of("note") {
-            assert_eq!((text(line, "name"), text(line, "topic")), ("member_noted".to_owned(), "interop.noted".to_owned()));
-            let age = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_micros();
+            assert_eq!(
+                (text(line, "name"), text(line, "topic")),
+                ("member_noted".to_owned(), "interop.noted".to_owned())
+            );
+            let age =
+                std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_micros();
             let age = i64::try_from(age).expect("a time") - micros(&text(line, "time"));
             assert!((0..3_600_000_000).contains(&age), "{kind}: a time in UTC: {line}");
             assert_eq!(text(line, "id").parse::<Uuid>().expect("a UUID").get_version_num(), 7);
@@ -94,21 +94,29 @@ async fn python_cqrs_and_we_exchange_events_of_both_kinds_over_kafka() {
     .await;
 }
 
-/// Lets what python-cqrs publishes come to the topic of ours: its exchange, which it declares like this, is bound to ours.
-async fn bind(url: &str, topic: &str) {
-    let connection = Connection::connect(url, ConnectionProperties::default()).await.expect("the server answers");
-    let channel = connection.create_channel().await.expect("a channel");
-    let its = ExchangeDeclareOptions { auto_delete: true, ..Default::default() };
-    let ours = ExchangeDeclareOptions { durable: true, ..Default::default() };
-    channel
-        .exchange_declare("python_cqrs".into(), ExchangeKind::Direct, its, FieldTable::default())
-        .await
-        .expect("its exchange");
-    channel.exchange_declare(topic.into(), ExchangeKind::Fanout, ours, FieldTable::default()).await.expect("our exchange");
-    let options = ExchangeBindOptions::default();
-    let bound = channel.exchange_bind(topic.into(), "python_cqrs".into(), topic.into(), options, FieldTable::default());
-    bound.await.expect("both are there");
-    connection.close(200, "bound".into()).await.expect("an end");
+/// Runs a snippet of the page, with other names.
+async fn snippet(url: &str, part: &str, names: &[(&str, &str)]) {
+    let named = |text: String, (from, to): &(&str, &str)| text.replace(&format!("\"{from}\""), &format!("\"{to}\""));
+    let text = names.iter().fold(PAGE.block("python", part), named);
+    let url = url.to_owned();
+    let ran = tokio::task::spawn_blocking(move || python::run("snippet.py", &[&url, &text]));
+    ran.await.expect("it ran");
+}
+
+/// What python-cqrs writes as Protocol Buffers has its id in a header of another name, and its content type in a property.
+async fn python_publishes_protobuf(schema: &Schema, url: &str) {
+    let url = url.to_owned();
+    let publish = move || python::run("publish.py", &[&url, "interop.counted", "protobuf"]);
+    let published = tokio::task::spawn_blocking(publish).await.expect("it was published");
+    for (said, member) in published.iter().zip(0i64..) {
+        let id: Uuid = text(said, "id").parse().expect("a UUID");
+        let sql =
+            format!("SELECT count(*) FROM noted WHERE id = '{id}' AND member_id = {member} AND full_name = 'counted'");
+        while schema.number(&sql).await == 0 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    assert_eq!(published.len(), usize::try_from(MEMBERS).expect("few"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,8 +126,14 @@ async fn python_cqrs_and_we_exchange_events_of_both_kinds_over_amqp() {
     bounded(async {
         let schema = Schema::make().await;
         let running = Running::start(&schema, Broker::url(url), &["relay", "group:interop-members"]).await;
-        bind(url, "interop.joined").await;
+        for topic in ["interop.joined", "interop.counted"] {
+            snippet(url, "topic.bind", &[("members", topic)]).await;
+        }
         python_publishes(&schema, url).await;
+        python_publishes_protobuf(&schema, url).await;
+        for queue in ["python-pydantic", "python-dataclass"] {
+            snippet(url, "queue.bind", &[("members", "interop.noted"), ("billing", queue)]).await;
+        }
         we_publish(&running, url).await;
         running.end().await;
         schema.drop().await;

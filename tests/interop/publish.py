@@ -1,6 +1,7 @@
-"""publish.py BROKER TOPIC: a command of python-cqrs raises a domain event, whose handler raises notification events of both
-kinds for each of three members. Prints what was published, one JSON a line."""
+"""publish.py BROKER TOPIC [protobuf]: a command of python-cqrs raises a domain event, whose handler raises notification events
+of both kinds for each of three members; or one whose bytes are Protocol Buffers. Prints what was published, one JSON a line."""
 
+import dataclasses
 import json
 import sys
 
@@ -11,7 +12,22 @@ import members
 from cqrs.bootstrap import requests as bootstrap
 
 PUBLISHED: list[cqrs.INotificationEvent] = []
-URL, TOPIC = sys.argv[1:3]
+URL, TOPIC, *FORMAT = sys.argv[1:]
+
+
+class Counted(cqrs.NotificationEvent[int]):
+    def proto(self) -> "CountedMessage":
+        return CountedMessage(self.payload)
+
+
+@dataclasses.dataclass
+class CountedMessage:
+    """What is generated of `message Counted { int64 member_id = 1; }`, as far as it is used."""
+
+    member_id: int
+
+    def SerializeToString(self) -> bytes:
+        return bytes([1 << 3, self.member_id])
 
 
 class Join(cqrs.Request):
@@ -43,6 +59,10 @@ class TellOthers(cqrs.EventHandler[JoinedHere]):
         return self._events
 
     async def handle(self, event: JoinedHere) -> None:
+        if FORMAT:
+            self._events.append(Counted(event_name="member_counted", topic=TOPIC, payload=event.member_id))
+            PUBLISHED.extend(self._events)
+            return
         name = f"Zoë {event.member_id}"
         page = members.Page[members.Address](
             member_id=event.member_id, full_name=name, items=[members.Address(postal_code="75001", city=None)]
@@ -62,6 +82,7 @@ async def main() -> None:
             commands_mapper=lambda requests: requests.bind(Join, JoinHandler),
             domain_events_mapper=lambda events: events.bind(JoinedHere, TellOthers),
             message_broker=broker,
+            serializer=cqrs.ProtobufEventSerializer({Counted: CountedMessage}) if FORMAT else None,
         )
         for member_id in range(3):
             await mediator.send(Join(member_id=member_id))

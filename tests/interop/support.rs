@@ -3,17 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cqrs::Builder;
 use cqrs::prelude::*;
 use cqrs::sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use cqrs::sqlx::{self, AssertSqlSafe, PgPool, Postgres};
+use cqrs_tests::page::Page;
 use cqrs_tests::services;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+/// What the tests do is what this page tells to do.
+pub const PAGE: Page = Page::new(include_str!("../../docs/coming-from-python-cqrs.md"));
+
 /// How long something that has to happen may take.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Ends a test that hangs.
 pub async fn bounded<T>(test: impl Future<Output = T>) -> T {
@@ -82,6 +87,20 @@ async fn note(e: MemberJoined, tx: &mut Tx<Postgres>, meta: &Meta, events: &mut 
 #[event_handler(inline)]
 async fn count(e: &Noted, tx: &mut Tx<Postgres>) -> Result<(), sqlx::Error> {
     sqlx::query("INSERT INTO counted (id) VALUES ($1)").bind(e.id).execute(&mut **tx).await.map(drop)
+}
+
+/// Of python-cqrs as well, as Protocol Buffers.
+#[derive(Clone, PartialEq, NotificationEvent, Serialize, Deserialize, prost::Message)]
+#[event(name = "member_counted", topic = "interop.counted", codec = "protobuf")]
+pub struct MemberCounted {
+    #[prost(int64, tag = "1")]
+    pub member_id: i64,
+}
+
+#[event_handler(group = "interop-members")]
+async fn note_count(e: MemberCounted, tx: &mut Tx<Postgres>, meta: &Meta) -> Result<(), sqlx::Error> {
+    let insert = "INSERT INTO noted (id, at, member_id, full_name, postal_code) VALUES ($1, 0, $2, 'counted', '')";
+    sqlx::query(insert).bind(meta.id()).bind(e.member_id).execute(&mut **tx).await.map(drop)
 }
 
 #[derive(Command)]
@@ -159,8 +178,12 @@ pub struct Running {
 
 impl Running {
     pub async fn start(schema: &Schema, broker: Broker, parts: &[&'static str]) -> Self {
+        Self::with(schema, broker, |builder| builder.run(parts.to_vec())).await
+    }
+
+    pub async fn with(schema: &Schema, broker: Broker, change: impl FnOnce(Builder) -> Builder) -> Self {
         let builder = cqrs::bootstrap!().store(Store::pool(schema.pool.clone())).broker(broker);
-        let app = builder.run(parts.to_vec()).await.expect("a sound app");
+        let app = change(builder).await.expect("a sound app");
         let stop = Arc::new(Notify::new());
         let (running, stopped) = (app.clone(), Arc::clone(&stop));
         let task = tokio::spawn(async move { running.run_until(stopped.notified()).await });

@@ -41,7 +41,8 @@ pub fn printed(what: &str, output: &Output) -> Vec<serde_json::Value> {
 fn installed() -> &'static Path {
     static PLACE: OnceLock<PathBuf> = OnceLock::new();
     PLACE.get_or_init(|| {
-        let output = Command::new(Path::new(SCRIPTS).join("install")).output().expect("tests/interop/install needs bash");
+        let output =
+            Command::new(Path::new(SCRIPTS).join("install")).output().expect("tests/interop/install needs bash");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         PathBuf::from(String::from_utf8(output.stdout).expect("a path").trim_end())
     })
