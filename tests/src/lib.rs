@@ -2,7 +2,9 @@
 //! started by the tests that use them, and stores that store nothing.
 
 pub mod kafka;
+pub mod page;
 pub mod proxy;
+pub mod python;
 pub mod rabbit;
 pub mod redis;
 pub mod services;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::SystemTime;
 
-use super::{CONTENT_ENCODING, CONTENT_TYPE, EVENT_ID, EVENT_TIMESTAMP, EVENT_VERSION, WireError, parse_time};
+use super::{
+    CONTENT_ENCODING, CONTENT_TYPE, EVENT_ID, EVENT_TIMESTAMP, EVENT_VERSION, MESSAGE_ID, WireError, parse_time,
+};
 
 type Headers = BTreeMap<String, String>;
 
@@ -38,7 +40,12 @@ pub(super) fn is_structured(headers: &Headers) -> bool {
 
 /// The media type without its parameters.
 fn content_type(headers: &Headers) -> Option<&str> {
-    get(headers, CONTENT_TYPE).map(|value| value.split(';').next().unwrap_or(value).trim())
+    content_type_of(headers).map(|value| value.split(';').next().unwrap_or(value).trim())
+}
+
+/// What a message says it is written in, by its header.
+pub(crate) fn content_type_of(headers: &Headers) -> Option<&str> {
+    get(headers, CONTENT_TYPE)
 }
 
 /// A header, however its words are joined and whatever their case.
@@ -58,9 +65,11 @@ pub(super) fn parse<T: FromStr>(name: &'static str, expected: &'static str, valu
     value.parse().map_err(|_| WireError::Header { name, expected, value: shortened(value) })
 }
 
-/// The event's id, where a header says it.
+/// The event's id, where a header says it: ours, or that of python-cqrs.
 pub(super) fn id(headers: &Headers) -> Result<Option<uuid::Uuid>, WireError> {
-    headers.get(EVENT_ID).map(|text| parse(EVENT_ID, "a UUID", text)).transpose()
+    let said = |name: &'static str| headers.get(name).map(|text| (name, text));
+    let said = said(EVENT_ID).or_else(|| said(MESSAGE_ID));
+    said.map(|(name, text)| parse(name, "a UUID", text)).transpose()
 }
 
 /// The event's version: the first where nobody says it.

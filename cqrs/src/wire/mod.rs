@@ -20,6 +20,8 @@ use uuid::Uuid;
 
 pub use self::compression::Compression;
 pub(crate) use self::error::WireError;
+#[cfg(feature = "amqp")]
+pub(crate) use self::headers::content_type_of;
 pub(crate) use self::headers::{Payload, payload_of, without_encoding};
 use crate::broker::Delivery;
 use crate::message::{MessageSpec, WireFormat};
@@ -29,6 +31,8 @@ use crate::unit::Meta;
 pub(crate) const ENVELOPE: usize = 64 * 1024;
 
 pub(crate) const EVENT_ID: &str = "event_id";
+/// What python-cqrs calls it, where it says it beside the body.
+pub(crate) const MESSAGE_ID: &str = "message_id";
 pub(crate) const EVENT_NAME: &str = "event_name";
 pub(crate) const EVENT_VERSION: &str = "event_version";
 /// Only where the body does not say it.

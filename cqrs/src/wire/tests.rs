@@ -58,3 +58,15 @@ fn a_body_in_camel_case_with_a_bare_uuid_is_read() {
     let seconds = read.time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
     assert_eq!(seconds, 1_795_470_907);
 }
+
+#[test]
+fn the_id_of_a_payload_as_it_is_may_have_the_name_that_python_cqrs_gives_it() {
+    let id = "018f2b1e-0000-7000-8000-000000000001";
+    let bare = Delivery::new("t", [8, 7]).header(CONTENT_TYPE, "application/x-protobuf").header(EVENT_NAME, "counted");
+    let read = |delivery: Delivery| read(&delivery, SystemTime::now(), LIMIT);
+    let theirs = read(bare.clone().header(MESSAGE_ID, id)).unwrap();
+    assert_eq!((theirs.id.to_string().as_str(), theirs.payload.as_slice()), (id, &[8, 7][..]));
+    let both = read(bare.clone().header(MESSAGE_ID, "no").header(EVENT_ID, id)).unwrap();
+    assert_eq!(both.id.to_string(), id, "our own name counts");
+    assert!(read(bare.header(MESSAGE_ID, "no")).unwrap_err().to_string().contains("`message_id` is not a UUID: `no`"));
+}

@@ -1,5 +1,6 @@
 //! Rounds, medians, reports.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::time::Instant;
@@ -17,6 +18,8 @@ pub(crate) struct Bench {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scale {
     pub(crate) quick: bool,
+    /// Others as well.
+    pub(crate) peers: bool,
 }
 
 impl Scale {
@@ -40,19 +43,25 @@ pub(crate) struct Report {
     pub(crate) rounds: usize,
     /// Of one call of ours; `None` where they are not counted.
     pub(crate) allocations: Option<u64>,
+    /// What others did, in the same unit.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) peers: BTreeMap<String, f64>,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, ours, plain, unit, ratio, rounds, allocations } = self;
+        let Self { path, ours, plain, unit, ratio, rounds, allocations, peers } = self;
         write!(
             f,
             "{path:<22} ours {ours:>10.1} {unit:<6} plain {plain:>10.1} {unit:<6} ratio {ratio:>6.3}  rounds {rounds}"
         )?;
-        match allocations {
-            Some(allocations) => write!(f, "  allocations {allocations}"),
-            None => Ok(()),
+        if let Some(allocations) = allocations {
+            write!(f, "  allocations {allocations}")?;
         }
+        for (peer, theirs) in peers {
+            write!(f, "  {peer} {theirs:.1} {unit}, we {:.1} times that", ours / theirs)?;
+        }
+        Ok(())
     }
 }
 
@@ -61,7 +70,13 @@ impl Report {
     pub(crate) fn of_rates(path: &'static str, unit: &'static str, mut ours: Vec<f64>, mut plain: Vec<f64>) -> Self {
         let rounds = ours.len();
         let (ours, plain) = (median(&mut ours), median(&mut plain));
-        Self { path, ours, plain, unit, ratio: ours / plain, rounds, allocations: None }
+        Self { path, ours, plain, unit, ratio: ours / plain, rounds, allocations: None, peers: BTreeMap::new() }
+    }
+
+    /// With the medians of what others did.
+    pub(crate) fn beside(mut self, peers: BTreeMap<String, Vec<f64>>) -> Self {
+        self.peers = peers.into_iter().map(|(name, mut rates)| (name, median(&mut rates))).collect();
+        self
     }
 
     /// Of medians of costs: less is faster.
@@ -74,7 +89,7 @@ impl Report {
     ) -> Self {
         let rounds = ours.len();
         let (ours, plain) = (median(&mut ours), median(&mut plain));
-        Self { path, ours, plain, unit, ratio: plain / ours, rounds, allocations }
+        Self { path, ours, plain, unit, ratio: plain / ours, rounds, allocations, peers: BTreeMap::new() }
     }
 }
 

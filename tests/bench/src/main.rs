@@ -1,6 +1,6 @@
 //! Measures the framework beside the plain version of the same work, interleaved in one process.
 //!
-//! `cargo run --release -p bench -- [PATH..] [--quick] [--json FILE]`; a path selects itself and everything below it.
+//! `cargo run --release -p bench -- [PATH..] [--quick] [--peers] [--json FILE]`; a path selects itself and everything below it.
 
 mod app;
 mod build;
@@ -29,6 +29,9 @@ struct Arguments {
     /// Fewer and shorter rounds: shows that everything runs, not how fast.
     #[arg(long)]
     quick: bool,
+    /// Measures others in the same run, where `tests/peers` has them and they are installed.
+    #[arg(long)]
+    peers: bool,
     /// Writes one JSON line a path to a file.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -52,7 +55,7 @@ fn main() -> std::io::Result<()> {
         let known: Vec<&str> = benches.iter().map(|bench| bench.path).collect();
         return Err(std::io::Error::other(format!("no such path; the paths are: {}", known.join(", "))));
     }
-    let scale = Scale { quick: arguments.quick };
+    let scale = Scale { quick: arguments.quick, peers: arguments.peers };
     let mut lines = String::new();
     let mut out = std::io::stdout().lock();
     for bench in chosen {

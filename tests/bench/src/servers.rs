@@ -1,6 +1,7 @@
 //! What needs real servers. Each kind of transaction is measured by a program of its own (package `bench-servers`), since what
 //! is linked into a program is wired in it; this runs them and reads what they tell.
 
+use std::collections::BTreeMap;
 use std::io::{Error, Result};
 use std::process::{Command, Stdio};
 
@@ -21,11 +22,12 @@ pub(crate) fn benches() -> Vec<Bench> {
 struct Rates {
     ours: Vec<f64>,
     plain: Vec<f64>,
+    peers: BTreeMap<String, Vec<f64>>,
 }
 
 fn report(program: &str, path: &'static str, scale: Scale, unit: &'static str) -> Report {
-    let Rates { ours, plain } = or_exit(run(program, path, scale));
-    Report::of_rates(path, unit, ours, plain)
+    let Rates { ours, plain, peers } = or_exit(run(program, path, scale));
+    Report::of_rates(path, unit, ours, plain).beside(peers)
 }
 
 fn run(program: &str, path: &str, scale: Scale) -> Result<Rates> {
@@ -33,6 +35,9 @@ fn run(program: &str, path: &str, scale: Scale) -> Result<Rates> {
     cargo.args(["run", "-q", "--release", "-p", "bench-servers", "--bin", program, "--", path]);
     if scale.quick {
         cargo.arg("--quick");
+    }
+    if scale.peers {
+        cargo.arg("--peers");
     }
     let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::inherit()).output()?;
     let printed = String::from_utf8_lossy(&output.stdout);

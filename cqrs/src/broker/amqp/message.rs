@@ -13,6 +13,8 @@ use crate::consumer::wire;
 
 /// Carries the key of a message whose headers do not say it.
 const OWN_KEY: &str = "cqrs-key";
+/// What a message is written in that has no header for it.
+const JSON: &str = "application/json";
 /// The server counts deliveries in it.
 const DELIVERY_COUNT: &str = "x-delivery-count";
 /// What a header frame needs beside the headers: its own fields, and the properties that are set.
@@ -43,11 +45,11 @@ pub(super) fn properties(outgoing: &Outgoing, frame_max: usize, now: SystemTime)
         let what = format!("the headers have {size} bytes, and the AMQP broker takes {frame_max} (`frame_max`)");
         return Err(Fault::new(BrokerErrorKind::Refused, what));
     }
-    let content_type = delivery.headers.get("content_type").and_then(|text| ShortString::try_new(text.as_str()).ok());
+    let content_type = wire::content_type_of(&delivery.headers).and_then(|text| ShortString::try_new(text).ok());
     let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     Ok(BasicProperties::default()
         .with_message_id(id.to_string().into())
-        .with_content_type(content_type.unwrap_or_else(|| "application/json".into()))
+        .with_content_type(content_type.unwrap_or_else(|| JSON.into()))
         .with_delivery_mode(2)
         .with_timestamp(seconds)
         .with_headers(table))
@@ -71,6 +73,11 @@ pub(super) fn delivery(topic: &str, properties: &BasicProperties, payload: &[u8]
             }
             (name, None) => tracing::debug!(topic, name, "a header that is no text is left out"),
         }
+    }
+    // Others say it by the property alone.
+    let content_type = properties.content_type().as_ref().map(ShortString::as_str).filter(|of| *of != JSON);
+    if let (Some(of), None) = (content_type, wire::content_type_of(&headers)) {
+        headers.insert(wire::CONTENT_TYPE.to_owned(), of.to_owned());
     }
     Delivery { topic: topic.to_owned(), key: key(properties), headers, payload: payload.to_owned() }
 }
@@ -140,9 +147,24 @@ mod tests {
         assert_eq!(made.message_id().as_ref().map(ToString::to_string), Some(id.to_string()));
         assert_eq!(made.delivery_mode(), &Some(2));
         assert_eq!(made.content_type().as_ref().map(ToString::to_string), Some("application/json".to_owned()));
-        let outgoing = Outgoing { id, delivery: outgoing.delivery.header("content_type", "application/protobuf") };
-        let made = properties(&outgoing, FRAME, SystemTime::UNIX_EPOCH).unwrap();
-        assert_eq!(made.content_type().as_ref().map(ToString::to_string), Some("application/protobuf".to_owned()));
+        for name in ["content-type", "content_type"] {
+            let delivery = outgoing.delivery.clone().header(name, "application/protobuf");
+            let made = properties(&Outgoing { id, delivery }, FRAME, SystemTime::UNIX_EPOCH).unwrap();
+            let content_type = made.content_type().as_ref().map(ToString::to_string);
+            assert_eq!(content_type, Some("application/protobuf".to_owned()), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_content_type_that_others_say_by_the_property_alone_is_a_header() {
+        let typed = |of: &str| BasicProperties::default().with_content_type(of.into());
+        let read = |properties: &BasicProperties| delivery("orders", properties, b"x").headers;
+        assert_eq!(read(&typed("application/x-protobuf"))["content-type"], "application/x-protobuf");
+        assert!(read(&typed("application/json")).is_empty());
+        let mut table = FieldTable::default();
+        table.insert("Content_Type".into(), AMQPValue::LongString("application/protobuf".into()));
+        let headers = read(&typed("application/octet-stream").with_headers(table));
+        assert_eq!(headers, [("Content_Type".to_owned(), "application/protobuf".to_owned())].into());
     }
 
     #[test]

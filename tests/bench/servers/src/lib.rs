@@ -1,11 +1,16 @@
 //! What the programs that measure on real servers share: where the servers are, and how rounds are told to `bench`.
 
+mod peers;
+
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
 use clap::Parser;
 use cqrs::sqlx::{self, AssertSqlSafe, PgPool};
 use serde::Serialize;
+
+pub use self::peers::Peers;
 
 /// What went wrong: it is printed, and nothing is measured.
 pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -18,6 +23,9 @@ pub struct Arguments {
     /// Fewer and shorter rounds.
     #[arg(long)]
     pub quick: bool,
+    /// Others beside us, where they are installed: see `tests/peers`.
+    #[arg(long)]
+    pub peers: bool,
 }
 
 impl Arguments {
@@ -39,6 +47,8 @@ pub struct Rates {
     pub ours: Vec<f64>,
     /// The plain version of the same work.
     pub plain: Vec<f64>,
+    /// Others, by their names.
+    pub peers: BTreeMap<&'static str, Vec<f64>>,
 }
 
 impl Rates {

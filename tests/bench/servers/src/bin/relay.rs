@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use bench_servers::{Arguments, Rates, Result, drop_schema, fresh_schema, rate, server};
+use bench_servers::{Arguments, Peers, Rates, Result, drop_schema, fresh_schema, rate, server};
 use clap::Parser;
 use cqrs::prelude::*;
 use cqrs::sqlx::postgres::PgPoolOptions;
@@ -124,12 +124,14 @@ async fn main() -> Result<()> {
         .set("queue.buffering.max.messages", "1000000")
         .create()?;
     let mut rates = Rates::default();
+    let mut peers = Peers::new(&arguments, "postgres");
     for round in 0..=arguments.rounds() {
         let ours = ours(&app, &pool, rows).await?;
         let by_hand = by_hand(&pool, &producer, rows).await?;
         if round > 0 {
             rates.ours.push(ours);
             rates.plain.push(by_hand);
+            peers.round(&mut rates.peers)?;
         }
     }
     app.shutdown().await;

@@ -1,0 +1,190 @@
+//! What the page on coming from python-cqrs tells to do, done as it stands there.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use cqrs::prelude::*;
+use cqrs::sqlx::mysql::{MySqlConnectOptions, MySqlPool};
+use cqrs::sqlx::{self, AssertSqlSafe};
+use cqrs::{Delivery, Settings};
+use cqrs_tests::python;
+use cqrs_tests::services::{self, Private};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::support::{PAGE, Running, Schema, Tell, bounded};
+
+const TOPIC: &str = "interop.joined";
+
+async fn outbox(arguments: &[&str]) -> Vec<Value> {
+    let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+    let run = move || python::run("outbox.py", &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    tokio::task::spawn_blocking(run).await.expect("python did it")
+}
+
+fn ids<'a>(lines: impl IntoIterator<Item = &'a Value>) -> BTreeSet<Uuid> {
+    lines.into_iter().map(|id| id.as_str().expect("an id").parse().expect("a UUID")).collect()
+}
+
+async fn noted(schema: &Schema, count: usize) -> BTreeSet<Uuid> {
+    let rows = schema.noted(count).await;
+    assert_eq!(rows.len(), count, "each once: {rows:?}");
+    rows.into_iter().map(|row| row.0).collect()
+}
+
+async fn make_topic(url: &str) {
+    let mut config = ClientConfig::new();
+    let admin: AdminClient<_> =
+        config.set("bootstrap.servers", url.trim_start_matches("kafka://")).create().expect("a client");
+    let topic = NewTopic::new(TOPIC, 4, TopicReplication::Fixed(1));
+    let made = admin.create_topics([&topic], &AdminOptions::new()).await.expect("the server answers");
+    assert!(made.iter().all(Result::is_ok), "{made:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_of_ours_goes_on_where_its_python_consumer_has_committed() {
+    let servers = tokio::task::block_in_place(|| Private::start(&["kafka"]));
+    let url = servers.url("kafka");
+    bounded(async {
+        let schema = Schema::make().await;
+        let (store, name) = ("postgres", schema.name.clone());
+        make_topic(url).await;
+        outbox(&[store, &name, "make"]).await;
+        let all = ids(&outbox(&[store, &name, "add", TOPIC, "1,2,3,4,5,6,7,8,9"]).await);
+        let waiting = PAGE.block("sql", "event_status");
+        assert_eq!(schema.number(&waiting).await, 9);
+        outbox(&[store, &name, "relay", url]).await;
+        assert_eq!(schema.number(&waiting).await, 0);
+
+        let arguments = [url, TOPIC, "interop-members", "pydantic", "4"].map(ToOwned::to_owned);
+        let old = move || python::run("consume.py", &arguments.each_ref().map(String::as_str));
+        let old = tokio::task::spawn_blocking(old).await.expect("python consumed");
+        let theirs = ids(old.iter().filter(|line| line["handler"] == "note").map(|line| &line["id"]));
+        assert_eq!(theirs.len(), 4);
+
+        let new = Running::start(&schema, Broker::url(url), &["group:interop-members"]).await;
+        let ours = noted(&schema, 5).await;
+        // What would be handled again has time to come.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(noted(&schema, 5).await, ours);
+        assert!(ours.is_disjoint(&theirs) && ours.union(&theirs).copied().collect::<BTreeSet<_>>() == all);
+        new.end().await;
+        schema.drop().await;
+    })
+    .await;
+}
+
+/// The text in quotes that begins so.
+fn quoted(code: &str, begin: &str) -> String {
+    let from = code.find(begin).unwrap_or_else(|| panic!("no `{begin}` in {code}"));
+    code[from..].split('"').next().expect("its first part").to_owned()
+}
+
+/// What has used up its attempts is handed in, as the page does it, twice.
+async fn hand_in(store: &str, name: &str, stuck: impl AsyncFn(String) -> Vec<(String, Vec<u8>)>) {
+    let schema = Schema::make().await;
+    let running = Running::start(&schema, Broker::url("memory:"), &["group:interop-members", "work"]).await;
+    outbox(&[store, name, "make"]).await;
+    let all = ids(&outbox(&[store, name, "add", TOPIC, "1,2,3"]).await);
+    outbox(&[store, name, "fail"]).await;
+    let sql = quoted(&PAGE.block("rust", "app.receive"), "SELECT topic");
+    let rows = stuck(sql.clone()).await;
+    assert_eq!(rows.len(), 3);
+    for (topic, payload) in rows.iter().chain(&rows) {
+        running.app.receive(Delivery::new(topic, payload.clone())).await.expect("it is handled");
+    }
+    assert_eq!(noted(&schema, 3).await, all);
+
+    let compressed = ids(&outbox(&[store, name, "add", TOPIC, "4", "zlib"]).await);
+    outbox(&[store, name, "fail", "zlib"]).await;
+    let (topic, payload) = stuck(sql).await.pop().expect("the last one");
+    running.app.receive(Delivery::new(&topic, payload.clone())).await.expect("it is a dead letter");
+    assert_eq!(running.app.counts().await.expect("counts").dead, 1);
+    let marked = Delivery::new(topic, payload).header("content-encoding", "zlib");
+    running.app.receive(marked).await.expect("it is handled");
+    assert_eq!(noted(&schema, 4).await, all.union(&compressed).copied().collect());
+    running.end().await;
+    schema.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_used_up_its_attempts_on_postgresql_is_handed_in_and_handled_once() {
+    bounded(async {
+        let old = Schema::make().await;
+        hand_in("postgres", &old.name, async |sql| {
+            sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&old.pool).await.expect("rows")
+        })
+        .await;
+        assert_eq!(old.number(&PAGE.block("sql", "event_status")).await, 0, "it is selected by nobody");
+        sqlx::query(AssertSqlSafe(PAGE.block("sql", "DROP TABLE"))).execute(&old.pool).await.expect("it goes");
+        old.drop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_used_up_its_attempts_on_mariadb_is_handed_in_and_handled_once() {
+    bounded(async {
+        let name = format!("interop_{}", Uuid::new_v4().simple());
+        let options: MySqlConnectOptions = services::mysql_url().parse().expect("a sound URL");
+        let pool = MySqlPool::connect_lazy_with(options.database(&name));
+        hand_in("mysql", &name, async |sql| sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&pool).await.expect("rows"))
+            .await;
+        let waiting: i64 = sqlx::query_scalar(AssertSqlSafe(PAGE.block("sql", "event_status")))
+            .fetch_one(&pool)
+            .await
+            .expect("a number");
+        assert_eq!(waiting, 0, "it is selected by nobody");
+        sqlx::query(AssertSqlSafe(PAGE.block("sql", "DROP TABLE"))).execute(&pool).await.expect("it goes");
+        pool.close().await;
+        outbox(&["mysql", &name, "drop"]).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_relay_rows_stay_with_the_columns_that_debezium_is_told_of() {
+    bounded(async {
+        let schema = Schema::make().await;
+        let settings = Settings::from_toml(&PAGE.block("toml", "relay")).expect("sound settings");
+        let running = Running::with(&schema, Broker::url("memory:"), |builder| builder.settings(settings)).await;
+        running.app.send(Tell { members: 3 }).await.expect("a commit");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let properties = PAGE.block("properties", "EventRouter");
+        let columns: Vec<&str> = properties
+            .lines()
+            .filter_map(|line| line.split_once(" = "))
+            .filter(|(name, _)| name.contains(".table.field") || name.ends_with("route.by.field"))
+            .flat_map(|(_, columns)| columns.split(','))
+            .map(|column| column.split(':').next().expect("its first part"))
+            .collect();
+        assert_eq!(columns, ["id", "message_key", "payload", "topic", "name", "version"]);
+        assert!(properties.contains("public.cqrs_outbox"));
+        for column in columns {
+            let sql = format!("SELECT count({column}) FROM cqrs_outbox WHERE state = 'ready'");
+            assert_eq!(schema.number(&sql).await, 3, "{column}");
+        }
+        let rows: Vec<(String, Vec<u8>)> = sqlx::query_as("SELECT topic, payload FROM cqrs_outbox ORDER BY seq")
+            .fetch_all(&schema.pool)
+            .await
+            .expect("rows");
+        for ((topic, payload), member) in rows.iter().zip(0..) {
+            let body: Value = serde_json::from_slice(payload).expect("the body as it goes out");
+            assert_eq!((topic.as_str(), &body["payload"]["member_id"]), ("interop.noted", &Value::from(member)));
+        }
+        let delete = PAGE.block("sql", "DELETE FROM cqrs_outbox");
+        let deleted =
+            async || sqlx::query(AssertSqlSafe(delete.clone())).execute(&schema.pool).await.expect("sound SQL");
+        assert_eq!(deleted().await.rows_affected(), 0, "they are of today");
+        sqlx::query("UPDATE cqrs_outbox SET raised_at = raised_at - 25 * 3600000000")
+            .execute(&schema.pool)
+            .await
+            .expect("rows");
+        assert_eq!(deleted().await.rows_affected(), 3);
+        running.end().await;
+        schema.drop().await;
+    })
+    .await;
+}
