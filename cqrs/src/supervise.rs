@@ -20,9 +20,9 @@ pub(crate) async fn supervised<F: Future<Output = ()>>(
 ) {
     let mut failed = 0_u32;
     loop {
-        let begun = Instant::now();
+        let since = Instant::now();
         let Err(panic) = Caught(Box::pin(begin())).await else { return };
-        failed = if begun.elapsed() < SOUND { failed.saturating_add(1) } else { 1 };
+        failed = if since.elapsed() < SOUND { failed.saturating_add(1) } else { 1 };
         let pause = RetryPolicy::OUTAGE.pause(failed, random());
         tracing::error!(panic, ?pause, "{what} panicked; it begins anew");
         if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {

@@ -47,7 +47,7 @@ mod tests {
     }
 
     fn numbers(shipment: Option<Shipment>) -> Vec<i64> {
-        shipment.iter().flat_map(|shipment| &shipment.rows).map(|row| row.claim.seq).collect()
+        shipment.into_iter().flat_map(|shipment| shipment.rows).map(|row| row.claim.seq).collect()
     }
 
     #[test]

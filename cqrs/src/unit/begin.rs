@@ -82,8 +82,8 @@ where
     fn from(begin: Begin<Db>) -> Self {
         let source = match begin.source {
             Source::Hand(begin) => Source::Hand(Box::new(move || -> BoxFuture<'static, _> {
-                let begun = begin();
-                Box::pin(async move { Ok(begun.await?.into()) })
+                let native = begin();
+                Box::pin(async move { Ok(native.await?.into()) })
             })),
             Source::Store(store) => Source::Store(store),
         };

@@ -50,7 +50,7 @@ impl Process {
     /// Asks over HTTP: status and answer.
     fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         let length = body.len();
         let head = format!("{method} {path} HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n");
         let head = format!("{head}content-type: application/json\r\ncontent-length: {length}\r\n\r\n");

@@ -132,8 +132,8 @@ impl Member {
         let takes = missing.into_iter().map(|id| timeout(PATIENCE, self.take(id)));
         // Each by itself: one that is slow or fails takes none of the others along.
         let mut failed = Ok(());
-        let taken: Vec<_> = join_all(takes).await;
-        for taken in taken {
+        let answers: Vec<_> = join_all(takes).await;
+        for taken in answers {
             match taken.unwrap_or_else(|_| Err(unavailable("NATS does not answer in time"))) {
                 Ok((id, owned)) => drop(self.owned.insert(id, owned)),
                 Err(error) => failed = Err(error),

@@ -78,9 +78,8 @@ impl FakeStore {
                 State::Claimed(_, until) if *until <= request.lease_now => true,
                 // The owner keeps the order of what it holds.
                 State::Claimed(by, _) if by == owner => continue,
-                State::Claimed(..) => false,
                 State::Published => continue,
-                State::Dead => false,
+                State::Claimed(..) | State::Dead => false,
             };
             if !free || claimed.len() >= request.limit || lane.as_ref().is_some_and(|lane| held.contains(lane)) {
                 held.extend(lane);

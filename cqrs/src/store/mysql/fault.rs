@@ -143,7 +143,7 @@ impl Tries {
     }
 }
 
-/// SERVER_SHUTDOWN, QUERY_INTERRUPTED, CONNECTION_KILLED, CLIENT_INTERACTION_TIMEOUT.
+/// `SERVER_SHUTDOWN`, `QUERY_INTERRUPTED`, `CONNECTION_KILLED`, `CLIENT_INTERACTION_TIMEOUT`.
 const ENDED_INSTEAD: [u16; 4] = [1053, 1317, 1927, 4031];
 
 /// Judges what the server answered to a commit. One that is shut down, or told to end the connection, may do so after it has committed.

@@ -146,8 +146,12 @@ impl MySqlStore {
         }
         let handed_back = u64::try_from(back.len()).unwrap_or(u64::MAX);
         self.with_desk(|desk| {
-            claims.into_iter().for_each(|claim| desk.ended(claim));
-            back.into_iter().for_each(|claim| desk.back(claim));
+            for claim in claims {
+                desk.ended(claim);
+            }
+            for claim in back {
+                desk.back(claim);
+            }
         });
         Ok(ended + handed_back)
     }

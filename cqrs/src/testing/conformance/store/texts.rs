@@ -97,5 +97,7 @@ pub(super) async fn errors_and_headers_with_a_nul_are_kept(store: Bench) {
     assert!(store.defer_work(work[0].claim, at(3), at(4), ERROR).await.unwrap());
     let letters = store.dead_letters(9).await.unwrap();
     assert_eq!(letters.len(), 3);
-    letters.iter().for_each(|letter| is_kept(&letter.error));
+    for letter in &letters {
+        is_kept(&letter.error);
+    }
 }
