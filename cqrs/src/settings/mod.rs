@@ -54,7 +54,7 @@ const FILE: &str = "cqrs.toml";
 /// | `audit_retention` | how long it is remembered what was done to dead letters, the outbox and timers | 90d |
 /// | `retry` | a table: `max`, `first`, `factor`, `ceiling` | 5, 1s, 2.0, 5m |
 /// | `breaker` | a table: `failures`, `open_for`, `window` | 5, 60s, failures in a row |
-/// | `relay` | `"off"`, or a table: `batch`, `in_flight`, `poll_first`, `poll_ceiling`, `retry` | 100, 8, 50ms, 1s |
+/// | `relay` | `"off"`, or a table: `batch`, `in_flight`, `poll_first`, `poll_ceiling`, `retry` | 2,000, 4, 50ms, 1s |
 /// | `group.NAME` | a table: `concurrency`, `batch`, `retry`, `on_dead` (`park`, `skip`), `unknown` (`skip`, `dead`) | the attribute's |
 ///
 /// About a group `group.NAME` has the first word, then the handler's attribute, then what is said of all (`concurrency`,

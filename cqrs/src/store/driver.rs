@@ -135,8 +135,9 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     fn adopt(&self, handle: Box<dyn Any + Send>) -> Result<Box<dyn Transaction>, Box<dyn Any + Send>>;
 
     /// Claims outbox rows that are due, oldest first. Of one key (within its topic) it gives rows only in order: none
-    /// while an earlier row of the key is claimed already, by whomever, or waits for a retry, or is dead. One claim may
-    /// hold several rows of a key, in order. Rows behind a dead one of their key may be parked, as work is.
+    /// while an earlier row of the key is claimed by somebody else, or waits for a retry, or is dead. One claim may
+    /// hold several rows of a key, in order; and where the owner that asks holds earlier rows of a key, a store may give it
+    /// the next ones: the owner keeps their order. Rows behind a dead one of their key may be parked, as work is.
     ///
     /// # Errors
     /// Fails with what the database said.
@@ -465,7 +466,8 @@ pub trait Transaction: Send + fmt::Debug + 'static {
     /// The same from a destructor: queued, done before the connection's next statement.
     ///
     /// `false`, and nothing is undone, where the savepoint's release has been asked for and was given up before its
-    /// answer: nobody can tell whether it has happened, so it counts as done, and what comes next sees to it.
+    /// answer: nobody can tell whether it has happened, so it counts as done, and what comes next sees to it. A store that cannot
+    /// see to it fails what comes next, and the unit as a whole: then nothing of it is committed.
     #[must_use]
     fn start_rollback_to_savepoint(&mut self) -> bool;
 

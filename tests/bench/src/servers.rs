@@ -13,6 +13,8 @@ pub(crate) fn benches() -> Vec<Bench> {
     vec![
         Bench { path: "tx.postgres", run: |path, scale| report("postgres", path, scale, "tx/s") },
         Bench { path: "tx.postgres.8", run: |path, scale| report("postgres", path, scale, "tx/s") },
+        Bench { path: "consume.kafka.postgres", run: |path, scale| report("consume", path, scale, "msg/s") },
+        Bench { path: "consume.kafka.postgres.each", run: |path, scale| report("consume", path, scale, "msg/s") },
         Bench { path: "relay.postgres.kafka", run: |path, scale| report("relay", path, scale, "msg/s") },
     ]
 }

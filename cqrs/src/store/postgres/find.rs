@@ -147,7 +147,7 @@ pub(super) async fn list(
     let is_by_desk = matches!(search.state, OutboxState::Ready | OutboxState::Claimed);
     let found = sqlx::query(names.sql(statement))
         .bind(search.after.map_or(i64::MIN, |OutboxId(seq)| seq))
-        .bind(search.topic)
+        .bind(search.topic.map(rows::escape))
         .bind(rows::limit(search.limit))
         .bind(if is_by_desk { busy } else { Vec::new() });
     let read = |row: &PgRow| {
@@ -156,10 +156,10 @@ pub(super) async fn list(
             state: search.state,
             record: OutboxRecord {
                 id: row.try_get("id").unwrap_or(Uuid::nil()),
-                name: row.try_get("name").unwrap_or_default(),
+                name: rows::text_of(row, "name").unwrap_or_default(),
                 version: rows::number_of(row, "version").unwrap_or(0),
-                topic: row.try_get("topic").unwrap_or_default(),
-                key: row.try_get("message_key").unwrap_or_default(),
+                topic: rows::text_of(row, "topic").unwrap_or_default(),
+                key: rows::maybe_text_of(row, "message_key").unwrap_or_default(),
                 payload: row.try_get("payload").unwrap_or_default(),
                 headers: rows::headers_of(row).unwrap_or_default(),
                 raised_at: rows::time_of(row, "raised_at")?,
@@ -186,13 +186,13 @@ pub(super) async fn dead(names: &Names, pool: &PgPool, search: DeadSearch) -> Re
             .bind(behind)
             .bind(filter.since.map_or(i64::MIN, rows::micros))
             .bind(filter.until.map_or(i64::MAX, rows::micros))
-            .bind(filter.topic)
-            .bind(filter.name)
-            .bind(filter.error)
+            .bind(filter.topic.map(rows::escape))
+            .bind(filter.name.map(rows::escape))
+            .bind(filter.error.map(rows::error_text))
             .bind(rows::limit(search.limit))
             .bind(search.with_payload);
         if source == DeadSource::Work {
-            found = found.bind(filter.handler).bind(filter.group);
+            found = found.bind(filter.handler.map(rows::escape)).bind(filter.group.map(rows::escape));
         }
         for row in found.fetch_all(pool).await? {
             letters.push(dead::read(&row, source)?);
@@ -217,7 +217,7 @@ pub(super) async fn timers(
     limit: usize,
 ) -> Result<Vec<TimerRecord>, sqlx::Error> {
     let statement = if filter.name.is_some() && filter.key.is_some() { TIMERS_NAMED } else { TIMERS };
-    let found = sqlx::query(names.sql(statement)).bind(filter.name).bind(filter.key).bind(rows::limit(limit));
+    let found = sqlx::query(names.sql(statement)).bind(filter.name.map(rows::escape)).bind(filter.key.map(rows::escape)).bind(rows::limit(limit));
     found.fetch_all(pool).await?.iter().map(timer::read).collect()
 }
 
@@ -240,8 +240,8 @@ fn entry(row: &PgRow) -> Result<Option<AuditEntry>, sqlx::Error> {
         source: DeadSource::from_stored(row.try_get("source")?),
         row: row.try_get("row_seq")?,
         message_id: row.try_get("message_id").unwrap_or(Uuid::nil()),
-        name: row.try_get("name")?,
-        key: row.try_get("message_key")?,
+        name: rows::text_of(row, "name")?,
+        key: rows::maybe_text_of(row, "message_key")?,
         change: AuditChange::from_stored(action, numbers, rows::time),
     };
     let (by, note) = (row.try_get("done_by")?, row.try_get("note")?);

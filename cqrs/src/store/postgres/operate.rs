@@ -170,7 +170,9 @@ async fn timers(
 ) -> Result<Vec<(Touched, SystemTime)>, sqlx::Error> {
     let statement = match timer {
         TimerName::Id(id) => sqlx::query(names.sql(TIMER_BY_ID)).bind(id),
-        TimerName::Key { name, key } => sqlx::query(names.sql(TIMER_BY_KEY)).bind(name).bind(key),
+        TimerName::Key { name, key } => {
+            sqlx::query(names.sql(TIMER_BY_KEY)).bind(rows::escape(name)).bind(rows::escape(key))
+        },
     };
     let found = statement.fetch_all(connection).await?;
     found.iter().map(|row| Ok((touched(row, DeadSource::Work)?, rows::time_of(row, "due_at")?))).collect()
@@ -210,7 +212,7 @@ async fn note(
     let (before, after) = AuditChange::stored(touched.change, rows::micros);
     sqlx::query(names.sql(NOTE))
         .bind(rows::micros(signed.at))
-        .bind(&signed.by)
+        .bind(rows::shown(&signed.by))
         .bind(action.as_str())
         .bind(touched.source.stored())
         .bind(touched.row)

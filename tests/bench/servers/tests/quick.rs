@@ -26,3 +26,9 @@ fn transactions_on_postgres() {
 fn the_relay_from_postgres_to_kafka() {
     assert_measures(env!("CARGO_BIN_EXE_relay"), "relay.postgres.kafka");
 }
+
+#[test]
+fn consumption_from_kafka_into_postgres() {
+    assert_measures(env!("CARGO_BIN_EXE_consume"), "consume.kafka.postgres");
+    assert_measures(env!("CARGO_BIN_EXE_consume"), "consume.kafka.postgres.each");
+}

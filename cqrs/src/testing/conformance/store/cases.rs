@@ -109,7 +109,7 @@ macro_rules! __store_cases {
             unit::a_savepoint_given_up_while_it_begins_does_no_harm =>
                 "a unit whose savepoint was given up while it began commits all it stored, or nothing",
             unit::a_savepoint_around_one_whose_release_was_given_up_is_undone_with_it =>
-                "a savepoint takes along one within it whose release was given up",
+                "a savepoint takes along one within it whose release was given up, or the unit fails as a whole",
             unit::a_unit_dropped_within_savepoints_lets_others_write =>
                 "a transaction that ends within savepoints keeps nobody from writing",
             inbox::a_message_is_marked_once =>
