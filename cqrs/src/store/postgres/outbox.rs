@@ -14,7 +14,7 @@ use super::{PostgresStore, Request, rows};
 use crate::BoxError;
 use crate::store::names::Names;
 use crate::store::shards::{Lane, Offer, lane_of, shard_of};
-use crate::store::{Claim, ClaimedOutbox, OutboxRecord, StoreError, StoreErrorKind};
+use crate::store::{Claim, ClaimedOutbox, OutboxRecord, StoreError};
 
 /// How many pages of rows one claim reads at most, when it cannot take what it finds.
 const MOST_PAGES: usize = 4;
@@ -146,10 +146,6 @@ UPDATE cqrs_outbox SET state = 'dead', attempts = attempts + 1, error = $2 WHERE
 pub(super) const STATEMENTS: &[&str] =
     &[INSERT, READ, WAKE, PARK, FREE_KEY, FREE_STRANDED, NEXT_WAITING, NEXT_READY, COUNT_LOST, BURY_UNREADABLE];
 
-/// How long the topic and the key of an event may be together. What waits or is dead is found by them in an index, which takes no
-/// longer entry: such a row could be published, but never be held back, and would hold up the relay for ever.
-const LONGEST_KEY: usize = 2_000;
-
 /// Stores rows, numbered in the order given.
 pub(super) async fn insert(
     names: &Names,
@@ -193,13 +189,6 @@ struct Columns {
 
 impl Columns {
     fn push(&mut self, record: OutboxRecord) -> Result<(), StoreError> {
-        let length = record.key.as_ref().map_or(0, |key| record.topic.len() + key.len());
-        if length > LONGEST_KEY {
-            let what = format!(
-                "the topic and the key of an event are {length} bytes, more than the {LONGEST_KEY} that PostgreSQL can keep in order; help: give the event a shorter key"
-            );
-            return Err(StoreError::new(StoreErrorKind::Database, what));
-        }
         self.headers.push(rows::headers_text(&record.headers)?);
         self.shards.push(shard_of(&record.topic, record.key.as_deref(), record.id));
         self.ids.push(record.id);

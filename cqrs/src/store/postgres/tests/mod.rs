@@ -3,7 +3,6 @@
 #[cfg(feature = "testing")]
 mod conformance;
 mod faults;
-mod keys;
 mod opening;
 mod outbox;
 mod plans;
