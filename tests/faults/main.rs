@@ -8,5 +8,4 @@ mod named;
 mod points;
 mod program;
 mod servers;
-mod stopped;
 mod world;

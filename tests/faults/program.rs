@@ -26,7 +26,7 @@ pub const BROKER: &str = "FAULTS_BROKER";
 pub const NAME: &str = "FAULTS_NAME";
 /// The parts that it runs, with commas; `walk` is ours.
 pub const PARTS: &str = "FAULTS_PARTS";
-/// What happens at which point: `relay.claimed*4*kill`, or `stop`, when it is passed for the fourth time.
+/// Where the process dies: `relay.claimed*4` is when that point is passed for the fourth time.
 pub const POINT: &str = "FAULTS_POINT";
 pub const STEPS: &str = "FAULTS_STEPS";
 /// The pause between two steps, in milliseconds.
@@ -119,7 +119,7 @@ fn life() {
     let Ok(store) = env::var(STORE) else { return };
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
     if env::var(POINT).is_ok() {
-        watch(break_there);
+        watch(die_there);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
@@ -150,14 +150,13 @@ async fn app(store: &str, parts: &[&str]) -> App {
         .unwrap()
 }
 
-/// Kills the process, or stops it until somebody lets it go on, once the point it was told was passed so often.
-fn break_there(point: FailPoint) {
+/// Ends the process as `kill -9` does, once the point it was told was passed so often.
+fn die_there(point: FailPoint) {
     static PASSED: AtomicU32 = AtomicU32::new(0);
     let told = env::var(POINT).unwrap();
-    let [name, count, what] = told.split('*').collect::<Vec<_>>().try_into().unwrap();
+    let (name, count) = told.split_once('*').unwrap();
     if point.name() == name && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == count.parse::<u32>().unwrap() {
-        let signal = if what == "kill" { Signal::KILL } else { Signal::STOP };
-        kill_process(getpid(), signal).unwrap();
+        kill_process(getpid(), Signal::KILL).unwrap();
     }
 }
 

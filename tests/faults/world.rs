@@ -61,7 +61,7 @@ impl World {
         Self { steps, stride: 25, server, database, store, broker: broker.to_owned(), pool, directory }
     }
 
-    /// Starts the program with some of its parts, to break at a point or not to.
+    /// Starts the program with some of its parts, to die at a point or not to.
     pub fn start(&self, parts: &str, point: Option<&str>) -> Process {
         let mut program = Command::new(std::env::current_exe().unwrap());
         program.args(["--exact", "program::life", "--include-ignored", "--nocapture"]);
@@ -242,12 +242,6 @@ impl Process {
             }
         };
         tokio::time::timeout(PATIENCE, waiting).await.ok()
-    }
-
-    /// Waits until it has stopped itself.
-    pub async fn stops(&self, world: &World) {
-        let stat = format!("/proc/{}/stat", self.0.id());
-        world.until("it stops", async || std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T "))).await;
     }
 
     /// Waits until it dies as it was told to.

@@ -217,7 +217,10 @@ pub(super) async fn timers(
     limit: usize,
 ) -> Result<Vec<TimerRecord>, sqlx::Error> {
     let statement = if filter.name.is_some() && filter.key.is_some() { TIMERS_NAMED } else { TIMERS };
-    let found = sqlx::query(names.sql(statement)).bind(filter.name.map(rows::escape)).bind(filter.key.map(rows::escape)).bind(rows::limit(limit));
+    let found = sqlx::query(names.sql(statement))
+        .bind(filter.name.map(rows::escape))
+        .bind(filter.key.map(rows::escape))
+        .bind(rows::limit(limit));
     found.fetch_all(pool).await?.iter().map(timer::read).collect()
 }
 

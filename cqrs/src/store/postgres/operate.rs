@@ -172,7 +172,7 @@ async fn timers(
         TimerName::Id(id) => sqlx::query(names.sql(TIMER_BY_ID)).bind(id),
         TimerName::Key { name, key } => {
             sqlx::query(names.sql(TIMER_BY_KEY)).bind(rows::escape(name)).bind(rows::escape(key))
-        },
+        }
     };
     let found = statement.fetch_all(connection).await?;
     found.iter().map(|row| Ok((touched(row, DeadSource::Work)?, rows::time_of(row, "due_at")?))).collect()
