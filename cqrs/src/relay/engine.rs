@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::futures::OwnedNotified;
 use tokio::task::{AbortHandle, Id, JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::Relay;
 use super::judge::{self, Row, Shipment};
@@ -61,7 +62,7 @@ impl Engine {
     pub(super) fn new(relay: Relay) -> Self {
         let now = Instant::now();
         Self {
-            owner: format!("{}/relay", relay.owner),
+            owner: format!("{}/relay/{}", relay.owner, Uuid::now_v7().simple()),
             pace: Pace::new(&relay.settings, now),
             woken: Box::pin(relay.wake.clone().notified_owned()),
             relay,

@@ -68,8 +68,9 @@ pub(crate) struct Relay {
     pub(crate) store: Arc<dyn store::driver::Driver>,
     pub(crate) broker: Arc<dyn broker::driver::Driver>,
     pub(crate) clock: Arc<Clock>,
-    /// The instance. The relay claims as `{owner}/relay`: a store releases by owner, and the workers' release must not
-    /// touch what the relay is still publishing.
+    /// The instance. The relay claims as `{owner}/relay` and a number that no other has: a store releases by owner, and the
+    /// workers' release must not touch what the relay is still publishing. One that begins anew knows nothing of what it held
+    /// before, and must not be given what comes behind that.
     pub(crate) owner: String,
     /// Told directly after a commit that stored outbox rows.
     pub(crate) wake: Arc<Notify>,

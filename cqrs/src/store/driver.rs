@@ -60,7 +60,8 @@ impl Gift {
 /// A request for work: who asks, for how long, and how much.
 #[derive(Debug, Clone)]
 pub struct ClaimRequest<'a> {
-    /// The instance that asks: unique per process start.
+    /// The instance that asks: unique per process start. Who has forgotten what it was given asks under another name: a store
+    /// may give an owner what comes behind that.
     pub owner: &'a str,
     /// Now, by the app's clock: what is due by then is claimed.
     pub now: SystemTime,

@@ -406,6 +406,10 @@ impl Desk {
         if under.rows == 0
             && let Some(passed) = self.lanes.remove(&lane).and_then(|under| under.passed)
         {
+            // Who reads just now may be beyond it: nothing of the lane that he sees comes first.
+            if let Some(reading) = &mut self.reading {
+                reading.lanes.insert(lane);
+            }
             self.look_back(passed);
         }
     }

@@ -1,10 +1,8 @@
 //! From a URL or a pool of the user's to an open store.
 
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
+use sqlx::{ConnectOptions, Connection, PgPool};
+use std::sync::{Arc, Mutex};
 use uuid::Uuid;
 
 use super::leases::Leases;
@@ -13,9 +11,6 @@ use crate::store::names::Names;
 use crate::store::shards::Desk;
 use crate::store::url::Source;
 use crate::store::{Store, StoreError, StoreErrorKind};
-
-/// For how long a connection is trusted that nobody uses.
-const TRUSTED: Duration = Duration::from_secs(1);
 
 impl PostgresStore {
     /// Connects.
@@ -58,19 +53,10 @@ async fn open(url: &str) -> Result<PgPool, StoreError> {
         StoreError::new(StoreErrorKind::Configuration, what).with_source(error)
     })?;
     options.connect().await?.close().await?;
+    // Where a future was dropped just while it ended a savepoint, sqlx may take a connection to be in a transaction: closing it rolls
+    // back what may be open. Each is asked whether it is still there: a database that was restarted fails no call after that.
     let pool = PgPoolOptions::new()
-        .test_before_acquire(false)
-        .before_acquire(|connection, meta| Box::pin(is_sound(connection, meta.idle_for)))
+        .before_acquire(|connection, _| Box::pin(std::future::ready(Ok(transaction::depth(connection) == 0))))
         .connect_lazy_with(options);
     Ok(pool)
-}
-
-/// Whether a connection may be given out. Where a future was dropped just while it ended a savepoint, sqlx may take a connection to be
-/// in a transaction: closing rolls back what may be open. One that has lain idle is asked whether it is still there; one that was
-/// used just now is not: each statement would pay for the question.
-async fn is_sound(connection: &mut PgConnection, idle_for: Duration) -> Result<bool, sqlx::Error> {
-    if transaction::depth(connection) > 0 {
-        return Ok(false);
-    }
-    Ok(idle_for <= TRUSTED || connection.ping().await.is_ok())
 }

@@ -35,8 +35,7 @@ FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[], $6::bytea
 /// Whether anything is held is asked in the order of its index: the planner might hope to find such a row early in the table.
 ///
 /// A row of a lower number may be there to be seen only now: its transaction was under way at the last look, or it has been made
-/// ready again. It is found by that transaction, and reading begins before it. Who has read all that is his, has read up to the
-/// highest number that there was to be seen.
+/// ready again. It is found by that transaction, and reading begins before it.
 const READ: &str = "
 WITH late AS MATERIALIZED (
     SELECT MIN(seq) AS seq FROM (
@@ -49,12 +48,11 @@ WITH late AS MATERIALIZED (
 ), head AS MATERIALIZED (
     SELECT pg_current_snapshot()::text AS snapshot,
         LEAST($1, (SELECT seq - 1 FROM late)) AS start,
-        (SELECT MAX(seq) FROM cqrs_outbox WHERE state = 'ready') AS highest,
         EXISTS (SELECT 1 FROM cqrs_outbox WHERE state = 'waiting' AND due_at <= $5) AS is_due,
         (SELECT TRUE FROM cqrs_outbox WHERE message_key IS NOT NULL AND state <> 'ready'
             ORDER BY topic, message_key, seq LIMIT 1) IS NOT NULL AS is_held
 )
-SELECT head.snapshot, head.start, head.highest, head.is_due, page.* FROM head LEFT JOIN LATERAL (
+SELECT head.snapshot, head.start, head.is_due, page.* FROM head LEFT JOIN LATERAL (
     SELECT found.seq, found.shard, found.attempts, found.blocked, found.id, found.name, found.version, found.topic,
         found.message_key, found.headers, found.raised_at,
         CASE WHEN found.blocked IS NULL THEN found.payload END AS payload
@@ -302,10 +300,6 @@ impl PostgresStore {
                 if found.rows.len() == found.asked.limit {
                     break;
                 }
-            }
-            if count < found.asked.limit {
-                // What is left up to here is others': nobody need walk over it again.
-                found.last = found.last.max(first.try_get::<Option<i64>, _>("highest")?.unwrap_or(0));
             }
             cursor = found.last;
             desk.read_to(cursor);
