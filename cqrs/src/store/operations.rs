@@ -260,6 +260,7 @@ impl DeadFilter {
     }
 
     /// Whether letters of the outbox may be meant: they have neither handler nor group.
+    #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
     pub(super) fn takes_events(&self) -> bool {
         [&self.handler, &self.group].into_iter().all(|said| said.as_deref().is_none_or(str::is_empty))
     }

@@ -300,7 +300,8 @@ async fn g3_an_error_whose_text_panics_is_a_failed_attempt_of_its_message_alone(
 #[tokio::test]
 async fn an_attempt_that_outlasts_its_deadline_in_a_batch_fails_its_message_alone() {
     bounded(async {
-        let settings = Settings::from_toml("deadline = '2s'").unwrap();
+        // One turn: a second one would wait for the writer whom the slow attempt keeps waiting, and outlast its own deadline.
+        let settings = Settings::from_toml("deadline = '2s'\n[group.batches]\nconcurrency = 1").unwrap();
         let setup = Setup::with(|probe| support::app(probe).settings(settings)).await;
         setup.app.probe.fail("sleep 3", 2);
         setup.publish(numbered(["a", "b", "c", "d", "e", "f"])).await;
