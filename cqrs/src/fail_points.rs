@@ -84,8 +84,6 @@ points! {
     WorkBurying => "work.burying",
     /// It is one.
     WorkBuried => "work.buried",
-    /// A message that was kept whole was offered again, and is not ended.
-    WorkOffered => "work.offered",
 }
 
 #[cfg(feature = "__fail-points")]

@@ -21,6 +21,7 @@ pub(super) struct Request {
     /// How long the lease is that was asked for.
     lease: i64,
     asked: Instant,
+    #[cfg(feature = "sqlite")]
     waited: i64,
 }
 
@@ -36,6 +37,7 @@ impl Request {
             limit: request.limit,
             lease: lease_until.saturating_sub(lease_now),
             asked: Instant::now(),
+            #[cfg(feature = "sqlite")]
             waited: 0,
         }
     }
@@ -45,7 +47,12 @@ impl Request {
     pub(super) fn granted(&self) -> Self {
         let waited = rows::span(self.asked.elapsed());
         let lease_until = self.lease_now.saturating_add(self.lease).saturating_add(waited);
-        Self { lease_until, waited, ..self.clone() }
+        Self {
+            lease_until,
+            #[cfg(feature = "sqlite")]
+            waited,
+            ..self.clone()
+        }
     }
 
     /// Until when an owner whose lease has run out is doubted before its work is taken back: for as long as it waits, while it
