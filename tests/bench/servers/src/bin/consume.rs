@@ -142,7 +142,7 @@ async fn tables(pool: &PgPool) -> Result<()> {
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let batch = if arguments.path.ends_with(".each") { 1 } else { BATCH };
+    let batch = if arguments.path == "consume.kafka.postgres.each" { 1 } else { BATCH };
     let (url, kafka) = (server("POSTGRES")?, server("KAFKA")?);
     let servers = kafka.trim_start_matches("kafka://").to_owned();
     topics(&servers).await?;
