@@ -30,7 +30,7 @@ use crate::store::driver::BoxFuture;
 /// booleans, numbers, texts and bytes; the rest goes as one of these (`CAST(id AS TEXT)`). Handlers that take the store's
 /// own `Tx` run in the same unit of work beside those that take this one. What only reads asks for `Inject<AnyPool>`.
 ///
-/// ```
+/// ```standalone_crate
 /// # #[cfg(all(feature = "sqlite", feature = "testing"))]
 /// # mod example {
 /// use cqrs::prelude::*;
