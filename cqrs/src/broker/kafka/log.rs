@@ -18,14 +18,22 @@ const PAUSE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub(super) struct Fault {
     at: Instant,
-    kind: BrokerErrorKind,
     reason: String,
+}
+
+/// What a client found out.
+#[derive(Debug, Default)]
+struct Faults {
+    last: Option<Fault>,
+    /// The last that trying again does not mend. It is followed at once by one that the broker is down, and not told again
+    /// for half a minute.
+    r#final: Option<Fault>,
 }
 
 /// What a client says, and what it found out.
 #[derive(Debug)]
 pub(super) struct Voice {
-    fault: watch::Sender<Option<Fault>>,
+    faults: watch::Sender<Faults>,
     said: Mutex<HashMap<String, Said>>,
 }
 
@@ -37,7 +45,7 @@ struct Said {
 
 impl Default for Voice {
     fn default() -> Self {
-        Self { fault: watch::channel(None).0, said: Mutex::default() }
+        Self { faults: watch::channel(Faults::default()).0, said: Mutex::default() }
     }
 }
 
@@ -82,25 +90,29 @@ impl Voice {
     /// Notes an error of a client as a whole.
     pub(super) fn error(&self, error: &KafkaError, reason: &str) {
         let kind = error.rdkafka_error_code().map_or(BrokerErrorKind::Unavailable, kind_of);
-        self.fault.send_replace(Some(Fault { at: Instant::now(), kind, reason: reason.to_owned() }));
+        let fault = Fault { at: Instant::now(), reason: reason.to_owned() };
+        self.faults.send_modify(|faults| {
+            if kind == BrokerErrorKind::Configuration {
+                faults.r#final = Some(fault.clone());
+            }
+            faults.last = Some(fault);
+        });
         self.log(RDKafkaLogLevel::Warning, "ERROR", reason);
     }
 
     /// Waits until the broker turns us away for a reason that trying again does not mend.
     pub(super) async fn turned_away(&self, since: Instant) -> BrokerError {
-        let is_final = |fault: &Option<Fault>| {
-            fault.as_ref().is_some_and(|fault| fault.at >= since && fault.kind == BrokerErrorKind::Configuration)
-        };
-        let mut faults = self.fault.subscribe();
-        let found =
-            faults.wait_for(is_final).await.ok().and_then(|fault| fault.as_ref().map(|fault| fault.reason.clone()));
+        let is_recent = |faults: &Faults| faults.r#final.as_ref().is_some_and(|fault| fault.at >= since);
+        let mut faults = self.faults.subscribe();
+        let found = faults.wait_for(|faults| is_recent(faults)).await.ok();
+        let found = found.and_then(|faults| faults.r#final.as_ref().map(|fault| fault.reason.clone()));
         let reason = found.unwrap_or_default();
         BrokerError::new(BrokerErrorKind::Configuration, format!("Kafka turns us away: {reason}"))
     }
 
     /// What was found out last, since then.
     pub(super) fn last(&self, since: Instant) -> Option<String> {
-        self.fault.borrow().as_ref().filter(|fault| fault.at >= since).map(|fault| fault.reason.clone())
+        self.faults.borrow().last.as_ref().filter(|fault| fault.at >= since).map(|fault| fault.reason.clone())
     }
 }
 
@@ -132,6 +144,8 @@ mod tests {
         tokio::pin!(told);
         assert!(futures_util::poll!(&mut told).is_pending());
         voice.error(&KafkaError::Global(RDKafkaErrorCode::Authentication), "wrong password");
+        // Told in one go: who waits sees both at once.
+        voice.error(&KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
         let error = told.await;
         assert_eq!(error.kind(), BrokerErrorKind::Configuration);
         assert!(error.to_string().contains("wrong password"));
