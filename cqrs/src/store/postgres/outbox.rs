@@ -5,8 +5,8 @@
 
 use std::time::SystemTime;
 
-use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, PgPool, Row};
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::{PgConnection, PgPool, Postgres, Row};
 use uuid::Uuid;
 
 use super::{PostgresStore, rows};
@@ -22,6 +22,11 @@ const MOST_PAGES: usize = 4;
 
 /// How many rows are looked at for the next one that is due.
 const MOST_DUE: i64 = 100;
+
+/// One row, as most commands raise: nine arrays of one cost the server 0.1 ms more.
+const INSERT_ONE: &str = "
+INSERT INTO cqrs_outbox (id, name, version, topic, message_key, payload, headers, raised_at, due_at, shard)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9)";
 
 /// One statement, whatever the number of rows: its text stays the same, and so it stays prepared.
 const INSERT: &str = "
@@ -148,6 +153,7 @@ UPDATE cqrs_outbox SET state = 'dead', attempts = attempts + 1, error = $2 WHERE
 /// Every statement of this file, for the test that none of them scans a table.
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[
+    INSERT_ONE,
     INSERT,
     READ,
     WAKE,
@@ -178,20 +184,12 @@ pub(super) async fn insert(
     for record in records {
         columns.push(record)?;
     }
-    sqlx::query(names.sql(INSERT))
-        .bind(columns.ids)
-        .bind(columns.names)
-        .bind(columns.versions)
-        .bind(columns.topics)
-        .bind(columns.keys)
-        .bind(columns.payloads)
-        .bind(columns.headers)
-        .bind(columns.raised)
-        .bind(columns.shards)
-        .execute(connection)
-        .await?;
+    let statement = if columns.ids.len() == 1 { columns.one(names) } else { columns.all(names) };
+    statement.execute(connection).await?;
     Ok(())
 }
+
+type Statement<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
 
 #[derive(Default)]
 struct Columns {
@@ -225,6 +223,32 @@ impl Columns {
         self.payloads.push(record.payload);
         self.raised.push(rows::micros(record.raised_at));
         Ok(())
+    }
+
+    fn one(mut self, names: &Names) -> Statement<'_> {
+        sqlx::query(names.sql(INSERT_ONE))
+            .bind(self.ids.pop())
+            .bind(self.names.pop())
+            .bind(self.versions.pop())
+            .bind(self.topics.pop())
+            .bind(self.keys.pop().flatten())
+            .bind(self.payloads.pop())
+            .bind(self.headers.pop())
+            .bind(self.raised.pop())
+            .bind(self.shards.pop())
+    }
+
+    fn all(self, names: &Names) -> Statement<'_> {
+        sqlx::query(names.sql(INSERT))
+            .bind(self.ids)
+            .bind(self.names)
+            .bind(self.versions)
+            .bind(self.topics)
+            .bind(self.keys)
+            .bind(self.payloads)
+            .bind(self.headers)
+            .bind(self.raised)
+            .bind(self.shards)
     }
 }
 
