@@ -47,6 +47,7 @@ mod lease;
 mod macros;
 mod message;
 mod middleware;
+mod notices;
 mod policy;
 pub mod prelude;
 mod registry;

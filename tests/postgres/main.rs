@@ -1,5 +1,7 @@
 //! An app on PostgreSQL and the memory broker: commands in a transaction, events published, consumed once.
 
+mod notices;
+
 use cqrs::prelude::*;
 use cqrs::sqlx::migrate::{Migration, MigrationType, Migrator};
 use cqrs::sqlx::{self, PgPool, Postgres, SqlSafeStr};

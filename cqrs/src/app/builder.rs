@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::event::{EventError, EventErrors};
 use crate::inject::Inject;
 use crate::message::{Message, SourceLocation, WireFormat};
+use crate::notices::Announcer;
 use crate::registry::{EventMode, HandlerItem, HandlerKind};
 use crate::settings::Settings;
 use crate::settings::nearest::nearest;
@@ -227,12 +228,13 @@ impl Builder {
         self.broker = broker.or(self.broker.take());
     }
 
-    /// Takes the names of the store's tables where settings say them.
-    pub(crate) fn name_tables(&mut self, prefix: Option<String>, schema: Option<String>) {
+    /// Takes what settings say of the store beside its URL.
+    pub(crate) fn adjust_store(&mut self, prefix: Option<String>, schema: Option<String>, notify: Option<bool>) {
         if let Some(store) = &mut self.store {
             let options = &mut store.options;
             options.prefix = prefix.or(options.prefix.take());
             options.schema = schema.or(options.schema.take());
+            options.notify = notify.unwrap_or(options.notify);
         }
     }
 
@@ -333,6 +335,8 @@ impl Builder {
             .await
             .map_err(|error| Error::Other(BoxError::from(error)))?;
         let life = super::life::Life::new(plan.handlers.len());
+        let owner = Uuid::now_v7().to_string();
+        let announcer = store.as_ref().and_then(|store| store.notices()).map(|notices| Announcer::new(notices, &owner));
         Ok(App(Arc::new(Inner {
             plan,
             options: self.options,
@@ -344,7 +348,8 @@ impl Builder {
             tracker: TaskTracker::new(),
             stopping: CancellationToken::new(),
             wake: Arc::new(Notify::new()),
-            owner: Uuid::now_v7().to_string(),
+            announcer,
+            owner,
             life,
         })))
     }

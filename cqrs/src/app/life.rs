@@ -17,7 +17,7 @@ use crate::event::Node;
 use crate::message::{MessageKind, MessageSpec};
 use crate::middleware::CallKind;
 use crate::supervise::supervised;
-use crate::{consumer, relay, store, worker};
+use crate::{consumer, notices, relay, store, worker};
 
 /// How long what was given up may take to be dropped.
 const DROPPING: Duration = Duration::from_secs(1);
@@ -175,6 +175,13 @@ impl App {
             parts.others.spawn(async move {
                 let relay = || app.relay(&store, &broker).run(stop.clone());
                 supervised("the relay", &stop, relay).await;
+            });
+        }
+        if let Some(notices) = self.store().and_then(|store| store.notices()) {
+            let (app, stop) = (self.clone(), stop.clone());
+            parts.others.spawn(async move {
+                let listen = || notices::listen(&*notices, app.owner(), app.wake_bell(), &stop);
+                supervised("listening for notices", &stop, listen).await;
             });
         }
         worker::start(self, &turns, &parts.others, &stop);

@@ -33,6 +33,7 @@ use crate::clock::Clock;
 use crate::event::{EventError, Node};
 use crate::inject::Resolved;
 use crate::message::MessageKind;
+use crate::notices::Announcer;
 use crate::wiring::{Plan, Planned};
 use crate::{broker, store};
 
@@ -57,6 +58,8 @@ pub(crate) struct Inner {
     stopping: CancellationToken,
     /// Rung after every commit that stored something.
     wake: Arc<Notify>,
+    /// Tells other processes, where they are to be told.
+    announcer: Option<Arc<Announcer>>,
     /// Unique per start: owns claims.
     owner: String,
     life: life::Life,
@@ -136,6 +139,9 @@ impl App {
     pub(crate) fn wake(&self) {
         self.0.life.note_stored();
         self.0.wake.notify_waiters();
+        if let Some(announcer) = &self.0.announcer {
+            announcer.note_stored(&self.0.tracker);
+        }
     }
 
     pub(crate) fn note_event_error(&self, error: &EventError) {

@@ -47,6 +47,7 @@ pub(super) const SETTINGS: &[Key<Settings>] = &[
     one!(store: value::url),
     one!(store_prefix: value::word),
     one!(store_schema: value::word),
+    one!(store_notify: value::yes_or_no),
     one!(broker: value::url),
     one!(run: value::parts),
     one!(event_concurrency: value::count),

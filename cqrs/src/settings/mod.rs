@@ -38,6 +38,7 @@ const FILE: &str = "cqrs.toml";
 /// | `store`, `broker` | URLs | none |
 /// | `store_prefix` | what the names of the store's tables begin with | `cqrs_` |
 /// | `store_schema` | the schema they are in, on PostgreSQL | the connection's own |
+/// | `store_notify` | whether processes tell each other what they store, on PostgreSQL: [`Store::notify`] | false |
 /// | `run` | which parts `App::run` runs: `relay`, `work`, `timers`, `group:NAME` | all |
 /// | `event_concurrency` | plain event handlers of one call at once | 1 for `send`, 10 for `stream` |
 /// | `event_depth` | how deep follow-up events may go | 64 |
@@ -86,6 +87,7 @@ pub struct Settings {
     store: Option<String>,
     store_prefix: Option<String>,
     store_schema: Option<String>,
+    store_notify: Option<bool>,
     broker: Option<String>,
     run: Option<Vec<String>>,
     event_concurrency: Option<usize>,
@@ -178,7 +180,7 @@ impl Settings {
     /// Says to the builder what is said here.
     pub(crate) fn apply(mut self, builder: &mut Builder) {
         builder.place(self.store.take().map(Store::url), self.broker.take().map(Broker::url));
-        builder.name_tables(self.store_prefix.take(), self.store_schema.take());
+        builder.adjust_store(self.store_prefix.take(), self.store_schema.take(), self.store_notify);
         let options = &mut builder.options;
         self.relay(&mut options.relay);
         set(&mut options.relay_off, self.relay.on.map(|on| !on));

@@ -18,6 +18,7 @@ const WHOLE: &str = r#"
 store = "sqlite://shop.db"
 store_prefix = "shop_"
 store_schema = "ops"
+store_notify = true
 broker = "memory:"
 run = ["relay", "work", "timers", "group:billing"]
 event_concurrency = 4
@@ -62,6 +63,7 @@ fn every_key_is_read() {
     assert_eq!(settings.store.as_deref(), Some("sqlite://shop.db"));
     assert_eq!(settings.store_prefix.as_deref(), Some("shop_"));
     assert_eq!(settings.store_schema.as_deref(), Some("ops"));
+    assert_eq!(settings.store_notify, Some(true));
     assert_eq!(settings.broker.as_deref(), Some("memory:"));
     assert_eq!(settings.run.as_deref().unwrap().last().unwrap(), "group:billing");
     assert_eq!((settings.event_concurrency, settings.event_depth, settings.concurrency), (Some(4), Some(8), Some(16)));

@@ -98,6 +98,10 @@ pub(super) fn switch(value: &Value) -> Result<bool, Expected> {
     }
 }
 
+pub(super) fn yes_or_no(value: &Value) -> Result<bool, Expected> {
+    value.to_bool().ok_or("true or false")
+}
+
 pub(super) fn codec(value: &Value) -> Result<WireFormat, Expected> {
     match value.as_str() {
         Some("json") => Ok(WireFormat::Json),

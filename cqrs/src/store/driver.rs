@@ -13,8 +13,10 @@ use std::any::{Any, TypeId};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use futures_core::stream::BoxStream;
 use uuid::Uuid;
 
 use super::{
@@ -367,11 +369,32 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
         None
     }
 
+    /// By what processes tell each other that something was stored, where the store has such a thing and it is asked for. Without it
+    /// a process finds by polling what another has stored.
+    fn notices(&self) -> Option<Arc<dyn Notices>> {
+        None
+    }
+
     /// Closes what the store opened; nothing works after it. What was lent to it, a pool of the user's, stays open.
     ///
     /// Called when the last clone of the app is dropped, in the background: a call under way holds one, and still stores
     /// after the app was told to stop. Where no runtime is left to run it, the driver is dropped without it.
     fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// Words from process to process, over the store. They may be lost: what they tell of is found by polling, too.
+pub trait Notices: Send + Sync + 'static {
+    /// Tells a word to every process that listens, this one included.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn announce(&self, word: String) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Listens, until the connection is lost: the stream ends with why.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn listen(&self) -> BoxFuture<'_, Result<BoxStream<'static, Result<String, StoreError>>, StoreError>>;
 }
 
 /// One unit of work's transaction. Dropped, it is rolled back.

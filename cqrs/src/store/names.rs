@@ -110,6 +110,12 @@ impl Names {
         fnv1a(bytes).cast_signed()
     }
 
+    /// The channel of notices, the same for every process with these names.
+    #[cfg(feature = "postgres")]
+    pub(super) fn channel(&self) -> String {
+        format!("cqrs_{:016x}", self.lock(&["notices"]))
+    }
+
     fn is_default(&self) -> bool {
         self.schema.is_none() && self.prefix == PREFIX
     }

@@ -31,6 +31,8 @@ pub(crate) struct StoreOptions {
     pub(crate) prefix: Option<String>,
     /// The schema that the tables are in.
     pub(crate) schema: Option<String>,
+    /// Whether processes tell each other that something was stored.
+    pub(crate) notify: bool,
 }
 
 pub(crate) enum Source {
@@ -114,6 +116,19 @@ impl Kind {
         }
     }
 
+    /// Whether processes can tell each other what they store. In memory there is nobody to tell.
+    fn has_notices(self) -> bool {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres => true,
+            #[cfg(feature = "mysql")]
+            Self::MySql => false,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite => false,
+            Self::Memory => true,
+        }
+    }
+
     /// What its transactions lend to handlers.
     fn handle(self) -> Option<HandleSpec> {
         match self {
@@ -183,6 +198,18 @@ impl Store {
     #[must_use]
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
         self.options.schema = Some(schema.into());
+        self
+    }
+
+    /// Has every process tell the others what it has stored, on PostgreSQL, by `NOTIFY`: they need not find it by polling, which
+    /// takes them up to a second (`relay.poll_ceiling`). At most twenty times a second, and after the commit, since a `NOTIFY`
+    /// within transactions makes their commits wait for each other.
+    ///
+    /// Each process that publishes or handles keeps one more connection for it. Through a pooler that lends connections for one
+    /// transaction (PgBouncer's `pool_mode = transaction`) nothing arrives: that is noticed, said in the log, and polling goes on.
+    #[must_use]
+    pub fn notify(mut self, notify: bool) -> Self {
+        self.options.notify = notify;
         self
     }
 
@@ -283,7 +310,7 @@ impl Store {
 
     /// Judges what was said beside the address, without connecting.
     fn check(&self, kind: Kind) -> Result<(), StoreError> {
-        let StoreOptions { prefix, schema, .. } = &self.options;
+        let StoreOptions { prefix, schema, notify, .. } = &self.options;
         Names::new(prefix.as_deref(), schema.as_deref())?;
         let (has_prefix, has_schema) = kind.takes_names();
         if prefix.as_deref().is_some_and(|prefix| prefix != names::PREFIX) && !has_prefix {
@@ -291,6 +318,9 @@ impl Store {
         }
         if schema.is_some() && !has_schema {
             return Err(self.refuses("schema: only PostgreSQL has schemas"));
+        }
+        if *notify && !kind.has_notices() {
+            return Err(self.refuses("`notify`: only PostgreSQL has notices"));
         }
         Ok(())
     }
@@ -332,5 +362,25 @@ fn any_of(names: &[&str]) -> String {
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("scheme", &self.scheme()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use super::{Store, StoreErrorKind};
+
+    #[test]
+    fn a_store_refuses_what_it_has_not() {
+        let store = || Store::url("sqlite://shop.db");
+        for (store, what) in [
+            (store().prefix("shop_"), "takes no prefix"),
+            (store().schema("shop"), "takes no schema"),
+            (store().notify(true), "takes no `notify`"),
+        ] {
+            let error = store.handle().unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Configuration);
+            assert!(error.to_string().contains(what), "{error}");
+        }
+        assert!(store().notify(false).handle().is_ok());
     }
 }

@@ -27,6 +27,7 @@ impl PostgresStore {
             }
             Source::Driver(_) => return Err(foreign("Driver")),
         };
+        let channel = names.channel();
         Ok(Self {
             pool,
             is_lent,
@@ -36,6 +37,7 @@ impl PostgresStore {
             claiming: tokio::sync::Mutex::new(None),
             desk: Mutex::new(Desk::default()),
             leases: Mutex::new(Leases::default()),
+            channel: options.notify.then_some(channel),
         })
     }
 }

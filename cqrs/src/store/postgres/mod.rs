@@ -3,7 +3,7 @@
 //! `connect` opens the pool; `migrate` brings the schema up to date; `transaction` is the unit of work's, and `fault` says what an
 //! answer of the database means; `outbox`, `settle`, `leases`, `work`, `timer`, `inbox`, `idempotent`, `dead` and `upkeep` hold the
 //! statements of their tables, `operations` with `find` and `operate` those of people who operate a service, and `rows` what
-//! they share.
+//! they share. `notices` are words to other processes.
 
 mod connect;
 mod dead;
@@ -13,6 +13,7 @@ mod idempotent;
 mod inbox;
 mod leases;
 mod migrate;
+mod notices;
 mod operate;
 mod operations;
 mod outbox;
@@ -69,6 +70,8 @@ pub struct PostgresStore {
     claiming: tokio::sync::Mutex<Option<String>>,
     desk: Mutex<Desk>,
     leases: Mutex<Leases>,
+    /// Where processes tell each other what they have stored, if they are to.
+    channel: Option<String>,
 }
 
 impl PostgresStore {
@@ -267,6 +270,11 @@ impl Driver for PostgresStore {
             let pieces = work::free_stranded(&self.names, &self.pool).await?;
             Ok(events + pieces)
         })
+    }
+
+    fn notices(&self) -> Option<Arc<dyn driver::Notices>> {
+        let channel = self.channel.clone()?;
+        Some(Arc::new(notices::Channel::new(self.pool.clone(), channel)))
     }
 
     fn operations(&self) -> Option<&dyn Operations> {
