@@ -448,7 +448,8 @@ pub struct Signed {
     pub by: String,
     /// Now, by the app's clock.
     pub at: SystemTime,
-    /// In the words of whoever does it; may be empty.
+    /// In the words of whoever does it; may be empty. Where a store's texts hold no NUL, one here or in the name comes back as
+    /// U+FFFD.
     pub note: String,
 }
 

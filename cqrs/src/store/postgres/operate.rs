@@ -221,7 +221,7 @@ async fn note(
         .bind(&touched.key)
         .bind(before)
         .bind(after)
-        .bind(&signed.note)
+        .bind(rows::shown(&signed.note))
         .execute(connection)
         .await
         .map(drop)
