@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::batch::{Lane, Queue};
-use super::{batch_of, job, wire};
+use super::keep::key_of;
+use super::{batch_of, job};
 use crate::app::App;
 use crate::broker::Delivery;
 use crate::broker::driver::{Incoming, Receipt, Settlement};
@@ -192,6 +193,5 @@ impl Jobs {
 }
 
 fn lane_of(delivery: &Delivery) -> Option<Lane> {
-    let key = delivery.key.clone().or_else(|| delivery.headers.get(wire::KEY).cloned())?;
-    Some(Arc::new((delivery.topic.clone(), key)))
+    Some(Arc::new((delivery.topic.clone(), key_of(delivery)?.clone())))
 }
