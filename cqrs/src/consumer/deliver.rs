@@ -130,7 +130,7 @@ async fn offer(app: &App, group: &'static str, delivery: &Delivery) -> Result<()
         // Each of them takes the name: for each it is a message of its key, which holds back the later ones.
         for (handler, options) in &takers {
             let record = work_record(app, *handler, options, delivery, &received);
-            bury(app, record, options, not_taken(&received)).await?;
+            bury(app, record, &received.payload, options, not_taken(&received)).await?;
         }
     }
     Ok(())
@@ -211,7 +211,7 @@ async fn hand(
     let spec = app.planned(handler).item.message;
     let message = match decode(spec, received.version, wire::payload_of(&record.headers), &received.payload).await {
         Ok(message) => message,
-        Err(error) => return bury(app, record, options, error).await,
+        Err(error) => return bury(app, record, &received.payload, options, error).await,
     };
     let mark = mark(app, &record);
     let meta = Arc::new(meta_of(app, &record));
@@ -225,13 +225,13 @@ async fn hand(
         attempt.await.map_err(failed)
     };
     let (error, in_vain) = match in_time(app, &commit, tried).await {
-        Ok(Ok(Ended::Behind)) => return keep(app, record).await,
+        Ok(Ok(Ended::Behind)) => return keep(app, record, &received.payload).await,
         Ok(Ok(_)) => return Ok(()),
         Ok(Err((error, _, Some(pause)))) => {
             // Not tried, so no attempt.
             record.due_at = app.clock().now() + after_breaker(pause);
             record.error = Some(error);
-            return keep(app, record).await;
+            return keep(app, record, &received.payload).await;
         }
         Ok(Err((error, in_vain, None))) => (error, in_vain),
         Err(error) => (error, false),
@@ -243,13 +243,19 @@ async fn hand(
             record.attempts = 1;
             record.due_at = app.clock().now() + pause;
             record.error = Some(error);
-            keep(app, record).await
+            keep(app, record, &received.payload).await
         }
-        _ => bury(app, record, options, error).await,
+        _ => bury(app, record, &received.payload, options, error).await,
     }
 }
 
-async fn bury(app: &App, mut record: WorkRecord, options: &GroupOptions, error: String) -> Result<(), StoreError> {
+async fn bury(
+    app: &App,
+    mut record: WorkRecord,
+    payload: &[u8],
+    options: &GroupOptions,
+    error: String,
+) -> Result<(), StoreError> {
     tracing::error!(name = record.name, handler = record.handler, id = %record.id, error, "a message is a dead letter");
     record.attempts = 1;
     record.error = Some(error);
@@ -257,7 +263,7 @@ async fn bury(app: &App, mut record: WorkRecord, options: &GroupOptions, error: 
     if app.options().on_dead(options.group, options.on_dead) == OnDead::Skip {
         record.lane = None;
     }
-    keep(app, record).await
+    keep(app, record, payload).await
 }
 
 pub(super) fn mark(app: &App, record: &WorkRecord) -> InboxMark {
@@ -269,6 +275,7 @@ pub(super) fn mark(app: &App, record: &WorkRecord) -> InboxMark {
     }
 }
 
+/// A message as it would be stored for a handler, but its payload: few are stored, and only then is that copied.
 pub(super) fn work_record(
     app: &App,
     handler: u32,
@@ -289,7 +296,7 @@ pub(super) fn work_record(
         topic: delivery.topic.clone(),
         key,
         timer_key: None,
-        payload: received.payload.clone(),
+        payload: Vec::new(),
         headers: wire::without_encoding(&delivery.headers),
         created_at: received.time,
         due_at: app.clock().now(),

@@ -13,6 +13,7 @@ use tracing::Instrument;
 
 use super::batch::Way;
 use super::deliver::mark;
+use super::wire::Received;
 use crate::app::App;
 use crate::dispatch::{
     After, Detached, Failure, begin_in_turn, call_context, call_with_cell, commit_and_after, raised_in, span_of,
@@ -29,8 +30,10 @@ use crate::worker::{Commit, describe, in_time};
 /// A message for one of its handlers.
 pub(super) struct Member {
     pub(super) handler: u32,
-    /// The message as it would be stored.
+    /// The message as it would be stored, but its payload.
     pub(super) record: WorkRecord,
+    /// Where that lies.
+    pub(super) received: Arc<Received>,
     pub(super) message: Erased,
     pub(super) meta: Arc<Meta>,
 }
@@ -185,7 +188,8 @@ impl Work<'_> {
             match (standing, unit) {
                 (Standing::Behind, _) => {
                     kept.marks.push(mark(self.app, &member.record));
-                    kept.records.push((at, vec![Record::Work(member.record)]));
+                    let whole = WorkRecord { payload: member.received.payload.to_vec(), ..member.record };
+                    kept.records.push((at, vec![Record::Work(whole)]));
                     kept.waits = true;
                 }
                 (Standing::New, Some(unit)) => {
