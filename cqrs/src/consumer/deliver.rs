@@ -103,13 +103,13 @@ async fn whole_again(
 }
 
 /// A message that was kept for a handler, as it was read: what was kept is its payload.
-fn received_of(record: &WorkRecord) -> Received {
+fn received_of(record: &WorkRecord) -> Received<'_> {
     Received {
         id: record.id,
         name: record.name.clone(),
         version: record.version,
         time: record.created_at,
-        payload: record.payload.clone(),
+        payload: record.payload.as_slice().into(),
     }
 }
 
@@ -137,14 +137,18 @@ async fn offer(app: &App, group: &'static str, delivery: &Delivery) -> Result<()
 }
 
 /// A message that no handler can be given.
-pub(super) struct Unfit {
+pub(super) struct Unfit<'b> {
     /// What could be read of it.
-    received: Option<Box<Received>>,
+    received: Option<Box<Received<'b>>>,
     error: String,
 }
 
 /// Reads a message off the wire, and who in the group takes its name.
-pub(super) fn read(app: &App, group: &str, delivery: &Delivery) -> Result<(Received, Vec<(u32, GroupOptions)>), Unfit> {
+pub(super) fn read<'b>(
+    app: &App,
+    group: &str,
+    delivery: &'b Delivery,
+) -> Result<(Received<'b>, Vec<(u32, GroupOptions)>), Unfit<'b>> {
     let (size, limit) = (delivery.payload.len(), app.options().payload_limit);
     if size > limit.saturating_add(wire::ENVELOPE) {
         let error = format!("the message is {size} bytes, over the limit of {limit} and what may surround a payload");
@@ -166,7 +170,7 @@ async fn give(
     app: &App,
     takers: &[(u32, GroupOptions)],
     delivery: &Delivery,
-    received: &Received,
+    received: &Received<'_>,
 ) -> Result<bool, StoreError> {
     let mut taken = false;
     for (handler, options) in takers {
@@ -178,12 +182,12 @@ async fn give(
     Ok(taken)
 }
 
-fn not_taken(received: &Received) -> String {
+fn not_taken(received: &Received<'_>) -> String {
     format!("no handler of the group takes `{}`, version {}", received.name, received.version)
 }
 
 /// Why a message that no handler takes is kept; `None` where it is skipped.
-fn unknown(app: &App, group: &str, received: &Received) -> Option<String> {
+fn unknown(app: &App, group: &str, received: &Received<'_>) -> Option<String> {
     let said = app
         .plan()
         .groups
@@ -205,7 +209,7 @@ async fn hand(
     handler: u32,
     options: &GroupOptions,
     delivery: &Delivery,
-    received: &Received,
+    received: &Received<'_>,
 ) -> Result<(), StoreError> {
     let mut record = work_record(app, handler, options, delivery, received);
     let spec = app.planned(handler).item.message;
@@ -281,7 +285,7 @@ pub(super) fn work_record(
     handler: u32,
     options: &GroupOptions,
     delivery: &Delivery,
-    received: &Received,
+    received: &Received<'_>,
 ) -> WorkRecord {
     let path = app.planned(handler).path();
     let key = key_of(delivery).cloned();

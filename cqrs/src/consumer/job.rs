@@ -67,7 +67,11 @@ pub(super) async fn handle(
 }
 
 /// What each message is for its handlers, and how it is handled.
-async fn read(app: &App, group: &str, messages: &[(Option<Lane>, Delivery)]) -> (Vec<Vec<Member>>, Vec<Way>) {
+async fn read<'b>(
+    app: &App,
+    group: &str,
+    messages: &'b [(Option<Lane>, Delivery)],
+) -> (Vec<Vec<Member<'b>>>, Vec<Way>) {
     let (mut all, mut ways) = (Vec::with_capacity(messages.len()), Vec::with_capacity(messages.len()));
     for (lane, delivery) in messages {
         let (way, members) = members(app, group, delivery).await.unwrap_or((Way::Alone, Vec::new()));
@@ -78,7 +82,7 @@ async fn read(app: &App, group: &str, messages: &[(Option<Lane>, Delivery)]) -> 
 }
 
 /// The handlers that a message is for, and how they are called; `None` where there is anything special about it.
-async fn members(app: &App, group: &str, delivery: &Delivery) -> Option<(Way, Vec<Member>)> {
+async fn members<'b>(app: &App, group: &str, delivery: &'b Delivery) -> Option<(Way, Vec<Member<'b>>)> {
     let (received, takers) = deliver::read(app, group, delivery).ok()?;
     let received = Arc::new(received);
     let takers: Vec<&(u32, GroupOptions)> =

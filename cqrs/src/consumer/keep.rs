@@ -119,7 +119,7 @@ pub(super) async fn bury_whole(
     app: &App,
     group: &str,
     delivery: &Delivery,
-    received: Option<&Received>,
+    received: Option<&Received<'_>>,
     error: &str,
 ) -> Result<(), StoreError> {
     tracing::error!(group, topic = delivery.topic, error, "a message is a dead letter");
