@@ -72,6 +72,45 @@ async fn bill(e: Ordered, tx: &mut Tx<Any>) -> Result<(), sqlx::Error> {
     insert(tx, "bills", e.id).await
 }
 
+/// Raises so many messages at once.
+#[derive(Command)]
+#[command(error = BoxError)]
+struct Share(std::ops::Range<i64>);
+
+#[command_handler]
+async fn share(cmd: Share, _tx: &mut Tx<Any>, events: &mut Events) -> Result<(), BoxError> {
+    for id in cmd.0 {
+        events.raise(Shared { id });
+    }
+    Ok(())
+}
+
+#[derive(NotificationEvent, Serialize, Deserialize)]
+#[event(name = "shared", topic = "shared")]
+struct Shared {
+    id: i64,
+}
+
+/// The message that fails when it is tried first.
+const UNLUCKY: i64 = 90;
+
+/// Leaves a bill for as much as it finds that only its own transaction sees. One at a time, so that the others wait together.
+#[event_handler(group = "sharing", concurrency = 1, retry(max = 2, first = "1ms"))]
+async fn shared(e: Shared, tx: &mut Tx<Any>, pool: Inject<AnyPool>, meta: &Meta) -> Result<(), BoxError> {
+    insert(tx, "notes", e.id).await?;
+    let outside = count(&mut pool.acquire().await?).await?;
+    let unseen = count(tx).await? - outside;
+    insert(tx, "bills", unseen).await?;
+    if e.id == UNLUCKY && meta.attempt() == 1 {
+        return Err("not yet".into());
+    }
+    Ok(())
+}
+
+async fn count(db: &mut AnyConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("SELECT COUNT(*) FROM notes").fetch_one(db).await
+}
+
 /// Sends orders within its own transaction, of which one fails and is undone alone.
 #[derive(Command)]
 #[command(error = BoxError)]
@@ -201,6 +240,10 @@ async fn on_each(test: impl AsyncFn(&App)) {
 async fn settle(app: &App) {
     let running = app.clone();
     tokio::spawn(async move { running.run_until(std::future::pending::<()>()).await });
+    idle(app).await;
+}
+
+async fn idle(app: &App) {
     for _ in 0..1200 {
         let counts = app.counts().await.unwrap();
         if counts.outbox + counts.work == 0 {
@@ -226,6 +269,25 @@ async fn g7_g9_rows_and_events_commit_together_and_what_is_consumed_counts_once(
         for table in ["orders", "notes", "bills"] {
             assert_eq!(found(app, table).await, all, "{table}");
         }
+    })
+    .await;
+}
+
+/// The messages of a batch are handled in one transaction; with one that fails it is undone, and all have their effects once.
+#[tokio::test]
+async fn g7_g9_consumed_messages_share_one_and_each_counts_once() {
+    on_each(async |app| {
+        app.send(Share(0..60)).await.unwrap();
+        settle(app).await;
+        assert_eq!(found(app, "notes").await, (0..60).collect::<Vec<_>>());
+        let unseen = found(app, "bills").await;
+        assert_eq!((unseen.len(), unseen[0]), (60, 1), "{unseen:?}");
+        assert!(unseen[59] > 1, "no message has seen what another had left in its transaction: {unseen:?}");
+
+        app.send(Share(60..120)).await.unwrap();
+        idle(app).await;
+        assert_eq!(found(app, "notes").await, (0..120).collect::<Vec<_>>());
+        assert_eq!(found(app, "bills").await.len(), 120);
     })
     .await;
 }

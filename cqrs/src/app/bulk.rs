@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::Operator;
 use crate::Error;
-use crate::store::{AuditAction, DeadFilter, DeadLetterId, DeadSearch, Operation};
+use crate::store::{DeadFilter, DeadLetterId, DeadSearch, Operation};
 
 /// How many letters are looked up at a time, without their payloads.
 const PAGE: usize = 200;
@@ -54,10 +54,26 @@ const PAGE: usize = 200;
 #[derive(Clone)]
 pub struct Bulk {
     operator: Operator,
-    action: AuditAction,
+    deed: Deed,
     filter: DeadFilter,
     rate: Option<u32>,
     is_dry: bool,
+}
+
+/// What is done to each letter.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Deed {
+    Replay,
+    Discard,
+}
+
+impl Deed {
+    const fn on(self, id: DeadLetterId) -> Operation {
+        match self {
+            Self::Replay => Operation::Replay(id),
+            Self::Discard => Operation::Discard(id),
+        }
+    }
 }
 
 /// What was done to many dead letters.
@@ -73,8 +89,8 @@ pub struct BulkReport {
 }
 
 impl Bulk {
-    pub(super) fn new(operator: Operator, action: AuditAction, filter: DeadFilter) -> Self {
-        Self { operator, action, filter, rate: None, is_dry: false }
+    pub(super) fn new(operator: Operator, deed: Deed, filter: DeadFilter) -> Self {
+        Self { operator, deed, filter, rate: None, is_dry: false }
     }
 
     /// At most so many letters a second, evenly; at least one. As fast as it goes unless said otherwise.
@@ -100,7 +116,7 @@ impl Bulk {
                 after = Some((letter.created_at, letter.id));
                 if !self.is_dry {
                     self.pace(begun, report.found).await;
-                    let done = self.operator.operate(self.operation(letter.id), &note).await?;
+                    let done = self.operator.operate(self.deed.on(letter.id), &note).await?;
                     *(if done { &mut report.done } else { &mut report.gone }) += 1;
                 }
                 report.found += 1;
@@ -118,10 +134,6 @@ impl Bulk {
             tokio::time::sleep_until(begun + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))).await;
         }
     }
-
-    fn operation(&self, id: DeadLetterId) -> Operation {
-        if self.action == AuditAction::Discard { Operation::Discard(id) } else { Operation::Replay(id) }
-    }
 }
 
 impl IntoFuture for Bulk {
@@ -136,7 +148,7 @@ impl IntoFuture for Bulk {
 impl fmt::Debug for Bulk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bulk")
-            .field("action", &self.action)
+            .field("action", &self.deed)
             .field("filter", &self.filter)
             .field("rate", &self.rate)
             .field("is_dry", &self.is_dry)

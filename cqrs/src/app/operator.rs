@@ -5,13 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::bulk::Deed;
 use super::edit::{self, EditError};
 use super::{App, Bulk, Outbox};
 use crate::Error;
 use crate::store::driver::Driver;
-use crate::store::{
-    AuditAction, DeadFilter, DeadLetterId, Operation, Operations, Signed, StoreError, StoreErrorKind, TimerName,
-};
+use crate::store::{DeadFilter, DeadLetterId, Operation, Operations, Signed, StoreError, StoreErrorKind, TimerName};
 
 /// Somebody who operates a service: what he does is written down under his name, in the transaction in which it is done.
 /// Made by [`App::operator`].
@@ -159,12 +158,12 @@ impl Operator {
 
     /// Replays every dead letter that a filter takes.
     pub fn replay_all(&self, filter: DeadFilter) -> Bulk {
-        Bulk::new(self.clone(), AuditAction::Replay, filter)
+        Bulk::new(self.clone(), Deed::Replay, filter)
     }
 
     /// Discards every dead letter that a filter takes.
     pub fn discard_all(&self, filter: DeadFilter) -> Bulk {
-        Bulk::new(self.clone(), AuditAction::Discard, filter)
+        Bulk::new(self.clone(), Deed::Discard, filter)
     }
 
     /// Moves a timer, by its id or by command and key: it begins anew, and keeps its id. `false` where none waits, as while it

@@ -1,16 +1,29 @@
 //! What a batch's results mean for the messages behind in their lanes. Pure: no I/O, no tasks.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use super::{BrokerError, BrokerErrorKind};
+use super::{BrokerError, BrokerErrorKind, Delivery};
 
 /// Topic and key: messages of one lane are published and handed out in order.
 pub(super) type Lane<'a> = (&'a str, &'a str);
 
+/// The same, for longer than its message.
+pub(super) type KeptLane = Arc<(String, String)>;
+
 /// The lane of a message, if it has a key.
-#[cfg(any(feature = "kafka", test))]
-pub(super) fn lane_of(delivery: &super::Delivery) -> Option<Lane<'_>> {
+pub(super) fn lane_of(delivery: &Delivery) -> Option<Lane<'_>> {
     Some((delivery.topic(), delivery.message_key()?))
+}
+
+/// The same, for longer than the message.
+pub(super) fn kept_lane_of(delivery: &Delivery) -> Option<KeptLane> {
+    lane_of(delivery).map(|(topic, key)| Arc::new((topic.to_owned(), key.to_owned())))
+}
+
+/// Kept lanes, as those of messages.
+pub(super) fn borrowed(kept: &[Option<KeptLane>]) -> impl Iterator<Item = Option<Lane<'_>>> {
+    kept.iter().map(|lane| lane.as_deref().map(|(topic, key)| (topic.as_str(), key.as_str())))
 }
 
 /// Fails every message that comes after a failed one of its lane: publishing it again after the earlier one is what
@@ -34,7 +47,6 @@ pub(super) fn fail_followers<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::Delivery;
 
     #[test]
     fn what_follows_a_failed_message_of_its_lane_fails_too() {

@@ -103,13 +103,13 @@ async fn whole_again(
 }
 
 /// A message that was kept for a handler, as it was read: what was kept is its payload.
-fn received_of(record: &WorkRecord) -> Received {
+fn received_of(record: &WorkRecord) -> Received<'_> {
     Received {
         id: record.id,
         name: record.name.clone(),
         version: record.version,
         time: record.created_at,
-        payload: record.payload.clone(),
+        payload: record.payload.as_slice().into(),
     }
 }
 
@@ -130,21 +130,25 @@ async fn offer(app: &App, group: &'static str, delivery: &Delivery) -> Result<()
         // Each of them takes the name: for each it is a message of its key, which holds back the later ones.
         for (handler, options) in &takers {
             let record = work_record(app, *handler, options, delivery, &received);
-            bury(app, record, options, not_taken(&received)).await?;
+            bury(app, record, &received.payload, options, not_taken(&received)).await?;
         }
     }
     Ok(())
 }
 
 /// A message that no handler can be given.
-pub(super) struct Unfit {
+pub(super) struct Unfit<'b> {
     /// What could be read of it.
-    received: Option<Box<Received>>,
+    received: Option<Box<Received<'b>>>,
     error: String,
 }
 
 /// Reads a message off the wire, and who in the group takes its name.
-pub(super) fn read(app: &App, group: &str, delivery: &Delivery) -> Result<(Received, Vec<(u32, GroupOptions)>), Unfit> {
+pub(super) fn read<'b>(
+    app: &App,
+    group: &str,
+    delivery: &'b Delivery,
+) -> Result<(Received<'b>, Vec<(u32, GroupOptions)>), Unfit<'b>> {
     let (size, limit) = (delivery.payload.len(), app.options().payload_limit);
     if size > limit.saturating_add(wire::ENVELOPE) {
         let error = format!("the message is {size} bytes, over the limit of {limit} and what may surround a payload");
@@ -166,7 +170,7 @@ async fn give(
     app: &App,
     takers: &[(u32, GroupOptions)],
     delivery: &Delivery,
-    received: &Received,
+    received: &Received<'_>,
 ) -> Result<bool, StoreError> {
     let mut taken = false;
     for (handler, options) in takers {
@@ -178,12 +182,12 @@ async fn give(
     Ok(taken)
 }
 
-fn not_taken(received: &Received) -> String {
+fn not_taken(received: &Received<'_>) -> String {
     format!("no handler of the group takes `{}`, version {}", received.name, received.version)
 }
 
 /// Why a message that no handler takes is kept; `None` where it is skipped.
-fn unknown(app: &App, group: &str, received: &Received) -> Option<String> {
+fn unknown(app: &App, group: &str, received: &Received<'_>) -> Option<String> {
     let said = app
         .plan()
         .groups
@@ -205,13 +209,13 @@ async fn hand(
     handler: u32,
     options: &GroupOptions,
     delivery: &Delivery,
-    received: &Received,
+    received: &Received<'_>,
 ) -> Result<(), StoreError> {
     let mut record = work_record(app, handler, options, delivery, received);
     let spec = app.planned(handler).item.message;
     let message = match decode(spec, received.version, wire::payload_of(&record.headers), &received.payload).await {
         Ok(message) => message,
-        Err(error) => return bury(app, record, options, error).await,
+        Err(error) => return bury(app, record, &received.payload, options, error).await,
     };
     let mark = mark(app, &record);
     let meta = Arc::new(meta_of(app, &record));
@@ -225,13 +229,13 @@ async fn hand(
         attempt.await.map_err(failed)
     };
     let (error, in_vain) = match in_time(app, &commit, tried).await {
-        Ok(Ok(Ended::Behind)) => return keep(app, record).await,
+        Ok(Ok(Ended::Behind)) => return keep(app, record, &received.payload).await,
         Ok(Ok(_)) => return Ok(()),
         Ok(Err((error, _, Some(pause)))) => {
             // Not tried, so no attempt.
             record.due_at = app.clock().now() + after_breaker(pause);
             record.error = Some(error);
-            return keep(app, record).await;
+            return keep(app, record, &received.payload).await;
         }
         Ok(Err((error, in_vain, None))) => (error, in_vain),
         Err(error) => (error, false),
@@ -243,13 +247,19 @@ async fn hand(
             record.attempts = 1;
             record.due_at = app.clock().now() + pause;
             record.error = Some(error);
-            keep(app, record).await
+            keep(app, record, &received.payload).await
         }
-        _ => bury(app, record, options, error).await,
+        _ => bury(app, record, &received.payload, options, error).await,
     }
 }
 
-async fn bury(app: &App, mut record: WorkRecord, options: &GroupOptions, error: String) -> Result<(), StoreError> {
+async fn bury(
+    app: &App,
+    mut record: WorkRecord,
+    payload: &[u8],
+    options: &GroupOptions,
+    error: String,
+) -> Result<(), StoreError> {
     tracing::error!(name = record.name, handler = record.handler, id = %record.id, error, "a message is a dead letter");
     record.attempts = 1;
     record.error = Some(error);
@@ -257,7 +267,7 @@ async fn bury(app: &App, mut record: WorkRecord, options: &GroupOptions, error: 
     if app.options().on_dead(options.group, options.on_dead) == OnDead::Skip {
         record.lane = None;
     }
-    keep(app, record).await
+    keep(app, record, payload).await
 }
 
 pub(super) fn mark(app: &App, record: &WorkRecord) -> InboxMark {
@@ -269,12 +279,13 @@ pub(super) fn mark(app: &App, record: &WorkRecord) -> InboxMark {
     }
 }
 
+/// A message as it would be stored for a handler, but its payload: few are stored, and only then is that copied.
 pub(super) fn work_record(
     app: &App,
     handler: u32,
     options: &GroupOptions,
     delivery: &Delivery,
-    received: &Received,
+    received: &Received<'_>,
 ) -> WorkRecord {
     let path = app.planned(handler).path();
     let key = key_of(delivery).cloned();
@@ -289,7 +300,7 @@ pub(super) fn work_record(
         topic: delivery.topic.clone(),
         key,
         timer_key: None,
-        payload: received.payload.clone(),
+        payload: Vec::new(),
         headers: wire::without_encoding(&delivery.headers),
         created_at: received.time,
         due_at: app.clock().now(),

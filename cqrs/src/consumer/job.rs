@@ -1,5 +1,6 @@
 //! The messages of one batch: which of them share a transaction, and what becomes of the others.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -66,7 +67,11 @@ pub(super) async fn handle(
 }
 
 /// What each message is for its handlers, and how it is handled.
-async fn read(app: &App, group: &str, messages: &[(Option<Lane>, Delivery)]) -> (Vec<Vec<Member>>, Vec<Way>) {
+async fn read<'b>(
+    app: &App,
+    group: &str,
+    messages: &'b [(Option<Lane>, Delivery)],
+) -> (Vec<Vec<Member<'b>>>, Vec<Way>) {
     let (mut all, mut ways) = (Vec::with_capacity(messages.len()), Vec::with_capacity(messages.len()));
     for (lane, delivery) in messages {
         let (way, members) = members(app, group, delivery).await.unwrap_or((Way::Alone, Vec::new()));
@@ -77,8 +82,9 @@ async fn read(app: &App, group: &str, messages: &[(Option<Lane>, Delivery)]) -> 
 }
 
 /// The handlers that a message is for, and how they are called; `None` where there is anything special about it.
-async fn members(app: &App, group: &str, delivery: &Delivery) -> Option<(Way, Vec<Member>)> {
+async fn members<'b>(app: &App, group: &str, delivery: &'b Delivery) -> Option<(Way, Vec<Member<'b>>)> {
     let (received, takers) = deliver::read(app, group, delivery).ok()?;
+    let received = Arc::new(received);
     let takers: Vec<&(u32, GroupOptions)> =
         takers.iter().filter(|(handler, _)| app.planned(*handler).item.message.reads(received.version)).collect();
     let mut ways = takers.iter().map(|(handler, _)| way(app, *handler));
@@ -89,7 +95,7 @@ async fn members(app: &App, group: &str, delivery: &Delivery) -> Option<(Way, Ve
         let (spec, written) = (app.planned(*handler).item.message, wire::payload_of(&record.headers));
         let message = decode(spec, received.version, written, &received.payload).await.ok()?;
         let meta = meta_of(app, &record).into();
-        members.push(Member { handler: *handler, record, message, meta });
+        members.push(Member { handler: *handler, record, received: Arc::clone(&received), message, meta });
     }
     (way != Way::Alone).then_some((way, members))
 }

@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::batch::{Lane, Queue};
-use super::{batch_of, job, wire};
+use super::keep::key_of;
+use super::{batch_of, job};
 use crate::app::App;
 use crate::broker::Delivery;
 use crate::broker::driver::{Incoming, Receipt, Settlement};
@@ -192,6 +193,68 @@ impl Jobs {
 }
 
 fn lane_of(delivery: &Delivery) -> Option<Lane> {
-    let key = delivery.key.clone().or_else(|| delivery.headers.get(wire::KEY).cloned())?;
-    Some(Arc::new((delivery.topic.clone(), key)))
+    Some(Arc::new((delivery.topic.clone(), key_of(delivery)?.clone())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+    use tokio_util::sync::CancellationToken;
+
+    use super::Jobs;
+    use crate::Builder;
+    use crate::broker::Delivery;
+    use crate::broker::driver::{Incoming, Receipt, Settlement};
+    use crate::relay::tests::fake::FakeStore;
+    use crate::store::Store;
+    use crate::worker::Turns;
+
+    /// Messages of one key that no handler takes: they are skipped.
+    fn incoming(receipts: [u64; 2]) -> Vec<Incoming> {
+        let body = r#"{"payload":{},"event_id":"018f0000-0000-7000-8000-000000000000","event_name":"e"}"#;
+        receipts.map(|n| Incoming { receipt: Receipt(n), delivery: Delivery::new("t", body).key("k") }).into()
+    }
+
+    async fn jobs(stop: &CancellationToken) -> Jobs {
+        let app = Builder::linked(&[]).store(Store::driver(FakeStore::default())).await.unwrap();
+        Jobs::new(app, "group", Turns::new(1), stop.clone())
+    }
+
+    /// Ends the task of a batch that has two messages of a key, one of them behind. Gives how long they were kept.
+    async fn break_off(jobs: &mut Jobs) -> Duration {
+        jobs.push(incoming([1, 2]));
+        jobs.start(None);
+        let begun = Instant::now();
+        jobs.running.abort_all();
+        let returned = [1, 2].map(|n| (Receipt(n), Settlement::Return));
+        assert_eq!(jobs.next().await.unwrap(), returned, "with what is behind it, or that would overtake it");
+        assert_eq!((jobs.bytes, jobs.receipts.len(), jobs.waiting.len()), (0, 0, 0));
+        begun.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_of_a_task_that_broke_off_are_handed_back_after_ever_longer_pauses() {
+        let mut jobs = jobs(&CancellationToken::new()).await;
+        for whole in [100, 200, 400].map(Duration::from_millis) {
+            let pause = break_off(&mut jobs).await;
+            assert!(whole / 2 <= pause && pause <= whole + Duration::from_millis(2), "{pause:?} of {whole:?}");
+        }
+        jobs.push(incoming([3, 4]));
+        for receipt in [3, 4] {
+            jobs.start(None);
+            assert_eq!(jobs.next().await.unwrap(), [(Receipt(receipt), Settlement::Done)]);
+        }
+        let pause = break_off(&mut jobs).await;
+        assert!(pause <= Duration::from_millis(102), "a batch was handled in between: {pause:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_ends_the_pause_of_a_task_that_broke_off() {
+        let stop = CancellationToken::new();
+        let mut jobs = jobs(&stop).await;
+        stop.cancel();
+        assert!(break_off(&mut jobs).await < Duration::from_millis(2));
+    }
 }

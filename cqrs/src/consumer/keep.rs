@@ -18,33 +18,41 @@ use crate::store::{Record, StoreError, StoreErrorKind, WorkKind, WorkRecord};
 /// How long a text may be of a message that the store has refused.
 const LONGEST_TEXT: usize = 200;
 
-/// How much is kept of a payload that the store refuses.
+/// How much is kept of a payload that the store refuses: of the rest size and digest are said, by which it is found elsewhere.
 const FIRST_BYTES: usize = 1024;
 
 /// Keeps a message for one handler, whatever the store says of it: of what it refuses for good it is given less. It is marked
 /// in the same transaction: what becomes of it is up to the stored work from here on, and a second delivery finds that out.
-pub(super) async fn keep(app: &App, record: WorkRecord) -> Result<(), StoreError> {
-    keep_all(app, vec![record]).await
+pub(super) async fn keep(app: &App, record: WorkRecord, payload: &[u8]) -> Result<(), StoreError> {
+    keep_all(app, &[record], payload).await
 }
 
-/// Keeps one message in several rows, all of them or none.
-async fn keep_all(app: &App, records: Vec<WorkRecord>) -> Result<(), StoreError> {
-    let error = match write(app, records.clone()).await {
+/// Keeps one message in several rows, all of them or none. They come without their payload, of which there is one copy for each
+/// row that is stored, and none for what the store might refuse.
+async fn keep_all(app: &App, records: &[WorkRecord], payload: &[u8]) -> Result<(), StoreError> {
+    let error = match write(app, records, payload).await {
         Err(error) if is_for_good(&error) => error,
         ended => return ended,
     };
     // Once more, as it is: a database may have had a bad moment.
-    if write(app, records.clone()).await.is_ok() {
+    if write(app, records, payload).await.is_ok() {
         return Ok(());
     }
     let refused = chain(&error);
-    let stubs: Vec<WorkRecord> = records.into_iter().map(|record| stub(record, &refused)).collect();
+    let mut stubs: Vec<WorkRecord> = records.iter().map(|record| stub(record.clone(), &refused)).collect();
     let Some(first) = stubs.first() else { return Ok(()) };
     tracing::error!(name = first.name, handler = first.handler, id = %first.id, error = refused, "the store refuses a message for good: what it takes of it is a dead letter");
-    if write(app, stubs.clone()).await.is_ok() {
+    if write(app, &stubs, payload).await.is_ok() {
         return Ok(());
     }
-    write(app, stubs.into_iter().map(with_less_payload).collect()).await
+    if payload.len() <= FIRST_BYTES {
+        return write(app, &stubs, payload).await;
+    }
+    let was_cut = format!("; its payload of {} bytes, SHA-256 {}, was cut", payload.len(), hex(payload));
+    for stub in &mut stubs {
+        stub.error.get_or_insert_default().push_str(&was_cut);
+    }
+    write(app, &stubs, &payload[..FIRST_BYTES]).await
 }
 
 /// Whether what a store answered is about what it was given, rather than about the store.
@@ -52,7 +60,7 @@ fn is_for_good(error: &StoreError) -> bool {
     !error.is_retryable() && matches!(error.kind(), StoreErrorKind::Constraint | StoreErrorKind::Database)
 }
 
-async fn write(app: &App, records: Vec<WorkRecord>) -> Result<(), StoreError> {
+async fn write(app: &App, records: &[WorkRecord], payload: &[u8]) -> Result<(), StoreError> {
     let Some(store) = app.store() else { return Ok(()) };
     let Some(first) = records.first() else { return Ok(()) };
     let mut tx = store.begin().await?;
@@ -60,7 +68,8 @@ async fn write(app: &App, records: Vec<WorkRecord>) -> Result<(), StoreError> {
         return tx.rollback().await;
     }
     pass(FailPoint::KeepMarked);
-    tx.store(records.into_iter().map(Record::Work).collect()).await?;
+    let whole = records.iter().map(|record| WorkRecord { payload: payload.to_vec(), ..record.clone() });
+    tx.store(whole.map(Record::Work).collect()).await?;
     pass(FailPoint::KeepStored);
     tx.commit().await?;
     pass(FailPoint::KeepCommitted);
@@ -82,17 +91,6 @@ fn stub(mut record: WorkRecord, refused: &str) -> WorkRecord {
         record.headers.iter().map(|(name, value)| (cut(name, LONGEST_TEXT), cut(value, LONGEST_TEXT))).collect();
     record.attempts = record.attempts.max(1);
     record.dead = true;
-    record
-}
-
-/// The same without most of its payload: of that its size and a digest are said, by which it is found elsewhere.
-fn with_less_payload(mut record: WorkRecord) -> WorkRecord {
-    if record.payload.len() > FIRST_BYTES {
-        let error = record.error.get_or_insert_default();
-        let (size, digest) = (record.payload.len(), hex(&record.payload));
-        let _ = write!(error, "; its payload of {size} bytes, SHA-256 {digest}, was cut");
-        record.payload.truncate(FIRST_BYTES);
-    }
     record
 }
 
@@ -121,7 +119,7 @@ pub(super) async fn bury_whole(
     app: &App,
     group: &str,
     delivery: &Delivery,
-    received: Option<&Received>,
+    received: Option<&Received<'_>>,
     error: &str,
 ) -> Result<(), StoreError> {
     tracing::error!(group, topic = delivery.topic, error, "a message is a dead letter");
@@ -141,7 +139,7 @@ pub(super) async fn bury_whole(
         key: delivery.key.clone(),
         lane: None,
         timer_key: None,
-        payload: delivery.payload.clone(),
+        payload: Vec::new(),
         headers: delivery.headers.clone(),
         created_at: now,
         due_at: now,
@@ -156,7 +154,7 @@ pub(super) async fn bury_whole(
     if rows.is_empty() {
         rows.push(whole);
     }
-    keep_all(app, rows).await
+    keep_all(app, &rows, &delivery.payload).await
 }
 
 /// The lanes that a message holds which is kept whole.

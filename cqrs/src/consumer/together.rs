@@ -13,6 +13,7 @@ use tracing::Instrument;
 
 use super::batch::Way;
 use super::deliver::mark;
+use super::wire::Received;
 use crate::app::App;
 use crate::dispatch::{
     After, Detached, Failure, begin_in_turn, call_context, call_with_cell, commit_and_after, raised_in, span_of,
@@ -27,10 +28,12 @@ use crate::unit::{Meta, TxSlot, Unit};
 use crate::worker::{Commit, describe, in_time};
 
 /// A message for one of its handlers.
-pub(super) struct Member {
+pub(super) struct Member<'b> {
     pub(super) handler: u32,
-    /// The message as it would be stored.
+    /// The message as it would be stored, but its payload.
     pub(super) record: WorkRecord,
+    /// Where that lies.
+    pub(super) received: Arc<Received<'b>>,
     pub(super) message: Erased,
     pub(super) meta: Arc<Meta>,
 }
@@ -68,10 +71,10 @@ pub(super) enum Next {
 }
 
 /// A message of the batch: its number, how it is handled, and for whom.
-pub(super) type Entry = (usize, Way, Vec<Member>);
+pub(super) type Entry<'b> = (usize, Way, Vec<Member<'b>>);
 
 /// Handles messages in one transaction: those whose handlers take none first, then the others.
-pub(super) async fn handle(app: &App, group: &'static str, batch: Vec<Entry>, told: Told<'_>) -> Together {
+pub(super) async fn handle(app: &App, group: &'static str, batch: Vec<Entry<'_>>, told: Told<'_>) -> Together {
     if batch.is_empty() {
         return Together { done: Vec::new(), next: Next::Others };
     }
@@ -132,11 +135,11 @@ struct Work<'t> {
 }
 
 /// A member, where it stands, and its dependencies once they are made.
-type Standed = (Member, Standing, Option<Box<Unit<'static>>>);
+type Standed<'b> = (Member<'b>, Standing, Option<Box<Unit<'static>>>);
 
 impl Work<'_> {
     /// Calls the handlers; gives what is to be done with what is left.
-    async fn run(&mut self, batch: Vec<Entry>) -> Result<Next, Spoiled> {
+    async fn run(&mut self, batch: Vec<Entry<'_>>) -> Result<Next, Spoiled> {
         let batch = standings(self.app, batch).await.map_err(|error| Spoiled { by: None, error })?;
         let (before, mut within): (Vec<_>, Vec<_>) = batch.into_iter().partition(|(_, way, _)| *way == Way::Before);
         for (at, _, members) in before {
@@ -178,14 +181,15 @@ impl Work<'_> {
     }
 
     /// One message, all its handlers.
-    async fn message(&mut self, at: usize, mut members: Vec<Standed>) -> Result<Kept, String> {
+    async fn message(&mut self, at: usize, mut members: Vec<Standed<'_>>) -> Result<Kept, String> {
         open(self.app, &mut members).await?;
         let (mut kept, commit) = (Kept::default(), Commit::default());
         for (member, standing, unit) in members {
             match (standing, unit) {
                 (Standing::Behind, _) => {
                     kept.marks.push(mark(self.app, &member.record));
-                    kept.records.push((at, vec![Record::Work(member.record)]));
+                    let whole = WorkRecord { payload: member.received.payload.to_vec(), ..member.record };
+                    kept.records.push((at, vec![Record::Work(whole)]));
                     kept.waits = true;
                 }
                 (Standing::New, Some(unit)) => {
@@ -208,7 +212,11 @@ impl Work<'_> {
     }
 
     /// Calls one handler, and the inline handlers of what it raised, in the transaction where it takes one.
-    async fn call(&mut self, member: Member, mut unit: Box<Unit<'static>>) -> Result<(After, Vec<Record>), Failure> {
+    async fn call(
+        &mut self,
+        member: Member<'_>,
+        mut unit: Box<Unit<'static>>,
+    ) -> Result<(After, Vec<Record>), Failure> {
         let (app, planned) = (self.app, self.app.planned(member.handler));
         if planned.needs_tx && self.tx.is_none() {
             self.tx = Some(begin_in_turn(app, planned.item.message.name, true).await?);
@@ -251,13 +259,13 @@ impl Work<'_> {
 }
 
 /// Asks where all stand, in one query. A message that is in the batch twice is handled once.
-async fn standings(app: &App, batch: Vec<Entry>) -> Result<Vec<(usize, Way, Vec<Standed>)>, String> {
+async fn standings<'b>(app: &App, batch: Vec<Entry<'b>>) -> Result<Vec<(usize, Way, Vec<Standed<'b>>)>, String> {
     let Some(store) = app.store() else { return Err("no store".to_owned()) };
     let members = || batch.iter().flat_map(|(.., members)| members);
     let asked = members().map(|member| (mark(app, &member.record), member.record.lane.clone())).collect();
     let standings = store.standings(asked).await.map_err(|error| error.to_string())?;
     let (mut standings, mut seen) = (standings.into_iter(), HashSet::new());
-    let mut stand = |member: Member| {
+    let mut stand = |member: Member<'b>| {
         let first = seen.insert((member.handler, member.record.id));
         let standing = standings.next().unwrap_or(Standing::New);
         (member, if first { standing } else { Standing::Handled }, None)
@@ -267,7 +275,7 @@ async fn standings(app: &App, batch: Vec<Entry>) -> Result<Vec<(usize, Way, Vec<
 }
 
 /// Makes the dependencies of those whose handlers are called.
-async fn open(app: &App, members: &mut [Standed]) -> Result<(), String> {
+async fn open(app: &App, members: &mut [Standed<'_>]) -> Result<(), String> {
     let commit = Commit::default();
     for (member, standing, unit) in members {
         if *standing == Standing::New && unit.is_none() {
@@ -282,7 +290,7 @@ async fn open(app: &App, members: &mut [Standed]) -> Result<(), String> {
 }
 
 /// What makes up the unit of work of one handler, but the transaction.
-async fn unit_of(app: &App, member: &Member) -> Result<Box<Unit<'static>>, Failure> {
+async fn unit_of(app: &App, member: &Member<'_>) -> Result<Box<Unit<'static>>, Failure> {
     let (planned, meta) = (app.planned(member.handler), Arc::clone(&member.meta));
     let scope = Arc::new(Scope::new(Arc::clone(&meta)));
     let slots = if planned.scoped { Some(scope.slots(app, planned).await?) } else { None };

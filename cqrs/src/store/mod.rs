@@ -16,6 +16,8 @@ mod mysql;
     expect(dead_code, reason = "read by the stores whose tables may have other names")
 )]
 mod names;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod operating;
 mod operations;
 #[cfg(feature = "postgres")]
 mod postgres;

@@ -1,5 +1,6 @@
 //! A payload as it is: Protocol Buffers, with everything else in headers.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
@@ -12,11 +13,11 @@ pub(super) fn stamp(headers: &mut BTreeMap<String, String>, meta: &Meta) {
     headers.insert(EVENT_TIMESTAMP.to_owned(), timestamp(meta.time()));
 }
 
-pub(super) fn read(
+pub(super) fn read<'b>(
     headers: &BTreeMap<String, String>,
-    payload: Vec<u8>,
+    payload: Cow<'b, [u8]>,
     now: SystemTime,
-) -> Result<Received, WireError> {
+) -> Result<Received<'b>, WireError> {
     Ok(Received {
         id: headers::id(headers)?.ok_or(WireError::Missing(EVENT_ID))?,
         name: headers.get(EVENT_NAME).cloned().ok_or(WireError::Missing(EVENT_NAME))?,

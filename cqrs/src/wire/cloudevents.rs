@@ -3,6 +3,7 @@
 //! They are written as the Kafka binding has them, `ce_id`. Read are those of the bindings for NATS and HTTP, `ce-id`, and
 //! for AMQP, `cloudEvents:id` and `cloudEvents_id`, as well.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
@@ -47,11 +48,11 @@ pub(super) fn is_one(headers: &BTreeMap<String, String>) -> bool {
 }
 
 /// Reads one. Our own headers go before its attributes: a CloudEvent's id need not be a UUID.
-pub(super) fn read(
+pub(super) fn read<'b>(
     headers: &BTreeMap<String, String>,
-    payload: Vec<u8>,
+    payload: Cow<'b, [u8]>,
     now: SystemTime,
-) -> Result<Received, WireError> {
+) -> Result<Received<'b>, WireError> {
     let version = attribute(headers, "specversion").unwrap_or_default();
     if !version.starts_with("1.") {
         let value = headers::shortened(version);

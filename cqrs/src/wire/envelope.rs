@@ -53,8 +53,12 @@ pub(super) fn write(spec: &MessageSpec, meta: &Meta, payload: &[u8]) -> Vec<u8> 
     body
 }
 
-pub(super) fn read(headers: &BTreeMap<String, String>, body: &[u8], now: SystemTime) -> Result<Received, WireError> {
-    let body: Read<'_> = serde_json::from_slice(body).map_err(|error| WireError::Body(error.to_string()))?;
+pub(super) fn read<'b>(
+    headers: &BTreeMap<String, String>,
+    body: &'b [u8],
+    now: SystemTime,
+) -> Result<Received<'b>, WireError> {
+    let body: Read<'b> = serde_json::from_slice(body).map_err(|error| WireError::Body(error.to_string()))?;
     let name = headers.get(EVENT_NAME).cloned().or(body.event_name).ok_or(WireError::Missing(EVENT_NAME))?;
     let id = headers::id(headers)?.or(body.event_id).ok_or(WireError::Missing(EVENT_ID))?;
     let version = headers::version(headers)?;
@@ -62,5 +66,5 @@ pub(super) fn read(headers: &BTreeMap<String, String>, body: &[u8], now: SystemT
         Some(text) => headers::time_of("event_timestamp", &text)?,
         None => now,
     };
-    Ok(Received { id, name, version, time, payload: body.payload.get().as_bytes().to_vec() })
+    Ok(Received { id, name, version, time, payload: body.payload.get().as_bytes().into() })
 }

@@ -13,6 +13,7 @@ mod headers;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
@@ -65,14 +66,22 @@ impl Style {
     }
 }
 
-/// A message read off the wire, its payload still bytes.
+/// A message read off the wire, its payload still bytes: those of the body where they lie in it as they are.
 #[derive(Debug, Clone)]
-pub(crate) struct Received {
+pub(crate) struct Received<'b> {
     pub(crate) id: Uuid,
     pub(crate) name: String,
     pub(crate) version: u32,
     pub(crate) time: SystemTime,
-    pub(crate) payload: Vec<u8>,
+    pub(crate) payload: Cow<'b, [u8]>,
+}
+
+impl Received<'_> {
+    /// The same for longer than the body.
+    fn into_owned(self) -> Received<'static> {
+        let Self { id, name, version, time, payload } = self;
+        Received { id, name, version, time, payload: Cow::Owned(payload.into_owned()) }
+    }
 }
 
 /// Writes the body around a payload, and the headers it needs.
@@ -116,18 +125,21 @@ pub(crate) fn stamp(headers: &mut BTreeMap<String, String>, spec: &MessageSpec, 
 
 /// Reads a message off the wire. A body that is compressed may not become longer than `limit` and what may surround a
 /// payload.
-pub(crate) fn read(delivery: &Delivery, now: SystemTime, limit: usize) -> Result<Received, WireError> {
+pub(crate) fn read(delivery: &Delivery, now: SystemTime, limit: usize) -> Result<Received<'_>, WireError> {
     let headers = &delivery.headers;
     let body = compression::body(headers, &delivery.payload, limit.saturating_add(ENVELOPE))?;
     if headers::is_structured(headers) {
         return Err(WireError::Structured);
     }
     if cloudevents::is_one(headers) {
-        return cloudevents::read(headers, body.into_owned(), now);
+        return cloudevents::read(headers, body, now);
     }
     match payload_of(headers) {
-        Payload::Protobuf => bare::read(headers, body.into_owned(), now),
-        Payload::Json => envelope::read(headers, &body, now),
+        Payload::Protobuf => bare::read(headers, body, now),
+        Payload::Json => match body {
+            Cow::Borrowed(body) => envelope::read(headers, body, now),
+            Cow::Owned(body) => envelope::read(headers, &body, now).map(Received::into_owned),
+        },
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::fault::Fault;
 use crate::broker::BrokerError;
 use crate::broker::driver::Outgoing;
-use crate::broker::lanes::fail_followers;
+use crate::broker::lanes::{KeptLane, borrowed, fail_followers, kept_lane_of};
 
 pub(super) type Results = Vec<Result<(), BrokerError>>;
 
@@ -32,11 +32,8 @@ pub(super) struct Place {
     at: usize,
 }
 
-/// Topic and key.
-type Lane = (String, String);
-
 struct Call {
-    lanes: Vec<Option<Lane>>,
+    lanes: Vec<Option<KeptLane>>,
     results: Vec<Option<Result<(), Fault>>>,
     open: usize,
     reply: oneshot::Sender<Results>,
@@ -58,7 +55,7 @@ impl Calls {
         let Request { batch, reply } = request;
         self.last += 1;
         let call = self.last;
-        let lanes = batch.iter().map(lane_of).collect();
+        let lanes = batch.iter().map(|outgoing| kept_lane_of(&outgoing.delivery)).collect();
         let results = batch.iter().map(|_| None).collect();
         self.calls.insert(call, Call { lanes, results, open: batch.len(), reply });
         if batch.is_empty() {
@@ -82,16 +79,10 @@ impl Calls {
         let Some(Call { lanes, results, reply, .. }) = self.calls.remove(&call) else { return };
         let results = results.into_iter().map(|result| result.unwrap_or_else(|| Err(Fault::closed())));
         let mut results: Results = results.map(|result| result.map_err(BrokerError::from)).collect();
-        let lanes = lanes.iter().map(|lane| lane.as_ref().map(|(topic, key)| (topic.as_str(), key.as_str())));
-        fail_followers(lanes, &mut results);
+        fail_followers(borrowed(&lanes), &mut results);
         // Who has stopped waiting is not told; the message is published again, with the same id.
         let _ = reply.send(results);
     }
-}
-
-fn lane_of(outgoing: &Outgoing) -> Option<Lane> {
-    let delivery = &outgoing.delivery;
-    Some((delivery.topic.clone(), delivery.key.clone()?))
 }
 
 #[cfg(test)]

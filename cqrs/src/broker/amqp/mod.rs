@@ -32,6 +32,8 @@ mod link;
 mod member;
 mod message;
 mod publisher;
+#[cfg(test)]
+mod tests;
 mod topology;
 mod waiting;
 

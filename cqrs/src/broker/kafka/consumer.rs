@@ -38,7 +38,7 @@ struct Inner {
 }
 
 impl Desk {
-    fn new(prefetch: usize) -> Self {
+    pub(super) fn new(prefetch: usize) -> Self {
         let inner = Inner { state: State::new(prefetch), rung: false, closing: false, failure: None };
         Self { inner: Mutex::new(inner), bell: Condvar::new(), arrived: Notify::new() }
     }
@@ -97,7 +97,7 @@ impl Desk {
         self.lock().closing
     }
 
-    fn close(&self) {
+    pub(super) fn close(&self) {
         self.lock().closing = true;
         self.ring();
     }
@@ -115,7 +115,7 @@ impl Desk {
         }
     }
 
-    async fn receive(&self, max: usize) -> Result<Vec<Incoming>, BrokerError> {
+    pub(super) async fn receive(&self, max: usize) -> Result<Vec<Incoming>, BrokerError> {
         loop {
             // Made before the state is looked at, so that what happens in between is not missed.
             let arrived = self.arrived.notified();

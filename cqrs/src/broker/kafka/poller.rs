@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -15,6 +15,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::config::Config;
 use super::consumer::Desk;
@@ -25,7 +26,7 @@ use crate::broker::driver::Subscription;
 use crate::broker::options::Declare;
 use crate::broker::{BrokerError, BrokerErrorKind, Delivery};
 use crate::dispatch::caught;
-use crate::retry::{RetryPolicy, random};
+use crate::supervise::Failures;
 
 /// How long the thread sleeps when nobody wakes it.
 const TICK: Duration = Duration::from_millis(50);
@@ -145,10 +146,13 @@ pub(super) fn start(
     let topics: Vec<_> = subscription.topics.iter().map(String::as_str).collect();
     client.subscribe(&topics).map_err(|error| explain("the topics cannot be subscribed to", error))?;
     let makes_topics = config.declare == Declare::Create;
-    let poller = Poller { client, desk, makes_topics, committed: Instant::now(), turn: 0 };
+    let mut poller = Poller { client, desk, makes_topics, committed: Instant::now(), turn: 0 };
     let thread = std::thread::Builder::new().name("cqrs-kafka-consumer".to_owned()).spawn(move || {
-        let left = Left { desk: Arc::clone(&poller.desk), leave };
-        poller.supervised();
+        let desk = Arc::clone(&poller.desk);
+        let left = Left { desk: Arc::clone(&desk), leave };
+        supervised(&desk, || poller.run(), |pause| rest(&desk, pause));
+        // It may be the last that holds the client, which leaves the group when it is dropped.
+        drop(poller);
         drop(left);
     });
     thread.map(drop).map_err(|error| unavailable("no thread for the consumer").with_source(error))
@@ -178,22 +182,28 @@ impl Drop for Left {
     }
 }
 
-impl Poller {
-    /// Runs until the member leaves. A panic is said, to whoever receives too, and the thread goes on after a pause.
-    fn supervised(mut self) {
-        let mut failed = 0_u32;
-        while let Err(panic) = caught(|| self.run()) {
-            failed = failed.saturating_add(1);
-            let pause = RetryPolicy::OUTAGE.pause(failed, random());
-            tracing::error!(panic, ?pause, "the thread of a Kafka consumer panicked; it goes on");
-            self.desk.fail(unavailable(format!("the thread of the consumer panicked: {panic}")));
-            let until = Instant::now() + pause;
-            while !self.desk.is_closing() && Instant::now() < until {
-                std::thread::sleep(TICK);
-            }
-        }
+/// Runs a member until it leaves. A panic is said, to whoever receives too, and the thread goes on after a pause.
+fn supervised(desk: &Desk, mut run: impl FnMut(), rest: impl Fn(Duration)) {
+    let mut failures = Failures::default();
+    loop {
+        let since = Instant::now();
+        let Err(panic) = caught(&mut run) else { return };
+        let pause = failures.pause(since.elapsed());
+        tracing::error!(panic, ?pause, "the thread of a Kafka consumer panicked; it goes on");
+        desk.fail(unavailable(format!("the thread of the consumer panicked: {panic}")));
+        rest(pause);
     }
+}
 
+/// Lets time pass, until the member leaves.
+fn rest(desk: &Desk, pause: Duration) {
+    let until = Instant::now() + pause;
+    while !desk.is_closing() && Instant::now() < until {
+        std::thread::sleep(TICK);
+    }
+}
+
+impl Poller {
     fn run(&mut self) {
         while !self.desk.is_closing() {
             self.serve();
@@ -291,4 +301,81 @@ fn delivery(message: &BorrowedMessage<'_>) -> Delivery {
         delivery.headers.insert(header.key.to_owned(), value);
     }
     delivery
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use futures_util::FutureExt as _;
+    use tokio::sync::watch;
+
+    use super::{Left, rest, supervised};
+    use crate::broker::kafka::consumer::Desk;
+
+    /// Runs so often, in which each run but the last panics, after the time that is given for it. Gives the pauses.
+    fn pauses(desk: &Desk, ran: &[Duration]) -> Vec<Duration> {
+        let (pauses, mut runs) = (std::sync::Mutex::new(Vec::new()), ran.iter());
+        let run = || {
+            let Some(ran) = runs.next() else { return };
+            // Polled once it has moved the clock.
+            let _ = tokio::time::advance(*ran).now_or_never();
+            panic!("told to");
+        };
+        supervised(desk, run, |pause| pauses.lock().unwrap().push(pause));
+        pauses.into_inner().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_is_said_to_who_receives_and_the_thread_goes_on_ever_later() {
+        let desk = Desk::new(1);
+        let pauses = pauses(&desk, &[Duration::ZERO; 4]);
+        let said = desk.receive(1).await.unwrap_err();
+        assert!(said.is_retryable() && said.to_string().contains("panicked: told to"), "{said}");
+        assert_eq!(pauses.len(), 4);
+        for (pause, whole) in pauses.iter().zip([100, 200, 400, 800].map(Duration::from_millis)) {
+            assert!(whole / 2 <= *pause && *pause <= whole, "{pauses:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_thread_that_was_sound_for_a_while_pauses_as_at_first() {
+        let minute = Duration::from_mins(1);
+        let pauses = pauses(&Desk::new(1), &[Duration::ZERO, Duration::ZERO, Duration::ZERO, minute]);
+        assert!(pauses[2] > Duration::from_millis(100), "{pauses:?}");
+        assert!(pauses[3] <= Duration::from_millis(100), "{pauses:?}");
+    }
+
+    #[test]
+    fn a_member_that_leaves_waits_for_no_pause() {
+        let desk = Desk::new(1);
+        desk.close();
+        rest(&desk, Duration::from_hours(1));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_told_that_the_thread_has_ended() {
+        let (desk, (leave, left)) = (Arc::new(Desk::new(1)), watch::channel(false));
+        let thread = std::thread::spawn({
+            let left = Left { desk: Arc::clone(&desk), leave };
+            move || {
+                let _left = left;
+                panic!("told to");
+            }
+        });
+        let said = desk.receive(1).await.unwrap_err();
+        assert!(said.is_retryable() && said.to_string().contains("has ended"), "{said}");
+        assert!(thread.join().is_err());
+        assert!(*left.borrow());
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_thread_whose_member_leaves_is_no_failure() {
+        let (desk, (leave, left)) = (Arc::new(Desk::new(1)), watch::channel(false));
+        desk.close();
+        drop(Left { desk: Arc::clone(&desk), leave });
+        assert!(*left.borrow());
+        assert!(desk.receive(1).now_or_never().is_none());
+    }
 }

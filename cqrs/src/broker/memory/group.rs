@@ -1,15 +1,12 @@
 //! One consumer group: what waits, what is out with whom, and which message of each lane is next. Pure: no I/O, no tasks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::Arc;
 
 use crate::broker::driver::{Receipt, Settlement};
+use crate::broker::lanes::KeptLane;
 
 /// The number of a message, in the order of publishing.
 pub(super) type Number = u64;
-
-/// Messages of one lane (a topic and a key) are handled in order, one at a time.
-pub(super) type Lane = Arc<(String, String)>;
 
 /// Names a member of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,7 +16,7 @@ pub(super) struct MemberId(pub(super) u64);
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) number: Number,
-    pub(super) lane: Option<Lane>,
+    pub(super) lane: Option<KeptLane>,
 }
 
 #[derive(Debug)]
@@ -35,8 +32,9 @@ pub(super) struct Group {
     members: BTreeMap<MemberId, Member>,
     /// What can be handed out now, oldest first: messages without key, and of each lane only the first.
     ready: BTreeMap<Number, Entry>,
-    /// What waits behind the first of its lane. A lane is listed while its first message is ready or out.
-    behind: HashMap<Lane, VecDeque<Number>>,
+    /// What waits behind the first of its lane, since messages of a lane are handled in order, one at a time. A lane is listed
+    /// while its first message is ready or out.
+    behind: HashMap<KeptLane, VecDeque<Number>>,
 }
 
 impl Group {
@@ -101,7 +99,7 @@ impl Group {
     }
 
     /// The first message of a lane is done with: the next one is the first.
-    fn follow(&mut self, lane: Option<Lane>) {
+    fn follow(&mut self, lane: Option<KeptLane>) {
         let Some(lane) = lane else { return };
         let next = self.behind.get_mut(&lane).and_then(VecDeque::pop_front);
         match next {

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, oneshot};
 use self::group::{MemberId, Number};
 use self::state::{Limits, Published, State};
 use super::driver::{Consumer, Driver, Incoming, Outgoing, Receipt, Settlement, Subscription};
-use super::lanes::fail_followers;
+use super::lanes::{borrowed, fail_followers, kept_lane_of};
 use super::{BrokerError, BrokerErrorKind};
 use crate::store::driver::BoxFuture;
 
@@ -200,7 +200,7 @@ impl Driver for MemoryBroker {
 
     fn publish(&self, batch: Vec<Outgoing>) -> BoxFuture<'_, Vec<Result<(), BrokerError>>> {
         Box::pin(async move {
-            let lanes: Vec<_> = batch.iter().map(|outgoing| state::lane_of(&outgoing.delivery)).collect();
+            let lanes: Vec<_> = batch.iter().map(|outgoing| kept_lane_of(&outgoing.delivery)).collect();
             let mut pending = Vec::with_capacity(batch.len());
             for outgoing in batch {
                 pending.push(self.shared.enter(outgoing).await);
@@ -213,8 +213,7 @@ impl Driver for MemoryBroker {
                     Pending::Closed => Err(closed()),
                 });
             }
-            let lanes = lanes.iter().map(|lane| lane.as_ref().map(|lane| (lane.0.as_str(), lane.1.as_str())));
-            fail_followers(lanes, &mut results);
+            fail_followers(borrowed(&lanes), &mut results);
             results
         })
     }

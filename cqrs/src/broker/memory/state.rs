@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::group::{Entry, Group, Lane, MemberId, Number};
+use super::group::{Entry, Group, MemberId, Number};
 use crate::broker::Delivery;
 use crate::broker::driver::{Incoming, Outgoing, Receipt, Settlement, Subscription};
+use crate::broker::lanes::kept_lane_of;
 
 #[cfg(test)]
 mod tests;
@@ -132,7 +133,7 @@ impl State {
         self.last_number += 1;
         let number = self.last_number;
         let Outgoing { id, delivery } = outgoing;
-        let lane = lane_of(&delivery);
+        let lane = kept_lane_of(&delivery);
         for group in self.groups.values_mut().filter(|group| group.takes(delivery.topic())) {
             group.offer(Entry { number, lane: lane.clone() });
         }
@@ -197,10 +198,4 @@ impl State {
             && self.loads.is_empty()
             && self.groups.values().all(Group::is_empty)
     }
-}
-
-/// The lane of a message that has a key.
-pub(super) fn lane_of(delivery: &Delivery) -> Option<Lane> {
-    let key = delivery.message_key()?;
-    Some(Arc::new((delivery.topic().to_owned(), key.to_owned())))
 }

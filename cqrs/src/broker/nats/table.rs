@@ -96,6 +96,12 @@ impl Table {
         standing.mine.extend(mine);
     }
 
+    /// The members' names.
+    #[cfg(test)]
+    pub(super) fn members(&self) -> Vec<String> {
+        self.members.keys().cloned().collect()
+    }
+
     /// A member leaves; what it owned is free.
     pub(super) fn leave(&mut self, me: &str) {
         self.members.remove(me);

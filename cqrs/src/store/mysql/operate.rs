@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{MySqlStore, dead, rows};
 use crate::store::names::Names;
+use crate::store::operating::{Statements, operate};
 use crate::store::shards::Desk;
 use crate::store::{
     AuditAction, AuditChange, DeadLetterId, DeadSource, Operation, OutboxId, Signed, StoreError, TimerName, Touched,
@@ -58,17 +59,8 @@ pub(super) const STATEMENTS: &[&str] =
 impl MySqlStore {
     pub(super) async fn do_it(&self, operation: Operation, signed: Signed) -> Result<bool, StoreError> {
         let mut tx = self.write().await?;
-        let action = operation.action();
-        let touched = match operation {
-            Operation::Edit { id, payload, headers } => {
-                let headers = rows::headers_bytes(&headers)?;
-                self.named(edit(&mut tx, &self.names, id, payload, headers, signed.at).await)?
-            }
-            other => self.named(act(&mut tx, &self.names, other, signed.at).await)?,
-        };
-        for touched in &touched {
-            self.named(note(&mut tx, &self.names, action, touched, &signed).await)?;
-        }
+        let mut on = On { names: &self.names, connection: &mut tx };
+        let touched = self.named(operate(&mut on, operation, &signed).await)?;
         self.named(tx.commit().await)?;
         // What was behind a row may have been passed by. Another process finds it when it looks back.
         if touched.iter().any(|touched| touched.source == DeadSource::Outbox) {
@@ -78,46 +70,92 @@ impl MySqlStore {
     }
 }
 
-async fn act(
-    connection: &mut MySqlConnection,
-    names: &Names,
-    operation: Operation,
-    now: SystemTime,
-) -> Result<Vec<Touched>, sqlx::Error> {
-    match operation {
-        Operation::Replay(id) => {
-            let found = dead_row(connection, names, id).await?;
-            dead::replay(connection, names, id, now).await?;
-            Ok(found.into_iter().map(|(touched, _)| touched).collect())
-        }
-        Operation::Discard(id) => {
-            let found = dead_row(connection, names, id).await?;
-            dead::discard(connection, names, id).await?;
-            Ok(found.into_iter().map(|(touched, _)| touched).collect())
-        }
-        Operation::Requeue(id) => requeue(connection, names, id, now).await,
-        Operation::Reschedule { timer, due } => reschedule(connection, names, timer, due).await,
-        Operation::Cancel(timer) => cancel(connection, names, timer).await,
-        // It comes with its headers as text.
-        Operation::Edit { .. } => Ok(Vec::new()),
-    }
+struct On<'t> {
+    names: &'t Names,
+    connection: &'t mut MySqlConnection,
 }
 
-/// A dead row, and how many bytes its payload has.
-async fn dead_row(
-    connection: &mut MySqlConnection,
-    names: &Names,
-    id: DeadLetterId,
-) -> Result<Option<(Touched, u64)>, sqlx::Error> {
-    let statement = match id.source {
-        DeadSource::Outbox => DEAD_OUTBOX,
-        DeadSource::Work => DEAD_WORK,
-    };
-    let Some(row) = sqlx::query(names.sql(statement)).bind(id.seq).fetch_optional(connection).await? else {
-        return Ok(None);
-    };
-    let size: i64 = row.try_get("size")?;
-    Ok(Some((touched(&row, id.source)?, size.unsigned_abs())))
+impl Statements for On<'_> {
+    async fn dead_row(&mut self, id: DeadLetterId) -> Result<Option<(Touched, u64)>, sqlx::Error> {
+        let statement = match id.source {
+            DeadSource::Outbox => DEAD_OUTBOX,
+            DeadSource::Work => DEAD_WORK,
+        };
+        let found = sqlx::query(self.names.sql(statement)).bind(id.seq).fetch_optional(&mut *self.connection).await?;
+        let Some(row) = found else { return Ok(None) };
+        let size: i64 = row.try_get("size")?;
+        Ok(Some((touched(&row, id.source)?, size.unsigned_abs())))
+    }
+
+    async fn replay(&mut self, id: DeadLetterId, now: SystemTime) -> Result<(), sqlx::Error> {
+        dead::replay(self.connection, self.names, id, now).await.map(drop)
+    }
+
+    async fn discard(&mut self, id: DeadLetterId) -> Result<(), sqlx::Error> {
+        dead::discard(self.connection, self.names, id).await.map(drop)
+    }
+
+    async fn edit(&mut self, id: DeadLetterId, payload: Vec<u8>, headers: String) -> Result<(), sqlx::Error> {
+        let statement = match id.source {
+            DeadSource::Outbox => EDIT_OUTBOX,
+            DeadSource::Work => EDIT_WORK,
+        };
+        let edit = sqlx::query(self.names.sql(statement)).bind(payload).bind(headers.into_bytes()).bind(id.seq);
+        edit.execute(&mut *self.connection).await.map(drop)
+    }
+
+    async fn wake(&mut self, id: OutboxId, now: SystemTime) -> Result<Option<Touched>, sqlx::Error> {
+        let OutboxId(seq) = id;
+        let Some(row) = sqlx::query(self.names.sql(WAITING)).bind(seq).fetch_optional(&mut *self.connection).await?
+        else {
+            return Ok(None);
+        };
+        sqlx::query(self.names.sql(WAKE)).bind(rows::micros(now)).bind(seq).execute(&mut *self.connection).await?;
+        touched(&row, DeadSource::Outbox).map(Some)
+    }
+
+    async fn timers(&mut self, timer: TimerName) -> Result<Vec<(Touched, SystemTime)>, sqlx::Error> {
+        let statement = match timer {
+            TimerName::Id(id) => sqlx::query(self.names.sql(TIMER_BY_ID)).bind(rows::id_bytes(id)),
+            TimerName::Key { name, key } => {
+                sqlx::query(self.names.sql(TIMER_BY_KEY)).bind(rows::digest(&[&name, &key]).to_vec())
+            }
+        };
+        let found = statement.fetch_all(&mut *self.connection).await?;
+        found.iter().map(|row| Ok((touched(row, DeadSource::Work)?, rows::time_of(row, "due_at")?))).collect()
+    }
+
+    async fn move_timer(&mut self, seq: i64, due: SystemTime) -> Result<(), sqlx::Error> {
+        sqlx::query(self.names.sql(MOVE))
+            .bind(rows::micros(due))
+            .bind(seq)
+            .execute(&mut *self.connection)
+            .await
+            .map(drop)
+    }
+
+    async fn delete_timer(&mut self, seq: i64) -> Result<(), sqlx::Error> {
+        sqlx::query(self.names.sql(DELETE)).bind(seq).execute(&mut *self.connection).await.map(drop)
+    }
+
+    async fn note(&mut self, action: AuditAction, touched: &Touched, signed: &Signed) -> Result<(), sqlx::Error> {
+        let (before, after) = AuditChange::stored(touched.change, rows::micros);
+        sqlx::query(self.names.sql(NOTE))
+            .bind(rows::micros(signed.at))
+            .bind(signed.by.as_bytes())
+            .bind(action.as_str())
+            .bind(touched.source.stored())
+            .bind(touched.row)
+            .bind(rows::id_bytes(touched.message_id))
+            .bind(touched.name.as_bytes())
+            .bind(touched.key.as_deref().map(str::as_bytes))
+            .bind(before)
+            .bind(after)
+            .bind(signed.note.as_bytes())
+            .execute(&mut *self.connection)
+            .await
+            .map(drop)
+    }
 }
 
 /// What can be read: a row may be dead because something in it cannot be.
@@ -130,109 +168,4 @@ fn touched(row: &MySqlRow, source: DeadSource) -> Result<Touched, sqlx::Error> {
         key: rows::some_text_of(row, "message_key").unwrap_or_default(),
         change: None,
     })
-}
-
-async fn edit(
-    connection: &mut MySqlConnection,
-    names: &Names,
-    id: DeadLetterId,
-    payload: Vec<u8>,
-    headers: Vec<u8>,
-    now: SystemTime,
-) -> Result<Vec<Touched>, sqlx::Error> {
-    let Some((mut touched, before)) = dead_row(connection, names, id).await? else { return Ok(Vec::new()) };
-    touched.change = Some(AuditChange::Size { before, after: payload.len() as u64 });
-    let statement = match id.source {
-        DeadSource::Outbox => EDIT_OUTBOX,
-        DeadSource::Work => EDIT_WORK,
-    };
-    sqlx::query(names.sql(statement)).bind(payload).bind(headers).bind(id.seq).execute(&mut *connection).await?;
-    dead::replay(connection, names, id, now).await?;
-    Ok(vec![touched])
-}
-
-async fn requeue(
-    connection: &mut MySqlConnection,
-    names: &Names,
-    id: OutboxId,
-    now: SystemTime,
-) -> Result<Vec<Touched>, sqlx::Error> {
-    let OutboxId(seq) = id;
-    let waiting = sqlx::query(names.sql(WAITING)).bind(seq).fetch_optional(&mut *connection).await?;
-    if let Some(row) = waiting {
-        sqlx::query(names.sql(WAKE)).bind(rows::micros(now)).bind(seq).execute(&mut *connection).await?;
-        return Ok(vec![touched(&row, DeadSource::Outbox)?]);
-    }
-    let Some((touched, _)) = dead_row(connection, names, id.dead_letter()).await? else { return Ok(Vec::new()) };
-    dead::replay(connection, names, id.dead_letter(), now).await?;
-    Ok(vec![touched])
-}
-
-/// The timers of a name that are neither being done nor dead, each with when it is due.
-async fn timers(
-    connection: &mut MySqlConnection,
-    names: &Names,
-    timer: TimerName,
-) -> Result<Vec<(Touched, SystemTime)>, sqlx::Error> {
-    let statement = match timer {
-        TimerName::Id(id) => sqlx::query(names.sql(TIMER_BY_ID)).bind(rows::id_bytes(id)),
-        TimerName::Key { name, key } => {
-            sqlx::query(names.sql(TIMER_BY_KEY)).bind(rows::digest(&[&name, &key]).to_vec())
-        }
-    };
-    let found = statement.fetch_all(connection).await?;
-    found.iter().map(|row| Ok((touched(row, DeadSource::Work)?, rows::time_of(row, "due_at")?))).collect()
-}
-
-async fn reschedule(
-    connection: &mut MySqlConnection,
-    names: &Names,
-    timer: TimerName,
-    due: SystemTime,
-) -> Result<Vec<Touched>, sqlx::Error> {
-    let mut found = timers(connection, names, timer).await?;
-    let Some((mut last, before)) = found.pop() else { return Ok(Vec::new()) };
-    for (other, _) in found {
-        sqlx::query(names.sql(DELETE)).bind(other.row).execute(&mut *connection).await?;
-    }
-    sqlx::query(names.sql(MOVE)).bind(rows::micros(due)).bind(last.row).execute(&mut *connection).await?;
-    last.change = Some(AuditChange::Due { before, after: due });
-    Ok(vec![last])
-}
-
-async fn cancel(
-    connection: &mut MySqlConnection,
-    names: &Names,
-    timer: TimerName,
-) -> Result<Vec<Touched>, sqlx::Error> {
-    let found = timers(connection, names, timer).await?;
-    for (timer, _) in &found {
-        sqlx::query(names.sql(DELETE)).bind(timer.row).execute(&mut *connection).await?;
-    }
-    Ok(found.into_iter().map(|(timer, _)| timer).collect())
-}
-
-async fn note(
-    connection: &mut MySqlConnection,
-    names: &Names,
-    action: AuditAction,
-    touched: &Touched,
-    signed: &Signed,
-) -> Result<(), sqlx::Error> {
-    let (before, after) = AuditChange::stored(touched.change, rows::micros);
-    sqlx::query(names.sql(NOTE))
-        .bind(rows::micros(signed.at))
-        .bind(signed.by.as_bytes())
-        .bind(action.as_str())
-        .bind(touched.source.stored())
-        .bind(touched.row)
-        .bind(rows::id_bytes(touched.message_id))
-        .bind(touched.name.as_bytes())
-        .bind(touched.key.as_deref().map(str::as_bytes))
-        .bind(before)
-        .bind(after)
-        .bind(signed.note.as_bytes())
-        .execute(connection)
-        .await
-        .map(drop)
 }

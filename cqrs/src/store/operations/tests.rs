@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::store::driver::{ClaimRequest, Driver};
-use crate::store::{OutboxOutcome, Record, WorkKind, WorkRecord};
+use crate::store::{OutboxOutcome, OutboxRecord, Record, WorkKind, WorkRecord};
 
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + seconds)

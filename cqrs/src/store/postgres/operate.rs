@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{PostgresStore, dead, rows};
 use crate::store::names::Names;
+use crate::store::operating::{Statements, operate};
 use crate::store::{
     AuditAction, AuditChange, DeadLetterId, DeadSource, Operation, OutboxId, Signed, StoreError, TimerName, Touched,
 };
@@ -57,62 +58,99 @@ pub(super) const STATEMENTS: &[&str] =
 impl PostgresStore {
     pub(super) async fn do_it(&self, operation: Operation, signed: Signed) -> Result<bool, StoreError> {
         let mut tx = self.write().await?;
-        let action = operation.action();
-        let touched = match operation {
-            Operation::Edit { id, payload, headers } => {
-                let headers = rows::headers_text(&headers)?;
-                edit(&self.names, &mut tx, id, payload, headers, signed.at).await?
-            }
-            other => act(&self.names, &mut tx, other, signed.at).await?,
-        };
-        for touched in &touched {
-            note(&self.names, &mut tx, action, touched, &signed).await?;
-        }
+        let mut on = On { names: &self.names, connection: &mut tx };
+        let touched = operate(&mut on, operation, &signed).await?;
         tx.commit().await?;
         Ok(!touched.is_empty())
     }
 }
 
-async fn act(
-    names: &Names,
-    connection: &mut PgConnection,
-    operation: Operation,
-    now: SystemTime,
-) -> Result<Vec<Touched>, sqlx::Error> {
-    match operation {
-        Operation::Replay(id) => {
-            let found = dead_row(names, connection, id).await?;
-            dead::replay(names, connection, id, now).await?;
-            Ok(found.into_iter().map(|(touched, _)| touched).collect())
-        }
-        Operation::Discard(id) => {
-            let found = dead_row(names, connection, id).await?;
-            dead::discard(names, connection, id).await?;
-            Ok(found.into_iter().map(|(touched, _)| touched).collect())
-        }
-        Operation::Requeue(id) => requeue(names, connection, id, now).await,
-        Operation::Reschedule { timer, due } => reschedule(names, connection, timer, due).await,
-        Operation::Cancel(timer) => cancel(names, connection, timer).await,
-        // It comes with its headers as text.
-        Operation::Edit { .. } => Ok(Vec::new()),
-    }
+struct On<'t> {
+    names: &'t Names,
+    connection: &'t mut PgConnection,
 }
 
-/// A dead row, and how many bytes its payload has.
-async fn dead_row(
-    names: &Names,
-    connection: &mut PgConnection,
-    id: DeadLetterId,
-) -> Result<Option<(Touched, u64)>, sqlx::Error> {
-    let statement = match id.source {
-        DeadSource::Outbox => DEAD_OUTBOX,
-        DeadSource::Work => DEAD_WORK,
-    };
-    let Some(row) = sqlx::query(names.sql(statement)).bind(id.seq).fetch_optional(connection).await? else {
-        return Ok(None);
-    };
-    let size: i64 = row.try_get("size")?;
-    Ok(Some((touched(&row, id.source)?, size.unsigned_abs())))
+impl Statements for On<'_> {
+    async fn dead_row(&mut self, id: DeadLetterId) -> Result<Option<(Touched, u64)>, sqlx::Error> {
+        let statement = match id.source {
+            DeadSource::Outbox => DEAD_OUTBOX,
+            DeadSource::Work => DEAD_WORK,
+        };
+        let found = sqlx::query(self.names.sql(statement)).bind(id.seq).fetch_optional(&mut *self.connection).await?;
+        let Some(row) = found else { return Ok(None) };
+        let size: i64 = row.try_get("size")?;
+        Ok(Some((touched(&row, id.source)?, size.unsigned_abs())))
+    }
+
+    async fn replay(&mut self, id: DeadLetterId, now: SystemTime) -> Result<(), sqlx::Error> {
+        dead::replay(self.names, self.connection, id, now).await.map(drop)
+    }
+
+    async fn discard(&mut self, id: DeadLetterId) -> Result<(), sqlx::Error> {
+        dead::discard(self.names, self.connection, id).await.map(drop)
+    }
+
+    async fn edit(&mut self, id: DeadLetterId, payload: Vec<u8>, headers: String) -> Result<(), sqlx::Error> {
+        let statement = match id.source {
+            DeadSource::Outbox => EDIT_OUTBOX,
+            DeadSource::Work => EDIT_WORK,
+        };
+        let edit = sqlx::query(self.names.sql(statement)).bind(payload).bind(headers).bind(id.seq);
+        edit.execute(&mut *self.connection).await.map(drop)
+    }
+
+    async fn wake(&mut self, id: OutboxId, now: SystemTime) -> Result<Option<Touched>, sqlx::Error> {
+        let OutboxId(seq) = id;
+        let woken = sqlx::query(self.names.sql(WAKE))
+            .bind(rows::micros(now))
+            .bind(seq)
+            .fetch_optional(&mut *self.connection)
+            .await?;
+        woken.map(|row| touched(&row, DeadSource::Outbox)).transpose()
+    }
+
+    async fn timers(&mut self, timer: TimerName) -> Result<Vec<(Touched, SystemTime)>, sqlx::Error> {
+        let statement = match timer {
+            TimerName::Id(id) => sqlx::query(self.names.sql(TIMER_BY_ID)).bind(id),
+            TimerName::Key { name, key } => {
+                sqlx::query(self.names.sql(TIMER_BY_KEY)).bind(rows::escape(name)).bind(rows::escape(key))
+            }
+        };
+        let found = statement.fetch_all(&mut *self.connection).await?;
+        found.iter().map(|row| Ok((touched(row, DeadSource::Work)?, rows::time_of(row, "due_at")?))).collect()
+    }
+
+    async fn move_timer(&mut self, seq: i64, due: SystemTime) -> Result<(), sqlx::Error> {
+        sqlx::query(self.names.sql(MOVE))
+            .bind(rows::micros(due))
+            .bind(seq)
+            .execute(&mut *self.connection)
+            .await
+            .map(drop)
+    }
+
+    async fn delete_timer(&mut self, seq: i64) -> Result<(), sqlx::Error> {
+        sqlx::query(self.names.sql(DELETE)).bind(seq).execute(&mut *self.connection).await.map(drop)
+    }
+
+    async fn note(&mut self, action: AuditAction, touched: &Touched, signed: &Signed) -> Result<(), sqlx::Error> {
+        let (before, after) = AuditChange::stored(touched.change, rows::micros);
+        sqlx::query(self.names.sql(NOTE))
+            .bind(rows::micros(signed.at))
+            .bind(rows::shown(&signed.by))
+            .bind(action.as_str())
+            .bind(touched.source.stored())
+            .bind(touched.row)
+            .bind(touched.message_id)
+            .bind(&touched.name)
+            .bind(&touched.key)
+            .bind(before)
+            .bind(after)
+            .bind(rows::shown(&signed.note))
+            .execute(&mut *self.connection)
+            .await
+            .map(drop)
+    }
 }
 
 /// What can be read: a row may be dead because something in it cannot be.
@@ -125,104 +163,4 @@ fn touched(row: &PgRow, source: DeadSource) -> Result<Touched, sqlx::Error> {
         key: row.try_get("message_key").unwrap_or_default(),
         change: None,
     })
-}
-
-async fn edit(
-    names: &Names,
-    connection: &mut PgConnection,
-    id: DeadLetterId,
-    payload: Vec<u8>,
-    headers: String,
-    now: SystemTime,
-) -> Result<Vec<Touched>, sqlx::Error> {
-    let Some((mut touched, before)) = dead_row(names, connection, id).await? else { return Ok(Vec::new()) };
-    touched.change = Some(AuditChange::Size { before, after: payload.len() as u64 });
-    let statement = match id.source {
-        DeadSource::Outbox => EDIT_OUTBOX,
-        DeadSource::Work => EDIT_WORK,
-    };
-    sqlx::query(names.sql(statement)).bind(payload).bind(headers).bind(id.seq).execute(&mut *connection).await?;
-    dead::replay(names, connection, id, now).await?;
-    Ok(vec![touched])
-}
-
-async fn requeue(
-    names: &Names,
-    connection: &mut PgConnection,
-    id: OutboxId,
-    now: SystemTime,
-) -> Result<Vec<Touched>, sqlx::Error> {
-    let OutboxId(seq) = id;
-    let woken = sqlx::query(names.sql(WAKE)).bind(rows::micros(now)).bind(seq).fetch_optional(&mut *connection).await?;
-    if let Some(row) = woken {
-        return Ok(vec![touched(&row, DeadSource::Outbox)?]);
-    }
-    let Some((touched, _)) = dead_row(names, connection, id.dead_letter()).await? else { return Ok(Vec::new()) };
-    dead::replay(names, connection, id.dead_letter(), now).await?;
-    Ok(vec![touched])
-}
-
-/// The timers of a name that are neither being done nor dead, each with when it is due.
-async fn timers(
-    names: &Names,
-    connection: &mut PgConnection,
-    timer: TimerName,
-) -> Result<Vec<(Touched, SystemTime)>, sqlx::Error> {
-    let statement = match timer {
-        TimerName::Id(id) => sqlx::query(names.sql(TIMER_BY_ID)).bind(id),
-        TimerName::Key { name, key } => {
-            sqlx::query(names.sql(TIMER_BY_KEY)).bind(rows::escape(name)).bind(rows::escape(key))
-        }
-    };
-    let found = statement.fetch_all(connection).await?;
-    found.iter().map(|row| Ok((touched(row, DeadSource::Work)?, rows::time_of(row, "due_at")?))).collect()
-}
-
-async fn reschedule(
-    names: &Names,
-    connection: &mut PgConnection,
-    timer: TimerName,
-    due: SystemTime,
-) -> Result<Vec<Touched>, sqlx::Error> {
-    let mut found = timers(names, connection, timer).await?;
-    let Some((mut last, before)) = found.pop() else { return Ok(Vec::new()) };
-    for (other, _) in found {
-        sqlx::query(names.sql(DELETE)).bind(other.row).execute(&mut *connection).await?;
-    }
-    sqlx::query(names.sql(MOVE)).bind(rows::micros(due)).bind(last.row).execute(&mut *connection).await?;
-    last.change = Some(AuditChange::Due { before, after: due });
-    Ok(vec![last])
-}
-
-async fn cancel(names: &Names, connection: &mut PgConnection, timer: TimerName) -> Result<Vec<Touched>, sqlx::Error> {
-    let found = timers(names, connection, timer).await?;
-    for (timer, _) in &found {
-        sqlx::query(names.sql(DELETE)).bind(timer.row).execute(&mut *connection).await?;
-    }
-    Ok(found.into_iter().map(|(timer, _)| timer).collect())
-}
-
-async fn note(
-    names: &Names,
-    connection: &mut PgConnection,
-    action: AuditAction,
-    touched: &Touched,
-    signed: &Signed,
-) -> Result<(), sqlx::Error> {
-    let (before, after) = AuditChange::stored(touched.change, rows::micros);
-    sqlx::query(names.sql(NOTE))
-        .bind(rows::micros(signed.at))
-        .bind(rows::shown(&signed.by))
-        .bind(action.as_str())
-        .bind(touched.source.stored())
-        .bind(touched.row)
-        .bind(touched.message_id)
-        .bind(&touched.name)
-        .bind(&touched.key)
-        .bind(before)
-        .bind(after)
-        .bind(&signed.note)
-        .execute(connection)
-        .await
-        .map(drop)
 }

@@ -115,7 +115,8 @@ pub(super) fn unescaped(stored: String) -> String {
     text
 }
 
-/// An error as it is stored: it is there to be read, so a NUL in it becomes what stands for a character that cannot be shown.
+/// An error or a note as it is stored: it is there to be read, so a NUL in it becomes what stands for a character that cannot be
+/// shown.
 pub(super) fn shown(error: &str) -> Cow<'_, str> {
     if error.contains('\0') { Cow::Owned(error.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(error) }
 }

@@ -276,7 +276,7 @@ impl Run {
         assert!(held.len() <= self.prefetch, "more than the prefetch is out");
         let of_group = self.members.iter().filter(|(other, ..)| *other == group).flat_map(|(.., held)| held);
         let mut lanes = HashSet::new();
-        for lane in of_group.filter_map(|incoming| super::lane_of(&incoming.delivery)) {
+        for lane in of_group.filter_map(|incoming| super::kept_lane_of(&incoming.delivery)) {
             assert!(lanes.insert(lane), "two messages of a lane are out at once");
         }
     }
@@ -353,7 +353,7 @@ impl Run {
             );
             let mut last: BTreeMap<_, usize> = BTreeMap::new();
             for text in &self.finished[group] {
-                let Some(lane) = super::lane_of(lane_by_text[text]) else { continue };
+                let Some(lane) = super::kept_lane_of(lane_by_text[text]) else { continue };
                 let number: usize = text.parse().unwrap();
                 let before = last.insert(lane, number);
                 assert!(

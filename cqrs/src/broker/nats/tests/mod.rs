@@ -16,6 +16,7 @@ use crate::broker::{BrokerError, BrokerErrorKind, Delivery};
 mod conformance;
 mod faults;
 mod kills;
+mod leaving;
 mod server;
 mod topics;
 

@@ -158,6 +158,9 @@ macro_rules! __store_cases {
                 "timers are found by name and key, whatever characters these hold",
             texts::errors_and_headers_with_a_nul_are_kept =>
                 "headers come back as they were; of an error a NUL may come back as U+FFFD",
+            texts::operations_with_a_nul_are_done_and_written_down =>
+                "what is operated on is found and noted whatever its texts hold; of a name and a note of who did it a NUL \
+                 may come back as U+FFFD",
             operations::the_outbox_is_told_by_states =>
                 "`outbox_status` counts the rows of each state, and `outbox_rows` lists them",
             operations::rows_of_a_state_are_listed_page_by_page =>

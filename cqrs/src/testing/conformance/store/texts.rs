@@ -6,7 +6,10 @@ use super::bench::{
     settle, timer, work_names,
 };
 use crate::store::driver::Driver;
-use crate::store::{OutboxOutcome, Standing, WorkKind, WorkRecord};
+use crate::store::{
+    AuditAction, DeadFilter, DeadSearch, Operation, OutboxOutcome, OutboxRecord, OutboxSearch, OutboxState, Signed,
+    Standing, TimerFilter, TimerName, WorkKind, WorkRecord,
+};
 use uuid::Uuid;
 
 /// Texts that a store may be tempted to take for one another.
@@ -99,5 +102,55 @@ pub(super) async fn errors_and_headers_with_a_nul_are_kept(store: Bench) {
     assert_eq!(letters.len(), 3);
     for letter in &letters {
         is_kept(&letter.error);
+    }
+}
+
+/// Who did something and what they say of it is there to be read, as an error is.
+pub(super) async fn operations_with_a_nul_are_done_and_written_down(store: Bench) {
+    let operations = store.operations().unwrap_or_else(|| panic!("the store gives out no operations"));
+    let (name, key) = ("re\0mind", "\0");
+    let event = OutboxRecord { topic: "or\0ders".to_owned(), ..message("e\0", Some(key)) };
+    keep_messages(&*store, [event, message("e", Some("k"))]).await;
+    keep_work(&*store, [timer(name, key, at(60)), timer(name, "\0\0", at(70))]).await;
+    for row in claim_messages(&*store, 1).await {
+        let dead = OutboxOutcome::Dead { error: "an \0 odd error".to_owned() };
+        assert_eq!(settle(&*store, row.claim, dead).await, 1);
+    }
+    let topic = Some("or\0ders".to_owned());
+    let search = OutboxSearch { state: OutboxState::Dead, topic, after: None, limit: 9 };
+    assert_eq!(operations.outbox_rows(search).await.unwrap()[0].record.name, "e\0");
+    let filter = DeadFilter::new().topic("or\0ders").name("e\0").error("\0 odd");
+    let search = DeadSearch { filter, after: None, limit: 9, with_payload: false };
+    let letters = operations.find_dead(search).await.unwrap();
+    assert_eq!(letters.iter().map(|letter| letter.name.as_str()).collect::<Vec<_>>(), ["e\0"]);
+    let timers = operations.find_timers(TimerFilter::new().name(name).key(key), 9).await.unwrap();
+    assert_eq!(timers.iter().map(|timer| timer.due_at).collect::<Vec<_>>(), [at(60)]);
+
+    let named = |key: &str| TimerName::Key { name: name.to_owned(), key: key.to_owned() };
+    for operation in [
+        Operation::Discard(letters[0].id),
+        Operation::Reschedule { timer: named(key), due: at(80) },
+        Operation::Cancel(named("\0\0")),
+    ] {
+        let signed = Signed { by: "an\0na".to_owned(), at: at(9), note: "ticket\0 7".to_owned() };
+        assert!(operations.operate(operation.clone(), signed).await.unwrap(), "{operation:?}");
+    }
+    let left = store.timers(9).await.unwrap();
+    assert_eq!(
+        left.iter().map(|timer| (timer.key.as_deref(), timer.due_at)).collect::<Vec<_>>(),
+        [(Some(key), at(80))]
+    );
+    let mut entries = operations.audit(None, 9).await.unwrap();
+    entries.reverse();
+    let done: Vec<_> = entries.iter().map(|entry| (entry.action, entry.name.as_str(), entry.key.as_deref())).collect();
+    let expected = [
+        (AuditAction::Discard, "e\0", Some(key)),
+        (AuditAction::Reschedule, name, Some(key)),
+        (AuditAction::Cancel, name, Some("\0\0")),
+    ];
+    assert_eq!(done, expected);
+    for entry in &entries {
+        let said = (entry.by.as_str(), entry.note.as_str());
+        assert!([("an\0na", "ticket\0 7"), ("an\u{fffd}na", "ticket\u{fffd} 7")].contains(&said), "{said:?}");
     }
 }
