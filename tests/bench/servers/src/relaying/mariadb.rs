@@ -48,9 +48,8 @@ impl Tables for OnMariaDb {
     async fn drain(&self, most: i64) -> Result<(Transaction<'static, MySql>, Vec<Drained>)> {
         let mut tx = self.0.begin().await?;
         let rows = sqlx::query(DRAIN).bind(most).fetch_all(&mut *tx).await?;
-        let text = |row: &sqlx::mysql::MySqlRow, column| -> Result<String> {
-            Ok(String::from_utf8(row.try_get(column)?)?)
-        };
+        let text =
+            |row: &sqlx::mysql::MySqlRow, column| -> Result<String> { Ok(String::from_utf8(row.try_get(column)?)?) };
         let read = |row: &sqlx::mysql::MySqlRow| {
             let (seq, key) = (row.try_get("seq")?, text(row, "message_key")?);
             Ok(Drained { seq, key, payload: row.try_get("payload")?, headers: text(row, "headers")? })

@@ -112,12 +112,7 @@ impl Publisher for MemoryBroker {
 ///
 /// # Errors
 /// Fails with what the store said.
-pub async fn templates<T: Tables, E: Event>(
-    app: &App,
-    tables: &T,
-    rows: u32,
-    event: impl Fn(u32) -> E,
-) -> Result<()> {
+pub async fn templates<T: Tables, E: Event>(app: &App, tables: &T, rows: u32, event: impl Fn(u32) -> E) -> Result<()> {
     for first in (0..rows).step_by(STORED_AT_ONCE as usize) {
         let mut unit = app.unit::<T::Db>().await?;
         for number in first..rows.min(first + STORED_AT_ONCE) {

@@ -77,4 +77,14 @@ impl OnPostgres {
     pub async fn fill_many(&self, rows: i64) -> Result<u64> {
         Ok(sqlx::query(FILL_MANY).bind(rows).execute(&self.0).await?.rows_affected())
     }
+
+    /// Keeps so many templates, and no others.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    pub async fn keep(&self, rows: u32) -> Result<()> {
+        let others = "DELETE FROM templates WHERE seq NOT IN (SELECT seq FROM templates ORDER BY seq LIMIT $1)";
+        sqlx::query(others).bind(i64::from(rows)).execute(&self.0).await?;
+        Ok(())
+    }
 }
