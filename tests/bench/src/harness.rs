@@ -46,11 +46,14 @@ pub(crate) struct Report {
     /// What others did, in the same unit.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) peers: BTreeMap<String, f64>,
+    /// What else was measured, by what it is.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) also: BTreeMap<String, f64>,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, ours, plain, unit, ratio, rounds, allocations, peers } = self;
+        let Self { path, ours, plain, unit, ratio, rounds, allocations, peers, also } = self;
         write!(
             f,
             "{path:<22} ours {ours:>10.1} {unit:<6} plain {plain:>10.1} {unit:<6} ratio {ratio:>6.3}  rounds {rounds}"
@@ -61,6 +64,9 @@ impl fmt::Display for Report {
         for (peer, theirs) in peers {
             write!(f, "  {peer} {theirs:.1} {unit}, we {:.1} times that", ours / theirs)?;
         }
+        for (what, value) in also {
+            write!(f, "  {what} {value:.2}")?;
+        }
         Ok(())
     }
 }
@@ -70,12 +76,28 @@ impl Report {
     pub(crate) fn of_rates(path: &'static str, unit: &'static str, mut ours: Vec<f64>, mut plain: Vec<f64>) -> Self {
         let rounds = ours.len();
         let (ours, plain) = (median(&mut ours), median(&mut plain));
-        Self { path, ours, plain, unit, ratio: ours / plain, rounds, allocations: None, peers: BTreeMap::new() }
+        Self {
+            path,
+            ours,
+            plain,
+            unit,
+            ratio: ours / plain,
+            rounds,
+            allocations: None,
+            peers: BTreeMap::new(),
+            also: BTreeMap::new(),
+        }
     }
 
     /// With the medians of what others did.
     pub(crate) fn beside(mut self, peers: BTreeMap<String, Vec<f64>>) -> Self {
         self.peers = peers.into_iter().map(|(name, mut rates)| (name, median(&mut rates))).collect();
+        self
+    }
+
+    /// With what else was measured.
+    pub(crate) fn with(mut self, also: BTreeMap<String, f64>) -> Self {
+        self.also = also;
         self
     }
 
@@ -89,7 +111,17 @@ impl Report {
     ) -> Self {
         let rounds = ours.len();
         let (ours, plain) = (median(&mut ours), median(&mut plain));
-        Self { path, ours, plain, unit, ratio: plain / ours, rounds, allocations, peers: BTreeMap::new() }
+        Self {
+            path,
+            ours,
+            plain,
+            unit,
+            ratio: plain / ours,
+            rounds,
+            allocations,
+            peers: BTreeMap::new(),
+            also: BTreeMap::new(),
+        }
     }
 }
 

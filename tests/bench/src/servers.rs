@@ -15,7 +15,14 @@ pub(crate) fn benches() -> Vec<Bench> {
         Bench { path: "tx.postgres.8", run: |path, scale| report("postgres", path, scale, "tx/s") },
         Bench { path: "consume.kafka.postgres", run: |path, scale| report("consume", path, scale, "msg/s") },
         Bench { path: "consume.kafka.postgres.each", run: |path, scale| report("consume", path, scale, "msg/s") },
+        Bench { path: "tx.mariadb", run: |path, scale| report("mariadb", path, scale, "tx/s") },
+        Bench { path: "tx.mariadb.8", run: |path, scale| report("mariadb", path, scale, "tx/s") },
         Bench { path: "relay.postgres.kafka", run: |path, scale| report("relay", path, scale, "msg/s") },
+        Bench { path: "relay.mariadb.kafka", run: |path, scale| report("relay", path, scale, "msg/s") },
+        Bench { path: "relay.sqlite.memory", run: |path, scale| report("relay", path, scale, "msg/s") },
+        Bench { path: "backlog", run: |path, scale| report("backlog", path, scale, "msg/s") },
+        Bench { path: "latency", run: |path, scale| costs("latency", path, scale, "ms") },
+        Bench { path: "idle", run: |path, scale| costs("idle", path, scale, "q/s") },
     ]
 }
 
@@ -25,11 +32,18 @@ struct Rates {
     ours: Vec<f64>,
     plain: Vec<f64>,
     peers: BTreeMap<String, Vec<f64>>,
+    also: BTreeMap<String, f64>,
 }
 
 fn report(program: &str, path: &'static str, scale: Scale, unit: &'static str) -> Report {
-    let Rates { ours, plain, peers } = or_exit(run(program, path, scale));
-    Report::of_rates(path, unit, ours, plain).beside(peers)
+    let Rates { ours, plain, peers, also } = or_exit(run(program, path, scale));
+    Report::of_rates(path, unit, ours, plain).beside(peers).with(also)
+}
+
+/// Where less is better.
+fn costs(program: &str, path: &'static str, scale: Scale, unit: &'static str) -> Report {
+    let Rates { ours, plain, also, .. } = or_exit(run(program, path, scale));
+    Report::of_costs(path, unit, ours, plain, None).with(also)
 }
 
 fn run(program: &str, path: &str, scale: Scale) -> Result<Rates> {

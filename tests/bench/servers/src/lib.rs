@@ -1,13 +1,18 @@
 //! What the programs that measure on real servers share: where the servers are, and how rounds are told to `bench`.
 
+pub mod booking;
+pub mod consuming;
+pub mod kafka;
+pub mod memory;
 mod peers;
+pub mod relaying;
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
 use clap::Parser;
-use cqrs::sqlx::{self, AssertSqlSafe, PgPool};
+use cqrs::sqlx::{self, AssertSqlSafe, MySqlPool, PgPool};
 use serde::Serialize;
 
 pub use self::peers::Peers;
@@ -40,7 +45,7 @@ impl Arguments {
     }
 }
 
-/// What was measured, round by round: so many a second.
+/// What was measured, round by round: so many a second, unless the path says otherwise.
 #[derive(Debug, Default, Serialize)]
 pub struct Rates {
     /// Through the framework.
@@ -49,6 +54,8 @@ pub struct Rates {
     pub plain: Vec<f64>,
     /// Others, by their names.
     pub peers: BTreeMap<&'static str, Vec<f64>>,
+    /// What else was measured, by what it is.
+    pub also: BTreeMap<&'static str, f64>,
 }
 
 impl Rates {
@@ -67,6 +74,20 @@ impl Rates {
 /// So many in that time, a second.
 pub fn rate(count: u32, took: Duration) -> f64 {
     f64::from(count) / took.as_secs_f64()
+}
+
+/// The one in the middle; 0 of none.
+pub fn median(values: &[f64]) -> f64 {
+    quantile(values, 0.5)
+}
+
+/// What so many of them, a share, do not exceed; 0 of none.
+pub fn quantile(values: &[f64], share: f64) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_unstable_by(f64::total_cmp);
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place")]
+    let place = (values.len() as f64 * share) as usize;
+    values.get(place.min(values.len().saturating_sub(1))).copied().unwrap_or_default()
 }
 
 /// The URL of a server.
@@ -97,5 +118,24 @@ pub async fn fresh_schema(pool: &PgPool) -> Result<String> {
 /// Fails with what the database said.
 pub async fn drop_schema(pool: &PgPool, schema: &str) -> Result<()> {
     sqlx::query(AssertSqlSafe(format!("DROP SCHEMA {schema} CASCADE"))).execute(pool).await?;
+    Ok(())
+}
+
+/// A database of its own on a MySQL or MariaDB server, gone with [`drop_database`].
+///
+/// # Errors
+/// Fails with what the server said.
+pub async fn fresh_database(pool: &MySqlPool) -> Result<String> {
+    let database = format!("bench_{}", uuid::Uuid::now_v7().simple());
+    sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {database}"))).execute(pool).await?;
+    Ok(database)
+}
+
+/// Drops a database with all that is in it.
+///
+/// # Errors
+/// Fails with what the server said.
+pub async fn drop_database(pool: &MySqlPool, database: &str) -> Result<()> {
+    sqlx::query(AssertSqlSafe(format!("DROP DATABASE {database}"))).execute(pool).await?;
     Ok(())
 }

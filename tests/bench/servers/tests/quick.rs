@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-fn assert_measures(program: &str, path: &str) {
+fn measured(program: &str, path: &str) -> Value {
     let output = Command::new(program).args([path, "--quick"]).output().unwrap();
     assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
     let printed = String::from_utf8(output.stdout).unwrap();
@@ -14,6 +14,11 @@ fn assert_measures(program: &str, path: &str) {
         let rounds = told[side].as_array().unwrap();
         assert!(rounds.len() == 3 && rounds.iter().all(|rate| rate.as_f64() > Some(0.0)), "{path}: {told}");
     }
+    told
+}
+
+fn assert_measures(program: &str, path: &str) {
+    measured(program, path);
 }
 
 #[test]
@@ -23,8 +28,47 @@ fn transactions_on_postgres() {
 }
 
 #[test]
+fn transactions_on_mariadb() {
+    assert_measures(env!("CARGO_BIN_EXE_mariadb"), "tx.mariadb");
+    assert_measures(env!("CARGO_BIN_EXE_mariadb"), "tx.mariadb.8");
+}
+
+#[test]
 fn the_relay_from_postgres_to_kafka() {
     assert_measures(env!("CARGO_BIN_EXE_relay"), "relay.postgres.kafka");
+}
+
+#[test]
+fn the_relay_from_mariadb_to_kafka_and_from_sqlite_to_memory() {
+    assert_measures(env!("CARGO_BIN_EXE_relay"), "relay.mariadb.kafka");
+    assert_measures(env!("CARGO_BIN_EXE_relay"), "relay.sqlite.memory");
+}
+
+#[test]
+fn a_backlog() {
+    let told = measured(env!("CARGO_BIN_EXE_backlog"), "backlog");
+    for what in ["start", "middle", "end", "rows", "resident MiB", "peak MiB"] {
+        assert!(told["also"][what].as_f64() > Some(0.0), "{what}: {told}");
+    }
+}
+
+#[test]
+fn from_commit_to_handler() {
+    let told = measured(env!("CARGO_BIN_EXE_latency"), "latency");
+    for (half, most) in [("ours", "p99"), ("plain", "plain p99")] {
+        let least = told[half].as_array().unwrap().iter().filter_map(Value::as_f64).fold(f64::MAX, f64::min);
+        assert!(told["also"][most].as_f64() >= Some(least), "{told}");
+    }
+}
+
+/// A count, not a speed: a slow machine asks less often. The goal is five, which the page of the measurements says is missed; a
+/// loop that turned without a pause, or one more that asks as often, would be over this.
+#[test]
+fn an_idle_app_asks_no_more_than_it_did() {
+    let told = measured(env!("CARGO_BIN_EXE_idle"), "idle");
+    for count in told["ours"].as_array().unwrap() {
+        assert!(count.as_f64() <= Some(9.0), "{told}");
+    }
 }
 
 #[test]

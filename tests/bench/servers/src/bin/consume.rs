@@ -7,17 +7,15 @@
 
 use std::time::{Duration, Instant};
 
+use bench_servers::consuming::{ByHand, marks};
+use bench_servers::kafka::{producer, servers, topics};
 use bench_servers::{Arguments, Rates, Result, drop_schema, fresh_schema, rate, server};
 use clap::Parser;
 use cqrs::prelude::*;
 use cqrs::sqlx::postgres::PgPoolOptions;
 use cqrs::sqlx::{self, AssertSqlSafe, PgPool, Postgres};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
-use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -27,7 +25,6 @@ const BATCH: usize = 100;
 const PARTITIONS: i32 = 4;
 const OURS: &str = "bench_consumed";
 const PLAIN: &str = "bench_consumed_by_hand";
-const WITHIN: Duration = Duration::from_secs(30);
 
 #[derive(NotificationEvent, Serialize, Deserialize)]
 #[event(name = "metered", topic = "bench_consumed", key = meter)]
@@ -39,26 +36,6 @@ struct Metered {
 #[event_handler(group = "bench_meters", concurrency = 1)]
 async fn read_meter(e: Metered, tx: &mut Tx<Postgres>) -> std::result::Result<(), sqlx::Error> {
     sqlx::query("INSERT INTO readings (meter) VALUES ($1)").bind(i64::from(e.meter)).execute(&mut **tx).await.map(drop)
-}
-
-const MARK: &str = "
-INSERT INTO marks (consumer_group, handler, event_id, handled_at)
-SELECT 'bench_meters', 'read_meter', id, 0 FROM unnest($1::uuid[]) AS new (id)
-ON CONFLICT DO NOTHING RETURNING event_id";
-
-/// The body of a message, as it comes off the wire.
-#[derive(Deserialize)]
-struct Body {
-    payload: Metered,
-    event_id: Uuid,
-}
-
-async fn topics(servers: &str) -> Result<()> {
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", servers).create()?;
-    let new = [OURS, PLAIN].map(|topic| NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1)));
-    // One that is there already has as many partitions, and what is in it has been consumed.
-    admin.create_topics(&new, &AdminOptions::new().operation_timeout(Some(WITHIN))).await?;
-    Ok(())
 }
 
 /// Publishes all messages, and waits until as many rows are there.
@@ -89,44 +66,18 @@ async fn round(producer: &FutureProducer, topic: &str, rows: &PgPool, table: &st
     Ok(rate(count, begun.elapsed()))
 }
 
-fn consumer(servers: &str) -> Result<BaseConsumer> {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", servers)
-        .set("group.id", "bench_by_hand")
-        .set("enable.auto.commit", "false")
-        .set("auto.offset.reset", "earliest")
-        .create()?;
-    consumer.subscribe(&[PLAIN])?;
-    Ok(consumer)
-}
-
 /// The plain loop: as many messages as there are, up to a batch, in one transaction, and then their offsets.
-async fn by_hand(consumer: BaseConsumer, pool: PgPool, batch: usize) -> Result<()> {
+async fn by_hand(consumer: ByHand, pool: PgPool, most: usize) -> Result<()> {
     loop {
-        let (mut bodies, mut offsets) = (Vec::new(), TopicPartitionList::new());
-        while bodies.len() < batch {
-            let Some(message) = consumer.poll(Duration::ZERO) else { break };
-            let message = message?;
-            bodies.push(serde_json::from_slice::<Body>(message.payload().unwrap_or_default())?);
-            let (partition, next) = (message.partition(), Offset::Offset(message.offset() + 1));
-            match offsets.find_partition(PLAIN, partition) {
-                Some(_) => offsets.set_partition_offset(PLAIN, partition, next)?,
-                None => offsets.add_partition_offset(PLAIN, partition, next)?,
-            }
-        }
-        if bodies.is_empty() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-            continue;
-        }
+        let mut batch = consumer.receive::<Metered>(most).await?;
         let mut tx = pool.begin().await?;
-        let ids: Vec<Uuid> = bodies.iter().map(|body| body.event_id).collect();
-        let new: Vec<Uuid> = sqlx::query_scalar(MARK).bind(&ids).fetch_all(&mut *tx).await?;
-        for body in bodies.iter().filter(|body| new.contains(&body.event_id)) {
+        batch.mark(&mut tx).await?;
+        for body in &batch.bodies {
             let insert = sqlx::query("INSERT INTO readings_by_hand (meter) VALUES ($1)");
             insert.bind(i64::from(body.payload.meter)).execute(&mut *tx).await?;
         }
         tx.commit().await?;
-        consumer.commit(&offsets, CommitMode::Async)?;
+        consumer.commit(&batch)?;
     }
 }
 
@@ -135,24 +86,22 @@ async fn tables(pool: &PgPool) -> Result<()> {
         let columns = "(id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, meter BIGINT NOT NULL)";
         sqlx::query(AssertSqlSafe(format!("CREATE TABLE {table} {columns}"))).execute(pool).await?;
     }
-    sqlx::query("CREATE TABLE marks (LIKE cqrs_inbox INCLUDING ALL)").execute(pool).await?;
-    Ok(())
+    marks(pool).await
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let batch = if arguments.path == "consume.kafka.postgres.each" { 1 } else { BATCH };
-    let (url, kafka) = (server("POSTGRES")?, server("KAFKA")?);
-    let servers = kafka.trim_start_matches("kafka://").to_owned();
-    topics(&servers).await?;
+    let (url, servers) = (server("POSTGRES")?, servers()?);
+    topics(&servers, [OURS, PLAIN], PARTITIONS).await?;
     let admin = PgPool::connect(&url).await?;
     let schema = fresh_schema(&admin).await?;
     let options = url.parse::<sqlx::postgres::PgConnectOptions>()?.options([("search_path", &schema)]);
     let pool = PgPoolOptions::new().max_connections(4).connect_with(options).await?;
     let app = cqrs::bootstrap!()
         .store(Store::pool(pool.clone()))
-        .broker(Broker::url(kafka.clone()))
+        .broker(Broker::url(server("KAFKA")?))
         .settings(Settings::from_toml(&format!("group.bench_meters.batch = {batch}"))?)
         .run(["group:bench_meters"])
         .await?;
@@ -161,11 +110,8 @@ async fn main() -> Result<()> {
         let app = app.clone();
         async move { app.run_until(std::future::pending::<()>()).await }
     });
-    let plain = tokio::spawn(by_hand(consumer(&servers)?, pool.clone(), batch));
-    let producer: FutureProducer = ClientConfig::new()
-        .set("bootstrap.servers", &servers)
-        .set("queue.buffering.max.messages", "1000000")
-        .create()?;
+    let plain = tokio::spawn(by_hand(ByHand::new(&servers, "bench_by_hand", PLAIN)?, pool.clone(), batch));
+    let producer = producer(&servers, "5")?;
     let count = if batch == 1 { arguments.of(MESSAGES) / 4 } else { arguments.of(MESSAGES) };
     let mut rates = Rates::default();
     for number in 0..=arguments.rounds() {

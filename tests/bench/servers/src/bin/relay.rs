@@ -1,26 +1,29 @@
-//! The relay beside the plain loop that drains a table, produces, awaits all and commits: `relay.postgres.kafka`.
+//! The relay beside the plain loop that drains a table, publishes, awaits all and commits: `relay.postgres.kafka`,
+//! `relay.mariadb.kafka` and `relay.sqlite.memory`.
 //!
 //! Both publish messages of about 200 bytes of 100 keys, with the same headers, to the same topic, by producers of the same
 //! settings, which have published before. All rows of a round are there at once: the time is from their commit until the table is
 //! empty. The plain table has a primary key and nothing else.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bench_servers::{Arguments, Peers, Rates, Result, drop_schema, fresh_schema, rate, server};
+use bench_servers::kafka::{self, Ends};
+use bench_servers::relaying::{OnMariaDb, OnPostgres, OnSqlite, Publisher, Tables, by_hand, ours, templates};
+use bench_servers::{
+    Arguments, Peers, Rates, Result, drop_database, drop_schema, fresh_database, fresh_schema, server,
+};
 use clap::Parser;
+use cqrs::broker::MemoryBroker;
 use cqrs::prelude::*;
-use cqrs::sqlx::postgres::PgPoolOptions;
-use cqrs::sqlx::{self, PgPool, Postgres, Row};
-use rdkafka::ClientConfig;
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use cqrs::sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use cqrs::sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use cqrs::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
+use cqrs::sqlx::{MySqlPool, PgPool};
 use serde::{Deserialize, Serialize};
 
 const ROWS: u32 = 100_000;
-const KEYS: u32 = 100;
-const STORED_AT_ONCE: u32 = 2_000;
-const DRAINED_AT_ONCE: i64 = 2_000;
 const TOPIC: &str = "bench_relay";
+const CONNECTIONS: u32 = 8;
 
 #[derive(NotificationEvent, Serialize, Deserialize)]
 #[event(name = "measured", topic = "bench_relay", key = key)]
@@ -28,108 +31,25 @@ struct Measured {
     key: u32,
 }
 
-const BY_HAND: &str = "
-CREATE TABLE by_hand (seq BIGINT PRIMARY KEY, topic TEXT, message_key TEXT, payload BYTEA, headers TEXT)";
-
-const FILL: &str = "
-INSERT INTO cqrs_outbox (id, name, version, topic, message_key, payload, headers, raised_at, due_at, shard)
-SELECT gen_random_uuid(), name, version, topic, message_key, payload, headers, raised_at, due_at, shard
-FROM templates ORDER BY seq LIMIT $1";
-
-const FILL_BY_HAND: &str = "
-INSERT INTO by_hand SELECT seq, topic, message_key, payload, headers FROM templates ORDER BY seq LIMIT $1";
-
-const DRAIN: &str = "
-DELETE FROM by_hand WHERE seq = ANY (ARRAY(SELECT seq FROM by_hand ORDER BY seq LIMIT $1 FOR UPDATE SKIP LOCKED))
-RETURNING seq, message_key, payload, headers";
-
-/// Stores rows by the framework, nobody publishing, and keeps them aside.
-async fn templates(app: &App, pool: &PgPool, rows: u32) -> Result<()> {
-    for first in (0..rows).step_by(STORED_AT_ONCE as usize) {
-        let mut unit = app.unit::<Postgres>().await?;
-        for number in first..rows.min(first + STORED_AT_ONCE) {
-            unit.events().raise(Measured { key: number % KEYS });
-        }
-        unit.commit().await?;
-    }
-    sqlx::query("CREATE TABLE templates AS SELECT * FROM cqrs_outbox").execute(pool).await?;
-    sqlx::query("TRUNCATE cqrs_outbox").execute(pool).await?;
-    sqlx::query(BY_HAND).execute(pool).await?;
-    Ok(())
-}
-
-async fn by_hand(pool: &PgPool, producer: &FutureProducer, rows: u32) -> Result<f64> {
-    sqlx::query(FILL_BY_HAND).bind(i64::from(rows)).execute(pool).await?;
-    let begun = Instant::now();
-    loop {
-        let mut tx = pool.begin().await?;
-        let mut found = sqlx::query(DRAIN).bind(DRAINED_AT_ONCE).fetch_all(&mut *tx).await?;
-        if found.is_empty() {
-            break;
-        }
-        found.sort_unstable_by_key(|row| row.get::<i64, _>("seq"));
-        let mut sent = Vec::with_capacity(found.len());
-        for row in &found {
-            let said: std::collections::BTreeMap<String, String> = serde_json::from_str(row.get("headers"))?;
-            let mut headers = OwnedHeaders::new_with_capacity(said.len());
-            for (name, value) in &said {
-                headers = headers.insert(Header { key: name, value: Some(value) });
-            }
-            let (key, payload): (&str, &[u8]) = (row.get("message_key"), row.get("payload"));
-            let record = FutureRecord::to(TOPIC).key(key).payload(payload).headers(headers);
-            sent.push(producer.send_result(record).map_err(|(error, _)| error)?);
-        }
-        for delivery in sent {
-            delivery.await?.map_err(|(error, _)| error)?;
-        }
-        tx.commit().await?;
-    }
-    Ok(rate(rows, begun.elapsed()))
-}
-
-/// From the commit, which wakes the relay, until the outbox is empty.
-async fn ours(app: &App, pool: &PgPool, rows: u32) -> Result<f64> {
-    let mut unit = app.unit::<Postgres>().await?;
-    sqlx::query(FILL).bind(i64::from(rows) - 1).execute(&mut **unit.tx()).await?;
-    unit.events().raise(Measured { key: 0 });
-    unit.commit().await?;
-    let begun = Instant::now();
-    // The last goes last, and is found at the end of its index: a look at the table would read all that was deleted.
-    let last = "SELECT seq FROM cqrs_outbox ORDER BY seq DESC LIMIT 1";
-    while sqlx::query_scalar::<_, i64>(last).fetch_optional(pool).await?.is_some() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    Ok(rate(rows, begun.elapsed()))
-}
-
-#[tokio::main]
-async fn main() -> Result<()> {
-    let arguments = Arguments::parse();
-    let (url, kafka) = (server("POSTGRES")?, server("KAFKA")?);
-    let admin = PgPool::connect(&url).await?;
-    let schema = fresh_schema(&admin).await?;
-    let options = url.parse::<sqlx::postgres::PgConnectOptions>()?.options([("search_path", &schema)]);
-    let pool = PgPoolOptions::new().max_connections(8).connect_with(options).await?;
-    let app =
-        cqrs::bootstrap!().store(Store::pool(pool.clone())).broker(Broker::url(kafka.clone())).run(["relay"]).await?;
+async fn measure<T: Tables>(
+    store: Store,
+    broker: Broker,
+    tables: &T,
+    publisher: &impl Publisher,
+    mut peers: Peers,
+    arguments: &Arguments,
+) -> Result<Rates> {
+    let app = cqrs::bootstrap!().store(store).broker(broker).run(["relay"]).await?;
     let rows = arguments.of(ROWS);
-    templates(&app, &pool, rows).await?;
+    templates(&app, tables, rows, |key| Measured { key }).await?;
     let running = tokio::spawn({
         let app = app.clone();
         async move { app.run_until(std::future::pending::<()>()).await }
     });
-    let servers = kafka.trim_start_matches("kafka://");
-    let producer: FutureProducer = ClientConfig::new()
-        .set("bootstrap.servers", servers)
-        .set("enable.idempotence", "true")
-        .set("linger.ms", "5")
-        .set("queue.buffering.max.messages", "1000000")
-        .create()?;
     let mut rates = Rates::default();
-    let mut peers = Peers::new(&arguments, "postgres");
     for round in 0..=arguments.rounds() {
-        let ours = ours(&app, &pool, rows).await?;
-        let by_hand = by_hand(&pool, &producer, rows).await?;
+        let ours = ours(&app, tables, rows, Measured { key: 0 }).await?;
+        let by_hand = by_hand(tables, publisher, TOPIC, rows).await?;
         if round > 0 {
             rates.ours.push(ours);
             rates.plain.push(by_hand);
@@ -138,6 +58,65 @@ async fn main() -> Result<()> {
     }
     app.shutdown().await;
     running.await??;
+    Ok(rates)
+}
+
+async fn from_postgres(arguments: &Arguments) -> Result<Rates> {
+    let url = server("POSTGRES")?;
+    let admin = PgPool::connect(&url).await?;
+    let schema = fresh_schema(&admin).await?;
+    let options = url.parse::<PgConnectOptions>()?.options([("search_path", &schema)]);
+    let pool = PgPoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await?;
+    let peers = Peers::new(arguments, "postgres");
+    let rates = to_kafka(Store::pool(pool.clone()), &OnPostgres(pool), peers, arguments).await?;
     drop_schema(&admin, &schema).await?;
+    Ok(rates)
+}
+
+async fn from_mariadb(arguments: &Arguments) -> Result<Rates> {
+    let url = server("MYSQL")?;
+    let admin = MySqlPool::connect(&url).await?;
+    let database = fresh_database(&admin).await?;
+    let options = url.parse::<MySqlConnectOptions>()?.database(&database);
+    let pool = MySqlPoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await?;
+    let peers = Peers::new(arguments, "mysql");
+    let rates = to_kafka(Store::pool(pool.clone()), &OnMariaDb(pool), peers, arguments).await?;
+    drop_database(&admin, &database).await?;
+    Ok(rates)
+}
+
+async fn to_kafka<T: Tables>(store: Store, tables: &T, peers: Peers, arguments: &Arguments) -> Result<Rates> {
+    let servers = kafka::servers()?;
+    let producer = kafka::producer(&servers, "1")?;
+    let rates = measure(store, Broker::url(server("KAFKA")?), tables, &producer, peers, arguments).await?;
+    Ends::of(&servers, TOPIC)?.forget(&servers).await?;
+    Ok(rates)
+}
+
+/// The plain loop writes through one connection with the pragmas that the store sets.
+async fn from_sqlite(arguments: &Arguments) -> Result<Rates> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("bench.db");
+    let options = SqliteConnectOptions::new()
+        .filename(&file)
+        .create_if_missing(true)
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(30))
+        .journal_mode(SqliteJournalMode::Wal);
+    let pool = SqlitePoolOptions::new().max_connections(1).test_before_acquire(false).connect_with(options).await?;
+    let store = Store::url(format!("sqlite://{}", file.display()));
+    // Nobody subscribes: what is published is confirmed at once.
+    let (broker, publisher) = (Broker::driver(MemoryBroker::new()), MemoryBroker::new());
+    measure(store, broker, &OnSqlite(pool), &publisher, Peers::none(), arguments).await
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let rates = match arguments.path.as_str() {
+        "relay.mariadb.kafka" => from_mariadb(&arguments).await?,
+        "relay.sqlite.memory" => from_sqlite(&arguments).await?,
+        _ => from_postgres(&arguments).await?,
+    };
     rates.tell()
 }
