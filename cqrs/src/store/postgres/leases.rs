@@ -7,19 +7,15 @@ use crate::store::claiming::Request;
 use crate::store::shards::{Out, Shard, plan};
 use crate::store::{Claim, StoreError};
 
-/// How often the shards are looked at while rows are claimed: so soon another process gets its share.
-const LOOK_EVERY: i64 = 1_000_000;
+/// How often the shards are looked at while rows are claimed: so soon another process gets its share. What is found to belong to nobody
+/// is seen to at once.
+const LOOK_EVERY: i64 = 3_000_000;
 
 /// How long a process that is gone is remembered.
 const FORGET_AFTER: i64 = 3_600_000_000;
 
 /// How often a process that finds nothing reads everything once more.
 const START_OVER_EVERY: i64 = 10_000_000;
-
-/// Says that this process is alive, and wants its share.
-const BEAT: &str = "
-INSERT INTO cqrs_instances (owner, alive_until) VALUES ($1, $2)
-ON CONFLICT (owner) DO UPDATE SET alive_until = GREATEST(cqrs_instances.alive_until, excluded.alive_until)";
 
 const LOOK: &str = "
 SELECT shard, owner, fence, lease_until,
@@ -37,7 +33,12 @@ SET owner = $3, fence = fence + 1, lease_until = $4, lost = CASE WHEN owner IS N
 FROM free WHERE mine.shard = free.shard
 RETURNING mine.shard, mine.fence, mine.lost";
 
+/// Says that this process is alive and wants its share, and renews what it has.
 const RENEW: &str = "
+WITH alive AS (
+    INSERT INTO cqrs_instances (owner, alive_until) VALUES ($3, $4)
+    ON CONFLICT (owner) DO UPDATE SET alive_until = GREATEST(cqrs_instances.alive_until, excluded.alive_until)
+)
 UPDATE cqrs_shards AS mine SET lease_until = GREATEST(mine.lease_until, $4)
 FROM unnest($1::smallint[], $2::bigint[]) AS held (shard, fence)
 WHERE mine.shard = held.shard AND mine.fence = held.fence AND mine.owner = $3
@@ -57,7 +58,7 @@ const FORGET: &str = "DELETE FROM cqrs_instances WHERE alive_until < $1";
 
 /// Every statement of this file: their tables have a row for each shard and process.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[BEAT, LOOK, TAKE, RENEW, GIVE_UP, REFENCE, LEAVE, FORGET];
+pub(super) const STATEMENTS: &[&str] = &[LOOK, TAKE, RENEW, GIVE_UP, REFENCE, LEAVE, FORGET];
 
 /// What a process knows of its leases, by the clock they run by.
 #[derive(Debug, Default)]
@@ -73,6 +74,11 @@ pub(super) struct Leases {
 impl Leases {
     fn needs_look(&self, now: i64) -> bool {
         self.looked.is_none_or(|looked| now < looked || now - looked >= LOOK_EVERY) || self.until <= now
+    }
+
+    /// There are shards that nobody has: they are looked at with the next claim.
+    pub(super) fn look_soon(&mut self) {
+        self.looked = None;
     }
 
     /// Whether everything is to be read once more, though nothing should be found: somebody may have changed rows by hand.
@@ -98,7 +104,7 @@ impl PostgresStore {
             return Ok(());
         }
         if needs_renewal {
-            self.beat(request.lease_until).await?;
+            self.renew_shards(request.lease_until).await?;
         }
         let shards = self.look(now).await?;
         let plan = plan(&self.me, &shards.1, &shards.0, now);
@@ -114,11 +120,6 @@ impl PostgresStore {
             leases.until = request.lease_until;
         }
         Ok(())
-    }
-
-    async fn beat(&self, until: i64) -> Result<(), StoreError> {
-        sqlx::query(self.names.sql(BEAT)).bind(self.me.as_str()).bind(until).execute(&self.pool).await?;
-        self.renew_shards(until).await
     }
 
     /// The shards, and who is alive. What is somebody else's by now is forgotten.
@@ -168,12 +169,9 @@ impl PostgresStore {
         Ok(())
     }
 
-    /// Renews every shard that is held. What is somebody else's is forgotten, with what was given out of it.
+    /// Says that this process is alive, and renews every shard that it holds. What is somebody else's is forgotten, with what was given out of it.
     async fn renew_shards(&self, lease_until: i64) -> Result<(), StoreError> {
         let held = self.desk().shards();
-        if held.is_empty() {
-            return Ok(());
-        }
         let (shards, fences): (Vec<i16>, Vec<i64>) = held.into_iter().unzip();
         let renewed: Vec<i16> = sqlx::query_scalar(self.names.sql(RENEW))
             .bind(&shards)
@@ -253,7 +251,7 @@ impl PostgresStore {
             return Ok(claims);
         }
         // A process that is never idle renews more often than it looks at the shards, and is alive all the same.
-        self.beat(lease_until).await?;
+        self.renew_shards(lease_until).await?;
         let mut desk = self.desk();
         for claim in &claims {
             desk.renew(*claim, lease_until);

@@ -110,21 +110,28 @@ WHERE mine.state = 'parked' AND NOT EXISTS (
         AND earlier.seq < mine.seq AND earlier.state <> 'ready' AND earlier.state = 'dead'
 )";
 
-const NEXT_WAITING: &str = "SELECT MIN(due_at) FROM cqrs_outbox WHERE state = 'waiting'";
-
-/// Shards that nobody has.
-const FREE_SHARDS: &str = "SELECT shard FROM cqrs_shards WHERE owner IS NULL";
-
-/// Ready rows that nothing stored stands in the way of, of shards that nobody else has: those are in good hands.
-const NEXT_READY: &str = "
-SELECT mine.due_at, mine.topic, mine.message_key FROM cqrs_outbox AS mine
-WHERE mine.state = 'ready' AND mine.seq <> ALL ($1)
-    AND mine.shard = ANY ($2)
-    AND (mine.message_key IS NULL OR NOT EXISTS (
-        SELECT 1 FROM cqrs_outbox AS earlier
-        WHERE earlier.topic = mine.topic AND earlier.message_key = mine.message_key
-            AND earlier.seq < mine.seq AND earlier.state <> 'ready'))
-ORDER BY mine.seq LIMIT $3";
+/// When what waits is due, and ready rows that nothing stored stands in the way of, of shards that nobody else has: those are in good
+/// hands, and who has no shard does not read the others' backlog.
+const NEXT: &str = "
+WITH open AS MATERIALIZED (
+    SELECT $2::smallint[] || free.shards AS shards, cardinality(free.shards) > 0 AS is_free
+    FROM (SELECT ARRAY(SELECT shard FROM cqrs_shards WHERE owner IS NULL) AS shards) AS free
+)
+SELECT NULL::bigint AS seq, (SELECT MIN(due_at) FROM cqrs_outbox WHERE state = 'waiting') AS due_at,
+    NULL::text AS topic, NULL::text AS message_key, open.is_free
+FROM open
+UNION ALL
+SELECT ready.*, open.is_free FROM open CROSS JOIN LATERAL (
+    SELECT mine.seq, mine.due_at, mine.topic, mine.message_key FROM cqrs_outbox AS mine
+    WHERE mine.state = 'ready' AND mine.seq <> ALL ($1)
+        AND mine.shard = ANY (open.shards)
+        AND (mine.message_key IS NULL OR NOT EXISTS (
+            SELECT 1 FROM cqrs_outbox AS earlier
+            WHERE earlier.topic = mine.topic AND earlier.message_key = mine.message_key
+                AND earlier.seq < mine.seq AND earlier.state <> 'ready'))
+    ORDER BY mine.seq LIMIT $3
+) AS ready
+WHERE cardinality(open.shards) > 0";
 
 /// How many claims of a row may run out, with nothing heard of it in between, before it is a dead letter.
 ///
@@ -152,20 +159,8 @@ UPDATE cqrs_outbox SET state = 'dead', attempts = attempts + 1, error = $2 WHERE
 
 /// Every statement of this file, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[
-    INSERT_ONE,
-    INSERT,
-    READ,
-    WAKE,
-    PARK,
-    FREE_KEY,
-    FREE_STRANDED,
-    NEXT_WAITING,
-    FREE_SHARDS,
-    NEXT_READY,
-    COUNT_LOST,
-    BURY_UNREADABLE,
-];
+pub(super) const STATEMENTS: &[&str] =
+    &[INSERT_ONE, INSERT, READ, WAKE, PARK, FREE_KEY, FREE_STRANDED, NEXT, COUNT_LOST, BURY_UNREADABLE];
 
 /// How long the topic and the key of an event may be together. What waits or is dead is found by them in an index, which takes no
 /// longer entry: such a row could be published, but never be held back, and would hold up the relay for ever.
@@ -250,6 +245,17 @@ impl Columns {
             .bind(self.raised)
             .bind(self.shards)
     }
+}
+
+/// A row of [`NEXT`]: the first is what waits.
+#[derive(sqlx::FromRow)]
+struct Next {
+    seq: Option<i64>,
+    due_at: Option<i64>,
+    topic: Option<String>,
+    message_key: Option<String>,
+    /// Whether there are shards that nobody has.
+    is_free: bool,
 }
 
 /// What one claim has found so far.
@@ -424,28 +430,24 @@ impl PostgresStore {
 
     /// When something is due: what waits, or what is ready and not under way.
     pub(super) async fn next_event_due(&self) -> Result<Option<SystemTime>, StoreError> {
-        let waiting: Option<i64> = sqlx::query_scalar(self.names.sql(NEXT_WAITING)).fetch_one(&self.pool).await?;
-        let mut shards: Vec<i16> = sqlx::query_scalar(self.names.sql(FREE_SHARDS)).fetch_all(&self.pool).await?;
-        let under_way = {
+        let (under_way, open) = {
             let desk = self.desk();
-            shards.extend(desk.open());
-            desk.numbers()
+            (desk.numbers(), desk.open())
         };
-        if shards.is_empty() {
-            // All there is, is in others' hands: who has no shard does not read their backlog.
-            return Ok(waiting.map(rows::time));
+        let statement = sqlx::query_as::<_, Next>(self.names.sql(NEXT)).bind(under_way).bind(open).bind(MOST_DUE);
+        let mut rows = statement.fetch_all(&self.pool).await?;
+        if rows.first().is_some_and(|row| row.is_free) {
+            self.leases().look_soon();
         }
-        let ready: Vec<(i64, String, Option<String>)> = sqlx::query_as(self.names.sql(NEXT_READY))
-            .bind(under_way)
-            .bind(shards)
-            .bind(MOST_DUE)
-            .fetch_all(&self.pool)
-            .await?;
+        rows.sort_unstable_by_key(|row| row.seq);
         let desk = self.desk();
-        let is_free = |(_, topic, key): &&(i64, String, Option<String>)| {
-            lane_of(topic, key.as_deref()).is_none_or(|lane| !desk.is_under_way(lane))
+        let is_free = |row: &&Next| {
+            let lane = row.topic.as_deref().and_then(|topic| lane_of(topic, row.message_key.as_deref()));
+            lane.is_none_or(|lane| !desk.is_under_way(lane))
         };
-        let ready = ready.iter().find(is_free).map(|(due, ..)| *due);
+        let (waiting, ready): (Vec<Next>, Vec<Next>) = rows.into_iter().partition(|row| row.seq.is_none());
+        let ready = ready.iter().find(is_free).and_then(|row| row.due_at);
+        let waiting = waiting.iter().find_map(|row| row.due_at);
         Ok(waiting.into_iter().chain(ready).min().map(rows::time))
     }
 

@@ -21,8 +21,8 @@ async fn a_new_process_has_its_share_two_looks_later() {
     assert!(claim(&other, 1, 64).await.is_empty());
     // What is under way is not torn away: the first shards to go are those of which nothing is.
     publish(&store, &under_way).await;
-    let mine = claim(&store, 2, 640).await;
-    let others = claim(&other, 3, 640).await;
+    let mine = claim(&store, 4, 640).await;
+    let others = claim(&other, 7, 640).await;
     assert_eq!((held(&store).await, held(&other).await), (8, 8));
     assert_eq!(mine.len() + others.len(), 640 - 64);
     let numbers: std::collections::HashSet<i64> = mine.iter().chain(&others).map(|row| row.claim.seq).collect();
@@ -31,8 +31,21 @@ async fn a_new_process_has_its_share_two_looks_later() {
     publish(&store, &mine).await;
     store.release("a").await.unwrap();
     publish(&other, &others).await;
-    claim(&other, 4, 1).await;
+    claim(&other, 10, 1).await;
     assert_eq!(held(&other).await, 16);
+}
+
+/// Who finds that shards are nobody's looks at them with its next claim, not only when it would look anyway.
+#[tokio::test]
+async fn shards_that_are_given_up_are_found_by_who_waits_for_something_to_do() {
+    let (schema, store) = fresh().await;
+    let other = schema.open().await;
+    many(&store, 64).await;
+    assert_eq!(claim(&store, 1, 1).await.len(), 1);
+    assert!(claim(&other, 2, 64).await.is_empty());
+    store.release("a").await.unwrap();
+    assert!(other.next_outbox_due().await.unwrap().is_some());
+    assert_eq!(claim(&other, 2, 64).await.len(), 64);
 }
 
 #[tokio::test]
