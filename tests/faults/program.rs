@@ -11,14 +11,13 @@ use std::time::Duration;
 
 use cqrs::__private::{FailPoint, watch};
 use cqrs::prelude::*;
-use cqrs::sqlx::{self, Postgres};
+use cqrs::sqlx::{self, AssertSqlSafe};
+use cqrs::store::{Any, AnyConnection};
 use cqrs::{BoxError, OutsideUnit};
 use rustix::process::{Signal, getpid, kill_process};
 use serde::{Deserialize, Serialize};
 
 use crate::named::Named;
-
-pub type Db = Postgres;
 
 /// What a process is told.
 pub const STORE: &str = "FAULTS_STORE";
@@ -26,7 +25,7 @@ pub const BROKER: &str = "FAULTS_BROKER";
 pub const NAME: &str = "FAULTS_NAME";
 /// The parts that it runs, with commas; `walk` is ours.
 pub const PARTS: &str = "FAULTS_PARTS";
-/// Where the process dies: `relay.claimed*4` is when that point is passed for the fourth time.
+/// What happens at which point: `relay.claimed*4*kill`, or `stop`, when it is passed for the fourth time.
 pub const POINT: &str = "FAULTS_POINT";
 pub const STEPS: &str = "FAULTS_STEPS";
 /// The pause between two steps, in milliseconds.
@@ -37,12 +36,14 @@ const STUMBLES: i32 = 1;
 const FALLS: i32 = 2;
 const FALLS_AT: i32 = 7;
 
-pub const TABLES: &str = "
-CREATE TABLE raised (step INT PRIMARY KEY);
-CREATE TABLE diary (id BIGSERIAL PRIMARY KEY, walker INT NOT NULL, step INT NOT NULL);
-CREATE TABLE noted (id BIGSERIAL PRIMARY KEY, walker INT NOT NULL, step INT NOT NULL);
-CREATE TABLE rung (id BIGSERIAL PRIMARY KEY, walker INT NOT NULL, step INT NOT NULL);
-CREATE TABLE mended (id INT PRIMARY KEY);";
+/// Tables and their columns.
+pub const TABLES: &[(&str, &str)] = &[
+    ("raised", "step BIGINT PRIMARY KEY"),
+    ("diary", "id NUMBER, walker BIGINT NOT NULL, step BIGINT NOT NULL"),
+    ("noted", "id NUMBER, walker BIGINT NOT NULL, step BIGINT NOT NULL"),
+    ("rung", "id NUMBER, walker BIGINT NOT NULL, step BIGINT NOT NULL"),
+    ("mended", "id BIGINT PRIMARY KEY"),
+];
 
 #[derive(NotificationEvent, Clone, Serialize, Deserialize)]
 #[event(name = "stepped", topic = "steps", key = walker)]
@@ -76,10 +77,9 @@ pub const fn rings(step: i32) -> bool {
 }
 
 #[event_handler(group = "diary", concurrency = 4, retry(max = 4, first = "50ms", factor = 1.5), unknown = "dead")]
-async fn write_down(e: Stepped, tx: &mut Tx<Db>, meta: &Meta, events: &mut Events) -> Result<(), BoxError> {
+async fn write_down(e: Stepped, tx: &mut Tx<Any>, meta: &Meta, events: &mut Events) -> Result<(), BoxError> {
     let Stepped { walker, step } = e;
-    let insert = sqlx::query("INSERT INTO diary (walker, step) VALUES ($1, $2)").bind(walker).bind(step);
-    insert.execute(&mut **tx).await?;
+    insert(tx, "diary", walker, step).await?;
     if walker == STUMBLES && step % 5 == 2 && meta.attempt() == 1 {
         return Err("it stumbles".into());
     }
@@ -98,18 +98,20 @@ async fn write_down(e: Stepped, tx: &mut Tx<Db>, meta: &Meta, events: &mut Event
 
 /// Takes its transaction late, and so is called alone.
 #[event_handler(group = "index", concurrency = 4)]
-async fn index(e: Noted, begin: &mut Begin<Db>) -> Result<(), BoxError> {
+async fn index(e: Noted, begin: &mut Begin<Any>) -> Result<(), BoxError> {
     let tx = begin.begin().await?;
-    let insert = sqlx::query("INSERT INTO noted (walker, step) VALUES ($1, $2)").bind(e.walker).bind(e.step);
-    insert.execute(&mut **tx).await?;
-    Ok(())
+    Ok(insert(tx, "noted", e.walker, e.step).await?)
 }
 
 #[command_handler]
-async fn ring(cmd: Ring, tx: &mut Tx<Db>) -> Result<(), sqlx::Error> {
-    let insert = sqlx::query("INSERT INTO rung (walker, step) VALUES ($1, $2)").bind(cmd.walker).bind(cmd.step);
-    insert.execute(&mut **tx).await?;
-    Ok(())
+async fn ring(cmd: Ring, tx: &mut Tx<Any>) -> Result<(), sqlx::Error> {
+    insert(tx, "rung", cmd.walker, cmd.step).await
+}
+
+/// With the numbers in it: what stands for one in a statement is called differently by each database.
+async fn insert(db: &mut AnyConnection, table: &str, walker: i32, step: i32) -> Result<(), sqlx::Error> {
+    let insert = format!("INSERT INTO {table} (walker, step) VALUES ({walker}, {step})");
+    sqlx::query(AssertSqlSafe(insert)).execute(db).await.map(drop)
 }
 
 /// A process of its own, which the other tests start and end.
@@ -119,7 +121,7 @@ fn life() {
     let Ok(store) = env::var(STORE) else { return };
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
     if env::var(POINT).is_ok() {
-        watch(die_there);
+        watch(break_there);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
@@ -150,13 +152,14 @@ async fn app(store: &str, parts: &[&str]) -> App {
         .unwrap()
 }
 
-/// Ends the process as `kill -9` does, once the point it was told was passed so often.
-fn die_there(point: FailPoint) {
+/// Kills the process, or stops it until somebody lets it go on, once the point it was told was passed so often.
+fn break_there(point: FailPoint) {
     static PASSED: AtomicU32 = AtomicU32::new(0);
     let told = env::var(POINT).unwrap();
-    let (name, count) = told.split_once('*').unwrap();
+    let [name, count, what] = told.split('*').collect::<Vec<_>>().try_into().unwrap();
     if point.name() == name && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == count.parse::<u32>().unwrap() {
-        kill_process(getpid(), Signal::KILL).unwrap();
+        let signal = if what == "kill" { Signal::KILL } else { Signal::STOP };
+        kill_process(getpid(), signal).unwrap();
     }
 }
 
@@ -183,13 +186,15 @@ async fn walk(app: App) {
 
 /// All walkers take their next step; `false` where all have arrived.
 async fn step(app: &App, steps: i32) -> Result<bool, BoxError> {
-    let mut unit: OutsideUnit<Db> = app.unit().await?;
-    let next: i32 =
+    let mut unit: OutsideUnit<Any> = app.unit().await?;
+    let next: i64 =
         sqlx::query_scalar("SELECT COALESCE(MAX(step), -1) + 1 FROM raised").fetch_one(&mut **unit.tx()).await?;
+    let next = i32::try_from(next)?;
     if next >= steps {
         return Ok(false);
     }
-    sqlx::query("INSERT INTO raised VALUES ($1)").bind(next).execute(&mut **unit.tx()).await?;
+    let raised = format!("INSERT INTO raised VALUES ({next})");
+    sqlx::query(AssertSqlSafe(raised)).execute(&mut **unit.tx()).await?;
     for walker in 0..WALKERS {
         unit.events().raise(Stepped { walker, step: next });
     }
@@ -202,14 +207,14 @@ async fn step(app: &App, steps: i32) -> Result<bool, BoxError> {
 
 /// Replays what is dead and has a way to go, and what nobody will ever take once.
 async fn mend(app: &App, steps: i32, offered: &mut bool) -> Result<(), BoxError> {
-    let mut unit: OutsideUnit<Db> = app.unit().await?;
-    let count = "SELECT COUNT(*) FROM diary WHERE walker <> $1";
-    let there: i64 = sqlx::query_scalar(count).bind(FALLS).fetch_one(&mut **unit.tx()).await?;
+    let mut unit: OutsideUnit<Any> = app.unit().await?;
+    let count = AssertSqlSafe(format!("SELECT COUNT(*) FROM diary WHERE walker <> {FALLS}"));
+    let there: i64 = sqlx::query_scalar(count).fetch_one(&mut **unit.tx()).await?;
     let dead = app.dead_letters(100).await?;
     if there < i64::from((WALKERS - 1) * steps) || dead.is_empty() {
         return Ok(());
     }
-    let mended = "INSERT INTO mended VALUES (1) ON CONFLICT DO NOTHING";
+    let mended = "INSERT INTO mended SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM mended)";
     sqlx::query(mended).execute(&mut **unit.tx()).await?;
     unit.commit().await?;
     for letter in dead {
