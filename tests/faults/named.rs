@@ -7,7 +7,7 @@ use cqrs::broker::BrokerError;
 use cqrs::broker::driver::{Consumer, Driver, Incoming, Outgoing, Receipt, Settlement, Subscription};
 use cqrs::store::driver::BoxFuture;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Named {
     pub broker: Arc<dyn Driver>,
     pub name: String,

@@ -5,7 +5,7 @@ use std::path::Path;
 use cqrs::sqlx::any::AnyPoolOptions;
 use cqrs::sqlx::mysql::MySqlConnectOptions;
 use cqrs::sqlx::postgres::PgConnectOptions;
-use cqrs::sqlx::{self, AnyPool, AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection};
+use cqrs::sqlx::{self, AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Connection, Executor};
 
 /// Where the database is: on a server that it is created and dropped on, or in a file.
 pub enum Place {
@@ -57,11 +57,17 @@ impl Place {
         pool
     }
 
+    /// What a column is cast to, to be printed.
+    pub const fn text(&self) -> &'static str {
+        if matches!(self, Self::MySql(_)) { "CHAR" } else { "TEXT" }
+    }
+
     /// Drops it; a file goes with its directory.
     pub async fn drop(&self, name: &str) {
         match self {
-            Self::Postgres(_) => {
-                self.postgres().await.execute(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).await.unwrap();
+            Self::Postgres(server) => {
+                let drop = AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"));
+                server.connect().await.unwrap().execute(drop).await.unwrap();
             }
             Self::MySql(server) => {
                 let drop = AssertSqlSafe(format!("DROP DATABASE {name}"));
@@ -71,12 +77,48 @@ impl Place {
         }
     }
 
-    /// A connection to the server, beside the database.
-    ///
-    /// # Panics
-    /// It is another server.
-    pub async fn postgres(&self) -> PgConnection {
-        let Self::Postgres(server) = self else { panic!("not PostgreSQL") };
-        PgConnection::connect_with(server).await.unwrap()
+    /// Ends the connections to the database.
+    pub async fn disconnect(&self, name: &str) {
+        match self {
+            Self::Postgres(server) => {
+                let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
+                sqlx::query(end).bind(name).execute(&mut server.connect().await.unwrap()).await.unwrap();
+            }
+            Self::MySql(server) => {
+                let mut own = server.connect().await.unwrap();
+                let of_it = "SELECT CAST(id AS SIGNED) FROM information_schema.processlist WHERE db = ?";
+                let ids: Vec<i64> = sqlx::query_scalar(of_it).bind(name).fetch_all(&mut own).await.unwrap();
+                for id in ids {
+                    // It may have gone by itself.
+                    let _ = own.execute(AssertSqlSafe(format!("KILL {id}"))).await;
+                }
+            }
+            Self::Sqlite => panic!("nobody is connected to a file"),
+        }
+    }
+
+    /// Has whoever connects from now on write nothing, or write again.
+    pub async fn set_read_only(&self, name: &str, is_so: bool) {
+        match self {
+            Self::Postgres(server) => {
+                let setting = format!("ALTER DATABASE {name} SET default_transaction_read_only = {is_so}");
+                server.connect().await.unwrap().execute(AssertSqlSafe(setting)).await.unwrap();
+            }
+            Self::MySql(server) => {
+                let setting = format!("SET GLOBAL tx_read_only = {is_so}");
+                server.connect().await.unwrap().execute(AssertSqlSafe(setting)).await.unwrap();
+            }
+            Self::Sqlite => panic!("a file has no settings"),
+        }
+    }
+
+    /// One more connection, if there is one.
+    pub async fn connection(&self) -> Result<AnyConnection, sqlx::Error> {
+        let url = match self {
+            Self::Postgres(server) => server.to_url_lossy(),
+            Self::MySql(server) => server.to_url_lossy(),
+            Self::Sqlite => panic!("a file takes any number of them"),
+        };
+        AnyConnection::connect(url.as_str()).await
     }
 }

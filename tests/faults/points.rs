@@ -11,10 +11,10 @@ const STEPS: i32 = 12;
 pub fn passes(point: FailPoint) -> u32 {
     use FailPoint::{
         BatchSpoiled, ConsumerHandingBack, KeepCommitted, KeepMarked, KeepStored, RelayHandingBack, WorkBuried,
-        WorkBurying, WorkRetried, WorkRetrying,
+        WorkBurying, WorkOffered, WorkRetried, WorkRetrying,
     };
     match point {
-        RelayHandingBack | ConsumerHandingBack | BatchSpoiled | WorkBurying | WorkBuried => 1,
+        RelayHandingBack | ConsumerHandingBack | BatchSpoiled | WorkBurying | WorkBuried | WorkOffered => 1,
         KeepMarked | KeepStored | KeepCommitted | WorkRetrying | WorkRetried => 2,
         _ => 4,
     }

@@ -2,7 +2,8 @@
 //! group, published again from there, indexed by another, and now and then a bell rings a moment later.
 //!
 //! One walker stumbles: its steps fail at first and are tried again. One falls: the step that it fell at is a dead letter until
-//! the way is mended, and holds back those behind it. One message is for nobody.
+//! the way is mended, and holds back those behind it. One message is for nobody. One can be read by nobody until somebody edits it: it is
+//! the one step of a walker who was lost.
 
 use std::env;
 use std::num::NonZeroU16;
@@ -10,12 +11,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use cqrs::__private::{FailPoint, watch};
+use cqrs::broker::driver::{Driver as _, Outgoing};
+use cqrs::broker::Declare;
 use cqrs::prelude::*;
 use cqrs::sqlx::{self, AssertSqlSafe};
-use cqrs::store::{Any, AnyConnection};
-use cqrs::{BoxError, OutsideUnit};
+use cqrs::store::{Any, AnyConnection, DeadLetter};
+use cqrs::{BoxError, Delivery, OutsideUnit};
 use rustix::process::{Signal, getpid, kill_process};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use uuid::Uuid;
 
 use crate::named::Named;
 
@@ -28,10 +33,15 @@ pub const PARTS: &str = "FAULTS_PARTS";
 /// What happens at which point: `relay.claimed*4*kill`, or `stop`, when it is passed for the fourth time.
 pub const POINT: &str = "FAULTS_POINT";
 pub const STEPS: &str = "FAULTS_STEPS";
+/// Set where somebody else sees to the topics.
+pub const LEAVES: &str = "FAULTS_LEAVES";
 /// The pause between two steps, in milliseconds.
 pub const STRIDE: &str = "FAULTS_STRIDE";
 
 pub const WALKERS: i32 = 6;
+/// The number of the one who was lost.
+pub const LOST: i32 = WALKERS;
+const UNREADABLE: &str = "{lost";
 const STUMBLES: i32 = 1;
 const FALLS: i32 = 2;
 const FALLS_AT: i32 = 7;
@@ -127,21 +137,28 @@ fn life() {
     runtime.block_on(async {
         let said = env::var(PARTS).unwrap();
         let (walks, parts): (Vec<&str>, Vec<&str>) = said.split(',').partition(|part| *part == "walk");
-        let app = app(&store, &parts).await;
+        let broker = broker();
+        let app = app(&store, broker.clone(), &parts).await;
         if !walks.is_empty() {
-            tokio::spawn(walk(app.clone()));
+            tokio::spawn(walk(app.clone(), broker));
         }
         app.run().await.unwrap();
     });
 }
 
-async fn app(store: &str, parts: &[&str]) -> App {
+fn broker() -> Named {
     let url = env::var(BROKER).unwrap();
     let mut broker = Broker::url(url.clone()).partitions(NonZeroU16::new(4).unwrap());
     if url.starts_with("kafka") {
         broker = broker.property("session.timeout.ms", "6000").property("message.timeout.ms", "5000");
     }
-    let broker = Named { broker: broker.connect().unwrap(), name: env::var(NAME).unwrap() };
+    if env::var(LEAVES).is_ok() {
+        broker = broker.declare(Declare::Leave).property("topic.metadata.propagation.max.ms", "1000");
+    }
+    Named { broker: broker.connect().unwrap(), name: env::var(NAME).unwrap() }
+}
+
+async fn app(store: &str, broker: Named, parts: &[&str]) -> App {
     cqrs::bootstrap!()
         .store(Store::url(store))
         .broker(Broker::driver(broker))
@@ -164,9 +181,10 @@ fn break_there(point: FailPoint) {
 }
 
 /// Takes the steps that are left, whatever this or an earlier process has taken, and mends the way when all others are there.
-async fn walk(app: App) {
+async fn walk(app: App, broker: Named) {
     let steps: i32 = env::var(STEPS).unwrap().parse().unwrap();
     let stride = Duration::from_millis(env::var(STRIDE).unwrap().parse().unwrap());
+    tokio::spawn(lose(broker));
     loop {
         match step(&app, steps).await {
             Ok(true) => {}
@@ -175,11 +193,18 @@ async fn walk(app: App) {
         }
         tokio::time::sleep(stride).await;
     }
-    let mut offered = false;
     loop {
-        if let Err(error) = mend(&app, steps, &mut offered).await {
+        if let Err(error) = mend(&app, steps).await {
             tracing::info!(%error, "the way is mended later");
         }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+/// Publishes what nobody can read, until the broker has it.
+async fn lose(broker: Named) {
+    let delivery = Delivery::new("steps", UNREADABLE);
+    while broker.publish(vec![Outgoing { id: Uuid::now_v7(), delivery: delivery.clone() }]).await[0].is_err() {
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
 }
@@ -205,23 +230,34 @@ async fn step(app: &App, steps: i32) -> Result<bool, BoxError> {
     Ok(true)
 }
 
-/// Replays what is dead and has a way to go, and what nobody will ever take once.
-async fn mend(app: &App, steps: i32, offered: &mut bool) -> Result<(), BoxError> {
-    let mut unit: OutsideUnit<Any> = app.unit().await?;
-    let count = AssertSqlSafe(format!("SELECT COUNT(*) FROM diary WHERE walker <> {FALLS}"));
-    let there: i64 = sqlx::query_scalar(count).fetch_one(&mut **unit.tx()).await?;
+/// Replays what is dead and has a way to go, and what nobody will ever take once, whichever process does.
+async fn mend(app: &App, steps: i32) -> Result<(), BoxError> {
     let dead = app.dead_letters(100).await?;
-    if there < i64::from((WALKERS - 1) * steps) || dead.is_empty() {
+    let mut unit: OutsideUnit<Any> = app.unit().await?;
+    let count = AssertSqlSafe(format!("SELECT COUNT(*) FROM diary WHERE walker NOT IN ({FALLS}, {LOST})"));
+    let there: i64 = sqlx::query_scalar(count).fetch_one(&mut **unit.tx()).await?;
+    let is_strange = |letter: &DeadLetter| letter.name == "strange";
+    if there < i64::from((WALKERS - 1) * steps) || !dead.iter().any(is_strange) {
         return Ok(());
     }
     let mended = "INSERT INTO mended SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM mended)";
-    sqlx::query(mended).execute(&mut **unit.tx()).await?;
+    let is_first = sqlx::query(mended).execute(&mut **unit.tx()).await?.rows_affected() > 0;
     unit.commit().await?;
     for letter in dead {
-        let falls = letter.key.as_deref() == Some(&FALLS.to_string());
-        if falls || (letter.name == "strange" && !std::mem::replace(offered, true)) {
+        if letter.key.as_deref() == Some(&FALLS.to_string()) || (is_strange(&letter) && is_first) {
             app.replay(letter.id).await?;
+        } else if letter.payload == UNREADABLE.as_bytes() {
+            app.edit_and_replay(letter.id, found()).await?;
         }
     }
     Ok(())
+}
+
+/// What was meant, under the same id however often it is said.
+fn found() -> String {
+    let body = json!({
+        "payload": { "walker": LOST, "step": 0 }, "event_id": Uuid::nil(), "event_timestamp": "2026-01-02T03:04:05Z",
+        "event_name": "stepped", "topic": "steps",
+    });
+    body.to_string()
 }

@@ -7,7 +7,7 @@ use cqrs_tests::services;
 use rustix::process::Signal;
 
 use crate::points::passes;
-use crate::world::{ALL, World, chosen, for_all};
+use crate::world::{ALL, Process, World, chosen, for_all};
 
 /// Longer than leases and memberships last.
 const BEYOND: Duration = Duration::from_secs(8);
@@ -35,8 +35,9 @@ async fn stops_at(point: FailPoint) {
     }
     first.signal(Signal::CONT);
     world.arrived().await;
-    world.assert_whole().await;
-    for process in [first, second].into_iter().chain(walks) {
+    let processes: Vec<Process> = [first, second].into_iter().chain(walks).collect();
+    processes.iter().for_each(|process| process.signal(Signal::TERM));
+    for process in processes {
         process.stop(&world).await;
     }
     world.assert_whole().await;

@@ -1,8 +1,10 @@
 //! What a test has for itself on the servers, the processes that it starts, and the count in the end.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
@@ -10,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cqrs::__private::FailPoint;
-use cqrs::sqlx::{self, AnyPool, AssertSqlSafe, Executor, PgConnection, Row};
+use cqrs::sqlx::{self, AnyConnection, AnyPool, AssertSqlSafe, Row};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -45,6 +47,8 @@ pub struct World {
     broker: String,
     pool: AnyPool,
     directory: TempDir,
+    /// What else a process is told.
+    pub environment: Vec<(OsString, OsString)>,
 }
 
 impl World {
@@ -54,7 +58,7 @@ impl World {
         let place = Place::at(store);
         let store = place.create(&database, directory.path()).await;
         let pool = place.pool(&store, program::TABLES).await;
-        Self { steps, stride: 25, place, database, store, broker: broker.to_owned(), pool, directory }
+        Self { steps, stride: 25, place, database, store, broker: broker.to_owned(), pool, directory, environment: Vec::new() }
     }
 
     /// Starts the program with some of its parts, to break at a point or not to.
@@ -67,6 +71,7 @@ impl World {
         program.env(program::STORE, &self.store).env(program::BROKER, &self.broker);
         program.env(program::NAME, self.on_broker("")).env(program::PARTS, parts);
         program.env(program::STEPS, self.steps.to_string()).env(program::STRIDE, self.stride.to_string());
+        program.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(point) = point {
             program.env(program::POINT, point);
         }
@@ -99,17 +104,32 @@ impl World {
         self.reaches(sql, (so_far + 40).min(i64::from(WALKERS * self.steps))).await;
     }
 
-    /// Changes the settings of the database, for everybody.
-    pub async fn reset(&self, setting: &str) {
-        let mut connection = self.place.postgres().await;
-        connection.execute(AssertSqlSafe(format!("ALTER DATABASE {} {setting}", self.database))).await.unwrap();
-        self.disconnect(&mut connection).await;
+    /// Has everybody write nothing, or write again.
+    pub async fn set_read_only(&self, is_so: bool) {
+        self.place.set_read_only(&self.database, is_so).await;
+        self.disconnect().await;
     }
 
     /// Ends the connections to the database.
-    pub async fn disconnect(&self, connection: &mut PgConnection) {
-        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
-        sqlx::query(end).bind(&self.database).execute(connection).await.unwrap();
+    pub async fn disconnect(&self) {
+        self.place.disconnect(&self.database).await;
+    }
+
+    /// Takes the connections of the server that are free, and those of the program.
+    pub async fn take_all_connections(&self) -> Vec<AnyConnection> {
+        let mut taken = Vec::new();
+        for _ in 0..20 {
+            self.place.disconnect(&self.database).await;
+            while let Ok(connection) = self.place.connection().await {
+                taken.push(connection);
+            }
+        }
+        taken
+    }
+
+    /// For files that go with the test.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Waits until something is so many.
@@ -119,7 +139,8 @@ impl World {
 
     /// Waits until everything is there, and nothing on its way.
     pub async fn arrived(&self) {
-        let whole = i64::from(WALKERS * self.steps);
+        // And the one of who was lost.
+        let whole = i64::from(WALKERS * self.steps) + 1;
         self.until("all have arrived", async || {
             self.count("SELECT COUNT(*) FROM diary").await >= whole
                 && self.count("SELECT COUNT(*) FROM noted").await >= whole
@@ -152,7 +173,9 @@ impl World {
             for (walker, step) in self.rows(table).await {
                 steps.entry(walker).or_default().push(step);
             }
-            let expected = (0..WALKERS).map(|walker| (walker, (0..self.steps).collect())).collect();
+            let mut expected: BTreeMap<i32, Vec<i32>> =
+                (0..WALKERS).map(|walker| (walker, (0..self.steps).collect())).collect();
+            expected.insert(program::LOST, vec![0]);
             assert_eq!(steps, expected, "in {table}\n{}", self.log());
         }
         let mut rung = self.rows("rung").await;
@@ -186,11 +209,12 @@ impl World {
 
     /// Columns of a table, a line for each row.
     async fn text_of(&self, table: &str, columns: &[&str], order: &str) -> String {
-        let columns: Vec<String> = columns.iter().map(|column| format!("CAST({column} AS CHAR(200))")).collect();
+        let text = self.place.text();
+        let columns: Vec<String> = columns.iter().map(|column| format!("CAST({column} AS {text})")).collect();
         let select = AssertSqlSafe(format!("SELECT {} FROM {table} {order}", columns.join(", ")));
         let line = |row: sqlx::any::AnyRow| {
             let texts = (0..columns.len()).map(|at| row.try_get::<Option<String>, _>(at).ok().flatten());
-            texts.map(|text| text.unwrap_or_default().trim_end().to_owned()).collect::<Vec<_>>().join(" ")
+            texts.map(|text| text.unwrap_or_default()).collect::<Vec<_>>().join(" ")
         };
         match sqlx::query(select).fetch_all(&self.pool).await {
             Ok(rows) => rows.into_iter().map(line).collect::<Vec<_>>().join("\n"),
