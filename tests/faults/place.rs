@@ -77,23 +77,18 @@ impl Place {
         }
     }
 
-    /// Ends the connections to the database.
-    pub async fn disconnect(&self, name: &str) {
-        match self {
-            Self::Postgres(server) => {
-                let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
-                sqlx::query(end).bind(name).execute(&mut server.connect().await.unwrap()).await.unwrap();
-            }
-            Self::MySql(server) => {
-                let mut own = server.connect().await.unwrap();
-                let of_it = "SELECT CAST(id AS SIGNED) FROM information_schema.processlist WHERE db = ?";
-                let ids: Vec<i64> = sqlx::query_scalar(of_it).bind(name).fetch_all(&mut own).await.unwrap();
-                for id in ids {
-                    // It may have gone by itself.
-                    let _ = own.execute(AssertSqlSafe(format!("KILL {id}"))).await;
-                }
-            }
-            Self::Sqlite => panic!("nobody is connected to a file"),
+    /// Ends the connections to the database, by one to its server.
+    pub async fn disconnect(&self, name: &str, own: &mut AnyConnection) {
+        if matches!(self, Self::Postgres(_)) {
+            let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
+            own.execute(AssertSqlSafe(end)).await.unwrap();
+            return;
+        }
+        let of_it = format!("SELECT CAST(id AS SIGNED) FROM information_schema.processlist WHERE db = '{name}'");
+        let ids: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(of_it)).fetch_all(&mut *own).await.unwrap();
+        for id in ids {
+            // It may have gone by itself.
+            let _ = own.execute(AssertSqlSafe(format!("KILL {id}"))).await;
         }
     }
 
@@ -112,7 +107,7 @@ impl Place {
         }
     }
 
-    /// One more connection, if there is one.
+    /// One more connection to the server, if there is one.
     pub async fn connection(&self) -> Result<AnyConnection, sqlx::Error> {
         let url = match self {
             Self::Postgres(server) => server.to_url_lossy(),

@@ -112,14 +112,15 @@ impl World {
 
     /// Ends the connections to the database.
     pub async fn disconnect(&self) {
-        self.place.disconnect(&self.database).await;
+        let mut own = self.place.connection().await.unwrap();
+        self.place.disconnect(&self.database, &mut own).await;
     }
 
     /// Takes the connections of the server that are free, and those of the program.
     pub async fn take_all_connections(&self) -> Vec<AnyConnection> {
-        let mut taken = Vec::new();
+        let mut taken = vec![self.place.connection().await.unwrap()];
         for _ in 0..20 {
-            self.place.disconnect(&self.database).await;
+            self.place.disconnect(&self.database, &mut taken[0]).await;
             while let Ok(connection) = self.place.connection().await {
                 taken.push(connection);
             }
