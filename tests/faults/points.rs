@@ -22,6 +22,9 @@ pub fn passes(point: FailPoint) -> u32 {
 
 async fn dies_at(point: FailPoint, store: &str, broker: &str) {
     let world = World::new(store, broker, STEPS).await;
+    if point == FailPoint::BatchSpoiled {
+        world.pile_up().await;
+    }
     let mut process = world.start(ALL, Some(&format!("{}*{}*kill", point.name(), passes(point))));
     if matches!(point, FailPoint::RelayHandingBack | FailPoint::ConsumerHandingBack) {
         world.reaches("SELECT COUNT(*) FROM diary", 24).await;

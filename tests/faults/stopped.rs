@@ -18,6 +18,9 @@ async fn stops_at(point: FailPoint) {
     let publishes = point.name().starts_with("relay.") && !ending;
     // By itself it publishes everything with few claims.
     let (parts, passes) = if publishes { ("relay", 1) } else { (ALL, passes(point)) };
+    if point == FailPoint::BatchSpoiled {
+        world.pile_up().await;
+    }
     let first = world.start(parts, Some(&format!("{}*{passes}*stop", point.name())));
     let walks = publishes.then(|| world.start("walk", None));
     if ending {

@@ -80,6 +80,14 @@ impl World {
         Process(program.spawn().unwrap())
     }
 
+    /// Has messages wait at the broker, so that those who come next are given many at once.
+    pub async fn pile_up(&self) {
+        let process = self.start("walk,relay", None);
+        self.reaches("SELECT COUNT(*) FROM raised", i64::from(self.steps)).await;
+        self.until("all is published", async || self.count("SELECT COUNT(*) FROM cqrs_outbox").await == 0).await;
+        process.stop(self).await;
+    }
+
     /// Counts; asks again while the database is away.
     pub async fn count(&self, sql: &'static str) -> i64 {
         let mut tries = 0;
