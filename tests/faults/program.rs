@@ -155,7 +155,9 @@ fn broker() -> Named {
     if env::var(LEAVES).is_ok() {
         broker = broker.declare(Declare::Leave).property("topic.metadata.propagation.max.ms", "1000");
     }
-    Named { broker: broker.connect().unwrap(), name: env::var(NAME).unwrap() }
+    // Where a point is waited for there are to be several batches, however slow the machine is.
+    let most = if env::var(POINT).is_ok() { 8 } else { usize::MAX };
+    Named { broker: broker.connect().unwrap(), name: env::var(NAME).unwrap(), most }
 }
 
 async fn app(store: &str, broker: Named, parts: &[&str]) -> App {

@@ -55,7 +55,10 @@ async fn comes_and_goes(servers: &Private, name: &str, broker: &str) {
     world.goes_on(WRITTEN).await;
 
     world.set_read_only(true).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let so_far = world.count(WRITTEN).await;
     tokio::time::sleep(AWAY).await;
+    assert_eq!(world.count(WRITTEN).await, so_far, "nobody writes");
     world.set_read_only(false).await;
     world.goes_on(WRITTEN).await;
 
