@@ -19,6 +19,9 @@ const POINTS: [FailPoint; 6] = [
 
 async fn ends_at(point: FailPoint, store: &str, broker: &str) {
     let world = World::new(store, broker, 12).await;
+    if point.name().starts_with("batch.") {
+        world.pile_up().await;
+    }
     let process = world.start(ALL, Some(&format!("{}*{}*stop", point.name(), passes(point))));
     process.stops(&world).await;
     world.disconnect().await;

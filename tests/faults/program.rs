@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use cqrs::__private::{FailPoint, watch};
-use cqrs::broker::driver::{Driver as _, Outgoing};
 use cqrs::broker::Declare;
+use cqrs::broker::driver::{Driver as _, Outgoing};
 use cqrs::prelude::*;
 use cqrs::sqlx::{self, AssertSqlSafe};
 use cqrs::store::{Any, AnyConnection, DeadLetter};

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -58,7 +58,17 @@ impl World {
         let place = Place::at(store);
         let store = place.create(&database, directory.path()).await;
         let pool = place.pool(&store, program::TABLES).await;
-        Self { steps, stride: 25, place, database, store, broker: broker.to_owned(), pool, directory, environment: Vec::new() }
+        Self {
+            steps,
+            stride: 25,
+            place,
+            database,
+            store,
+            broker: broker.to_owned(),
+            pool,
+            directory,
+            environment: Vec::new(),
+        }
     }
 
     /// Starts the program with some of its parts, to break at a point or not to.
