@@ -20,6 +20,7 @@ use cqrs::{BoxError, Delivery, OutsideUnit};
 use rustix::process::{Signal, getpid, kill_process};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
 use crate::named::Named;
@@ -135,6 +136,8 @@ fn life() {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
+        // Before anything stops the process: whoever lets it go on may tell it to end at once.
+        let mut told_to_end = signal(SignalKind::terminate()).unwrap();
         let said = env::var(PARTS).unwrap();
         let (walks, parts): (Vec<&str>, Vec<&str>) = said.split(',').partition(|part| *part == "walk");
         let broker = broker();
@@ -142,7 +145,7 @@ fn life() {
         if !walks.is_empty() {
             tokio::spawn(walk(app.clone(), broker));
         }
-        app.run().await.unwrap();
+        app.run_until(async move { drop(told_to_end.recv().await) }).await.unwrap();
     });
 }
 

@@ -11,6 +11,7 @@ use crate::world::{ALL, Process, World, chosen, for_all};
 
 /// Longer than leases and memberships last.
 const BEYOND: Duration = Duration::from_secs(8);
+const GOES_ON: Duration = Duration::from_secs(2);
 
 async fn stops_at(point: FailPoint) {
     let world = World::new(&services::postgres_url(), &services::kafka_url(), 12).await;
@@ -37,6 +38,8 @@ async fn stops_at(point: FailPoint) {
         tokio::time::sleep(BEYOND).await;
     }
     first.signal(Signal::CONT);
+    // Time to do what it was about to.
+    tokio::time::sleep(GOES_ON).await;
     world.arrived().await;
     let processes: Vec<Process> = [first, second].into_iter().chain(walks).collect();
     processes.iter().for_each(|process| process.signal(Signal::TERM));
