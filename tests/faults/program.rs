@@ -145,7 +145,11 @@ fn life() {
         if !walks.is_empty() {
             tokio::spawn(walk(app.clone(), broker));
         }
-        app.run_until(async move { drop(told_to_end.recv().await) }).await.unwrap();
+        app.run_until(async move {
+            told_to_end.recv().await;
+        })
+        .await
+        .unwrap();
     });
 }
 
