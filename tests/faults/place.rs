@@ -7,8 +7,8 @@ use cqrs::sqlx::mysql::MySqlConnectOptions;
 use cqrs::sqlx::postgres::{PgConnectOptions, PgSslMode};
 use cqrs::sqlx::{self, AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Connection, Executor};
 
-/// `faults`, as PostgreSQL keeps it, hashed once: a process without optimization needs a tenth of a second for the 4096 times that are
-/// usual, with each connection.
+/// `faults`, as PostgreSQL keeps it, hashed once: the 4096 times that are usual, with each connection, are most of what a process
+/// without optimization does at its start.
 const PASSWORD: &str = "SCRAM-SHA-256$1:ZmF1bHRzIG9mIGEgdGVzdA==$IzjB+OThDWzsz6VItStYv3mWW3rs9/xlllmIVke8oMo=:vmTz6vPi1FAhn+oWVOnhnRB55z86aw/Oiovscg3c7HA=";
 
 /// Where the database is: on a server that it is created and dropped on, or in a file.
