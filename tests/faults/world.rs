@@ -310,7 +310,8 @@ impl Drop for Process {
 
 /// Breaks something at each of these points, a few at a time, and says all that failed.
 pub fn for_all(points: &[FailPoint], breaks: impl AsyncFn(FailPoint) + Sync) {
-    const AT_ONCE: usize = 10;
+    // PostgreSQL has 300 connections, of which a process takes up to ten.
+    const AT_ONCE: usize = 6;
     let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
