@@ -84,6 +84,8 @@ points! {
     WorkBurying => "work.burying",
     /// It is one.
     WorkBuried => "work.buried",
+    /// A message that was kept whole was given to its handlers, and its row is about to be ended.
+    WorkOffered => "work.offered",
 }
 
 #[cfg(feature = "__fail-points")]

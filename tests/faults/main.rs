@@ -2,10 +2,15 @@
 //! database afterwards is counted: nothing lost, nothing doubled, each key in order.
 
 mod chaos;
+mod clock;
 mod cut;
+mod gone;
 mod input;
+mod missing;
 mod named;
+mod place;
 mod points;
 mod program;
 mod servers;
+mod stopped;
 mod world;

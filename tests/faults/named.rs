@@ -7,10 +7,12 @@ use cqrs::broker::BrokerError;
 use cqrs::broker::driver::{Consumer, Driver, Incoming, Outgoing, Receipt, Settlement, Subscription};
 use cqrs::store::driver::BoxFuture;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Named {
     pub broker: Arc<dyn Driver>,
     pub name: String,
+    /// The most that a group is given at once, where that is less than it asks for.
+    pub most: usize,
 }
 
 /// The same message on another topic.
@@ -40,6 +42,7 @@ impl Driver for Named {
     }
 
     fn subscribe(&self, mut subscription: Subscription) -> BoxFuture<'_, Result<Box<dyn Consumer>, BrokerError>> {
+        subscription.prefetch = subscription.prefetch.min(self.most);
         subscription.group.insert_str(0, &self.name);
         subscription.topics.iter_mut().for_each(|topic| topic.insert_str(0, &self.name));
         Box::pin(async move {

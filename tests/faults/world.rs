@@ -1,21 +1,23 @@
 //! What a test has for itself on the servers, the processes that it starts, and the count in the end.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cqrs::__private::FailPoint;
-use cqrs::sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use cqrs::sqlx::{self, AssertSqlSafe, ConnectOptions, Executor, PgConnection, PgPool};
+use cqrs::sqlx::{self, AnyConnection, AnyPool, AssertSqlSafe, Row};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use crate::place::Place;
 use crate::program::{self, WALKERS};
 
 /// How long something that has to happen may take, on a machine that does much else.
@@ -38,30 +40,38 @@ pub struct World {
     steps: i32,
     /// The pause between two steps, in milliseconds.
     pub stride: u32,
-    server: PgConnectOptions,
+    place: Place,
     database: String,
     /// Where the program finds the database.
     pub store: String,
     broker: String,
-    pool: PgPool,
+    pool: AnyPool,
     directory: TempDir,
+    /// What else a process is told.
+    pub environment: Vec<(OsString, OsString)>,
 }
 
 impl World {
     pub async fn new(store: &str, broker: &str, steps: i32) -> Self {
-        let server: PgConnectOptions = store.parse().unwrap();
         let database = format!("faults_{}", Uuid::new_v4().simple());
-        let mut connection = server.connect().await.unwrap();
-        connection.execute(AssertSqlSafe(format!("CREATE DATABASE {database}"))).await.unwrap();
-        let own = server.clone().database(&database);
-        let pool = PgPoolOptions::new().max_connections(2).connect_with(own.clone()).await.unwrap();
-        pool.execute(program::TABLES).await.unwrap();
         let directory = tempfile::Builder::new().prefix("cqrs-faults-").tempdir().unwrap();
-        let store = own.to_url_lossy().to_string();
-        Self { steps, stride: 25, server, database, store, broker: broker.to_owned(), pool, directory }
+        let place = Place::at(store);
+        let store = place.create(&database, directory.path()).await;
+        let pool = place.pool(&store, program::TABLES).await;
+        Self {
+            steps,
+            stride: 25,
+            place,
+            database,
+            store,
+            broker: broker.to_owned(),
+            pool,
+            directory,
+            environment: Vec::new(),
+        }
     }
 
-    /// Starts the program with some of its parts, to die at a point or not to.
+    /// Starts the program with some of its parts, to break at a point or not to.
     pub fn start(&self, parts: &str, point: Option<&str>) -> Process {
         let mut program = Command::new(std::env::current_exe().unwrap());
         program.args(["--exact", "program::life", "--include-ignored", "--nocapture"]);
@@ -71,12 +81,20 @@ impl World {
         program.env(program::STORE, &self.store).env(program::BROKER, &self.broker);
         program.env(program::NAME, self.on_broker("")).env(program::PARTS, parts);
         program.env(program::STEPS, self.steps.to_string()).env(program::STRIDE, self.stride.to_string());
+        program.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(point) = point {
             program.env(program::POINT, point);
         }
         let log = File::options().create(true).append(true).open(self.directory.path().join("log")).unwrap();
         program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         Process(program.spawn().unwrap())
+    }
+
+    /// Has all messages wait to be published, so that those who come next are given many at once.
+    pub async fn pile_up(&self) {
+        let process = self.start("walk", None);
+        self.reaches("SELECT COUNT(*) FROM raised", i64::from(self.steps)).await;
+        process.stop(self).await;
     }
 
     /// Counts; asks again while the database is away.
@@ -103,17 +121,33 @@ impl World {
         self.reaches(sql, (so_far + 40).min(i64::from(WALKERS * self.steps))).await;
     }
 
-    /// Changes the settings of the database, for everybody.
-    pub async fn reset(&self, setting: &str) {
-        let mut connection = self.server.connect().await.unwrap();
-        connection.execute(AssertSqlSafe(format!("ALTER DATABASE {} {setting}", self.database))).await.unwrap();
-        self.disconnect(&mut connection).await;
+    /// Has everybody write nothing, or write again.
+    pub async fn set_read_only(&self, is_so: bool) {
+        self.place.set_read_only(&self.database, is_so).await;
+        self.disconnect().await;
     }
 
     /// Ends the connections to the database.
-    pub async fn disconnect(&self, connection: &mut PgConnection) {
-        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
-        sqlx::query(end).bind(&self.database).execute(connection).await.unwrap();
+    pub async fn disconnect(&self) {
+        let mut own = self.place.connection().await.unwrap();
+        self.place.disconnect(&self.database, &mut own).await;
+    }
+
+    /// Takes the connections of the server that are free, and those of the program.
+    pub async fn take_all_connections(&self) -> Vec<AnyConnection> {
+        let mut taken = vec![self.place.connection().await.unwrap()];
+        for _ in 0..20 {
+            self.place.disconnect(&self.database, &mut taken[0]).await;
+            while let Ok(connection) = self.place.connection().await {
+                taken.push(connection);
+            }
+        }
+        taken
+    }
+
+    /// For files that go with the test.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Waits until something is so many.
@@ -123,7 +157,8 @@ impl World {
 
     /// Waits until everything is there, and nothing on its way.
     pub async fn arrived(&self) {
-        let whole = i64::from(WALKERS * self.steps);
+        // And the one of who was lost.
+        let whole = i64::from(WALKERS * self.steps) + 1;
         self.until("all have arrived", async || {
             self.count("SELECT COUNT(*) FROM diary").await >= whole
                 && self.count("SELECT COUNT(*) FROM noted").await >= whole
@@ -132,13 +167,9 @@ impl World {
         .await;
     }
 
-    /// What is on its way, and not dead for good.
+    /// What is on its way, and not dead for good; something is, as long as there are no tables to look at.
     async fn left(&self) -> i64 {
-        // Created with the first app.
-        if self.count("SELECT COUNT(*) FROM pg_tables WHERE tablename = 'cqrs_work'").await == 0 {
-            return 1;
-        }
-        self.count(LEFT).await
+        sqlx::query_scalar(LEFT).fetch_one(&self.pool).await.unwrap_or(1)
     }
 
     async fn until(&self, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
@@ -160,7 +191,9 @@ impl World {
             for (walker, step) in self.rows(table).await {
                 steps.entry(walker).or_default().push(step);
             }
-            let expected = (0..WALKERS).map(|walker| (walker, (0..self.steps).collect())).collect();
+            let mut expected: BTreeMap<i32, Vec<i32>> =
+                (0..WALKERS).map(|walker| (walker, (0..self.steps).collect())).collect();
+            expected.insert(program::LOST, vec![0]);
             assert_eq!(steps, expected, "in {table}\n{}", self.log());
         }
         let mut rung = self.rows("rung").await;
@@ -183,24 +216,28 @@ impl World {
     async fn tables(&self) -> String {
         let mut all = Vec::new();
         for table in ["raised", "diary", "noted", "rung"] {
-            all.push(format!(
-                "{table}: {}",
-                self.rows_of(&format!("SELECT COUNT(*)::text FROM {table}")).await.join(", ")
-            ));
+            all.push(format!("{table}: {}", self.text_of(table, &["COUNT(*)"], "").await));
         }
-        let outbox =
-            "SELECT name || ' ' || message_key || ' ' || state || ' ' || payload::text FROM cqrs_outbox ORDER BY seq";
-        all.extend(self.rows_of(outbox).await);
-        let work = "SELECT kind || ' ' || name || ' ' || state || ' ' || attempts || ' ' || COALESCE(owner, '') || ' ' || COALESCE(error, '')
-            FROM cqrs_work ORDER BY seq";
-        all.extend(self.rows_of(work).await);
+        let outbox = ["name", "message_key", "state", "attempts", "payload"];
+        all.push(self.text_of("cqrs_outbox", &outbox, "ORDER BY seq").await);
+        let work = ["kind", "name", "message_key", "state", "attempts", "owner", "error"];
+        all.push(self.text_of("cqrs_work", &work, "ORDER BY seq").await);
         all.join("\n")
     }
 
-    async fn rows_of(&self, sql: &str) -> Vec<String> {
-        let rows: Result<Vec<Option<String>>, _> =
-            sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_all(&self.pool).await;
-        rows.map_or_else(|error| vec![error.to_string()], |rows| rows.into_iter().flatten().collect())
+    /// Columns of a table, a line for each row.
+    async fn text_of(&self, table: &str, columns: &[&str], order: &str) -> String {
+        let text = self.place.text();
+        let columns: Vec<String> = columns.iter().map(|column| format!("CAST({column} AS {text})")).collect();
+        let select = AssertSqlSafe(format!("SELECT {} FROM {table} {order}", columns.join(", ")));
+        let line = |row: sqlx::any::AnyRow| {
+            let texts = (0..columns.len()).map(|at| row.try_get::<Option<String>, _>(at).ok().flatten());
+            texts.map(|text| text.unwrap_or_default()).collect::<Vec<_>>().join(" ")
+        };
+        match sqlx::query(select).fetch_all(&self.pool).await {
+            Ok(rows) => rows.into_iter().map(line).collect::<Vec<_>>().join("\n"),
+            Err(error) => format!("{table}: {error}"),
+        }
     }
 
     /// The last that the processes said.
@@ -213,8 +250,7 @@ impl World {
     /// Removes the database; left out where the test has failed.
     pub async fn end(self) {
         self.pool.close().await;
-        let mut connection = self.server.connect().await.unwrap();
-        connection.execute(AssertSqlSafe(format!("DROP DATABASE {} WITH (FORCE)", self.database))).await.unwrap();
+        self.place.drop(&self.database).await;
     }
 }
 
@@ -244,6 +280,12 @@ impl Process {
         tokio::time::timeout(PATIENCE, waiting).await.ok()
     }
 
+    /// Waits until it has stopped itself.
+    pub async fn stops(&self, world: &World) {
+        let stat = format!("/proc/{}/stat", self.0.id());
+        world.until("it stops", async || std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T "))).await;
+    }
+
     /// Waits until it dies as it was told to.
     pub async fn dies(&mut self, world: &World) {
         let status = self.ended().await;
@@ -268,6 +310,7 @@ impl Drop for Process {
 
 /// Breaks something at each of these points, a few at a time, and says all that failed.
 pub fn for_all(points: &[FailPoint], breaks: impl AsyncFn(FailPoint) + Sync) {
+    // PostgreSQL has 300 connections, of which a process takes up to ten.
     const AT_ONCE: usize = 6;
     let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -284,4 +327,10 @@ pub fn for_all(points: &[FailPoint], breaks: impl AsyncFn(FailPoint) + Sync) {
     });
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "broken at {failed:?}: see above");
+}
+
+/// All of them, or the one that `FAULTS_ONLY` names.
+pub fn chosen(points: &[FailPoint]) -> Vec<FailPoint> {
+    let only = std::env::var("FAULTS_ONLY").ok();
+    points.iter().copied().filter(|point| only.as_deref().is_none_or(|only| point.name() == only)).collect()
 }

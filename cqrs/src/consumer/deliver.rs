@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::broker::Delivery;
 use crate::broker::driver::Settlement;
 use crate::dispatch::{Caught, Failure};
+use crate::fail_points::{FailPoint, pass};
 use crate::registry::{GroupOptions, OnDead, OnUnknown};
 use crate::retry::{Verdict, random};
 use crate::store::{Claim, InboxMark, StoreError, WorkKind, WorkRecord};
@@ -54,6 +55,7 @@ pub(crate) async fn again(app: &App, claim: Claim, record: &WorkRecord, commit: 
             return Err(Trouble::Absent(format!("{} in this program", not_taken(&received))));
         }
     }
+    pass(FailPoint::WorkOffered);
     let mut tx = store.begin().await.map_err(fail)?;
     if !tx.finish_work(claim).await.map_err(fail)? {
         return Ok(Ended::Lost);

@@ -1,0 +1,56 @@
+//! A process that stops in the middle of something for longer than its leases last, while another takes over, and goes on.
+
+use std::time::Duration;
+
+use cqrs::__private::FailPoint;
+use cqrs_tests::services;
+use rustix::process::Signal;
+
+use crate::points::passes;
+use crate::world::{ALL, Process, World, chosen, for_all};
+
+/// Longer than leases and memberships last.
+const BEYOND: Duration = Duration::from_secs(8);
+const GOES_ON: Duration = Duration::from_secs(2);
+
+async fn stops_at(point: FailPoint) {
+    let world = World::new(&services::postgres_url(), &services::kafka_url(), 12).await;
+    let ending = matches!(point, FailPoint::RelayHandingBack | FailPoint::ConsumerHandingBack);
+    let publishes = point.name().starts_with("relay.") && !ending;
+    // By itself it publishes everything with few claims.
+    let (parts, passes) = if publishes { ("relay", 1) } else { (ALL, passes(point)) };
+    if point.name().starts_with("batch.") {
+        world.pile_up().await;
+    }
+    let first = world.start(parts, Some(&format!("{}*{passes}*stop", point.name())));
+    let walks = publishes.then(|| world.start("walk", None));
+    if ending {
+        world.reaches("SELECT COUNT(*) FROM diary", 24).await;
+        first.signal(Signal::TERM);
+    }
+    first.stops(&world).await;
+    let second = world.start(ALL, None);
+    if publishes {
+        // What it holds are leases, which run out; it publishes again what the other has published.
+        world.arrived().await;
+    } else {
+        // It may stand there in transactions, whose locks the others wait for as long as it does.
+        tokio::time::sleep(BEYOND).await;
+    }
+    first.signal(Signal::CONT);
+    // Time to do what it was about to.
+    tokio::time::sleep(GOES_ON).await;
+    world.arrived().await;
+    let processes: Vec<Process> = [first, second].into_iter().chain(walks).collect();
+    processes.iter().for_each(|process| process.signal(Signal::TERM));
+    for process in processes {
+        process.stop(&world).await;
+    }
+    world.assert_whole().await;
+    world.end().await;
+}
+
+#[test]
+fn g12_a_process_that_is_stopped_beyond_its_leases_at_any_point_doubles_nothing_when_it_goes_on() {
+    for_all(&chosen(FailPoint::ALL), stops_at);
+}
