@@ -14,8 +14,9 @@ pub fn passes(point: FailPoint) -> u32 {
         WorkBurying, WorkOffered, WorkRetried, WorkRetrying,
     };
     match point {
-        RelayHandingBack | ConsumerHandingBack | BatchSpoiled | WorkBurying | WorkBuried | WorkOffered => 1,
-        KeepMarked | KeepStored | KeepCommitted | WorkRetrying | WorkRetried => 2,
+        RelayHandingBack | ConsumerHandingBack | BatchSpoiled | WorkBurying | WorkBuried | WorkOffered
+        | WorkRetrying | WorkRetried => 1,
+        KeepMarked | KeepStored | KeepCommitted => 2,
         _ => 4,
     }
 }

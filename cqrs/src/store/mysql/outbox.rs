@@ -243,15 +243,36 @@ impl MySqlStore {
         }
         let request = request.granted();
         let mut given = self.read(&request, &open, highest, &mut back).await?;
-        let is_time = back.at.is_none_or(|at| at.elapsed() >= LOOK_BACK);
-        if (given.is_empty() || is_time) && self.named(self.look_back(&mut back).await)? && given.len() < request.limit
-        {
-            let mut rest = request.clone();
-            rest.limit -= given.len();
-            given.extend(self.read(&rest, &open, highest, &mut back).await?);
-            given.sort_unstable_by_key(|row| row.claim.seq);
+        match self.read_late(&request, &open, highest, &mut back, given.len()).await {
+            Ok(late) => {
+                given.extend(late);
+                given.sort_unstable_by_key(|row| row.claim.seq);
+                Ok(given)
+            }
+            // What was given out nobody will hear of: it is given out again, and nothing of its keys before it.
+            Err(error) => {
+                self.with_desk(|desk| given.iter().for_each(|row| desk.back(row.claim)));
+                Err(error)
+            }
         }
-        Ok(given)
+    }
+
+    /// Gives out what was committed late, where it is time to look for it, beside so many rows.
+    async fn read_late(
+        &self,
+        request: &Request,
+        open: &[i16],
+        highest: Option<i64>,
+        back: &mut LookBack,
+        given: usize,
+    ) -> Result<Vec<ClaimedOutbox>, StoreError> {
+        let is_time = back.at.is_none_or(|at| at.elapsed() >= LOOK_BACK);
+        if !(given == 0 || is_time) || !self.named(self.look_back(back).await)? || given >= request.limit {
+            return Ok(Vec::new());
+        }
+        let mut rest = request.clone();
+        rest.limit -= given;
+        self.read(&rest, open, highest, back).await
     }
 
     /// The highest number of what is ready, and when the next row that waits is due.
