@@ -12,6 +12,8 @@ mod work;
 
 use std::collections::BTreeMap;
 use std::env;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use sqlx::mysql::MySqlConnectOptions;
@@ -66,6 +68,25 @@ impl Place {
     async fn lent(&self, connections: u32) -> MySqlStore {
         let pool = sqlx::mysql::MySqlPoolOptions::new().max_connections(connections).connect(&self.url).await.unwrap();
         MySqlStore::connect(Store::pool(pool)).await.unwrap()
+    }
+
+    /// A store on a pool that gives a connection so often and then none, as the number says at the time.
+    async fn failing(&self) -> (MySqlStore, Arc<AtomicI64>) {
+        let left = Arc::new(AtomicI64::new(i64::MAX));
+        let (given, made) = (Arc::clone(&left), Arc::clone(&left));
+        let pool = sqlx::mysql::MySqlPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(Duration::from_millis(200))
+            .before_acquire(move |_, _| {
+                let is_given = given.fetch_sub(1, Ordering::Relaxed) > 0;
+                Box::pin(std::future::ready(Ok(is_given)))
+            })
+            .after_connect(move |_, _| {
+                let is_made = made.load(Ordering::Relaxed) > 0;
+                Box::pin(std::future::ready(if is_made { Ok(()) } else { Err(sqlx::Error::PoolTimedOut) }))
+            });
+        let pool = pool.connect(&self.url).await.unwrap();
+        (MySqlStore::connect(Store::pool(pool)).await.unwrap(), left)
     }
 
     async fn open(&self) -> MySqlStore {

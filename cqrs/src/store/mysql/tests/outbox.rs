@@ -31,6 +31,25 @@ async fn a_row_that_is_committed_late_is_found_though_later_ones_went_before() {
     assert_eq!(store.counts().await.unwrap().outbox, 0);
 }
 
+/// Whichever of its statements fails. Nobody has heard of what it found, so later rows of those keys must not go before it.
+#[tokio::test]
+async fn g10_a_claim_that_fails_at_any_statement_is_as_if_it_had_not_been() {
+    for statements in 0.. {
+        let (place, store) = fresh().await;
+        keep(&store, ["a", "b"].map(|key| Record::Outbox(message(key, Some(key))))).await;
+        let (failing, left) = place.failing().await;
+        left.store(statements, Ordering::Relaxed);
+        let ended = failing.claim_outbox(request("one", 1, 100)).await;
+        left.store(i64::MAX, Ordering::Relaxed);
+        if ended.is_ok() {
+            assert!(statements > 3, "a first claim has several: {statements}");
+            return;
+        }
+        keep(&store, [Record::Outbox(message("after a", Some("a")))]).await;
+        assert_eq!(names(&claim(&failing, "one", 1).await), ["a", "b", "after a"], "after {statements} statements");
+    }
+}
+
 #[tokio::test]
 async fn a_row_that_is_committed_late_wakes_nobody_in_vain_and_is_due() {
     let (_place, store) = fresh().await;
