@@ -27,7 +27,7 @@ struct Faults {
     last: Option<Fault>,
     /// The last that trying again does not mend. It is followed at once by one that the broker is down, and not told again
     /// for half a minute.
-    r#final: Option<Fault>,
+    lasting: Option<Fault>,
 }
 
 /// What a client says, and what it found out.
@@ -93,7 +93,7 @@ impl Voice {
         let fault = Fault { at: Instant::now(), reason: reason.to_owned() };
         self.faults.send_modify(|faults| {
             if kind == BrokerErrorKind::Configuration {
-                faults.r#final = Some(fault.clone());
+                faults.lasting = Some(fault.clone());
             }
             faults.last = Some(fault);
         });
@@ -102,17 +102,19 @@ impl Voice {
 
     /// Waits until the broker turns us away for a reason that trying again does not mend.
     pub(super) async fn turned_away(&self, since: Instant) -> BrokerError {
-        let is_recent = |faults: &Faults| faults.r#final.as_ref().is_some_and(|fault| fault.at >= since);
+        let is_recent = |faults: &Faults| faults.lasting.as_ref().is_some_and(|fault| fault.at >= since);
         let mut faults = self.faults.subscribe();
         let found = faults.wait_for(|faults| is_recent(faults)).await.ok();
-        let found = found.and_then(|faults| faults.r#final.as_ref().map(|fault| fault.reason.clone()));
+        let found = found.and_then(|faults| faults.lasting.as_ref().map(|fault| fault.reason.clone()));
         let reason = found.unwrap_or_default();
         BrokerError::new(BrokerErrorKind::Configuration, format!("Kafka turns us away: {reason}"))
     }
 
-    /// What was found out last, since then.
+    /// What stands in the way since then: what trying again does not mend, or else what was found out last.
     pub(super) fn last(&self, since: Instant) -> Option<String> {
-        self.faults.borrow().last.as_ref().filter(|fault| fault.at >= since).map(|fault| fault.reason.clone())
+        let faults = self.faults.borrow();
+        let found = [&faults.lasting, &faults.last].into_iter().flatten().find(|fault| fault.at >= since);
+        found.map(|fault| fault.reason.clone())
     }
 }
 
@@ -149,5 +151,7 @@ mod tests {
         let error = told.await;
         assert_eq!(error.kind(), BrokerErrorKind::Configuration);
         assert!(error.to_string().contains("wrong password"));
+        assert_eq!(voice.last(since).as_deref(), Some("wrong password"));
+        assert_eq!(voice.last(Instant::now()), None);
     }
 }
