@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::retry::{RetryPolicy, random};
 use crate::store::StoreError;
 use crate::store::driver::Notices;
+use crate::supervise::Failures;
 
 /// How long nothing more is told after a word.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -84,10 +84,11 @@ impl From<StoreError> for Deaf {
 
 /// Rings the bell whenever another process tells that it has stored something, until `stop`.
 pub(crate) async fn listen(notices: &dyn Notices, me: &str, bell: &Notify, stop: &CancellationToken) {
-    let mut ear = Ear { notices, me, bell, failed: 0, is_deaf: false };
+    let mut ear = Ear { notices, me, bell, failures: Failures::default(), is_deaf: false };
     loop {
+        let since = Instant::now();
         let Some(deaf) = stop.run_until_cancelled(ear.attend()).await else { return };
-        let pause = ear.complain(&deaf);
+        let pause = ear.complain(&deaf, since.elapsed());
         if stop.run_until_cancelled(sleep(pause)).await.is_none() {
             return;
         }
@@ -98,9 +99,8 @@ struct Ear<'a> {
     notices: &'a dyn Notices,
     me: &'a str,
     bell: &'a Notify,
-    /// How often in a row it was in vain.
-    failed: u32,
-    /// Whether it was said that nothing arrives.
+    failures: Failures,
+    /// Whether nothing was heard at last, and that was said.
     is_deaf: bool,
 }
 
@@ -123,9 +123,8 @@ impl Ear<'_> {
             if !self.hear(&mut words, Some(&test), PATIENCE).await? {
                 return Err(Deaf::Silent);
             }
-            if self.failed > 0 {
+            if std::mem::take(&mut self.is_deaf) {
                 tracing::info!("what other processes store is told to this one again");
-                (self.failed, self.is_deaf) = (0, false);
             }
             // Nobody listened meanwhile.
             self.bell.notify_waiters();
@@ -148,20 +147,19 @@ impl Ear<'_> {
         Ok(false)
     }
 
-    /// Says why nothing is heard, once, and gives how long to wait before it is tried again.
-    fn complain(&mut self, deaf: &Deaf) -> Duration {
-        self.failed = self.failed.saturating_add(1);
+    /// Says why nothing is heard after it was listened for so long, and gives how long to wait before it is tried again.
+    fn complain(&mut self, deaf: &Deaf, listened: Duration) -> Duration {
+        let was_deaf = std::mem::replace(&mut self.is_deaf, true);
         match deaf {
-            Deaf::Silent if self.is_deaf => BETWEEN_TESTS,
+            Deaf::Silent if was_deaf => BETWEEN_TESTS,
             Deaf::Silent => {
-                self.is_deaf = true;
                 tracing::warn!(
                     "a notice of this process does not come back to it: what other processes store is found by polling; help: a pooler that lends connections for one transaction delivers none (PgBouncer's `pool_mode = transaction`): give the store a URL past it, or leave `notify` away"
                 );
                 BETWEEN_TESTS
             }
             Deaf::Failed(error) => {
-                let pause = RetryPolicy::OUTAGE.pause(self.failed, random());
+                let pause = self.failures.pause(listened);
                 tracing::warn!(%error, ?pause, "notices are not heard: what other processes store is found by polling");
                 pause
             }

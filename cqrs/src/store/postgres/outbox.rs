@@ -247,7 +247,7 @@ impl Columns {
     }
 }
 
-/// A row of [`NEXT`]: the first is what waits.
+/// A row of [`NEXT`]. The one without a number is what waits.
 #[derive(sqlx::FromRow)]
 struct Next {
     seq: Option<i64>,
@@ -436,19 +436,18 @@ impl PostgresStore {
         };
         let statement = sqlx::query_as::<_, Next>(self.names.sql(NEXT)).bind(under_way).bind(open).bind(MOST_DUE);
         let mut rows = statement.fetch_all(&self.pool).await?;
-        if rows.first().is_some_and(|row| row.is_free) {
+        rows.sort_unstable_by_key(|row| row.seq);
+        let Some((waiting, ready)) = rows.split_first() else { return Ok(None) };
+        if waiting.is_free {
             self.leases().look_soon();
         }
-        rows.sort_unstable_by_key(|row| row.seq);
         let desk = self.desk();
         let is_free = |row: &&Next| {
             let lane = row.topic.as_deref().and_then(|topic| lane_of(topic, row.message_key.as_deref()));
             lane.is_none_or(|lane| !desk.is_under_way(lane))
         };
-        let (waiting, ready): (Vec<Next>, Vec<Next>) = rows.into_iter().partition(|row| row.seq.is_none());
         let ready = ready.iter().find(is_free).and_then(|row| row.due_at);
-        let waiting = waiting.iter().find_map(|row| row.due_at);
-        Ok(waiting.into_iter().chain(ready).min().map(rows::time))
+        Ok(waiting.due_at.into_iter().chain(ready).min().map(rows::time))
     }
 
     /// How many events this process is busy with.
