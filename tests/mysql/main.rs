@@ -11,6 +11,7 @@ use cqrs::sqlx::mysql::MySqlConnectOptions;
 use cqrs::sqlx::{self, AssertSqlSafe, ConnectOptions, Executor, MySql, MySqlPool};
 use cqrs::store::driver::BoxFuture;
 use cqrs::{Delivery, DispatchError};
+use cqrs_tests::until;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -115,16 +116,6 @@ async fn with_database<F: Future<Output = ()>>(test: impl FnOnce(String, MySqlPo
 
 async fn number(pool: &MySqlPool, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(pool).await.unwrap()
-}
-
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    for _ in 0..600 {
-        if is_so().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("it never came to pass: {what}");
 }
 
 struct Running {

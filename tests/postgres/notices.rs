@@ -1,10 +1,9 @@
 //! Notices between processes: two apps on one database, of which one commands and the other publishes.
 
-use std::time::Duration;
-
 use cqrs::prelude::*;
 use cqrs::sqlx::postgres::PgPool;
 use cqrs::sqlx::{self, AssertSqlSafe};
+use cqrs_tests::until;
 
 use super::{End, Place, server};
 
@@ -15,16 +14,8 @@ async fn run(pool: &PgPool, statements: &str) {
     sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(pool).await.unwrap();
 }
 
-/// Waits until something is there.
-async fn until(pool: &PgPool, what: &str, statement: &str) {
-    let waited = async {
-        while !sqlx::query_scalar::<_, bool>(AssertSqlSafe(statement.to_owned())).fetch_one(pool).await.unwrap() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_mins(1), waited)
-        .await
-        .unwrap_or_else(|_| panic!("not within a minute: {what}"));
+async fn is_so(pool: &PgPool, statement: &str) -> bool {
+    sqlx::query_scalar(AssertSqlSafe(statement.to_owned())).fetch_one(pool).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -64,9 +55,9 @@ async fn what_one_process_stores_another_publishes_without_polling_also_after_it
         // The first may be found as the other begins to listen: the second is told.
         for number in 0..2 {
             commanding.send(Place { order: round * 2 + number, ends: End::Well }).await.unwrap();
-            until(&admin, "the outbox is empty", &is_empty).await;
+            until("the outbox is empty", async || is_so(&admin, &is_empty).await).await;
         }
-        until(&admin, "somebody listens", &cut).await;
+        until("somebody listens", async || is_so(&admin, &cut).await).await;
     }
     publishing.shutdown().await;
     running.await.unwrap().unwrap();

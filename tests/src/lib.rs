@@ -9,3 +9,6 @@ pub mod rabbit;
 pub mod redis;
 pub mod services;
 mod stores;
+mod waiting;
+
+pub use waiting::until;
