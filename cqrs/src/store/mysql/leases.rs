@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use sqlx::Row;
 
+use super::fault::Tries;
 use super::{MySqlStore, rows};
 use crate::store::claiming::Request;
 use crate::store::shards::{self, Desk, Out, Shard};
@@ -69,7 +70,15 @@ impl MySqlStore {
         if is_early(tended) && self.with_desk(|desk| !desk.open().is_empty()) {
             return Ok(());
         }
-        self.named(self.share_out(request).await)?;
+        let mut tries = Tries::default();
+        loop {
+            // It looks anew at what is there, whatever of it was done before.
+            let shared = self.share_out(request).await;
+            if !tries.again(&shared) {
+                self.named(shared)?;
+                break;
+            }
+        }
         self.tended.store(request.lease_now, std::sync::atomic::Ordering::Release);
         Ok(())
     }
@@ -240,10 +249,14 @@ impl MySqlStore {
         if self.with_desk(|desk| claims.iter().all(|claim| desk.flight(*claim).is_none())) {
             return Ok(Vec::new());
         }
-        let keep = sqlx::query(self.names.sql(KEEP)).bind(until).bind(self.me.as_str());
-        self.named(keep.execute(&self.pool).await)?;
-        let alive = sqlx::query(self.names.sql(ALIVE)).bind(self.me.as_str()).bind(until);
-        self.named(alive.execute(&self.pool).await)?;
+        let mut tries = Tries::default();
+        loop {
+            let kept = self.keep_and_live(until).await;
+            if !tries.again(&kept) {
+                self.named(kept)?;
+                break;
+            }
+        }
         self.look_at_shards().await?;
         Ok(self.with_desk(|desk| {
             let held: Vec<Claim> = claims.into_iter().filter(|claim| desk.flight(*claim).is_some()).collect();
@@ -252,6 +265,13 @@ impl MySqlStore {
             }
             held
         }))
+    }
+
+    async fn keep_and_live(&self, until: i64) -> Result<(), sqlx::Error> {
+        let keep = sqlx::query(self.names.sql(KEEP)).bind(until).bind(self.me.as_str());
+        keep.execute(&self.pool).await?;
+        let alive = sqlx::query(self.names.sql(ALIVE)).bind(self.me.as_str()).bind(until);
+        alive.execute(&self.pool).await.map(drop)
     }
 
     /// Something of these shards was settled: what they hold ends no process.
