@@ -23,7 +23,9 @@ pub fn passes(point: FailPoint) -> u32 {
 
 async fn dies_at(point: FailPoint, store: &str, broker: &str) {
     let world = World::new(store, broker, STEPS).await;
-    if point.name().starts_with("batch.") {
+    if point == FailPoint::BatchSpoiled {
+        world.pile_up_published().await;
+    } else if point.name().starts_with("batch.") {
         world.pile_up().await;
     }
     let mut process = world.start(ALL, Some(&format!("{}*{}*kill", point.name(), passes(point))));

@@ -163,12 +163,19 @@ fn broker() -> Named {
         broker = broker.declare(Declare::Leave).property("topic.metadata.propagation.max.ms", "1000");
     }
     // Where a point is waited for there are to be several batches, however slow the machine is.
-    let most = if env::var(POINT).is_ok() { 8 } else { usize::MAX };
+    let most = if env::var(POINT).is_ok() && !is_to_spoil() { 8 } else { usize::MAX };
     Named { broker: broker.connect().unwrap(), name: env::var(NAME).unwrap(), most }
 }
 
+/// Whether a batch is to be spoiled: by a message among others, and so large ones are made.
+fn is_to_spoil() -> bool {
+    env::var(POINT).is_ok_and(|point| point.starts_with(FailPoint::BatchSpoiled.name()))
+}
+
 async fn app(store: &str, broker: Named, parts: &[&str]) -> App {
+    let settings = if is_to_spoil() { "group.diary.concurrency = 1" } else { "" };
     cqrs::bootstrap!()
+        .settings(Settings::from_toml(settings).unwrap())
         .store(Store::url(store))
         .broker(Broker::driver(broker))
         .lease(Duration::from_secs(1))

@@ -97,6 +97,14 @@ impl World {
         process.stop(self).await;
     }
 
+    /// Has all messages wait at the broker, so that who consumes them finds many at once, whatever else is slow.
+    pub async fn pile_up_published(&self) {
+        let process = self.start("walk,relay", None);
+        self.reaches("SELECT COUNT(*) FROM raised", i64::from(self.steps)).await;
+        self.until("all are published", async || self.count("SELECT COUNT(*) FROM cqrs_outbox").await == 0).await;
+        process.stop(self).await;
+    }
+
     /// Counts; asks again while the database is away.
     pub async fn count(&self, sql: &'static str) -> i64 {
         let mut tries = 0;

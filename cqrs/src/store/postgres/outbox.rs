@@ -14,7 +14,7 @@ use crate::BoxError;
 use crate::lane::{Lane, lane_of};
 use crate::store::claiming::Request;
 use crate::store::names::Names;
-use crate::store::shards::{Asked, Offer, Out, shard_of};
+use crate::store::shards::{Asked, Offer, Out, SHARDS, shard_of};
 use crate::store::{Claim, ClaimedOutbox, OutboxRecord, StoreError, StoreErrorKind};
 
 /// How many pages of rows one claim reads at most, when it cannot take what it finds.
@@ -41,7 +41,10 @@ FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[], $6::bytea
 ///
 /// A row of a lower number may be there to be seen only now: its transaction was under way at the last look, or it has been made
 /// ready again. It is found by that transaction, and reading begins before it.
-const READ: &str = "
+///
+/// It reads no further than a number of numbers behind the first row: a planner that knows nothing of a table that has just been
+/// filled takes all rows there are, and sorts them. Where it would go on is told.
+pub(super) const READ: &str = "
 WITH late AS MATERIALIZED (
     SELECT MIN(seq) AS seq FROM (
         (SELECT seq FROM cqrs_outbox WHERE state = 'ready' AND seq <= $1
@@ -56,19 +59,23 @@ WITH late AS MATERIALIZED (
         EXISTS (SELECT 1 FROM cqrs_outbox WHERE state = 'waiting' AND due_at <= $5) AS is_due,
         (SELECT TRUE FROM cqrs_outbox WHERE message_key IS NOT NULL AND state <> 'ready'
             ORDER BY topic, message_key, seq LIMIT 1) IS NOT NULL AS is_held
+), near AS MATERIALIZED (
+    SELECT head.*, (SELECT MIN(seq) FROM cqrs_outbox WHERE state = 'ready' AND seq > head.start) + $6 AS until FROM head
+), part AS MATERIALIZED (
+    SELECT near.*, (SELECT MIN(seq) FROM cqrs_outbox WHERE state = 'ready' AND seq >= near.until) AS beyond FROM near
 )
-SELECT head.snapshot, head.start, head.is_due, page.* FROM head LEFT JOIN LATERAL (
+SELECT part.snapshot, part.start, part.is_due, part.beyond, page.* FROM part LEFT JOIN LATERAL (
     SELECT found.seq, found.shard, found.attempts, found.blocked, found.id, found.name, found.version, found.topic,
         found.message_key, found.headers, found.raised_at,
         CASE WHEN found.blocked IS NULL THEN found.payload END AS payload
     FROM (
-        SELECT mine.*, CASE WHEN head.is_held AND mine.message_key IS NOT NULL THEN (
+        SELECT mine.*, CASE WHEN part.is_held AND mine.message_key IS NOT NULL THEN (
             SELECT earlier.state FROM cqrs_outbox AS earlier
             WHERE earlier.topic = mine.topic AND earlier.message_key = mine.message_key
                 AND earlier.seq < mine.seq AND earlier.state <> 'ready'
             ORDER BY earlier.seq LIMIT 1) END AS blocked
         FROM cqrs_outbox AS mine
-        WHERE mine.state = 'ready' AND mine.seq > head.start AND mine.shard = ANY ($4)
+        WHERE mine.state = 'ready' AND mine.seq > part.start AND mine.seq < part.until AND mine.shard = ANY ($4)
         ORDER BY mine.seq LIMIT $3
     ) AS found
 ) AS page ON TRUE
@@ -312,10 +319,11 @@ impl PostgresStore {
     ) -> Result<(), StoreError> {
         let mut cursor = self.desk().begin_read();
         for _ in 0..MOST_PAGES {
-            let mut page = self.read_page(request, snapshot.as_deref(), cursor, open).await?;
+            let limit = found.asked.limit - found.rows.len();
+            let mut page = self.read_page(request.now, snapshot.as_deref(), cursor, limit, open).await?;
             if page.first().map_or(Ok(false), |row| row.try_get("is_due"))? {
                 sqlx::query(self.names.sql(WAKE)).bind(request.now).execute(&self.pool).await?;
-                page = self.read_page(request, snapshot.as_deref(), cursor, open).await?;
+                page = self.read_page(request.now, snapshot.as_deref(), cursor, limit, open).await?;
             }
             let Some(first) = page.first() else { return Ok(()) };
             *snapshot = Some(first.try_get("snapshot")?);
@@ -327,13 +335,14 @@ impl PostgresStore {
                     count += 1;
                     found.look_at(row, &mut desk)?;
                 }
-                if found.rows.len() == found.asked.limit {
-                    break;
-                }
+            }
+            let beyond: Option<i64> = first.try_get("beyond")?;
+            if let Some(beyond) = beyond.filter(|_| count < limit) {
+                found.last = beyond - 1;
             }
             cursor = found.last;
             desk.read_to(cursor);
-            if count < found.asked.limit || found.rows.len() == found.asked.limit {
+            if found.rows.len() == found.asked.limit || (count < limit && beyond.is_none()) {
                 return Ok(());
             }
         }
@@ -342,17 +351,22 @@ impl PostgresStore {
 
     async fn read_page(
         &self,
-        request: &Request,
+        now: i64,
         snapshot: Option<&str>,
         cursor: i64,
+        limit: usize,
         open: &[i16],
     ) -> Result<Vec<PgRow>, sqlx::Error> {
+        let (limit, shares) = (rows::limit(limit), i64::try_from(open.len()).unwrap_or(i64::MAX));
+        // So many rows are found among so many numbers, where each shard has as many; some more for numbers that have none.
+        let among = limit.saturating_mul(i64::from(SHARDS)).saturating_add(limit) / shares.max(1);
         sqlx::query(self.names.sql(READ))
             .bind(cursor)
             .bind(snapshot)
-            .bind(rows::limit(request.limit))
+            .bind(limit)
             .bind(open)
-            .bind(request.now)
+            .bind(now)
+            .bind(among.max(1))
             .fetch_all(&self.pool)
             .await
     }

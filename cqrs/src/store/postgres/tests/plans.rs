@@ -81,3 +81,27 @@ async fn no_statement_scans_a_table_of_a_million_rows() {
     assert_eq!(claimed.len(), 100);
     assert_eq!(publish(&store, &claimed).await, 100);
 }
+
+/// Of how many rows each line of a plan says that it gave them.
+fn given(line: &str) -> Option<f64> {
+    let (_, told) = line.split_once("(actual rows=")?;
+    told.split(' ').next()?.parse().ok()
+}
+
+#[tokio::test]
+async fn a_claim_reads_what_it_gives_however_little_is_known_of_a_table_that_was_just_filled() {
+    let (_schema, store) = fresh().await;
+    run_sql(&store.pool, "ALTER TABLE cqrs_outbox SET (autovacuum_enabled = false)").await;
+    run_sql(&store.pool, FILL[0]).await;
+    let mut connection = store.pool.acquire().await.unwrap();
+    run_on(&mut connection, &format!("PREPARE it AS {}", outbox::READ)).await.unwrap();
+    let shards = (0..16).map(|shard| shard.to_string()).collect::<Vec<_>>().join(",");
+    for mode in ["force_custom_plan", "force_generic_plan"] {
+        run_on(&mut connection, &format!("SET plan_cache_mode = {mode}")).await.unwrap();
+        let explain = format!("EXPLAIN (ANALYZE, TIMING OFF) EXECUTE it (5000, NULL, 1000, '{{{shards}}}', -1, 1062)");
+        let lines = sqlx::Executor::fetch_all(&mut *connection, sqlx::raw_sql(AssertSqlSafe(explain))).await.unwrap();
+        let plan: Vec<String> = lines.iter().map(|line| line.get(0)).collect();
+        let most = plan.iter().filter_map(|line| given(line)).fold(0.0, f64::max);
+        assert!((900.0..1500.0).contains(&most), "{most} rows\n{}", plan.join("\n"));
+    }
+}

@@ -93,13 +93,19 @@ async fn relay(pool: &PgPool, tables: &OnPostgres, ends: Ends, rows: i64) -> Res
     Ok(seen)
 }
 
-/// The rate between two shares of all.
+/// The rate between two shares of all. When there were as many is taken to lie on a line between two looks: few rows are all published
+/// between one look and the next.
 #[expect(clippy::cast_precision_loss, reason = "far fewer rows than that")]
 fn between(seen: &Seen, from: f64, until: f64) -> f64 {
     let all = seen.last().map_or(0.0, |(count, _)| *count as f64);
-    let at = |share: f64| seen.iter().find(|(count, _)| *count as f64 >= all * share).or(seen.last());
-    let (Some(first), Some(last)) = (at(from), at(until)) else { return 0.0 };
-    (last.0 - first.0) as f64 / last.1.duration_since(first.1).as_secs_f64().max(LOOK.as_secs_f64() / 100.0)
+    let begun = seen.first().map_or_else(Instant::now, |(_, begun)| *begun);
+    let at = |share: f64| {
+        let next = seen.partition_point(|(count, _)| (*count as f64) < all * share).clamp(1, seen.len() - 1);
+        let [(before, earlier), (after, later)] = [seen[next - 1], seen[next]];
+        let part = (all * share - before as f64) / ((after - before) as f64).max(1.0);
+        (earlier + later.duration_since(earlier).mul_f64(part.clamp(0.0, 1.0))).duration_since(begun).as_secs_f64()
+    };
+    all * (until - from) / (at(until) - at(from))
 }
 
 #[tokio::main]
