@@ -40,18 +40,23 @@ impl<T> Queue<T> {
         self.waiting.iter().any(|(lane, _)| self.is_free(lane.as_ref()))
     }
 
+    /// Whether so many could begin.
+    pub(super) fn has_free_of(&self, count: usize) -> bool {
+        self.waiting.iter().filter(|(lane, _)| self.is_free(lane.as_ref())).take(count).count() == count
+    }
+
     fn is_free(&self, lane: Option<&Lane>) -> bool {
         lane.is_none_or(|lane| !self.busy.contains(lane))
     }
 
     /// Cuts a batch off what may begin. With so many turns left, this one's included, it is this one's share, so that few
-    /// messages are handled at once and many together; and at most `most`.
+    /// messages are handled at once and many together; but `least` where there are so many, and at most `most`.
     ///
     /// It takes the lanes with the oldest messages, and of each as many as there is room for: were it to take the oldest
     /// message of every lane, nothing could be handled beside it.
-    pub(super) fn cut(&mut self, turns: usize, most: usize) -> Vec<(Option<Lane>, T)> {
+    pub(super) fn cut(&mut self, turns: usize, least: usize, most: usize) -> Vec<(Option<Lane>, T)> {
         let free: usize = self.waiting.iter().filter(|(lane, _)| self.is_free(lane.as_ref())).count();
-        let size = free.div_ceil(turns.max(1)).min(most);
+        let size = free.div_ceil(turns.max(1)).max(least.min(free)).min(most);
         let lanes = self.oldest_lanes(size);
         let (mut batch, mut rest) = (Vec::with_capacity(size), VecDeque::with_capacity(self.waiting.len()));
         for (lane, item) in self.waiting.drain(..) {
@@ -168,7 +173,7 @@ mod tests {
     }
 
     fn cut(queue: &mut Queue<&'static str>, turns: usize, most: usize) -> (Vec<Option<Lane>>, Vec<&'static str>) {
-        queue.cut(turns, most).into_iter().unzip()
+        queue.cut(turns, 1, most).into_iter().unzip()
     }
 
     #[test]
@@ -190,13 +195,24 @@ mod tests {
             (0..messages).for_each(|number| queue.push(None, number));
             let mut next = 0;
             for (taken, size) in sizes.iter().enumerate() {
-                let batch = queue.cut(turns - taken.min(turns), most);
+                let batch = queue.cut(turns - taken.min(turns), 1, most);
                 assert_eq!(batch.len(), *size, "{messages} messages, {turns} turns, at most {most}");
                 for (_, number) in batch {
                     assert_eq!(number, next, "the oldest first");
                     next += 1;
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_batch_is_more_than_its_share_where_that_is_little() {
+        // Messages, the least and the most of a batch.
+        for (messages, least, most, size) in [(10, 4, 100, 4), (3, 4, 100, 3), (100, 4, 100, 13), (10, 9, 5, 5)] {
+            let mut queue = Queue::new();
+            (0..messages).for_each(|number| queue.push(None, number));
+            assert!(queue.has_free_of(messages) && !queue.has_free_of(messages + 1));
+            assert_eq!(queue.cut(8, least, most).len(), size, "{messages} messages, at least {least}");
         }
     }
 
@@ -236,7 +252,7 @@ mod tests {
     #[test]
     fn what_a_batch_leaves_goes_before_what_came_later() {
         let mut queue = queue(&["a1", "b1", "a2"]);
-        let batch = queue.cut(1, 3);
+        let batch = queue.cut(1, 1, 3);
         queue.push(lane("a"), "a3");
         let lanes: Vec<_> = batch.iter().map(|(lane, _)| lane.clone()).collect();
         queue.end(&lanes, batch.into_iter().skip(1).collect());

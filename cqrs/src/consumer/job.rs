@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{Lane, Way, arrange, redone_at_least};
+use super::pace::Took;
 use super::together::{self, Member, Next, Told};
 use super::{deliver, wire};
 use crate::app::App;
@@ -20,15 +21,16 @@ use crate::worker::{decode, meta_of};
 /// long as a hundred slow handlers take.
 pub(super) const LONGEST: Duration = Duration::from_millis(200);
 
-/// Handles the messages of a batch. Gives how each was settled; `None` for those that it has not begun.
+/// Handles the messages of a batch. Gives how each was settled, `None` for those that it has not begun; and what those took that
+/// were handled together.
 pub(super) async fn handle(
     app: &App,
     group: &'static str,
     messages: &[(Option<Lane>, Delivery)],
     stop: &CancellationToken,
-) -> Vec<Option<Settlement>> {
+) -> (Vec<Option<Settlement>>, Option<Took>) {
     if let [(_, delivery)] = messages {
-        return vec![Some(deliver::deliver(app, group, delivery).await)];
+        return (vec![Some(deliver::deliver(app, group, delivery).await)], None);
     }
     let mut until = Instant::now() + LONGEST;
     let (members, ways) = read(app, group, messages).await;
@@ -63,7 +65,7 @@ pub(super) async fn handle(
             break;
         }
     }
-    settled
+    (settled, told.took)
 }
 
 /// What each message is for its handlers, and how it is handled.

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::batch::{Lane, Queue};
 use super::keep::key_of;
+use super::pace::{Pace, Took};
 use super::{batch_of, job};
 use crate::app::App;
 use crate::broker::Delivery;
@@ -21,8 +23,13 @@ use crate::worker::Turns;
 /// How many bytes of payload may wait before no more is taken in than there are turns for.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
 
-/// A batch's messages, and how each was settled: `None` where it was not begun.
-type Ended = (Vec<(Option<Lane>, Delivery)>, Vec<Option<Settlement>>);
+/// A batch that has ended.
+struct Ended {
+    messages: Vec<(Option<Lane>, Delivery)>,
+    /// How each was settled: `None` where it was not begun.
+    settled: Vec<Option<Settlement>>,
+    took: Option<Took>,
+}
 
 /// The messages a group is busy with, or that wait for their turn: stored ones take turns with them.
 pub(super) struct Jobs {
@@ -32,6 +39,7 @@ pub(super) struct Jobs {
     stop: CancellationToken,
     /// How many messages share a transaction, at most.
     batch: usize,
+    pace: Pace,
     waiting: Queue<(Receipt, Delivery)>,
     /// How large they are, about: none are taken in while it is too much.
     bytes: usize,
@@ -53,6 +61,7 @@ impl Jobs {
             turns,
             stop,
             batch,
+            pace: Pace::default(),
             waiting: Queue::new(),
             bytes: 0,
             busy: None,
@@ -85,14 +94,18 @@ impl Jobs {
         }
     }
 
-    /// Whether there is anything to begin, given a turn.
-    pub(super) fn has_free(&self) -> bool {
-        self.waiting.has_free()
+    /// When the next batch begins, given a turn; `None` where there is nothing to begin.
+    pub(super) fn starts_at(&self) -> Option<Instant> {
+        if !self.waiting.has_free() {
+            return None;
+        }
+        let is_soon = self.batch == 1 || self.running.is_empty() || self.waiting.has_free_of(self.batch);
+        self.pace.beside().filter(|_| !is_soon).or_else(|| Some(Instant::now()))
     }
 
     /// Begins a batch, of which the turn is.
     pub(super) fn start(&mut self, turn: Option<OwnedSemaphorePermit>) {
-        let batch = self.waiting.cut(self.turns.free() + 1, self.batch);
+        let batch = self.waiting.cut(self.turns.free() + 1, self.pace.at_least(), self.batch);
         let bytes: usize = batch.iter().map(|(_, (_, delivery))| delivery.payload.len()).sum();
         self.bytes = self.bytes.saturating_sub(bytes);
         let busy = self.app.tracker().token();
@@ -100,13 +113,14 @@ impl Jobs {
         if batch.is_empty() {
             return;
         }
+        self.pace.begin(Instant::now());
         let (receipts, messages): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|(lane, (receipt, delivery))| ((receipt, lane.clone()), (lane, delivery))).unzip();
         let (app, group, stop) = (self.app.clone(), self.group, self.stop.clone());
         let failures = Arc::clone(&self.failures);
         let job = self.running.spawn(async move {
             let in_turn = async {
-                let settled = job::handle(&app, group, &messages, &stop).await;
+                let (settled, took) = job::handle(&app, group, &messages, &stop).await;
                 // The pause takes nobody's turn.
                 drop(turn);
                 if settled.contains(&Some(Settlement::Return)) {
@@ -116,11 +130,11 @@ impl Jobs {
                 } else {
                     failures.store(0, Ordering::Relaxed);
                 }
-                settled
+                (settled, took)
             };
-            let settled = app.give_up().run_until_cancelled(in_turn).await;
+            let ended = app.give_up().run_until_cancelled(in_turn).await;
             drop(busy);
-            settled.map(|settled| (messages, settled))
+            ended.map(|(settled, took)| Ended { messages, settled, took })
         });
         self.receipts.insert(job.id(), receipts);
     }
@@ -155,8 +169,10 @@ impl Jobs {
     /// Settles what a batch has ended, and puts back what it has not begun. What goes back to the broker takes the later ones
     /// of its lane along, so that they do not come before it.
     fn end(&mut self, receipts: Vec<(Receipt, Option<Lane>)>, ended: Option<Ended>) -> Vec<(Receipt, Settlement)> {
-        let all_returned = || (Vec::new(), vec![Some(Settlement::Return); receipts.len()]);
-        let (messages, settled) = ended.unwrap_or_else(all_returned);
+        let all_returned =
+            || Ended { messages: Vec::new(), settled: vec![Some(Settlement::Return); receipts.len()], took: None };
+        let Ended { messages, settled, took } = ended.unwrap_or_else(all_returned);
+        took.into_iter().for_each(|took| self.pace.learn(took));
         let mut deliveries = messages.into_iter();
         let (mut told, mut left, mut returned) = (Vec::new(), Vec::new(), HashSet::new());
         let lanes: Vec<Option<Lane>> = receipts.iter().map(|(_, lane)| lane.clone()).collect();
@@ -248,6 +264,22 @@ mod tests {
         }
         let pause = break_off(&mut jobs).await;
         assert!(pause <= Duration::from_millis(102), "a batch was handled in between: {pause:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_begins_at_once_alone_or_full_and_else_a_little_later() {
+        let mut jobs = jobs(&CancellationToken::new()).await;
+        jobs.batch = 2;
+        assert_eq!(jobs.starts_at(), None);
+        jobs.push(incoming([1, 2]).into_iter().take(1).collect());
+        assert_eq!(jobs.starts_at(), Some(Instant::now()), "nothing is under way");
+        jobs.start(None);
+        let other = Delivery { key: Some("other".into()), ..incoming([3, 3]).remove(0).delivery };
+        jobs.push(vec![Incoming { receipt: Receipt(3), delivery: other.clone() }]);
+        assert!(jobs.starts_at().unwrap() > Instant::now(), "it may have company");
+        jobs.push(vec![Incoming { receipt: Receipt(4), delivery: other }]);
+        assert_eq!(jobs.starts_at(), Some(Instant::now()), "the batch is full");
+        jobs.next().await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 //!
 //! `crate::wire` reads the message, `deliver` gives it to one handler after the other, in transactions of their own. Messages come
 //! in batches: `batch` says which of them go together, `job` is the work of one batch, `together` the transaction that its
-//! messages share. This file is the loop of one group.
+//! messages share, `pace` when the next one begins. This file is the loop of one group.
 //! A message is settled with the broker when every handler has committed it, stored it for another attempt, or buried it.
 
 mod batch;
@@ -10,6 +10,7 @@ mod deliver;
 mod job;
 mod jobs;
 mod keep;
+mod pace;
 mod receive;
 mod together;
 
@@ -153,7 +154,8 @@ async fn run(app: App, group: &'static str, mut consumer: Box<dyn Consumer>, tur
     let (mut failed, mut again) = (0_u32, None);
     let mut line = None;
     loop {
-        if line.is_none() && jobs.has_free() {
+        let start = jobs.starts_at().filter(|_| line.is_none());
+        if start.is_some_and(|at| at <= Instant::now()) {
             let turns = turns.clone();
             line = Some(Box::pin(async move { turns.wait().await }));
         }
@@ -165,6 +167,7 @@ async fn run(app: App, group: &'static str, mut consumer: Box<dyn Consumer>, tur
                 line = None;
                 jobs.start(turn);
             }
+            () = moment(start), if line.is_none() => {}
             () = moment(again) => again = None,
             received = consumer.receive(room), if room > 0 && again.is_none() => match received {
                 Ok(incoming) => {

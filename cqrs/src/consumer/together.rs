@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +14,7 @@ use tracing::Instrument;
 
 use super::batch::Way;
 use super::deliver::mark;
+use super::pace::Took;
 use super::wire::Received;
 use crate::app::App;
 use crate::dispatch::{
@@ -55,6 +57,8 @@ pub(super) struct Together {
     /// The messages that were handled, or stored, and committed.
     pub(super) done: Vec<usize>,
     pub(super) next: Next,
+    /// What it took, where it was committed.
+    pub(super) took: Option<Took>,
 }
 
 /// What is to be done with the messages that are left.
@@ -76,21 +80,23 @@ pub(super) type Entry<'b> = (usize, Way, Vec<Member<'b>>);
 /// Handles messages in one transaction: those whose handlers take none first, then the others.
 pub(super) async fn handle(app: &App, group: &'static str, batch: Vec<Entry<'_>>, told: Told<'_>) -> Together {
     if batch.is_empty() {
-        return Together { done: Vec::new(), next: Next::Others };
+        return Together { done: Vec::new(), next: Next::Others, took: None };
     }
-    let mut work = Work { app, told, tx: None, kept: Kept::default() };
+    let begun = Instant::now();
+    let mut work = Work { app, told, tx: None, kept: Kept::default(), inside: Duration::ZERO };
     let span = tracing::debug_span!("batch", group, messages = batch.len());
     let ended = async {
         let next = work.run(batch).await?;
         let done = std::mem::take(&mut work.kept.done);
+        let (messages, inside) = (u32::try_from(work.kept.after.len()).unwrap_or(u32::MAX), work.inside);
         work.finish().await.map_err(|error| Spoiled { by: None, error })?;
-        Ok(Together { done, next })
+        Ok(Together { done, next, took: Some(Took { messages, inside, whole: begun.elapsed() }) })
     };
     let ended: Result<Together, Spoiled> = ended.instrument(span).await;
     ended.unwrap_or_else(|Spoiled { by, error }| {
         tracing::debug!(group, error, "a batch was rolled back: its messages are handled one by one");
         pass(FailPoint::BatchSpoiled);
-        Together { done: Vec::new(), next: Next::Redo(by) }
+        Together { done: Vec::new(), next: Next::Redo(by), took: None }
     })
 }
 
@@ -132,6 +138,8 @@ struct Work<'t> {
     told: Told<'t>,
     tx: Option<Box<dyn Transaction>>,
     kept: Kept,
+    /// How long handlers took.
+    inside: Duration,
 }
 
 /// A member, where it stands, and its dependencies once they are made.
@@ -225,11 +233,13 @@ impl Work<'_> {
         unit.tx.open = self.tx.take();
         let cell = MessageCell::shared(member.message);
         let span = tracing::debug_span!("deliver", group = member.record.group, topic = member.record.topic);
+        let begins = Instant::now();
         let called = async {
             let cx = call_with_cell(app, member.handler, &cell, call_context(app, Some(unit))).await?;
             raised_in(cx, Some(member.meta)).await
         };
         let (mut slot, after, records) = called.instrument(span_of(planned.item)).instrument(span).await?;
+        self.inside += begins.elapsed();
         self.tx = slot.open.take();
         match self.tx.as_mut() {
             Some(tx) => tx.check().await?,

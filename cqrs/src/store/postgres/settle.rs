@@ -22,7 +22,7 @@ const HELD: &str = concat!(held!(), " SELECT shard FROM held");
 const PUBLISHED: &str = concat!(
     held!(),
     ", gone AS (
-        DELETE FROM cqrs_outbox WHERE seq = ANY ($4) AND shard IN (SELECT shard FROM held) RETURNING 1)
+        DELETE FROM cqrs_outbox WHERE seq = ANY ($4) AND shard = ANY (ARRAY(SELECT shard FROM held)) RETURNING 1)
     SELECT (SELECT COUNT(*) FROM gone) AS gone, ARRAY(SELECT shard FROM held) AS held"
 );
 

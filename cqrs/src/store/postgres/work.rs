@@ -226,7 +226,7 @@ WHERE seq = (SELECT MIN(seq) FROM cqrs_work WHERE lane = $1) AND state = 'parked
 
 /// Frees rows that nothing stands before. There are none, unless somebody has deleted rows by hand. Each is the first of its lane: a
 /// question that its index answers, where `NOT EXISTS` would read the whole table.
-const FREE_STRANDED: &str = "
+pub(super) const FREE_STRANDED: &str = "
 UPDATE cqrs_work AS mine SET state = 'ready'
 WHERE mine.state = 'parked' AND (mine.lane IS NULL
     OR mine.seq = (SELECT MIN(earlier.seq) FROM cqrs_work AS earlier WHERE earlier.lane = mine.lane))";

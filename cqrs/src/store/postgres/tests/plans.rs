@@ -45,6 +45,14 @@ fn scans(line: &str) -> bool {
         .any(|table| line.contains(&format!("Seq Scan on cqrs_{table}")))
 }
 
+/// What the whole of a plan costs, by the planner's estimate.
+fn cost(plan: &[String]) -> f64 {
+    plan[0].split_once("..").and_then(|(_, rest)| rest.split(' ').next()?.parse().ok()).unwrap()
+}
+
+/// Above it PostgreSQL compiles a statement each time before it runs it (`jit_above_cost`), which takes tens of milliseconds.
+const COMPILED: f64 = 100_000.0;
+
 #[tokio::test]
 async fn no_statement_scans_a_table_of_a_million_rows() {
     let (_schema, store) = fresh().await;
@@ -71,7 +79,9 @@ async fn no_statement_scans_a_table_of_a_million_rows() {
     let mut wrong = Vec::new();
     for sql in statements {
         let plan = plan(&mut connection, sql).await;
-        if plan.iter().any(|line| scans(line)) {
+        // Once in a while it looks at all that is parked.
+        let is_costly = cost(&plan) > COMPILED && sql != work::FREE_STRANDED;
+        if plan.iter().any(|line| scans(line)) || is_costly {
             wrong.push(format!("{sql}\n{}", plan.join("\n")));
         }
     }
@@ -89,19 +99,24 @@ fn given(line: &str) -> Option<f64> {
 }
 
 #[tokio::test]
-async fn a_claim_reads_what_it_gives_however_little_is_known_of_a_table_that_was_just_filled() {
+async fn a_claim_reads_what_it_gives_whatever_is_known_of_the_table() {
     let (_schema, store) = fresh().await;
     run_sql(&store.pool, "ALTER TABLE cqrs_outbox SET (autovacuum_enabled = false)").await;
     run_sql(&store.pool, FILL[0]).await;
     let mut connection = store.pool.acquire().await.unwrap();
     run_on(&mut connection, &format!("PREPARE it AS {}", outbox::READ)).await.unwrap();
     let shards = (0..16).map(|shard| shard.to_string()).collect::<Vec<_>>().join(",");
-    for mode in ["force_custom_plan", "force_generic_plan"] {
-        run_on(&mut connection, &format!("SET plan_cache_mode = {mode}")).await.unwrap();
-        let explain = format!("EXPLAIN (ANALYZE, TIMING OFF) EXECUTE it (5000, NULL, 1000, '{{{shards}}}', -1, 1062)");
-        let lines = sqlx::Executor::fetch_all(&mut *connection, sqlx::raw_sql(AssertSqlSafe(explain))).await.unwrap();
-        let plan: Vec<String> = lines.iter().map(|line| line.get(0)).collect();
-        let most = plan.iter().filter_map(|line| given(line)).fold(0.0, f64::max);
-        assert!((900.0..1500.0).contains(&most), "{most} rows\n{}", plan.join("\n"));
+    let call = format!("it (5000, pg_current_snapshot()::text, 1000, '{{{shards}}}', -1, 1062)");
+    for known in ["SELECT 1", "ANALYZE cqrs_outbox"] {
+        run_on(&mut connection, known).await.unwrap();
+        for mode in ["force_custom_plan", "force_generic_plan"] {
+            run_on(&mut connection, &format!("SET plan_cache_mode = {mode}")).await.unwrap();
+            let explain = sqlx::raw_sql(AssertSqlSafe(format!("EXPLAIN (ANALYZE, TIMING OFF) EXECUTE {call}")));
+            let lines = sqlx::Executor::fetch_all(&mut *connection, explain).await.unwrap();
+            let plan: Vec<String> = lines.iter().map(|line| line.get(0)).collect();
+            let (most, text) = (plan.iter().filter_map(|line| given(line)).fold(0.0, f64::max), plan.join("\n"));
+            assert!((900.0..1500.0).contains(&most), "{known}, {mode}: {most} rows\n{text}");
+            assert!(cost(&plan) < COMPILED, "{known}, {mode}\n{text}");
+        }
     }
 }

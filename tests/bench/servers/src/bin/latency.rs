@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use bench_servers::consuming::{ByHand, marks};
-use bench_servers::kafka::{self, WITHIN};
+use bench_servers::kafka;
 use bench_servers::relaying::{OnPostgres, drain, templates};
 use bench_servers::{Arguments, Rates, Result, drop_schema, fresh_schema, median, quantile, server};
 use clap::Parser;
@@ -30,6 +30,8 @@ const OURS: &str = "bench_latency";
 const PLAIN: &str = "bench_latency_by_hand";
 const PARTITIONS: i32 = 4;
 const BATCH: usize = 100;
+/// For a message. The partitions of consumers that the program before this one has killed are theirs for 45 seconds more.
+const PATIENCE: Duration = Duration::from_secs(90);
 /// Says to this program that it is a consumer, in which schema.
 const CONSUMER: &str = "BENCH_LATENCY_CONSUMER";
 
@@ -113,7 +115,7 @@ impl Other {
         let mut latencies = vec![f64::NAN; committed.len()];
         let mut missing = committed.len();
         while missing > 0 {
-            let [of, number, at] = self.noted.recv_timeout(WITHIN).map_err(|_| "a message has not been handled")?;
+            let [of, number, at] = self.noted.recv_timeout(PATIENCE).map_err(|_| "a message has not been handled")?;
             let number = usize::try_from(number)?;
             if of == round && latencies[number].is_nan() {
                 latencies[number] = (at - committed[number].load(Ordering::Acquire)).max(0) as f64 / 1e3;
