@@ -31,8 +31,8 @@ pub(super) struct Names {
     schema: Option<String>,
     /// What a table's name begins with: the schema, if there is one.
     qualifier: String,
-    /// The texts made so far, by where their templates lie: those are never freed, so nothing else ever lies there.
-    texts: RwLock<HashMap<(usize, usize), SqlStr>>,
+    /// The texts made so far, by where their templates lie, and their age: those are never freed, so nothing else ever lies there.
+    texts: RwLock<HashMap<(usize, usize, u32), SqlStr>>,
 }
 
 impl Names {
@@ -66,11 +66,22 @@ impl Names {
         if self.is_default() {
             return template.into_sql_str();
         }
-        let place = (template.as_ptr() as usize, template.len());
+        self.kept(template, 0, || self.text(template))
+    }
+
+    /// The text of a statement that differs with its age, so that the database plans it anew where it keeps plans: the one for a
+    /// table that was empty is no good when that has grown.
+    #[cfg(feature = "postgres")]
+    pub(super) fn sql_of_age(&self, template: &'static str, age: u32) -> SqlStr {
+        self.kept(template, age, || format!("{}\n-- {age}", self.text(template)))
+    }
+
+    fn kept(&self, template: &'static str, age: u32, make: impl FnOnce() -> String) -> SqlStr {
+        let place = (template.as_ptr() as usize, template.len(), age);
         if let Some(text) = self.texts.read().unwrap_or_else(PoisonError::into_inner).get(&place) {
             return text.clone();
         }
-        let text = AssertSqlSafe(std::sync::Arc::<str>::from(self.text(template))).into_sql_str();
+        let text = AssertSqlSafe(std::sync::Arc::<str>::from(make())).into_sql_str();
         self.texts.write().unwrap_or_else(PoisonError::into_inner).entry(place).or_insert(text).clone()
     }
 

@@ -5,6 +5,7 @@ use sqlx::{ConnectOptions, Connection, PgPool};
 use std::sync::{Arc, Mutex};
 use uuid::Uuid;
 
+use super::inbox::Asked;
 use super::leases::Leases;
 use super::{PostgresStore, migrate, transaction};
 use crate::store::names::Names;
@@ -37,6 +38,7 @@ impl PostgresStore {
             claiming: tokio::sync::Mutex::new(None),
             desk: Mutex::new(Desk::default()),
             leases: Mutex::new(Leases::default()),
+            asked: Asked::default(),
             channel: options.notify.then_some(channel),
         })
     }

@@ -1,6 +1,7 @@
 //! Inbox marks.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use sqlx::{PgConnection, PgPool};
@@ -22,13 +23,32 @@ const STANDING: &str = "
 SELECT EXISTS (SELECT 1 FROM cqrs_inbox WHERE consumer_group = $1 AND handler = $2 AND event_id = $3),
     EXISTS (SELECT 1 FROM cqrs_work WHERE lane = $4)";
 
+/// Each is looked for by itself: for `EXISTS` the planner may read a table that it believes to be small from end to end, for every batch.
 const STANDINGS: &str = "
-SELECT EXISTS (SELECT 1 FROM cqrs_inbox AS known
-        WHERE known.consumer_group = asked.consumer_group AND known.handler = asked.handler AND known.event_id = asked.event_id),
-    EXISTS (SELECT 1 FROM cqrs_work AS earlier WHERE earlier.lane = asked.lane)
+SELECT (SELECT TRUE FROM cqrs_inbox AS known WHERE known.consumer_group = asked.consumer_group AND known.handler = asked.handler
+        AND known.event_id = asked.event_id LIMIT 1) IS NOT NULL,
+    (SELECT TRUE FROM cqrs_work AS earlier WHERE earlier.lane = asked.lane LIMIT 1) IS NOT NULL
 FROM unnest($1::text[], $2::text[], $3::uuid[], $4::text[]) WITH ORDINALITY
     AS asked (consumer_group, handler, event_id, lane, place)
 ORDER BY place";
+
+/// After so many messages, and whenever they are twice as many again, the statements that ask for marks are planned anew: the server
+/// keeps a plan until it has counted the table, a minute or more, and the plan of an empty one reads it from end to end.
+const FIRST_AGE: u64 = 500;
+/// From then on a plan stays good.
+const LAST_AGE: u32 = 16;
+
+/// How many messages this process has asked about.
+#[derive(Debug, Default)]
+pub(super) struct Asked(AtomicU64);
+
+impl Asked {
+    /// How often the table may have doubled, before so many more.
+    fn age(&self, more: usize) -> u32 {
+        let so_far = self.0.fetch_add(more as u64, Ordering::Relaxed);
+        (so_far / FIRST_AGE).checked_ilog2().map_or(0, |doubled| (doubled + 1).min(LAST_AGE))
+    }
+}
 
 /// Waits for whoever has stored the same mark and not committed it.
 const MARK: &str = "
@@ -43,17 +63,20 @@ pub(super) const STATEMENTS: &[&str] = &[PURGE, STANDING, STANDINGS, MARK];
 /// Where a message stands.
 pub(super) async fn standing(
     names: &Names,
+    so_far: &Asked,
     pool: &PgPool,
     mark: InboxMark,
     lane: Option<String>,
 ) -> Result<Standing, sqlx::Error> {
-    let statement = sqlx::query_as(names.sql(STANDING)).bind(mark.group).bind(mark.handler).bind(mark.event_id);
+    let sql = names.sql_of_age(STANDING, so_far.age(1));
+    let statement = sqlx::query_as(sql).bind(mark.group).bind(mark.handler).bind(mark.event_id);
     Ok(stands(statement.bind(lane.map(rows::escape)).fetch_one(pool).await?))
 }
 
 /// Where several messages stand, each with a handler.
 pub(super) async fn standings(
     names: &Names,
+    so_far: &Asked,
     pool: &PgPool,
     asked: Vec<(InboxMark, Option<String>)>,
 ) -> Result<Vec<Standing>, sqlx::Error> {
@@ -67,7 +90,8 @@ pub(super) async fn standings(
         ids.push(mark.event_id);
         lanes.push(lane.map(rows::escape));
     }
-    let statement = sqlx::query_as(names.sql(STANDINGS)).bind(groups).bind(handlers).bind(ids).bind(lanes);
+    let sql = names.sql_of_age(STANDINGS, so_far.age(ids.len()));
+    let statement = sqlx::query_as(sql).bind(groups).bind(handlers).bind(ids).bind(lanes);
     Ok(statement.fetch_all(pool).await?.into_iter().map(stands).collect())
 }
 
@@ -107,5 +131,17 @@ pub(super) async fn purge(names: &Names, pool: &PgPool, before: SystemTime) -> R
         if count < u64::from(PURGED_AT_ONCE) {
             return Ok(purged);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_are_planned_anew_whenever_the_marks_have_doubled() {
+        let asked = Asked::default();
+        let ages: Vec<u32> = [499, 1, 499, 1, 999, 1, 1, 40_000_000, 1].iter().map(|more| asked.age(*more)).collect();
+        assert_eq!(ages, [0, 0, 1, 1, 2, 2, 3, 3, LAST_AGE]);
     }
 }

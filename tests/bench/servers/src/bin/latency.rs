@@ -200,7 +200,14 @@ async fn measure(arguments: &Arguments, schema: &str) -> Result<Rates> {
         let app = app.clone();
         async move { app.run_until(std::future::pending::<()>()).await }
     });
-    let relaying = tokio::spawn(by_hand(pool.clone()));
+    let relaying = tokio::spawn({
+        let pool = pool.clone();
+        async move {
+            if let Err(error) = by_hand(pool).await {
+                eprintln!("latency: the relay by hand has ended: {error}");
+            }
+        }
+    });
     let (other, other_by_hand) = (Other::start(OURS, schema)?, Other::start(PLAIN, schema)?);
     let (mut rates, mut ours_99, mut plain_99) = (Rates::default(), Vec::new(), Vec::new());
     for round in 0..=arguments.rounds() {
