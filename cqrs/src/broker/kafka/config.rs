@@ -66,8 +66,8 @@ impl Config {
     pub(super) fn producer(&self) -> ClientConfig {
         let timeout = (self.patience + SLACK).as_millis();
         let mut config = self.client(&[
-            // One order of magnitude less latency than the default of 5, and the batches of a busy relay fill anyway.
-            ("linger.ms", "1"),
+            // The relay hands over what there is in one go: a batch fills without anybody waiting for it.
+            ("linger.ms", "0"),
             // As Java's clients do it, so that who publishes with another finds the same partition for a key.
             ("partitioner", "murmur2_random"),
         ]);
