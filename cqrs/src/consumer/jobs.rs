@@ -172,7 +172,9 @@ impl Jobs {
         let all_returned =
             || Ended { messages: Vec::new(), settled: vec![Some(Settlement::Return); receipts.len()], took: None };
         let Ended { messages, settled, took } = ended.unwrap_or_else(all_returned);
-        took.into_iter().for_each(|took| self.pace.learn(took));
+        if let Some(took) = took {
+            self.pace.learn(took);
+        }
         let mut deliveries = messages.into_iter();
         let (mut told, mut left, mut returned) = (Vec::new(), Vec::new(), HashSet::new());
         let lanes: Vec<Option<Lane>> = receipts.iter().map(|(_, lane)| lane.clone()).collect();
