@@ -21,18 +21,19 @@ use crate::worker::{decode, meta_of};
 /// long as a hundred slow handlers take.
 pub(super) const LONGEST: Duration = Duration::from_millis(200);
 
-/// Handles the messages of a batch. Gives how each was settled, `None` for those that it has not begun; and what those took that
-/// were handled together.
+/// Handles the messages of a batch. Gives how each was settled, `None` for those that it has not begun; and what they took.
 pub(super) async fn handle(
     app: &App,
     group: &'static str,
     messages: &[(Option<Lane>, Delivery)],
     stop: &CancellationToken,
-) -> (Vec<Option<Settlement>>, Option<Took>) {
+) -> (Vec<Option<Settlement>>, Vec<Took>) {
+    let begun = Instant::now();
     if let [(_, delivery)] = messages {
-        return (vec![Some(deliver::deliver(app, group, delivery).await)], None);
+        let settled = vec![Some(deliver::deliver(app, group, delivery).await)];
+        return (settled, vec![Took::Alone { messages: 1, whole: begun.elapsed() }]);
     }
-    let mut until = Instant::now() + LONGEST;
+    let mut until = begun + LONGEST;
     let (members, ways) = read(app, group, messages).await;
     let batch = members.into_iter().zip(&ways).enumerate();
     let batch = batch.filter_map(|(at, (members, way))| (*way != Way::Alone).then_some((at, *way, members)));
@@ -54,18 +55,21 @@ pub(super) async fn handle(
             ((0..messages.len()).collect(), redone_at_least(by))
         }
     };
+    let (begun, mut messages_alone) = (Instant::now(), 0);
     for (count, at) in alone.into_iter().enumerate() {
         if stop.is_cancelled() || (count >= least && Instant::now() >= until) {
             break;
         }
         let settlement = deliver::deliver(app, group, &messages[at].1).await;
         settled[at] = Some(settlement);
+        messages_alone += 1;
         if settlement == Settlement::Return {
             // Nothing could be stored: neither will be what comes after it.
             break;
         }
     }
-    (settled, told.took)
+    let alone = Took::Alone { messages: messages_alone, whole: begun.elapsed() };
+    (settled, told.took.into_iter().chain([alone]).collect())
 }
 
 /// What each message is for its handlers, and how it is handled.

@@ -28,7 +28,7 @@ struct Ended {
     messages: Vec<(Option<Lane>, Delivery)>,
     /// How each was settled: `None` where it was not begun.
     settled: Vec<Option<Settlement>>,
-    took: Option<Took>,
+    took: Vec<Took>,
 }
 
 /// The messages a group is busy with, or that wait for their turn: stored ones take turns with them.
@@ -113,7 +113,9 @@ impl Jobs {
         if batch.is_empty() {
             return;
         }
-        self.pace.begin(Instant::now());
+        if !self.waiting.has_free() {
+            self.pace.begin(Instant::now());
+        }
         let (receipts, messages): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|(lane, (receipt, delivery))| ((receipt, lane.clone()), (lane, delivery))).unzip();
         let (app, group, stop) = (self.app.clone(), self.group, self.stop.clone());
@@ -169,10 +171,13 @@ impl Jobs {
     /// Settles what a batch has ended, and puts back what it has not begun. What goes back to the broker takes the later ones
     /// of its lane along, so that they do not come before it.
     fn end(&mut self, receipts: Vec<(Receipt, Option<Lane>)>, ended: Option<Ended>) -> Vec<(Receipt, Settlement)> {
-        let all_returned =
-            || Ended { messages: Vec::new(), settled: vec![Some(Settlement::Return); receipts.len()], took: None };
+        let all_returned = || Ended {
+            messages: Vec::new(),
+            settled: vec![Some(Settlement::Return); receipts.len()],
+            took: Vec::new(),
+        };
         let Ended { messages, settled, took } = ended.unwrap_or_else(all_returned);
-        if let Some(took) = took {
+        for took in took {
             self.pace.learn(took);
         }
         let mut deliveries = messages.into_iter();
@@ -221,7 +226,7 @@ mod tests {
     use tokio::time::Instant;
     use tokio_util::sync::CancellationToken;
 
-    use super::Jobs;
+    use super::{Jobs, Took};
     use crate::Builder;
     use crate::broker::Delivery;
     use crate::broker::driver::{Incoming, Receipt, Settlement};
@@ -279,8 +284,12 @@ mod tests {
         let other = Delivery { key: Some("other".into()), ..incoming([3, 3]).remove(0).delivery };
         jobs.push(vec![Incoming { receipt: Receipt(3), delivery: other.clone() }]);
         assert!(jobs.starts_at().unwrap() > Instant::now(), "it may have company");
-        jobs.push(vec![Incoming { receipt: Receipt(4), delivery: other }]);
+        jobs.push(vec![Incoming { receipt: Receipt(4), delivery: other.clone() }]);
         assert_eq!(jobs.starts_at(), Some(Instant::now()), "the batch is full");
+        jobs.waiting.take_free();
+        jobs.pace.learn(Took::Alone { messages: 1, whole: Duration::from_secs(1) });
+        jobs.push(vec![Incoming { receipt: Receipt(5), delivery: other }]);
+        assert_eq!(jobs.starts_at(), Some(Instant::now()), "slow ones do not wait");
         jobs.next().await.unwrap();
     }
 

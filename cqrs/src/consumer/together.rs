@@ -88,9 +88,11 @@ pub(super) async fn handle(app: &App, group: &'static str, batch: Vec<Entry<'_>>
     let ended = async {
         let next = work.run(batch).await?;
         let done = std::mem::take(&mut work.kept.done);
-        let (messages, inside) = (u32::try_from(work.kept.after.len()).unwrap_or(u32::MAX), work.inside);
-        work.finish().await.map_err(|error| Spoiled { by: None, error })?;
-        Ok(Together { done, next, took: Some(Took { messages, inside, whole: begun.elapsed() }) })
+        let messages = if work.kept.after.is_empty() { 0 } else { u32::try_from(done.len()).unwrap_or(u32::MAX) };
+        let inside = work.inside;
+        let inside = inside + work.finish().await.map_err(|error| Spoiled { by: None, error })?;
+        let around = begun.elapsed().saturating_sub(inside);
+        Ok(Together { done, next, took: Some(Took::Together { messages, inside, around }) })
     };
     let ended: Result<Together, Spoiled> = ended.instrument(span).await;
     ended.unwrap_or_else(|Spoiled { by, error }| {
@@ -138,7 +140,7 @@ struct Work<'t> {
     told: Told<'t>,
     tx: Option<Box<dyn Transaction>>,
     kept: Kept,
-    /// How long handlers took.
+    /// How long handlers took, and what they depend on.
     inside: Duration,
 }
 
@@ -169,9 +171,11 @@ impl Work<'_> {
             }
         }
         // Dependencies first, the transaction last.
+        let begins = Instant::now();
         for (at, _, members) in &mut within {
             open(self.app, members).await.map_err(|error| Spoiled { by: Some(*at), error })?;
         }
+        self.inside += begins.elapsed();
         for (at, _, members) in within {
             if self.is_cut() {
                 return Ok(Next::Nothing);
@@ -249,11 +253,12 @@ impl Work<'_> {
         Ok((after, records))
     }
 
-    /// Stores what was raised and the marks, commits, and runs what follows the commit, message by message.
-    async fn finish(mut self) -> Result<(), String> {
+    /// Stores what was raised and the marks, commits, and runs what follows the commit, message by message. Gives how long that took,
+    /// what follows.
+    async fn finish(mut self) -> Result<Duration, String> {
         if self.kept.is_empty() {
             // All had been handled before.
-            return Ok(());
+            return Ok(Duration::ZERO);
         }
         let (app, commit) = (self.app, Commit::default());
         let finished = async {
@@ -309,8 +314,13 @@ async fn unit_of(app: &App, member: &Member<'_>) -> Result<Box<Unit<'static>>, F
     Ok(Box::new(Unit { tx, meta, slots, scope: Some(scope), ..Unit::default() }))
 }
 
-/// Writes what the batch leaves in one go each, and commits. From then on nobody can drop the rest.
-async fn write_and_commit(app: &App, mut tx: Box<dyn Transaction>, kept: Kept, commit: &Commit) -> Result<(), Failure> {
+/// Writes what the batch leaves in one go each, and commits. From then on nobody can drop the rest, of which it gives how long it took.
+async fn write_and_commit(
+    app: &App,
+    mut tx: Box<dyn Transaction>,
+    kept: Kept,
+    commit: &Commit,
+) -> Result<Duration, Failure> {
     let Kept { marks, mut records, mut after, waits, .. } = kept;
     // In the order in which the messages came, whichever was handled first.
     records.sort_by_key(|(at, _)| *at);
@@ -329,9 +339,10 @@ async fn write_and_commit(app: &App, mut tx: Box<dyn Transaction>, kept: Kept, c
     pass(FailPoint::BatchMarked);
     commit.begin();
     let (rest, tracker) = (app.clone(), app.tracker().clone());
-    let rest: BoxFuture<'static, Result<(), Failure>> = Box::pin(async move {
+    let rest: BoxFuture<'static, Result<Duration, Failure>> = Box::pin(async move {
         tx.commit().await?;
         pass(FailPoint::BatchCommitted);
+        let committed = Instant::now();
         if waits {
             rest.wake();
         }
@@ -340,7 +351,7 @@ async fn write_and_commit(app: &App, mut tx: Box<dyn Transaction>, kept: Kept, c
             // What fails after the commit is reported where it happens, and no reason to do anything again.
             let _ = commit_and_after(rest.clone(), None, after, limit).await;
         }
-        Ok(())
+        Ok(committed.elapsed())
     });
     Detached::new(tracker, rest).await
 }

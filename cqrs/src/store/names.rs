@@ -32,7 +32,7 @@ pub(super) struct Names {
     /// What a table's name begins with: the schema, if there is one.
     qualifier: String,
     /// The texts made so far, by where their templates lie, and their age: those are never freed, so nothing else ever lies there.
-    texts: RwLock<HashMap<(usize, usize, u32), SqlStr>>,
+    texts: RwLock<HashMap<(usize, usize, Option<u32>), SqlStr>>,
 }
 
 impl Names {
@@ -66,17 +66,17 @@ impl Names {
         if self.is_default() {
             return template.into_sql_str();
         }
-        self.kept(template, 0, || self.text(template))
+        self.kept(template, None, || self.text(template))
     }
 
     /// The text of a statement that differs with its age, so that the database plans it anew where it keeps plans: the one for a
     /// table that was empty is no good when that has grown.
     #[cfg(feature = "postgres")]
     pub(super) fn sql_of_age(&self, template: &'static str, age: u32) -> SqlStr {
-        self.kept(template, age, || format!("{}\n-- {age}", self.text(template)))
+        self.kept(template, Some(age), || format!("{}\n-- {age}", self.text(template)))
     }
 
-    fn kept(&self, template: &'static str, age: u32, make: impl FnOnce() -> String) -> SqlStr {
+    fn kept(&self, template: &'static str, age: Option<u32>, make: impl FnOnce() -> String) -> SqlStr {
         let place = (template.as_ptr() as usize, template.len(), age);
         if let Some(text) = self.texts.read().unwrap_or_else(PoisonError::into_inner).get(&place) {
             return text.clone();
@@ -188,6 +188,20 @@ mod tests {
         let (first, second) = (names.sql(TEMPLATE), names.sql(TEMPLATE));
         assert_eq!(first.as_str(), names.text(TEMPLATE));
         assert!(std::ptr::eq(first.as_str(), second.as_str()));
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn a_text_of_another_age_is_another_text_that_says_the_same() {
+        for prefix in [None, Some("shop_")] {
+            let names = Names::new(prefix, None).unwrap();
+            let [ageless, young, old] =
+                [names.sql(TEMPLATE), names.sql_of_age(TEMPLATE, 0), names.sql_of_age(TEMPLATE, 1)];
+            assert!(ageless.as_str() != young.as_str() && young.as_str() != old.as_str());
+            for aged in [young, old] {
+                assert_eq!(aged.as_str().split("\n-- ").next(), Some(ageless.as_str()));
+            }
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use sqlx::{ConnectOptions, Connection, PgPool};
 use std::sync::{Arc, Mutex};
 use uuid::Uuid;
 
-use super::inbox::Asked;
+use super::inbox::Grown;
 use super::leases::Leases;
 use super::{PostgresStore, migrate, transaction};
 use crate::store::names::Names;
@@ -38,7 +38,7 @@ impl PostgresStore {
             claiming: tokio::sync::Mutex::new(None),
             desk: Mutex::new(Desk::default()),
             leases: Mutex::new(Leases::default()),
-            asked: Asked::default(),
+            grown: Grown::default(),
             channel: options.notify.then_some(channel),
         })
     }

@@ -23,7 +23,7 @@ const STANDING: &str = "
 SELECT EXISTS (SELECT 1 FROM cqrs_inbox WHERE consumer_group = $1 AND handler = $2 AND event_id = $3),
     EXISTS (SELECT 1 FROM cqrs_work WHERE lane = $4)";
 
-/// Each is looked for by itself: for `EXISTS` the planner may read a table that it believes to be small from end to end, for every batch.
+/// Each is looked for by itself: for an `EXISTS` that is asked for many rows the planner may read the whole table into a hash.
 const STANDINGS: &str = "
 SELECT (SELECT TRUE FROM cqrs_inbox AS known WHERE known.consumer_group = asked.consumer_group AND known.handler = asked.handler
         AND known.event_id = asked.event_id LIMIT 1) IS NOT NULL,
@@ -40,9 +40,9 @@ const LAST_AGE: u32 = 16;
 
 /// How many messages this process has asked about.
 #[derive(Debug, Default)]
-pub(super) struct Asked(AtomicU64);
+pub(super) struct Grown(AtomicU64);
 
-impl Asked {
+impl Grown {
     /// How often the table may have doubled, before so many more.
     fn age(&self, more: usize) -> u32 {
         let so_far = self.0.fetch_add(more as u64, Ordering::Relaxed);
@@ -63,7 +63,7 @@ pub(super) const STATEMENTS: &[&str] = &[PURGE, STANDING, STANDINGS, MARK];
 /// Where a message stands.
 pub(super) async fn standing(
     names: &Names,
-    so_far: &Asked,
+    so_far: &Grown,
     pool: &PgPool,
     mark: InboxMark,
     lane: Option<String>,
@@ -76,7 +76,7 @@ pub(super) async fn standing(
 /// Where several messages stand, each with a handler.
 pub(super) async fn standings(
     names: &Names,
-    so_far: &Asked,
+    so_far: &Grown,
     pool: &PgPool,
     asked: Vec<(InboxMark, Option<String>)>,
 ) -> Result<Vec<Standing>, sqlx::Error> {
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn statements_are_planned_anew_whenever_the_marks_have_doubled() {
-        let asked = Asked::default();
+        let asked = Grown::default();
         let ages: Vec<u32> = [499, 1, 499, 1, 999, 1, 1, 40_000_000, 1].iter().map(|more| asked.age(*more)).collect();
         assert_eq!(ages, [0, 0, 1, 1, 2, 2, 3, 3, LAST_AGE]);
     }

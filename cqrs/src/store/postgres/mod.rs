@@ -69,7 +69,7 @@ pub struct PostgresStore {
     /// Held while outbox rows are claimed: what was seen at the last look.
     claiming: tokio::sync::Mutex<Option<String>>,
     desk: Mutex<Desk>,
-    asked: inbox::Asked,
+    grown: inbox::Grown,
     leases: Mutex<Leases>,
     /// Where processes tell each other what they have stored, if they are to.
     channel: Option<String>,
@@ -226,11 +226,11 @@ impl Driver for PostgresStore {
 
     fn standing(&self, mark: &InboxMark, lane: Option<&str>) -> BoxFuture<'_, Result<Standing, StoreError>> {
         let (mark, lane) = (mark.clone(), lane.map(str::to_owned));
-        Box::pin(async move { Ok(inbox::standing(&self.names, &self.asked, &self.pool, mark, lane).await?) })
+        Box::pin(async move { Ok(inbox::standing(&self.names, &self.grown, &self.pool, mark, lane).await?) })
     }
 
     fn standings(&self, asked: Vec<(InboxMark, Option<String>)>) -> BoxFuture<'_, Result<Vec<Standing>, StoreError>> {
-        Box::pin(async move { Ok(inbox::standings(&self.names, &self.asked, &self.pool, asked).await?) })
+        Box::pin(async move { Ok(inbox::standings(&self.names, &self.grown, &self.pool, asked).await?) })
     }
 
     fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreError>> {

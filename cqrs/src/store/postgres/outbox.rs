@@ -17,8 +17,11 @@ use crate::store::names::Names;
 use crate::store::shards::{Asked, Offer, Out, SHARDS, shard_of};
 use crate::store::{Claim, ClaimedOutbox, OutboxRecord, StoreError, StoreErrorKind};
 
-/// How many pages of rows one claim reads at most, when it cannot take what it finds.
+/// How many pages full of rows one claim reads at most, when it cannot take what it finds.
 const MOST_PAGES: usize = 4;
+
+/// How much further a claim looks each time that it has found too little.
+const FURTHER: i64 = 8;
 
 /// One row, as most commands raise: nine arrays of one cost the server 0.1 ms more.
 const INSERT_ONE: &str = "
@@ -284,6 +287,8 @@ struct Found {
     broken: Vec<Lane>,
     /// How far it has read.
     last: i64,
+    /// Whether there is nothing behind that.
+    is_all: bool,
 }
 
 impl PostgresStore {
@@ -309,7 +314,7 @@ impl PostgresStore {
             found.rows.iter().for_each(|row| desk.back(row.claim));
             return Err(error);
         }
-        if found.rows.is_empty() && self.leases().is_time_to_start_over(request.lease_now) {
+        if found.rows.is_empty() && found.is_all && self.leases().is_time_to_start_over(request.lease_now) {
             self.desk().start_over();
         }
         self.see_to(found).await
@@ -323,57 +328,64 @@ impl PostgresStore {
         found: &mut Found,
     ) -> Result<(), StoreError> {
         let mut cursor = self.desk().begin_read();
-        for _ in 0..MOST_PAGES {
-            let limit = found.asked.limit - found.rows.len();
-            let mut page = self.read_page(request.now, snapshot.as_deref(), cursor, limit, open).await?;
-            if page.first().map_or(Ok(false), |row| row.try_get("is_due"))? {
-                sqlx::query(self.names.sql(WAKE)).bind(request.now).execute(&self.pool).await?;
-                page = self.read_page(request.now, snapshot.as_deref(), cursor, limit, open).await?;
-            }
+        let most = found.asked.limit;
+        // So many rows are found among half as many numbers, where each shard has as many, and some numbers none.
+        let shares = i64::try_from(open.len()).unwrap_or(i64::MAX).max(1);
+        let mut among = rows::limit(most).saturating_mul(2 * i64::from(SHARDS)) / shares;
+        let mut full = 0;
+        while full < MOST_PAGES {
+            let limit = (most - found.rows.len()).max(most.div_ceil(4));
+            let page = self.read_page(request.now, snapshot.as_deref(), (cursor, among), limit, open).await?;
             let Some(first) = page.first() else { return Ok(()) };
-            *snapshot = Some(first.try_get("snapshot")?);
+            let (seen, beyond) = (first.try_get("snapshot")?, first.try_get::<Option<i64>, _>("beyond")?);
             found.last = first.try_get("start")?;
             let mut desk = self.desk();
             let mut count = 0;
             for row in &page {
-                if row.try_get::<Option<i64>, _>("seq")?.is_some() {
-                    count += 1;
-                    found.look_at(row, &mut desk)?;
+                if found.rows.len() == most || row.try_get::<Option<i64>, _>("seq")?.is_none() {
+                    break;
                 }
+                count += 1;
+                found.look_at(row, &mut desk)?;
             }
-            let beyond: Option<i64> = first.try_get("beyond")?;
-            if let Some(beyond) = beyond.filter(|_| count < limit) {
+            let is_enough = found.rows.len() == most;
+            if count == limit || is_enough {
+                full += 1;
+            } else if let Some(beyond) = beyond {
                 found.last = beyond - 1;
+                among = among.saturating_mul(FURTHER).min(i64::MAX / 4);
+            } else {
+                found.is_all = true;
             }
             cursor = found.last;
             desk.read_to(cursor);
-            if found.rows.len() == found.asked.limit || (count < limit && beyond.is_none()) {
-                return Ok(());
+            *snapshot = Some(seen);
+            if is_enough || found.is_all {
+                break;
             }
         }
         Ok(())
     }
 
+    /// Reads behind a number, among so many numbers. What is due by now is made ready before.
     async fn read_page(
         &self,
         now: i64,
         snapshot: Option<&str>,
-        cursor: i64,
+        (cursor, among): (i64, i64),
         limit: usize,
         open: &[i16],
     ) -> Result<Vec<PgRow>, sqlx::Error> {
-        let (limit, shares) = (rows::limit(limit), i64::try_from(open.len()).unwrap_or(i64::MAX));
-        // So many rows are found among so many numbers, where each shard has as many; some more for numbers that have none.
-        let among = limit.saturating_mul(i64::from(SHARDS)).saturating_add(limit) / shares.max(1);
-        sqlx::query(self.names.sql(READ))
-            .bind(cursor)
-            .bind(snapshot)
-            .bind(limit)
-            .bind(open)
-            .bind(now)
-            .bind(among.max(1))
-            .fetch_all(&self.pool)
-            .await
+        let mut is_first = true;
+        loop {
+            let read = sqlx::query(self.names.sql(READ)).bind(cursor).bind(snapshot).bind(rows::limit(limit));
+            let page = read.bind(open).bind(now).bind(among).fetch_all(&self.pool).await?;
+            let is_due = page.first().map_or(Ok(false), |row| row.try_get("is_due"))?;
+            if !is_due || !std::mem::take(&mut is_first) {
+                return Ok(page);
+            }
+            sqlx::query(self.names.sql(WAKE)).bind(now).execute(&self.pool).await?;
+        }
     }
 
     /// Does what has to be done about what a claim found, before it is given out.
@@ -489,6 +501,7 @@ impl Found {
             suspicious: Vec::new(),
             broken: Vec::new(),
             last: 0,
+            is_all: false,
         }
     }
 

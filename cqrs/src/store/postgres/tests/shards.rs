@@ -35,6 +35,31 @@ async fn a_new_process_has_its_share_two_looks_later() {
     assert_eq!(held(&other).await, 16);
 }
 
+/// However much there is of somebody else's, and however far apart one's own rows are.
+#[tokio::test]
+async fn a_claim_finds_its_rows_behind_a_backlog_of_another_process() {
+    let (schema, store) = fresh().await;
+    let other = schema.open().await;
+    many(&store, 64).await;
+    let first = claim(&store, 1, 64).await;
+    assert!(claim(&other, 1, 64).await.is_empty());
+    publish(&store, &first).await;
+    claim(&store, 4, 64).await;
+    claim(&other, 7, 64).await;
+    assert_eq!((held(&store).await, held(&other).await), (8, 8));
+    let me = &store.me;
+    for (rows, shard) in [(50_000, "<>"), (1, "="), (20_000, "<>"), (2, "=")] {
+        let fill = format!(
+            "INSERT INTO cqrs_outbox (id, name, version, topic, payload, headers, raised_at, due_at, shard)
+             SELECT gen_random_uuid(), 'placed', 1, 'orders', '', '{{}}', n, n, (SELECT MIN(shard) FROM cqrs_shards WHERE owner {shard} '{me}')
+             FROM generate_series(1, {rows}) AS n"
+        );
+        run_sql(&store.pool, &fill).await;
+    }
+    assert_eq!(claim(&store, 8, 10).await.len(), 3);
+    assert_eq!(claim(&other, 8, 10).await.len(), 10);
+}
+
 /// Who finds that shards are nobody's looks at them with its next claim, not only when it would look anyway.
 #[tokio::test]
 async fn shards_that_are_given_up_are_found_by_who_waits_for_something_to_do() {
