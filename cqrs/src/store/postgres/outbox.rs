@@ -42,8 +42,9 @@ FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[], $6::bytea
 /// A row of a lower number may be there to be seen only now: its transaction was under way at the last look, or it has been made
 /// ready again. It is found by that transaction, and reading begins before it.
 ///
-/// What it says of those transactions beyond need keeps the estimate of its cost low: above some estimate the server compiles a
-/// statement before it runs it, which takes longer than to read a page.
+/// Of a transaction that was under way the first row is asked for in the order of the index that begins with it: by equality alone the
+/// planner might look for it from the first number on. What else it says of transactions beyond need keeps the estimate of its cost
+/// low: above some estimate the server compiles a statement before it runs it, which takes longer than to read a page.
 ///
 /// It reads no further than a number of numbers behind the first row: a planner that knows nothing of a table that has just been
 /// filled takes all rows there are, and sorts them. Where it would go on is told.
@@ -56,8 +57,9 @@ WITH late AS MATERIALIZED (
         UNION ALL
         (SELECT first.seq FROM pg_snapshot_xip($2::text::pg_snapshot) AS open (xact)
             CROSS JOIN LATERAL (
-                SELECT seq FROM cqrs_outbox AS mine WHERE mine.state = 'ready' AND mine.seq <= $1 AND mine.xact = open.xact
-                ORDER BY mine.seq LIMIT 1
+                SELECT seq FROM cqrs_outbox AS mine WHERE mine.state = 'ready' AND mine.seq <= $1
+                    AND mine.xact >= open.xact AND mine.xact <= open.xact
+                ORDER BY mine.xact, mine.seq LIMIT 1
             ) AS first)
     ) AS unseen
 ), head AS MATERIALIZED (

@@ -106,6 +106,9 @@ async fn a_claim_reads_what_it_gives_whatever_is_known_of_the_table() {
     let (_schema, store) = fresh().await;
     run_sql(&store.pool, "ALTER TABLE cqrs_outbox SET (autovacuum_enabled = false)").await;
     run_sql(&store.pool, FILL[0]).await;
+    // Its rows are looked for.
+    let mut under_way = store.pool.begin().await.unwrap();
+    run_on(&mut under_way, "SELECT pg_current_xact_id()").await.unwrap();
     let mut connection = store.pool.acquire().await.unwrap();
     run_on(&mut connection, &format!("PREPARE it AS {}", outbox::READ)).await.unwrap();
     let shards = (0..16).map(|shard| shard.to_string()).collect::<Vec<_>>().join(",");
