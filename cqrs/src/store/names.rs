@@ -25,6 +25,9 @@ const LONGEST_NAME: usize = 63;
 /// The tables. Indexes are not named with their schema: they are in that of their table.
 const TABLES: [&str; 7] = ["outbox", "work", "inbox", "idempotent", "shards", "instances", "audit"];
 
+/// Where a template lies, how long it is, and its age, if it has one.
+type Place = (usize, usize, Option<u32>);
+
 /// The names of one store's tables.
 pub(super) struct Names {
     prefix: String,
@@ -32,7 +35,7 @@ pub(super) struct Names {
     /// What a table's name begins with: the schema, if there is one.
     qualifier: String,
     /// The texts made so far, by where their templates lie, and their age: those are never freed, so nothing else ever lies there.
-    texts: RwLock<HashMap<(usize, usize, Option<u32>), SqlStr>>,
+    texts: RwLock<HashMap<Place, SqlStr>>,
 }
 
 impl Names {
