@@ -24,13 +24,20 @@ spawn() { # PID-FILE PROGRAM ARGUMENT..
     until [ -s "$file" ]; do sleep 0.02; done
 }
 
-# The id in a pid file, if a process of that server has it.
+# The id in a pid file, if a process of that server has it. While a process becomes another program it is there and has no
+# arguments: it is asked again.
 process() { # PID-FILE
-    local pid arguments
+    local pid arguments attempt
     pid="$(cat "$1" 2>/dev/null)" && [ -n "$pid" ] || return 1
-    arguments="$(ps -ww -o args= -p "$pid" 2>/dev/null)" || return 1
-    [[ "$arguments" == *"$(dirname "$1")/"* ]] || return 1
-    printf '%s\n' "$pid"
+    for attempt in 1 2 3; do
+        [ "$attempt" = 1 ] || sleep 0.05
+        arguments="$(ps -ww -o args= -p "$pid" 2>/dev/null)" || return 1
+        if [[ "$arguments" == *"$(dirname "$1")/"* ]]; then
+            printf '%s\n' "$pid"
+            return 0
+        fi
+    done
+    return 1
 }
 
 running() { process "$home/$1/pid" >/dev/null; }
