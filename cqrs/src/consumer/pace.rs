@@ -13,8 +13,6 @@ use tokio::time::Instant;
 const UNKNOWN: Duration = Duration::from_millis(1);
 /// What a transaction counts for at most: one that the database kept waiting says nothing about the next.
 const LONGEST: Duration = Duration::from_millis(20);
-/// How many messages go together before anything is known: the smallest batch that something is learnt from.
-const FIRST: usize = 2;
 /// The weight of what was, beside the last batch.
 const MEMORY: u32 = 7;
 
@@ -46,7 +44,7 @@ impl Pace {
 
     /// From when on a batch may begin beside another one; `None` where there is nothing to wait for.
     pub(super) fn beside(&self) -> Option<Instant> {
-        if self.at_least() == 1 {
+        if self.each.is_some() && self.at_least() == 1 {
             return None;
         }
         Some(self.begun? + self.around.unwrap_or(UNKNOWN))
@@ -54,7 +52,7 @@ impl Pace {
 
     /// How many messages take as long as the transaction that they share: so many go together, where there are as many.
     pub(super) fn at_least(&self) -> usize {
-        let Some(each) = self.each else { return FIRST };
+        let Some(each) = self.each else { return 1 };
         let around = self.around.unwrap_or(UNKNOWN);
         usize::try_from(around.as_nanos() / each.as_nanos().max(1)).unwrap_or(usize::MAX).max(1)
     }
@@ -112,13 +110,13 @@ mod tests {
     }
 
     #[test]
-    fn before_anything_is_known_two_go_together() {
+    fn before_anything_is_known_a_message_goes_alone_and_soon() {
         let (mut pace, now) = (Pace::default(), Instant::now());
-        assert_eq!((pace.at_least(), pace.beside()), (FIRST, None));
+        assert_eq!((pace.at_least(), pace.beside()), (1, None));
         pace.learn(together(0, MS, MS));
         pace.learn(Took::Alone { messages: 1, whole: 5 * MS });
         pace.begin(now);
-        assert_eq!((pace.at_least(), pace.beside()), (FIRST, Some(now + UNKNOWN)));
+        assert_eq!((pace.at_least(), pace.beside()), (1, Some(now + UNKNOWN)));
     }
 
     #[test]
