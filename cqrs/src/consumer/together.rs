@@ -194,7 +194,9 @@ impl Work<'_> {
 
     /// One message, all its handlers.
     async fn message(&mut self, at: usize, mut members: Vec<Standed<'_>>) -> Result<Kept, String> {
+        let begins = Instant::now();
         open(self.app, &mut members).await?;
+        self.inside += begins.elapsed();
         let (mut kept, commit) = (Kept::default(), Commit::default());
         for (member, standing, unit) in members {
             match (standing, unit) {
@@ -253,8 +255,8 @@ impl Work<'_> {
         Ok((after, records))
     }
 
-    /// Stores what was raised and the marks, commits, and runs what follows the commit, message by message. Gives how long that took,
-    /// what follows.
+    /// Stores what was raised and the marks, commits, and runs what follows the commit, message by message. Gives how long what
+    /// follows took.
     async fn finish(mut self) -> Result<Duration, String> {
         if self.kept.is_empty() {
             // All had been handled before.
@@ -314,7 +316,7 @@ async fn unit_of(app: &App, member: &Member<'_>) -> Result<Box<Unit<'static>>, F
     Ok(Box::new(Unit { tx, meta, slots, scope: Some(scope), ..Unit::default() }))
 }
 
-/// Writes what the batch leaves in one go each, and commits. From then on nobody can drop the rest, of which it gives how long it took.
+/// Writes what the batch leaves in one go each, and commits. From then on nobody can drop the rest. Gives how long that took.
 async fn write_and_commit(
     app: &App,
     mut tx: Box<dyn Transaction>,
