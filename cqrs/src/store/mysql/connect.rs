@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, MySqlConnection, MySqlPool, Row};
 use uuid::Uuid;
 
@@ -47,15 +47,17 @@ impl MySqlStore {
             }
             Source::Driver(_) => return Err(foreign("Driver")),
         };
-        let store = Self::new(pool, is_lent, names, migrator, place);
-        store.refuse_old().await?;
+        let mut store = Self::new(pool, is_lent, names, migrator, place);
+        let version = store.version().await?;
+        store.is_mariadb = is_mariadb(&version);
         Ok(store)
     }
 
-    async fn refuse_old(&self) -> Result<(), StoreError> {
+    /// The server's version, if it is new enough.
+    async fn version(&self) -> Result<String, StoreError> {
         let version: String = self.named(sqlx::query_scalar("SELECT VERSION()").fetch_one(&self.pool).await)?;
         if is_new_enough(&version) {
-            return Ok(());
+            return Ok(version);
         }
         let what = format!(
             "{}: the server is {version}; the store needs `FOR UPDATE SKIP LOCKED`, which MariaDB has since 10.6 and MySQL \
@@ -117,19 +119,32 @@ async fn is_free(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> 
 /// the middle of a ping, or while a statement was prepared, and then takes each for that of the next statement. A number that
 /// nobody else has asked for tells.
 pub(super) async fn is_in_step(connection: &mut MySqlConnection, statements: &str) -> Result<bool, sqlx::Error> {
-    let number = i64::from(Uuid::new_v4().as_fields().0);
+    let number = odd_number();
     let text = AssertSqlSafe(format!("{statements}SELECT {number}"));
     // It may take an answer for one of another shape, and fall over that.
     let answers = AssertUnwindSafe(sqlx::raw_sql(text).fetch_all(connection)).catch_unwind().await;
     let Ok(answers) = answers else { return Ok(false) };
-    let answers = answers?;
-    let [answer] = answers.as_slice() else { return Ok(false) };
-    Ok(answer.try_get::<i64, _>(0).is_ok_and(|answered| answered == number))
+    Ok(is_answered(&answers?, number))
+}
+
+/// A number that nobody else asks for.
+pub(super) fn odd_number() -> i64 {
+    i64::from(Uuid::new_v4().as_fields().0)
+}
+
+/// Whether rows are the answer to `SELECT` and this number.
+pub(super) fn is_answered(answers: &[MySqlRow], number: i64) -> bool {
+    let [answer] = answers else { return false };
+    answer.try_get::<i64, _>(0).is_ok_and(|answered| answered == number)
+}
+
+fn is_mariadb(version: &str) -> bool {
+    version.contains("MariaDB")
 }
 
 /// Reads `10.11.6-MariaDB-0+deb12u1`, `5.5.5-10.11.6-MariaDB` (as some servers say it to old clients) and `8.0.36`.
 fn is_new_enough(version: &str) -> bool {
-    let (version, oldest) = if version.contains("MariaDB") {
+    let (version, oldest) = if is_mariadb(version) {
         (version.strip_prefix("5.5.5-").unwrap_or(version), OLDEST_MARIADB)
     } else {
         (version, OLDEST_MYSQL)

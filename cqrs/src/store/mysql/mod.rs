@@ -61,6 +61,8 @@ pub struct MySqlStore {
     pool: MySqlPool,
     /// Whether the pool is the user's.
     is_lent: bool,
+    /// Which of the two servers it is: of statements that both know there are enough for everything, but MariaDB knows quicker ones.
+    is_mariadb: bool,
     names: Arc<Names>,
     migrator: Option<Migrator>,
     place: Place,
@@ -79,6 +81,7 @@ impl MySqlStore {
         Self {
             pool,
             is_lent,
+            is_mariadb: false,
             names: Arc::new(names),
             migrator,
             place,
@@ -144,13 +147,13 @@ impl Driver for MySqlStore {
             let connection = self.named(self.sound_connection().await)?;
             let begun = Transaction::begin(connection, Some(transaction::BEGIN.into_sql_str())).await;
             let tx = Tx::new(self.named(begun)?);
-            Ok(Box::new(MySqlTransaction::new(tx, Arc::clone(&self.names))) as Box<dyn driver::Transaction>)
+            Ok(Box::new(MySqlTransaction::begun(tx, self)) as Box<dyn driver::Transaction>)
         })
     }
 
     fn adopt(&self, handle: Box<dyn Any + Send>) -> Result<Box<dyn driver::Transaction>, Box<dyn Any + Send>> {
         let tx = handle.downcast::<Tx<MySql>>()?;
-        Ok(Box::new(MySqlTransaction::adopted(*tx, Arc::clone(&self.names))))
+        Ok(Box::new(MySqlTransaction::adopted(*tx, self)))
     }
 
     fn claim_outbox(&self, request: ClaimRequest<'_>) -> BoxFuture<'_, Result<Vec<ClaimedOutbox>, StoreError>> {

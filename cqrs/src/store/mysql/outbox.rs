@@ -1,12 +1,16 @@
 //! Outbox rows: stored, claimed, settled. Whose they are is a matter of shards: see `leases`.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use sqlx::mysql::MySqlRow;
-use sqlx::{AssertSqlSafe, MySqlConnection, Row};
+use futures_util::FutureExt;
+use sqlx::mysql::{MySqlArguments, MySqlRow};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, MySql, MySqlConnection, Row};
 
+use super::connect::{is_answered, odd_number};
 use super::fault::Tries;
 use super::{MySqlStore, rows};
 use crate::BoxError;
@@ -49,29 +53,55 @@ pub(super) async fn insert(
 ) -> Result<(), StoreError> {
     for records in rows::chunks(records, |record| record.payload.len() + 1_024) {
         let count = records.len();
-        let text = names.text(INSERT) + &rows::repeated(ONE, count);
-        let mut statement = sqlx::query(AssertSqlSafe(text)).persistent(rows::is_kept(count));
-        for record in records {
-            let headers = rows::headers_bytes(&record.headers)?;
-            let raised_at = rows::micros(record.raised_at);
-            let (topic, key) = (record.topic.as_str(), record.key.as_deref());
-            let (lane, shard) = (lane_of(topic, key), shards::shard_of(topic, key, record.id));
-            statement = statement
-                .bind(rows::id_bytes(record.id))
-                .bind(record.name.into_bytes())
-                .bind(i64::from(record.version))
-                .bind(record.topic.into_bytes())
-                .bind(record.key.map(String::into_bytes))
-                .bind(lane.map(u64::cast_signed))
-                .bind(shard)
-                .bind(record.payload)
-                .bind(headers)
-                .bind(raised_at)
-                .bind(raised_at);
-        }
-        statement.execute(&mut *connection).await?;
+        let statement = sqlx::query(AssertSqlSafe(insert_text(names, count))).persistent(rows::is_kept(count));
+        records.into_iter().try_fold(statement, bind)?.execute(&mut *connection).await?;
     }
     Ok(())
+}
+
+/// Stores so few rows that the statement is kept prepared, behind other statements and in one round trip with them, and tells whether
+/// the answer is theirs, as [`is_in_step`](super::connect::is_in_step) does. Of the two servers only MariaDB knows such a statement.
+pub(super) async fn insert_behind(
+    connection: &mut MySqlConnection,
+    names: &Names,
+    statements: &str,
+    records: Vec<OutboxRecord>,
+) -> Result<Result<bool, sqlx::Error>, StoreError> {
+    let insert = insert_text(names, records.len());
+    let text = AssertSqlSafe(format!("BEGIN NOT ATOMIC {statements}{insert}; SELECT ?; END"));
+    let statement = records.into_iter().try_fold(sqlx::query(text), bind)?;
+    let number = odd_number();
+    let answers = AssertUnwindSafe(statement.bind(number).fetch_all(connection)).catch_unwind().await;
+    Ok(match answers {
+        Ok(answers) => answers.map(|answers| is_answered(&answers, number)),
+        Err(_) => Ok(false),
+    })
+}
+
+fn insert_text(names: &Names, count: usize) -> String {
+    names.text(INSERT) + &rows::repeated(ONE, count)
+}
+
+fn bind(
+    statement: Query<'_, MySql, MySqlArguments>,
+    record: OutboxRecord,
+) -> Result<Query<'_, MySql, MySqlArguments>, StoreError> {
+    let headers = rows::headers_bytes(&record.headers)?;
+    let raised_at = rows::micros(record.raised_at);
+    let (topic, key) = (record.topic.as_str(), record.key.as_deref());
+    let (lane, shard) = (lane_of(topic, key), shards::shard_of(topic, key, record.id));
+    Ok(statement
+        .bind(rows::id_bytes(record.id))
+        .bind(record.name.into_bytes())
+        .bind(i64::from(record.version))
+        .bind(record.topic.into_bytes())
+        .bind(record.key.map(String::into_bytes))
+        .bind(lane.map(u64::cast_signed))
+        .bind(shard)
+        .bind(record.payload)
+        .bind(headers)
+        .bind(raised_at)
+        .bind(raised_at))
 }
 
 /// The row before one of the same lane, and its state.
