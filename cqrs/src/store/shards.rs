@@ -187,6 +187,12 @@ impl Desk {
         self.lanes.contains_key(&lane)
     }
 
+    /// The lanes of which something is under way.
+    #[cfg(feature = "mysql")]
+    pub(super) fn lanes(&self) -> HashSet<Lane> {
+        self.lanes.keys().copied().collect()
+    }
+
     /// Whether nothing of a shard is under way.
     pub(super) fn is_idle(&self, shard: i16) -> bool {
         self.busy.get(&shard).is_none_or(|count| *count == 0)
@@ -240,6 +246,13 @@ impl Desk {
     /// Ends a read: everything up to this row was offered.
     pub(super) fn read_to(&mut self, cursor: i64) {
         self.cursor = self.reading.as_ref().map_or(cursor, |reading| cursor.min(reading.again));
+    }
+
+    /// Whether a row was settled since this read began, which may still see it. What is behind it may be offered: where it is still there,
+    /// that is passed by.
+    #[cfg(feature = "mysql")]
+    pub(super) fn was_settled(&self, seq: i64) -> bool {
+        self.reading.as_ref().is_some_and(|reading| reading.settled.contains(&seq))
     }
 
     /// Nobody reads any more.

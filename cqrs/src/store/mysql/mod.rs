@@ -17,6 +17,7 @@ mod migrate;
 mod operate;
 mod operations;
 mod outbox;
+mod page;
 mod rows;
 mod settle;
 #[cfg(test)]

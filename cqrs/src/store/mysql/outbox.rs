@@ -12,6 +12,7 @@ use sqlx::{AssertSqlSafe, MySql, MySqlConnection, Row};
 
 use super::connect::{is_answered, odd_number};
 use super::fault::Tries;
+use super::page::Read;
 use super::{MySqlStore, rows};
 use crate::BoxError;
 use crate::lane::lane_of;
@@ -104,31 +105,6 @@ fn bind(
         .bind(raised_at))
 }
 
-/// The row before one of the same lane, and its state.
-macro_rules! before_mine {
-    () => {
-        "(SELECT earlier.seq FROM cqrs_outbox AS earlier FORCE INDEX (cqrs_outbox_lane)
-            WHERE earlier.lane = mine.lane AND earlier.seq < mine.seq ORDER BY earlier.seq DESC LIMIT 1) AS before_it"
-    };
-}
-
-/// The rows of these shards from some place on.
-pub(super) const READ: &str = concat!(
-    "SELECT mine.seq, mine.shard, mine.lane, mine.due_at, mine.attempts, mine.id, mine.name, mine.version, mine.topic,
-        mine.message_key, mine.payload, mine.headers, mine.raised_at, ",
-    before_mine!(),
-    " FROM cqrs_outbox AS mine FORCE INDEX (cqrs_outbox_state)
-    WHERE mine.state = 'ready' AND mine.shard IN (#) AND mine.seq > ? ORDER BY mine.seq LIMIT ?"
-);
-
-/// The same of all shards, without what they hold.
-const SCAN: &str = concat!(
-    "SELECT mine.seq, mine.shard, mine.lane, mine.due_at, ",
-    before_mine!(),
-    " FROM cqrs_outbox AS mine FORCE INDEX (cqrs_outbox_state)
-    WHERE mine.state = 'ready' AND mine.seq > ? AND mine.seq <= ? ORDER BY mine.seq LIMIT ?"
-);
-
 /// Rows of a list that are ready.
 const READY: &str = "SELECT seq FROM cqrs_outbox FORCE INDEX (PRIMARY) WHERE seq IN (#) AND state = 'ready'";
 
@@ -186,46 +162,7 @@ const STATE: &str = "SELECT state FROM cqrs_outbox WHERE seq = ?";
 /// Every statement of this file, for the test that none of them scans a table.
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] =
-    &[READ, SCAN, DUE, WAKE, LOCK_DEAD, PARK, FREE_KEY, STRANDED, FREE, PEEK, ATTEMPTED, SUSPECT, STATE];
-
-/// A row as a claim reads it.
-struct Read {
-    seq: i64,
-    shard: i16,
-    lane: Option<u64>,
-    /// The row before it of its lane, whatever its state.
-    before: Option<i64>,
-    row: MySqlRow,
-}
-
-impl Read {
-    fn new(row: MySqlRow) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            seq: row.try_get("seq")?,
-            shard: row.try_get("shard")?,
-            lane: row.try_get::<Option<i64>, _>("lane")?.map(i64::cast_unsigned),
-            before: row.try_get("before_it")?,
-            row,
-        })
-    }
-}
-
-/// Which rows nothing stands before, as far as this process knows.
-struct Free {
-    under_way: HashSet<i64>,
-}
-
-impl Free {
-    fn new(desk: &Desk) -> Self {
-        Self { under_way: desk.numbers().into_iter().collect() }
-    }
-
-    fn is(&self, desk: &Desk, row: &Read) -> bool {
-        row.before.is_none()
-            && !self.under_way.contains(&row.seq)
-            && !row.lane.is_some_and(|lane| desk.is_under_way(lane))
-    }
-}
+    &[DUE, WAKE, LOCK_DEAD, PARK, FREE_KEY, STRANDED, FREE, PEEK, ATTEMPTED, SUSPECT, STATE];
 
 /// Where somebody reads.
 struct Place {
@@ -297,7 +234,7 @@ impl MySqlStore {
         given: usize,
     ) -> Result<Vec<ClaimedOutbox>, StoreError> {
         let is_time = back.at.is_none_or(|at| at.elapsed() >= LOOK_BACK);
-        if !(given == 0 || is_time) || !self.named(self.look_back(back).await)? || given >= request.limit {
+        if !(given == 0 || is_time) || !self.look_back(back).await? || given >= request.limit {
             return Ok(Vec::new());
         }
         let mut rest = request.clone();
@@ -332,26 +269,16 @@ impl MySqlStore {
 
     /// Looks whether there are rows before the reader's place that nobody was given: their numbers were taken before those of
     /// others, and they were committed after them. Whether there are.
-    async fn look_back(&self, back: &mut LookBack) -> Result<bool, sqlx::Error> {
-        let seen = sqlx::query(self.names.sql(SCAN))
-            .bind(back.from)
-            .bind(back.until)
-            .bind(rows::limit(SEEN_BACK))
-            .fetch_all(&self.pool)
-            .await?;
+    async fn look_back(&self, back: &mut LookBack) -> Result<bool, StoreError> {
+        let seen = self.named(self.scan(back.from, back.until, SEEN_BACK).await)?;
         let is_whole = seen.len() < SEEN_BACK;
-        let seen: Vec<Read> = seen.into_iter().map(Read::new).collect::<Result<_, _>>()?;
         back.at = Some(Instant::now());
         back.from = if is_whole { 0 } else { seen.last().map_or(0, |row| row.seq) };
-        let late = self.with_desk(|desk| {
-            let (open, free) = (desk.open(), Free::new(desk));
-            let is_late = |row: &&Read| open.contains(&row.shard) && free.is(desk, row);
-            let late = seen.iter().find(is_late).map(|row| row.seq);
-            if let Some(seq) = late {
-                desk.look_back(seq);
-            }
-            late
-        });
+        let open = self.with_desk(|desk| desk.open());
+        let late = self.first_free(seen, |shard| open.contains(&shard)).await?;
+        if let Some(late) = &late {
+            self.with_desk(|desk| desk.look_back(late.seq));
+        }
         Ok(late.is_some())
     }
 
@@ -396,11 +323,8 @@ impl MySqlStore {
         let mut given = Vec::new();
         for _ in 0..MOST_PAGES {
             let page = (request.limit - given.len()).max(SMALLEST_PAGE);
-            let statement = sqlx::query(rows::list_text(&self.names, READ, open.len()));
-            let statement = rows::bind_list(statement, open).bind(place.at).bind(rows::limit(page));
-            let found = self.named(statement.fetch_all(&self.pool).await)?;
+            let found = self.named(self.page(open, place.at, place.highest, page).await)?;
             let is_last = found.len() < page;
-            let found: Vec<Read> = found.into_iter().map(Read::new).collect::<Result<_, _>>()?;
             // A row before one of these that nobody has seen was committed late: it comes first.
             if let Some(late) = self.first_unseen(&found, known).await? {
                 place.at = late - 1;
@@ -415,7 +339,8 @@ impl MySqlStore {
                         break;
                     }
                     place.at = row.seq;
-                    if row.before.is_some_and(|before| !under_way.contains(&before)) {
+                    let stands = |before| !under_way.contains(&before) && !desk.was_settled(before);
+                    if row.before.is_some_and(stands) {
                         known.insert(row.seq);
                         passed.push(row);
                         continue;
@@ -446,9 +371,10 @@ impl MySqlStore {
     async fn first_unseen(&self, found: &[Read], known: &HashSet<i64>) -> Result<Option<i64>, StoreError> {
         let here: HashSet<i64> = found.iter().map(|row| row.seq).collect();
         let mut unseen: Vec<i64> = self.with_desk(|desk| {
-            let free = Free::new(desk);
-            let before = found.iter().filter_map(|row| row.before);
-            before.filter(|seq| ![&here, known, &free.under_way].iter().any(|seen| seen.contains(seq))).collect()
+            let under_way: HashSet<i64> = desk.numbers().into_iter().collect();
+            let is_seen =
+                |seq: &i64| [&here, known, &under_way].iter().any(|seen| seen.contains(seq)) || desk.was_settled(*seq);
+            found.iter().filter_map(|row| row.before).filter(|seq| !is_seen(seq)).collect()
         });
         unseen.sort_unstable();
         unseen.dedup();
@@ -543,15 +469,10 @@ impl MySqlStore {
         if highest.is_none() || !self.may_be_given_some().await? {
             return Ok(waiting.map(rows::time));
         }
-        let scan = sqlx::query(self.names.sql(SCAN)).bind(0).bind(i64::MAX).bind(rows::limit(SEEN_BACK));
-        let found = self.named(scan.fetch_all(&self.pool).await)?;
-        let found: Vec<Read> = found.into_iter().map(Read::new).collect::<Result<_, _>>()?;
-        let ready = self.with_desk(|desk| {
-            let (open, free) = (desk.open(), Free::new(desk));
-            let is_ready = |row: &&Read| (open.is_empty() || open.contains(&row.shard)) && free.is(desk, row);
-            found.iter().find(is_ready).map(|row| row.row.try_get::<i64, _>("due_at")).transpose()
-        })?;
-        Ok(waiting.into_iter().chain(ready).min().map(rows::time))
+        let seen = self.named(self.scan(0, i64::MAX, SEEN_BACK).await)?;
+        let open = self.with_desk(|desk| desk.open());
+        let ready = self.first_free(seen, |shard| open.is_empty() || open.contains(&shard)).await?;
+        Ok(waiting.into_iter().chain(ready.map(|row| row.due_at)).min().map(rows::time))
     }
 
     /// Whether this process has shards, or may have some: who has none does not read the backlog of others.

@@ -154,6 +154,12 @@ pub(super) fn list_text(names: &Names, template: &str, count: usize) -> SqlStr {
     AssertSqlSafe(names.text(template).replace('#', &marks(count))).into_sql_str()
 }
 
+/// The text of a statement that does the same for each value of a list, to be filled with what is [`padded`].
+pub(super) fn each_text(names: &Names, template: &str, count: usize) -> SqlStr {
+    let one = format!("({})", names.text(template));
+    AssertSqlSafe(vec![one; list_length(count)].join(" UNION ALL ")).into_sql_str()
+}
+
 /// Binds the values of a list.
 pub(super) fn bind_list<'q, T>(
     statement: Query<'q, MySql, MySqlArguments>,

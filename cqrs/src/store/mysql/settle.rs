@@ -40,7 +40,7 @@ const RETRY: &str = concat!(
 /// process's own name.
 const PUBLISHED: &str = "
 SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-DELETE mine FROM cqrs_outbox AS mine FORCE INDEX (PRIMARY) WHERE mine.seq IN (#) AND mine.state = 'ready'
+DELETE mine FROM cqrs_outbox AS mine FORCE INDEX (PRIMARY) WHERE (#) AND mine.state = 'ready'
     AND EXISTS (SELECT 1 FROM cqrs_shards AS held WHERE held.shard = mine.shard AND held.owner = '@')";
 
 /// Every statement of this file whose text is fixed, for the test that none of them scans a table.
@@ -56,6 +56,29 @@ struct Others {
     dead: BTreeMap<(bool, String), Vec<i64>>,
     /// Handed back, and counted when they were given out.
     uncounted: Vec<i64>,
+}
+
+/// The shortest run of numbers that is written by its ends.
+const RUN: usize = 4;
+
+/// A condition that a column is one of these numbers, in ascending order. What follows one another without a gap is written by its
+/// ends: the server deletes a range in two thirds of the time that it takes for as many numbers.
+fn among(column: &str, numbers: &[i64]) -> String {
+    let (mut text, mut singles) = (String::new(), Vec::new());
+    for run in numbers.chunk_by(|one, next| one + 1 == *next) {
+        match run {
+            [first, .., last] if run.len() >= RUN => {
+                let _ = write!(text, "{column} BETWEEN {first} AND {last} OR ");
+            }
+            _ => singles.extend(run.iter().map(i64::to_string)),
+        }
+    }
+    if singles.is_empty() {
+        text.truncate(text.len().saturating_sub(" OR ".len()));
+    } else {
+        let _ = write!(text, "{column} IN ({})", singles.join(","));
+    }
+    text
 }
 
 impl MySqlStore {
@@ -96,8 +119,8 @@ impl MySqlStore {
     }
 
     async fn delete(&self, claims: &[Claim]) -> Result<u64, sqlx::Error> {
-        let numbers: Vec<String> = claims.iter().map(|claim| claim.seq.to_string()).collect();
-        let text = self.names.text(PUBLISHED).replace('#', &numbers.join(",")).replace('@', &self.me);
+        let numbers: Vec<i64> = claims.iter().map(|claim| claim.seq).collect();
+        let text = self.names.text(PUBLISHED).replace('#', &among("mine.seq", &numbers)).replace('@', &self.me);
         let mut tries = Tries::default();
         loop {
             let deleted = (&self.pool).execute(AssertSqlSafe(text.clone())).await;
@@ -200,5 +223,22 @@ impl MySqlStore {
         let statement = sqlx::query(AssertSqlSafe(text)).persistent(false);
         let statement = statement.bind(i64::from(!is_counted)).bind(error.as_bytes()).bind(self.me.as_str());
         Ok(statement.execute(connection).await?.rows_affected())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::among;
+
+    #[test]
+    fn runs_of_numbers_are_written_by_their_ends() {
+        for (numbers, text) in [
+            (vec![7], "n IN (7)"),
+            (vec![1, 2, 3], "n IN (1,2,3)"),
+            (vec![1, 2, 3, 4], "n BETWEEN 1 AND 4"),
+            (vec![1, 3, 4, 5, 6, 8, 20, 21, 22, 23, 24], "n BETWEEN 3 AND 6 OR n BETWEEN 20 AND 24 OR n IN (1,8)"),
+        ] {
+            assert_eq!(among("n", &numbers), text);
+        }
     }
 }

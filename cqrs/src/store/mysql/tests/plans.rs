@@ -3,7 +3,9 @@
 use sqlx::{AssertSqlSafe, Row};
 
 use super::*;
-use crate::store::mysql::{claim, dead, find, idempotent, inbox, leases, operate, outbox, settle, timer, upkeep, work};
+use crate::store::mysql::{
+    claim, dead, find, idempotent, inbox, leases, operate, outbox, page, settle, timer, upkeep, work,
+};
 
 const ROWS: u32 = 120_000;
 
@@ -49,7 +51,9 @@ fn filled(template: &str) -> String {
         .replace("timer_id = ?", "timer_id = UNHEX(MD5(1))")
         .replace("event_id = ?", "event_id = UNHEX(MD5(1))")
         .replace("shard IN (#)", "shard IN (1, 2, 3)")
-        .replace("dead_lane IN (#)", "dead_lane IN (1, 2, 3)");
+        .replace("dead_lane IN (#)", "dead_lane IN (1, 2, 3)")
+        .replace("lane IN (#)", "lane IN (1, 2, 3)")
+        .replace("seq < ?", "seq < 9000");
     for (at, part) in listed.split(['?', '#']).enumerate() {
         text.push_str(if at == 0 { "" } else { "7" });
         text.push_str(part);
@@ -77,6 +81,7 @@ async fn no_statement_scans_a_table() {
     fill(&store).await;
     let fixed = [
         outbox::STATEMENTS,
+        page::STATEMENTS,
         settle::STATEMENTS,
         work::STATEMENTS,
         claim::STATEMENTS,
@@ -115,8 +120,12 @@ async fn what_every_poll_asks_is_found_by_the_narrowest_index() {
     let (_place, store) = fresh().await;
     fill(&store).await;
     for (template, index) in [
-        (outbox::READ, "cqrs_outbox_state"),
-        (outbox::READ, "cqrs_outbox_lane"),
+        (page::NEAR, "cqrs_outbox_state"),
+        (page::NEAR, "cqrs_outbox_lane"),
+        (page::READ, "cqrs_outbox_state"),
+        (page::LAST, "cqrs_outbox_lane"),
+        (page::FRONT, "cqrs_outbox_lane"),
+        (page::BETWEEN, "cqrs_outbox_lane"),
         (outbox::DUE, "cqrs_outbox_wait"),
         (outbox::PARK, "PRIMARY"),
         (claim::LOCK, "PRIMARY"),
