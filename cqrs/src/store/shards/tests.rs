@@ -423,3 +423,23 @@ fn a_lane_is_one_owners_at_a_time_and_takes_not_all_it_can_hold() {
     assert!(!given(&mut desk, 4, 7, &you), "as much as it asks for at once is under way");
     assert!(given(&mut desk, 5, 8, &you), "another lane");
 }
+
+#[cfg(feature = "mysql")]
+#[test]
+fn what_was_settled_since_a_read_began_is_known_until_it_ends() {
+    let mut desk = Desk::default();
+    desk.took(1, 1, 0);
+    let asked = Asked { owner: "one".into(), limit: 10, lease_until: 5 };
+    let given = |offer| if let Offer::Given(claim) = offer { claim } else { panic!("{offer:?}") };
+    let first = given(desk.offer(1, 1, Some(7), &asked));
+    desk.begin_read();
+    desk.published(first);
+    assert!(desk.was_settled(1) && !desk.was_settled(2));
+    // What is behind it may go; had it stayed there, not.
+    let second = given(desk.offer(2, 1, Some(7), &asked));
+    desk.ended(second);
+    assert!(desk.was_settled(2));
+    assert_eq!(desk.offer(3, 1, Some(7), &asked), Offer::Passed);
+    desk.end_read();
+    assert!(!desk.was_settled(1) && !desk.was_settled(2));
+}

@@ -248,3 +248,43 @@ async fn a_process_without_shards_has_nothing_to_wait_for() {
     assert_eq!(one.settle_outbox(vec![(given[10].claim, retry)]).await.unwrap(), 1);
     assert_eq!(two.next_outbox_due().await.unwrap(), Some(at(60)));
 }
+
+/// Rows in every state and with gaps between them, some of them under way: a page by itself tells what stands before its rows as one
+/// does that asks for each.
+#[tokio::test]
+async fn a_page_of_a_long_backlog_knows_what_stands_before_each_row() {
+    for seed in 0..12_usize {
+        let (_place, store) = fresh().await;
+        let key = |n: usize| format!("k{}", (n * (seed + 3)) % 7);
+        let event = |n: usize| Record::Outbox(message(&n.to_string(), (n % 11 != 0).then(|| key(n)).as_deref()));
+        keep(&store, (0..200).map(event)).await;
+        let first = store.claim_outbox(request("one", 1, 20 * (seed % 4))).await.unwrap();
+        settle(&store, &first[..first.len() / 2]).await;
+        let change =
+            "UPDATE cqrs_outbox SET state = CASE seq % ? WHEN 1 THEN 'waiting' WHEN 2 THEN 'dead' WHEN 3 THEN 'parked'
+            ELSE state END, due_at = ? WHERE seq > 60";
+        sqlx::query(change).bind(17 + 9 * seed as i64).bind(i64::MAX).execute(&store.pool).await.unwrap();
+        run_on(&store, "DELETE FROM cqrs_outbox WHERE seq % 13 = 5 AND seq > 60").await;
+        let under_way = store.with_desk(|desk| desk.lanes());
+        let open: Vec<i16> = (0..16).collect();
+        let after = if seed % 3 == 0 { 0 } else { 60 + 10 * seed as i64 };
+        for limit in [1, 7, 200] {
+            let by_itself = store.page(&open, after, Some(i64::MAX), limit).await.unwrap();
+            let each = store.page(&open, after, None, limit).await.unwrap();
+            assert_eq!(by_itself.len(), each.len());
+            assert!(each.iter().any(|row| row.before.is_some()) || limit < 200);
+            for (one, other) in by_itself.iter().zip(&each) {
+                let line = format!("seed {seed}, {limit} behind {after}: {}", one.seq);
+                assert_eq!(
+                    (one.seq, one.lane, one.before.is_some()),
+                    (other.seq, other.lane, other.before.is_some()),
+                    "{line}"
+                );
+                // Of a lane that rests anything does that is before.
+                if one.lane.is_some_and(|lane| under_way.contains(&lane)) {
+                    assert_eq!(one.before, other.before, "{line}");
+                }
+            }
+        }
+    }
+}
