@@ -16,11 +16,19 @@ use super::lanes::Lanes;
 use super::ledger::Ledger;
 use super::pace::{Claimed, Pace};
 use crate::broker::{BrokerError, BrokerErrorKind};
+use crate::clock::Clock;
 use crate::fail_points::{FailPoint, pass};
 use crate::lane::Lane;
 use crate::retry;
 use crate::store::driver::ClaimRequest;
 use crate::store::{OutboxOutcome, StoreError, StoreErrorKind};
+
+/// How long after one time the store is told the next time what was published, where that is little. Nobody waits for it, and each time is
+/// a transaction; but what was not told goes out once more if the process dies.
+const MARK_SPACE: Duration = Duration::from_millis(5);
+
+/// Shorter pauses than this are kept by the machine's clock: that of a test stands still until it is moved.
+const SHORT: Duration = Duration::from_millis(10);
 
 /// What one call to the broker ended with.
 type Landing = Result<(Id, Vec<Result<(), BrokerError>>), JoinError>;
@@ -52,6 +60,8 @@ pub(super) struct Engine {
     lanes: Lanes,
     renew_at: Instant,
     settle_at: Instant,
+    /// When what was published is to be marked, unless there is much of it.
+    mark_at: Instant,
     settle_failures: u32,
     /// The store is being told of published rows meanwhile.
     settling: Option<JoinHandle<Result<u64, StoreError>>>,
@@ -72,6 +82,7 @@ impl Engine {
             lanes: Lanes::default(),
             renew_at: now,
             settle_at: now,
+            mark_at: now,
             settle_failures: 0,
             settling: None,
             stopping: false,
@@ -170,7 +181,7 @@ impl Engine {
                 self.woken.set(self.relay.wake.clone().notified_owned());
                 self.pace.woken(Instant::now());
             }
-            () = clock.sleep_until(clock.now() + pause) => {
+            () = rest(clock, pause) => {
                 let now = Instant::now();
                 // Timers are a little early or late; a clock that somebody moves ends the wait long before.
                 if now + pause.min(self.relay.settings.poll_first) / 2 < until {
@@ -184,7 +195,8 @@ impl Engine {
     /// When the loop has something to do even if nothing happens.
     fn next_turn(&self) -> Instant {
         let renew = (self.ledger.len() > 0).then_some(self.renew_at);
-        let settle = (!self.ledger.unsettled().is_empty() && self.settling.is_none()).then_some(self.settle_at);
+        let settle = (!self.ledger.unsettled().is_empty() && self.settling.is_none())
+            .then(|| self.settle_at.max(self.mark_due()));
         let claim = (self.has_room() && self.settle_failures == 0).then(|| self.pace.next());
         let turns = [renew, settle, claim].into_iter().flatten();
         turns.min().unwrap_or_else(|| Instant::now() + self.relay.settings.poll_ceiling)
@@ -269,8 +281,9 @@ impl Engine {
         }
         let is_published = |(_, outcome): &(_, OutboxOutcome)| *outcome == OutboxOutcome::Published;
         if !self.stopping && self.settle_failures == 0 && self.ledger.unsettled().iter().all(is_published) {
-            if self.settling.is_none() {
+            if self.settling.is_none() && Instant::now() >= self.mark_due() {
                 pass(FailPoint::RelaySettling);
+                self.mark_at = Instant::now() + MARK_SPACE;
                 let (store, outcomes) = (self.relay.store.clone(), self.ledger.tell());
                 self.settling = Some(tokio::spawn(async move { store.settle_outbox(outcomes).await }));
             }
@@ -278,6 +291,11 @@ impl Engine {
         }
         self.finish_settling().await;
         self.settle().await;
+    }
+
+    /// When the store is to be told what was published: in the middle of a backlog at once, otherwise a little later than the last time.
+    fn mark_due(&self) -> Instant {
+        if self.ledger.unsettled().len() * 4 >= self.pace.batch() { self.settle_at } else { self.mark_at }
     }
 
     async fn settle(&mut self) {
@@ -446,6 +464,10 @@ async fn settling(
         Some(task) => task.await,
         None => std::future::pending().await,
     }
+}
+
+async fn rest(clock: &Clock, pause: Duration) {
+    if pause < SHORT { tokio::time::sleep(pause).await } else { clock.sleep_until(clock.now() + pause).await }
 }
 
 /// The moment after a pause, however long somebody has set it.

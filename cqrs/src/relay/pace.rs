@@ -24,6 +24,10 @@ const PROBE: usize = 10;
 /// What the store says is due next may be another instance's to take: trusted, but not more often than this.
 const LEAST_PAUSE: Duration = Duration::from_millis(500);
 
+/// How long after a claim that found all there was the next one is made at the soonest. Under load each commit would have a claim of its
+/// own otherwise, which costs the database more than the insert; what a message waits for it, others would wait for the processor.
+const SPACE: Duration = Duration::from_millis(1);
+
 /// What is known of the broker since the last claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Voice {
@@ -65,6 +69,8 @@ pub(super) struct Pace {
     woken: bool,
     /// Whether a claim that was asked for found rows of other keys only, perhaps because theirs were in flight.
     echo: bool,
+    /// When a claim that brought less than it asked for may be followed by another one.
+    spaced_until: Instant,
 }
 
 impl Pace {
@@ -83,12 +89,14 @@ impl Pace {
             voice: Voice::Silent,
             woken: false,
             echo: false,
+            spaced_until: now,
         }
     }
 
     /// When the next claim is due.
     pub(super) fn next(&self) -> Instant {
-        self.barred_until.map_or(self.next, |bar| bar.max(self.next))
+        let next = self.next.max(self.spaced_until);
+        self.barred_until.map_or(next, |bar| bar.max(next))
     }
 
     /// How many rows the next claim asks for, and notes that it is being made.
@@ -122,6 +130,9 @@ impl Pace {
             self.pause = (self.pause * 2).min(self.ceiling);
             return;
         }
+        if got < asked {
+            self.spaced_until = now + SPACE;
+        }
         self.resize(asked, got, bytes);
         self.pause = self.first;
         self.next = if got < asked { now + self.pause } else { now };
@@ -146,6 +157,7 @@ impl Pace {
         self.barred_until = None;
         self.voice = Voice::Silent;
         self.pause = self.first;
+        self.spaced_until = now;
         self.next = now;
     }
 
@@ -261,6 +273,20 @@ mod tests {
         idle(&mut pace, start, MS * 5000);
         pace.woken(start + MS * 5001);
         assert_eq!(pace.next(), start + MS * 5001);
+    }
+
+    #[test]
+    fn woken_again_and_again_it_lets_some_come_together() {
+        let (mut pace, start) = pace();
+        pace.woken(start);
+        pace.claimed(start, got(100, 1, false));
+        pace.woken(start + MS / 4);
+        assert_eq!(pace.next(), start + super::SPACE);
+        pace.claimed(start + MS, got(100, 0, true));
+        pace.woken(start + MS * 2);
+        assert_eq!(pace.next(), start + MS * 2, "the last one found nothing");
+        pace.claimed(start + MS * 2, got(100, 100, true));
+        assert_eq!(pace.next(), start + MS * 2, "there is more");
     }
 
     #[test]

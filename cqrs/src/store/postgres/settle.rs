@@ -6,11 +6,13 @@ use super::{PostgresStore, rows};
 use crate::store::{Claim, OutboxOutcome, StoreError};
 
 /// The shards whose fence still holds, locked, so that nobody takes them over before the end.
+///
+/// Arrays are in subqueries of their own, so that the planner does not know how long they are: see `STANDINGS` of the inbox.
 macro_rules! held {
     () => {
         "WITH held AS MATERIALIZED (
             SELECT mine.shard FROM cqrs_shards AS mine
-            JOIN unnest($1::smallint[], $2::bigint[]) AS wanted (shard, fence)
+            JOIN unnest((SELECT $1::smallint[]), (SELECT $2::bigint[])) AS wanted (shard, fence)
                 ON mine.shard = wanted.shard AND mine.fence = wanted.fence
             WHERE mine.owner = $3
             FOR SHARE OF mine)"
@@ -22,7 +24,7 @@ const HELD: &str = concat!(held!(), " SELECT shard FROM held");
 const PUBLISHED: &str = concat!(
     held!(),
     ", gone AS (
-        DELETE FROM cqrs_outbox WHERE seq = ANY ($4) AND shard = ANY (ARRAY(SELECT shard FROM held)) RETURNING 1)
+        DELETE FROM cqrs_outbox WHERE seq = ANY ((SELECT $4::bigint[])::bigint[]) AND shard = ANY (ARRAY(SELECT shard FROM held)) RETURNING 1)
     SELECT (SELECT COUNT(*) FROM gone) AS gone, ARRAY(SELECT shard FROM held) AS held"
 );
 

@@ -253,21 +253,22 @@ async fn a_process_without_shards_has_nothing_to_wait_for() {
 /// does that asks for each.
 #[tokio::test]
 async fn a_page_of_a_long_backlog_knows_what_stands_before_each_row() {
-    for seed in 0..12_usize {
+    for seed in 0..12_u32 {
         let (_place, store) = fresh().await;
-        let key = |n: usize| format!("k{}", (n * (seed + 3)) % 7);
-        let event = |n: usize| Record::Outbox(message(&n.to_string(), (n % 11 != 0).then(|| key(n)).as_deref()));
+        let key = |n: u32| format!("k{}", (n * (seed + 3)) % 7);
+        let keyed = |n: u32| (!n.is_multiple_of(11)).then(|| key(n));
+        let event = |n: u32| Record::Outbox(message(&n.to_string(), keyed(n).as_deref()));
         keep(&store, (0..200).map(event)).await;
-        let first = store.claim_outbox(request("one", 1, 20 * (seed % 4))).await.unwrap();
+        let first = store.claim_outbox(request("one", 1, 20 * (seed as usize % 4))).await.unwrap();
         settle(&store, &first[..first.len() / 2]).await;
         let change =
             "UPDATE cqrs_outbox SET state = CASE seq % ? WHEN 1 THEN 'waiting' WHEN 2 THEN 'dead' WHEN 3 THEN 'parked'
             ELSE state END, due_at = ? WHERE seq > 60";
-        sqlx::query(change).bind(17 + 9 * seed as i64).bind(i64::MAX).execute(&store.pool).await.unwrap();
+        sqlx::query(change).bind(17 + 9 * i64::from(seed)).bind(i64::MAX).execute(&store.pool).await.unwrap();
         run_on(&store, "DELETE FROM cqrs_outbox WHERE seq % 13 = 5 AND seq > 60").await;
         let under_way = store.with_desk(|desk| desk.lanes());
         let open: Vec<i16> = (0..16).collect();
-        let after = if seed % 3 == 0 { 0 } else { 60 + 10 * seed as i64 };
+        let after = if seed.is_multiple_of(3) { 0 } else { 60 + 10 * i64::from(seed) };
         for limit in [1, 7, 200] {
             let by_itself = store.page(&open, after, Some(i64::MAX), limit).await.unwrap();
             let each = store.page(&open, after, None, limit).await.unwrap();
