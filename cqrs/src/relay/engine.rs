@@ -466,8 +466,16 @@ async fn settling(
     }
 }
 
+/// Waits by the app's clock, and a short pause by the machine's as well.
 async fn rest(clock: &Clock, pause: Duration) {
-    if pause < SHORT { tokio::time::sleep(pause).await } else { clock.sleep_until(clock.now() + pause).await }
+    let by_clock = clock.sleep_until(clock.now() + pause);
+    if pause >= SHORT {
+        return by_clock.await;
+    }
+    tokio::select! {
+        () = by_clock => {}
+        () = tokio::time::sleep(pause) => {}
+    }
 }
 
 /// The moment after a pause, however long somebody has set it.

@@ -52,12 +52,23 @@ pub(super) async fn insert(
     names: &Names,
     records: Vec<OutboxRecord>,
 ) -> Result<(), StoreError> {
-    for records in rows::chunks(records, |record| record.payload.len() + 1_024) {
+    for records in rows::chunks(records, bytes_of) {
         let count = records.len();
         let statement = sqlx::query(AssertSqlSafe(insert_text(names, count))).persistent(rows::is_kept(count));
         records.into_iter().try_fold(statement, bind)?.execute(&mut *connection).await?;
     }
     Ok(())
+}
+
+/// What a row takes in a statement, about.
+fn bytes_of(record: &OutboxRecord) -> usize {
+    record.payload.len() + 1_024
+}
+
+/// Whether rows are so few, and so small, that [`insert_behind`] takes them.
+pub(super) fn go_along(records: &[OutboxRecord]) -> bool {
+    let bytes: usize = records.iter().map(bytes_of).sum();
+    !records.is_empty() && rows::is_kept(records.len()) && bytes <= rows::MOST_BYTES
 }
 
 /// Stores so few rows that the statement is kept prepared, behind other statements and in one round trip with them, and tells whether
@@ -318,8 +329,7 @@ impl MySqlStore {
         if known.len() > MOST_KNOWN {
             known.clear();
         }
-        let (owner, limit) = (Arc::from(request.owner.as_str()), request.limit);
-        let asked = Asked { owner, limit, lease_until: request.lease_until };
+        let asked = asked(request);
         let mut given = Vec::new();
         for _ in 0..MOST_PAGES {
             let page = (request.limit - given.len()).max(SMALLEST_PAGE);
@@ -345,11 +355,16 @@ impl MySqlStore {
                         passed.push(row);
                         continue;
                     }
-                    known.remove(&row.seq);
-                    if let Offer::Given(claim) = desk.offer(row.seq, row.shard, row.lane, &asked) {
-                        under_way.insert(claim.seq);
-                        claims.push(claim);
-                        taken.push((claim, row));
+                    match desk.offer(row.seq, row.shard, row.lane, &asked) {
+                        Offer::Given(claim) => {
+                            known.remove(&row.seq);
+                            under_way.insert(claim.seq);
+                            claims.push(claim);
+                            taken.push((claim, row));
+                        }
+                        // It was seen: what stands behind it need not lead back to it. Whoever holds it back does.
+                        Offer::Passed if !under_way.contains(&row.seq) => drop(known.insert(row.seq)),
+                        Offer::Passed => {}
                     }
                 }
                 if is_last && given.len() + taken.len() < request.limit {
@@ -494,6 +509,11 @@ impl MySqlStore {
         self.with_desk(Desk::start_over);
         Ok(freed)
     }
+}
+
+fn asked(request: &Request) -> Asked {
+    let owner = Arc::from(request.owner.as_str());
+    Asked { owner, limit: request.limit, lease_until: request.lease_until }
 }
 
 pub(super) async fn free_key(

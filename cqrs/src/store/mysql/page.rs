@@ -171,7 +171,12 @@ impl MySqlStore {
         let is_held: bool =
             sqlx::query_scalar(self.names.sql(IS_HELD)).bind(at).bind(last).fetch_one(&mut **tx).await?;
         if is_held {
-            let lanes: Vec<i64> = lanes.into_iter().map(u64::cast_signed).collect();
+            // Where something stands before all of a lane, nothing between its rows matters: there may be very much behind a dead one.
+            let fronts = places.iter().map(|place| place_of(place).map(|(seq, lane)| (lane, seq)));
+            let fronts: HashMap<u64, i64> = fronts.collect::<Result<_, _>>()?;
+            let is_behind = |(lane, first): &&(u64, i64)| fronts.get(lane).is_some_and(|front| front < first);
+            let held: HashSet<u64> = resting.iter().filter(is_behind).map(|(lane, _)| *lane).collect();
+            let lanes: Vec<i64> = lanes.difference(&held).map(|lane| lane.cast_signed()).collect();
             for lanes in lanes.chunks(rows::MOST_ROWS) {
                 let between = rows::listed(&self.names, BETWEEN, lanes).bind(at).bind(last);
                 places.extend(between.fetch_all(&mut **tx).await?);

@@ -20,7 +20,7 @@ pub(super) const MOST_ROWS: usize = 500;
 
 /// How many bytes of messages one statement carries: well below the 16 MB that a server takes at once by default. A single
 /// message may be larger, and has a statement to itself.
-const MOST_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const MOST_BYTES: usize = 4 * 1024 * 1024;
 
 /// Statements of up to so many rows are kept prepared; longer ones come in too many lengths for the statement cache.
 const KEPT_ROWS: usize = 4;

@@ -14,7 +14,7 @@ use sqlx_core::transaction::TransactionManager;
 use uuid::Uuid;
 
 use super::connect::is_in_step;
-use super::{MySqlStore, idempotent, inbox, outbox, rows, work};
+use super::{MySqlStore, idempotent, inbox, outbox, work};
 use crate::store::driver::{BoxFuture, IdempotentRequest, Transaction};
 use crate::store::names::Names;
 use crate::store::{
@@ -86,7 +86,7 @@ impl MySqlTransaction {
         // One that was begun by hand has none. Outside of a transaction it is gone as soon as it is made.
         let mark = if self.tx.is_marked { String::new() } else { format!("SAVEPOINT unit_{depth}; ") };
         let guard = format!("{mark}RELEASE SAVEPOINT unit_{depth}; SAVEPOINT unit_{depth}; ");
-        let is_in_step = if self.is_mariadb && !messages.is_empty() && rows::is_kept(messages.len()) {
+        let is_in_step = if self.is_mariadb && outbox::go_along(messages) {
             outbox::insert_behind(&mut self.tx, &self.names, &guard, std::mem::take(messages)).await?
         } else {
             is_in_step(&mut self.tx, &guard).await

@@ -252,7 +252,7 @@ async fn a_process_without_shards_has_nothing_to_wait_for() {
 /// Rows in every state and with gaps between them, some of them under way: a page by itself tells what stands before its rows as one
 /// does that asks for each.
 #[tokio::test]
-async fn a_page_of_a_long_backlog_knows_what_stands_before_each_row() {
+async fn g10_a_page_of_a_long_backlog_knows_what_stands_before_each_row() {
     for seed in 0..12_u32 {
         let (_place, store) = fresh().await;
         let key = |n: u32| format!("k{}", (n * (seed + 3)) % 7);
@@ -288,4 +288,31 @@ async fn a_page_of_a_long_backlog_knows_what_stands_before_each_row() {
             }
         }
     }
+}
+
+/// A batch of numbers without a gap, and right behind it one that somebody has taken and not committed.
+#[tokio::test]
+async fn settling_waits_for_nobody_who_has_stored_the_next_row() {
+    let (_place, store) = fresh().await;
+    keep(&store, (0..6).map(|n| Record::Outbox(message(&n.to_string(), Some(&n.to_string()))))).await;
+    let claimed = claim(&store, "one", 1).await;
+    assert_eq!(claimed.len(), 6);
+    let mut slow = store.begin().await.unwrap();
+    slow.store(vec![Record::Outbox(message("slow", Some("s")))]).await.unwrap();
+    let settled = tokio::time::timeout(Duration::from_secs(20), settle(&store, &claimed)).await;
+    assert_eq!(settled.expect("it waits for a row that is not its own"), 6);
+    slow.commit().await.unwrap();
+    assert_eq!(names(&claim(&store, "one", 1).await), ["slow"]);
+}
+
+/// What is small enough goes along with the look at the transaction; the rest needs statements of its own.
+#[tokio::test]
+async fn few_large_messages_are_stored_in_several_statements() {
+    let (_place, store) = with_orders().await;
+    let mut tx = store.begin().await.unwrap();
+    tx.handle().unwrap();
+    let large = |n: u32| Record::Outbox(OutboxRecord { payload: vec![7; 7 << 20], ..message(&n.to_string(), None) });
+    tx.store((0..3).map(large).collect()).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(store.counts().await.unwrap().outbox, 3);
 }
