@@ -27,7 +27,7 @@ use crate::store::{OutboxOutcome, StoreError, StoreErrorKind};
 /// a transaction; but what was not told goes out once more if the process dies.
 const MARK_SPACE: Duration = Duration::from_millis(5);
 
-/// Shorter pauses than this are kept by the machine's clock: that of a test stands still until it is moved.
+/// Shorter pauses than this are kept by the machine's clock as well: that of a test stands still until it is moved.
 const SHORT: Duration = Duration::from_millis(10);
 
 /// What one call to the broker ended with.

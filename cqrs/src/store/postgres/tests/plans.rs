@@ -127,3 +127,28 @@ async fn a_claim_reads_what_it_gives_whatever_is_known_of_the_table() {
         }
     }
 }
+
+/// What each batch asks, and what settles what was published, is planned for any number of rows and not anew with each call: the
+/// server makes five plans for the values at hand and compares.
+#[tokio::test]
+async fn what_every_batch_needs_keeps_its_plan() {
+    let (schema, _) = fresh().await;
+    let store = schema.lent(1).await;
+    for n in 0..20_u128 {
+        let mark = |which: u128| crate::store::InboxMark {
+            group: "g".to_owned(),
+            handler: "h".to_owned(),
+            event_id: Uuid::from_u128(2 * n + which),
+            at: at(1),
+        };
+        store.standings([0, 1].map(|which| (mark(which), Some("lane".to_owned()))).to_vec()).await.unwrap();
+        keep_messages(&store, [message("m", Some("a")), message("m", Some("b"))]).await;
+        let outcomes = claim(&store, 1, 10).await.iter().map(|row| (row.claim, OutboxOutcome::Published)).collect();
+        assert_eq!(store.settle_outbox(outcomes).await.unwrap(), 2);
+    }
+    for statement in ["%AS asked%", "%, gone AS%"] {
+        let kept = "SELECT COUNT(*) FROM pg_prepared_statements WHERE statement LIKE $1 AND generic_plans >= 10";
+        let kept: i64 = sqlx::query_scalar(kept).bind(statement).fetch_one(&store.pool).await.unwrap();
+        assert_eq!(kept, 1, "{statement}");
+    }
+}
