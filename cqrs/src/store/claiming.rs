@@ -55,6 +55,12 @@ impl Request {
         }
     }
 
+    /// How long a lease is.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn lease(&self) -> i64 {
+        self.lease
+    }
+
     /// Until when an owner whose lease has run out is doubted before its work is taken back: for as long as it waits, while it
     /// lives, from one renewal to the next. It had to wait, too.
     #[cfg(feature = "sqlite")]

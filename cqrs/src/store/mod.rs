@@ -4,6 +4,8 @@
 
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod claiming;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod desk;
 pub mod driver;
 mod error;
 mod memory;

@@ -7,8 +7,8 @@ use sqlx::{MySqlConnection, Row};
 use uuid::Uuid;
 
 use super::{MySqlStore, outbox, rows, work};
+use crate::store::desk::Desk;
 use crate::store::names::Names;
-use crate::store::shards::Desk;
 use crate::store::{DeadLetter, DeadLetterId, DeadSource, StoreError};
 
 const LIST_OUTBOX: &str = "

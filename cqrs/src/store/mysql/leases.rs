@@ -10,7 +10,8 @@ use sqlx::Row;
 use super::fault::Tries;
 use super::{MySqlStore, rows};
 use crate::store::claiming::Request;
-use crate::store::shards::{self, Desk, Out, Shard};
+use crate::store::desk::{Desk, Out};
+use crate::store::shards::{self, Shard};
 use crate::store::{Claim, StoreError};
 
 /// How often shards are looked after while there are some: so many times in a lease.

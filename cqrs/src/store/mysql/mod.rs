@@ -42,9 +42,9 @@ use self::fault::Place;
 pub(in crate::store) use self::fault::kind_of;
 use self::transaction::MySqlTransaction;
 use super::claiming::{self, Request};
+use super::desk::Desk;
 use super::driver::{self, BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, IdempotentRequest, WorkShare};
 use super::names::Names;
-use super::shards::Desk;
 use super::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, IdempotentClaim, IdempotentOutcome, InboxMark,
     Operations, OutboxOutcome, Standing, StoreError, TimerRecord, WorkQueue,

@@ -7,9 +7,9 @@ use sqlx::{MySqlConnection, Row};
 use uuid::Uuid;
 
 use super::{MySqlStore, dead, rows};
+use crate::store::desk::Desk;
 use crate::store::names::Names;
 use crate::store::operating::{Statements, operate};
-use crate::store::shards::Desk;
 use crate::store::{
     AuditAction, AuditChange, DeadLetterId, DeadSource, Operation, OutboxId, Signed, StoreError, TimerName, Touched,
 };

@@ -17,8 +17,9 @@ use super::{MySqlStore, rows};
 use crate::BoxError;
 use crate::lane::lane_of;
 use crate::store::claiming::Request;
+use crate::store::desk::{Asked, Desk, Offer};
 use crate::store::names::Names;
-use crate::store::shards::{self, Asked, Desk, Offer};
+use crate::store::shards;
 use crate::store::{Claim, ClaimedOutbox, OutboxOutcome, OutboxRecord, StoreError};
 
 /// How often what lies before the reader's place is looked at while rows come: some of it may have been committed late.

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Executor, MySqlConnection};
 
 use super::fault::Tries;
 use super::{MySqlStore, rows};
-use crate::store::shards::Desk;
+use crate::store::desk::Desk;
 use crate::store::{Claim, OutboxOutcome, StoreError};
 
 /// The end of every statement that settles a row: it is of a shard that is this process's.

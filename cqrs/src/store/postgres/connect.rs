@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::inbox::Grown;
 use super::leases::Leases;
 use super::{PostgresStore, migrate, transaction};
+use crate::store::desk::Desk;
 use crate::store::names::Names;
-use crate::store::shards::Desk;
 use crate::store::url::Source;
 use crate::store::{Store, StoreError, StoreErrorKind};
 

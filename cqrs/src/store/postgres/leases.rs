@@ -4,7 +4,8 @@ use sqlx::{Executor, Postgres, Row};
 
 use super::PostgresStore;
 use crate::store::claiming::Request;
-use crate::store::shards::{Out, Shard, plan};
+use crate::store::desk::Out;
+use crate::store::shards::{Shard, plan};
 use crate::store::{Claim, StoreError};
 
 /// How often the shards are looked at while rows are claimed: so soon another process gets its share. What is found to belong to nobody

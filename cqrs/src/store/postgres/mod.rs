@@ -41,9 +41,9 @@ pub(crate) use self::fault::judge;
 use self::leases::Leases;
 use self::transaction::PostgresTransaction;
 use super::claiming::{self, Request};
+use super::desk::Desk;
 use super::driver::{self, BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, IdempotentRequest, WorkShare};
 use super::names::Names;
-use super::shards::Desk;
 use super::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, IdempotentClaim, IdempotentOutcome, InboxMark,
     Operations, OutboxOutcome, Standing, StoreError, TimerRecord, WorkQueue,

@@ -1,7 +1,7 @@
 //! Outbox rows: stored, claimed, settled.
 //!
 //! A claim reads rows of the shards that this process holds, and keeps in mind what it gave out; see `leases` and
-//! [`Desk`](crate::store::shards::Desk). Settling deletes them, if the shards' fences still hold.
+//! [`Desk`](crate::store::desk::Desk). Settling deletes them, if the shards' fences still hold.
 
 use std::time::SystemTime;
 
@@ -13,8 +13,9 @@ use super::{PostgresStore, rows};
 use crate::BoxError;
 use crate::lane::{Lane, lane_of};
 use crate::store::claiming::Request;
+use crate::store::desk::{Asked, Offer, Out};
 use crate::store::names::Names;
-use crate::store::shards::{Asked, Offer, Out, SHARDS, shard_of};
+use crate::store::shards::{SHARDS, shard_of};
 use crate::store::{Claim, ClaimedOutbox, OutboxRecord, StoreError, StoreErrorKind};
 
 /// How many pages full of rows one claim reads at most, when it cannot take what it finds.
@@ -507,7 +508,7 @@ impl Found {
         }
     }
 
-    fn look_at(&mut self, row: &PgRow, desk: &mut crate::store::shards::Desk) -> Result<(), sqlx::Error> {
+    fn look_at(&mut self, row: &PgRow, desk: &mut crate::store::desk::Desk) -> Result<(), sqlx::Error> {
         let (seq, shard): (i64, i16) = (row.try_get("seq")?, row.try_get("shard")?);
         let (topic, key): (&str, Option<&str>) = (row.try_get("topic")?, row.try_get("message_key")?);
         let lane = lane_of(topic, key);
@@ -526,7 +527,7 @@ impl Found {
         Ok(())
     }
 
-    fn take(&mut self, row: &PgRow, claim: Claim, lane: Option<Lane>, desk: &crate::store::shards::Desk) {
+    fn take(&mut self, row: &PgRow, claim: Claim, lane: Option<Lane>, desk: &crate::store::desk::Desk) {
         match read(row, claim) {
             Ok(row) => {
                 if desk.flight(claim).is_some_and(|flight| flight.counted) {

@@ -1,14 +1,19 @@
 //! From a URL or a pool of the user's to an open store.
 
 use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicI64;
 use std::time::{Duration, Instant};
 
+use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
+use uuid::Uuid;
 
 use super::fault::{Place, TURN_SECONDS, primary_code};
 use super::transaction::{Undone, depth};
 use super::{BEGIN, SqliteStore};
+use crate::store::desk::Desk;
 use crate::store::url::{Source, StoreOptions};
 use crate::store::{Store, StoreError, StoreErrorKind};
 
@@ -32,14 +37,36 @@ impl SqliteStore {
                 prepare(&settings).await.map_err(|error| place.explain(error))?;
                 let undone = Undone::new(true);
                 let (pool, writer) = (pool(settings.clone()), writer(settings, undone.clone()));
-                Ok(Self { pool, writer, is_lent: false, undone, migrator, place })
+                Ok(Self::new(pool, writer, false, undone, migrator, place))
             }
             Source::Pool { pool, type_name } => {
                 let pool = pool.downcast_ref::<SqlitePool>().cloned().ok_or_else(|| foreign(type_name))?;
                 let place = Place::new(pool.connect_options().get_filename());
-                Ok(Self { writer: pool.clone(), pool, is_lent: true, undone: Undone::new(false), migrator, place })
+                Ok(Self::new(pool.clone(), pool, true, Undone::new(false), migrator, place))
             }
             Source::Driver(_) => Err(foreign("Driver")),
+        }
+    }
+
+    fn new(
+        pool: SqlitePool,
+        writer: SqlitePool,
+        is_lent: bool,
+        undone: Undone,
+        migrator: Option<Migrator>,
+        place: Place,
+    ) -> Self {
+        Self {
+            pool,
+            writer,
+            is_lent,
+            undone,
+            migrator,
+            place,
+            me: Uuid::now_v7().to_string(),
+            claiming: tokio::sync::Mutex::new(()),
+            desk: Mutex::new(Desk::default()),
+            started_over: AtomicI64::new(0),
         }
     }
 }

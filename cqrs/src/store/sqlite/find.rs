@@ -9,26 +9,34 @@ use uuid::Uuid;
 use super::{dead, rows, timer};
 use crate::store::{
     AuditAction, AuditChange, AuditEntry, DeadLetter, DeadLetterId, DeadSearch, DeadSource, OutboxId, OutboxRecord,
-    OutboxRow, OutboxSearch, OutboxStatus, Signed, TimerFilter, TimerRecord, Touched,
+    OutboxRow, OutboxSearch, OutboxState, OutboxStatus, Signed, TimerFilter, TimerRecord, Touched,
 };
 
+/// Rows that this process is busy with are ready in the database.
 const STATUS: &str = "
 SELECT
     (SELECT COUNT(*) FROM cqrs_outbox WHERE state = 'ready') AS ready,
     (SELECT COUNT(*) FROM cqrs_outbox WHERE state = 'waiting') AS waiting,
     (SELECT COUNT(*) FROM cqrs_outbox WHERE state = 'parked') AS parked,
-    (SELECT COUNT(*) FROM cqrs_outbox WHERE state = 'claimed') AS claimed,
     (SELECT COUNT(*) FROM cqrs_outbox WHERE state = 'dead') AS dead,
     (SELECT MIN(at) FROM (
         SELECT * FROM (SELECT raised_at AS at FROM cqrs_outbox WHERE state = 'ready' ORDER BY seq LIMIT 1)
         UNION ALL SELECT * FROM (SELECT raised_at FROM cqrs_outbox WHERE state = 'waiting' ORDER BY seq LIMIT 1)
         UNION ALL SELECT * FROM (SELECT raised_at FROM cqrs_outbox WHERE state = 'parked' ORDER BY seq LIMIT 1)
-        UNION ALL SELECT * FROM (SELECT raised_at FROM cqrs_outbox WHERE state = 'claimed' ORDER BY seq LIMIT 1)
     )) AS oldest";
 
 pub(super) const LIST: &str = "
 SELECT seq, id, name, version, topic, message_key, payload, headers, raised_at, attempts, error, due_at
-FROM cqrs_outbox WHERE state = ?1 AND seq > ?2 AND (?3 IS NULL OR topic = ?3) ORDER BY seq LIMIT ?4";
+FROM cqrs_outbox
+WHERE state = ?1 AND seq > ?2 AND (?3 IS NULL OR topic = ?3) AND seq NOT IN (SELECT value FROM json_each(?5))
+ORDER BY seq LIMIT ?4";
+
+/// What this process is busy with.
+const CLAIMED: &str = "
+SELECT seq, id, name, version, topic, message_key, payload, headers, raised_at, attempts, error, due_at
+FROM cqrs_outbox
+WHERE seq IN (SELECT value FROM json_each(?5)) AND +state = ?1 AND seq > ?2 AND (?3 IS NULL OR topic = ?3)
+ORDER BY seq LIMIT ?4";
 
 pub(super) const FIND_OUTBOX: &str = "
 SELECT seq, id, name, version, '' AS handler, '' AS consumer_group, topic, message_key,
@@ -78,27 +86,36 @@ pub(super) const PURGE_AUDIT: &str = "DELETE FROM cqrs_audit WHERE done_at < ?";
 /// Every statement of this file, for the test that none of them scans a table.
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] =
-    &[STATUS, LIST, FIND_OUTBOX, FIND_WORK, SHOW_OUTBOX, SHOW_WORK, TIMERS, TIMERS_NAMED, AUDIT, PURGE_AUDIT];
+    &[STATUS, LIST, CLAIMED, FIND_OUTBOX, FIND_WORK, SHOW_OUTBOX, SHOW_WORK, TIMERS, TIMERS_NAMED, AUDIT, PURGE_AUDIT];
 
-pub(super) async fn status(pool: &SqlitePool) -> Result<OutboxStatus, sqlx::Error> {
+pub(super) async fn status(pool: &SqlitePool, busy: usize) -> Result<OutboxStatus, sqlx::Error> {
     let row = sqlx::query(STATUS).fetch_one(pool).await?;
     let count = |column| row.try_get::<i64, &str>(column).map(|count| u64::try_from(count).unwrap_or(0));
+    let claimed = (busy as u64).min(count("ready")?);
     Ok(OutboxStatus {
-        ready: count("ready")?,
+        ready: count("ready")? - claimed,
         waiting: count("waiting")?,
         parked: count("parked")?,
-        claimed: count("claimed")?,
+        claimed,
         dead: count("dead")?,
         oldest: row.try_get::<Option<i64>, _>("oldest")?.map(rows::time),
     })
 }
 
-pub(super) async fn list(pool: &SqlitePool, search: OutboxSearch) -> Result<Vec<OutboxRow>, sqlx::Error> {
-    let found = sqlx::query(LIST)
-        .bind(search.state.as_str())
+/// `busy`: the rows that this process is busy with.
+pub(super) async fn list(pool: &SqlitePool, search: OutboxSearch, busy: &[i64]) -> Result<Vec<OutboxRow>, sqlx::Error> {
+    let (statement, state) = match search.state {
+        OutboxState::Claimed => (CLAIMED, OutboxState::Ready),
+        state => (LIST, state),
+    };
+    // What it is busy with is ready: of other states nothing is left out.
+    let busy = if state == OutboxState::Ready { busy } else { &[] };
+    let found = sqlx::query(statement)
+        .bind(state.as_str())
         .bind(search.after.map_or(i64::MIN, |OutboxId(seq)| seq))
         .bind(search.topic)
-        .bind(rows::limit(search.limit));
+        .bind(rows::limit(search.limit))
+        .bind(rows::list(busy));
     let read = |row: &SqliteRow| {
         Ok(OutboxRow {
             id: OutboxId(row.try_get("seq")?),

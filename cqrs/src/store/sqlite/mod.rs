@@ -1,8 +1,8 @@
 //! The store on SQLite.
 //!
 //! `connect` opens the file and `fault` names it in errors; `migrate` brings the schema up to date; `transaction` is
-//! the unit of work's; `outbox`, `work`, `timer`, `inbox`, `idempotent`, `dead` and `upkeep` hold the statements of their
-//! tables, `operations` with `find` and `operate` those of people who operate a service, and `rows` what they share.
+//! the unit of work's; `outbox`, `settle`, `leases`, `work`, `timer`, `inbox`, `idempotent`, `dead` and `upkeep` hold the statements of
+//! their tables, `operations` with `find` and `operate` those of people who operate a service, and `rows` what they share.
 
 mod connect;
 mod dead;
@@ -10,11 +10,13 @@ mod fault;
 mod find;
 mod idempotent;
 mod inbox;
+mod leases;
 mod migrate;
 mod operate;
 mod operations;
 mod outbox;
 mod rows;
+mod settle;
 #[cfg(test)]
 mod tests;
 mod timer;
@@ -24,6 +26,8 @@ mod work;
 
 use std::any::{Any, TypeId};
 use std::fmt;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicI64;
 use std::time::SystemTime;
 
 use sqlx::migrate::Migrator;
@@ -33,6 +37,7 @@ use sqlx::{SqlSafeStr, Sqlite, SqlitePool, Transaction};
 use self::fault::Place;
 use self::transaction::{SqliteTransaction, Undone};
 use super::claiming::{self, Request};
+use super::desk::Desk;
 use super::driver::{self, BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, IdempotentRequest, WorkShare};
 use super::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, IdempotentClaim, IdempotentOutcome, InboxMark,
@@ -58,6 +63,13 @@ pub struct SqliteStore {
     undone: Undone,
     migrator: Option<Migrator>,
     place: Place,
+    /// Who leases the outbox: unique for each start of a process.
+    me: String,
+    /// Held while outbox rows are claimed.
+    claiming: tokio::sync::Mutex<()>,
+    desk: Mutex<Desk>,
+    /// When rows were last read from the first one on.
+    started_over: AtomicI64,
 }
 
 impl SqliteStore {
@@ -133,7 +145,7 @@ impl Driver for SqliteStore {
         claims: Vec<Claim>,
         lease_until: SystemTime,
     ) -> BoxFuture<'_, Result<Vec<Claim>, StoreError>> {
-        Box::pin(self.hold("cqrs_outbox", claims, lease_until))
+        Box::pin(self.hold_outbox(claims, rows::micros(lease_until)))
     }
 
     fn claim_work<'a>(
@@ -146,7 +158,7 @@ impl Driver for SqliteStore {
     }
 
     fn renew_work(&self, claims: Vec<Claim>, lease_until: SystemTime) -> BoxFuture<'_, Result<Vec<Claim>, StoreError>> {
-        Box::pin(self.hold("cqrs_work", claims, lease_until))
+        Box::pin(self.hold_work(claims, lease_until))
     }
 
     fn retry_work(&self, claim: Claim, due: SystemTime, error: &str) -> BoxFuture<'_, Result<bool, StoreError>> {
@@ -176,7 +188,7 @@ impl Driver for SqliteStore {
     }
 
     fn next_outbox_due(&self) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>> {
-        Box::pin(async move { self.named(outbox::next_due(&self.pool).await) })
+        Box::pin(self.next_event_due())
     }
 
     fn next_work_due(&self, queues: &[WorkQueue]) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>> {
@@ -219,7 +231,7 @@ impl Driver for SqliteStore {
     }
 
     fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreError>> {
-        Box::pin(async move { self.named(upkeep::counts(&self.pool).await) })
+        Box::pin(async move { self.named(upkeep::counts(&self.pool, self.busy()).await) })
     }
 
     fn purge_inbox(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {

@@ -11,11 +11,11 @@ use crate::store::{
 
 impl Operations for SqliteStore {
     fn outbox_status(&self) -> BoxFuture<'_, Result<OutboxStatus, StoreError>> {
-        Box::pin(async move { self.named(find::status(&self.pool).await) })
+        Box::pin(async move { self.named(find::status(&self.pool, self.busy()).await) })
     }
 
     fn outbox_rows(&self, search: OutboxSearch) -> BoxFuture<'_, Result<Vec<OutboxRow>, StoreError>> {
-        Box::pin(async move { self.named(find::list(&self.pool, search).await) })
+        Box::pin(async move { self.named(find::list(&self.pool, search, &self.under_way()).await) })
     }
 
     fn find_dead(&self, search: DeadSearch) -> BoxFuture<'_, Result<Vec<DeadLetter>, StoreError>> {

@@ -1,14 +1,30 @@
-//! Outbox rows: stored, claimed, settled.
+//! Outbox rows: stored, claimed.
+//!
+//! A claim reads rows, and keeps in mind what it gave out; see `leases` and [`Desk`](crate::store::desk::Desk). `settle` deletes them, if
+//! the lease is still this process's. There is one writer at a time: rows are committed in the order of their numbers.
 
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, QueryBuilder, Row, SqlSafeStr, SqliteConnection, SqlitePool};
+use sqlx::{AssertSqlSafe, Row, SqlSafeStr, SqliteConnection, SqlitePool};
 
+use super::leases::ALL;
 use super::{SqliteStore, rows};
 use crate::BoxError;
+use crate::lane::{Lane, lane_of};
 use crate::store::claiming::Request;
-use crate::store::{Claim, ClaimedOutbox, OutboxOutcome, OutboxRecord, StoreError};
+use crate::store::desk::{Asked, Desk, Offer};
+use crate::store::{Claim, ClaimedOutbox, OutboxRecord, StoreError};
+
+/// How many pages full of rows one claim reads at most, when it cannot take what it finds.
+const MOST_PAGES: usize = 4;
+
+/// How often rows may be made ready again under a claim before it gives what it has.
+const MOST_LOOKS: usize = 4;
+
+/// How often a process that finds nothing, though there is something, reads everything once more.
+const START_OVER_EVERY: i64 = 10_000_000;
 
 const COLUMNS: usize = 9;
 
@@ -57,26 +73,23 @@ macro_rules! before_mine {
     };
 }
 
-/// Whether a claim would find something, to take or to park: asked without the write lock, so that an idle relay disturbs
-/// no writer.
-const ANYTHING: &str = concat!(
-    "SELECT EXISTS (SELECT 1 FROM cqrs_outbox INDEXED BY cqrs_outbox_due WHERE state = 'waiting' AND due_at <= ?1)
-    OR EXISTS (SELECT 1 FROM cqrs_outbox INDEXED BY cqrs_outbox_lease WHERE state = 'claimed' AND lease_until <= ?2)
-    OR EXISTS (
-        SELECT 1 FROM cqrs_outbox AS mine
-        WHERE mine.state = 'ready' AND (mine.message_key IS NULL OR COALESCE(",
+/// Reads on behind a row what is ready, and what stands before it. In the same look: whether something has been made ready again.
+pub(super) const READ: &str = concat!(
+    "SELECT mine.seq, mine.attempts, mine.id, mine.name, mine.version, mine.topic, mine.message_key, mine.payload, mine.headers,
+        mine.raised_at, (SELECT again FROM cqrs_relay WHERE one = 1) AS again,
+        CASE WHEN mine.message_key IS NOT NULL
+            AND EXISTS (SELECT 1 FROM cqrs_outbox WHERE message_key IS NOT NULL AND state <> 'ready') THEN ",
     before_mine!(),
-    ", 'dead') = 'dead'))"
+    " END AS blocked
+    FROM cqrs_outbox AS mine WHERE mine.state = 'ready' AND mine.seq > ? ORDER BY mine.seq LIMIT ?"
 );
 
 /// Sets aside what a claim passed by because its key is dead: only somebody who replays or discards the dead row lets it
-/// go on, and until then nobody need look at it. What stands behind a row that is being published or waits is left alone:
-/// it is about to go.
+/// go on, and until then nobody need look at it. What stands behind a row that waits is left alone: it is about to go.
 const PARK: &str = concat!(
     "UPDATE cqrs_outbox SET state = 'parked' WHERE seq IN (
-        SELECT mine.seq FROM cqrs_outbox AS mine
-        WHERE EXISTS (SELECT 1 FROM cqrs_outbox AS dead WHERE dead.state = 'dead')
-          AND mine.state = 'ready' AND mine.seq < ? AND mine.message_key IS NOT NULL AND ",
+        SELECT mine.seq FROM json_each(?) AS passed CROSS JOIN cqrs_outbox AS mine ON mine.seq = passed.value
+        WHERE mine.state = 'ready' AND ",
     before_mine!(),
     " = 'dead')"
 );
@@ -95,28 +108,22 @@ WHERE state = 'parked' AND NOT EXISTS (
       AND earlier.seq < cqrs_outbox.seq AND earlier.state <> 'ready' AND earlier.state = 'dead'
 )";
 
-/// The soonest of: a ready row that nothing stands in the way of, a row that waits. A ready row behind a dead one does not
-/// count: nobody could take it, and whoever waits for it would turn in circles.
-pub(super) const NEXT_DUE: &str = "
-SELECT MIN(at) FROM (
-    SELECT MIN(due_at) AS at FROM cqrs_outbox INDEXED BY cqrs_outbox_due WHERE state = 'waiting'
-    UNION ALL SELECT * FROM (
-        SELECT mine.due_at FROM cqrs_outbox AS mine
-        WHERE mine.state = 'ready' AND (mine.message_key IS NULL OR NOT EXISTS (
+/// When what waits is due, and what is ready, that nothing stored stands in the way of, and that has not been read, or not since it was
+/// made ready again. A hundred rows are looked at.
+pub(super) const NEXT: &str = "
+SELECT MIN(due_at) AS due_at, NULL AS topic, NULL AS message_key,
+    (SELECT owner FROM cqrs_relay WHERE one = 1) AS owner
+FROM cqrs_outbox INDEXED BY cqrs_outbox_due WHERE state = 'waiting'
+UNION ALL
+SELECT * FROM (
+    SELECT mine.due_at, mine.topic, mine.message_key, NULL FROM cqrs_outbox AS mine
+    WHERE mine.state = 'ready' AND mine.seq > (SELECT MIN(?1, COALESCE(again - 1, ?1)) FROM cqrs_relay WHERE one = 1)
+        AND (mine.message_key IS NULL OR NOT EXISTS (
             SELECT 1 FROM cqrs_outbox AS earlier
             WHERE earlier.topic = mine.topic AND earlier.message_key = mine.message_key
-              AND earlier.seq < mine.seq AND earlier.state <> 'ready'
-        ))
-        ORDER BY mine.seq LIMIT 1
-    )
+              AND earlier.seq < mine.seq AND earlier.state <> 'ready'))
+    ORDER BY mine.seq LIMIT 100
 )";
-
-/// Wakes what waited until now. By the index of due times, which SQLite would pass over for that of states: during an
-/// outage of the broker very much waits, and little of it is due. A thousand at a time: nobody can write meanwhile.
-const WAKE: &str = "
-UPDATE cqrs_outbox SET state = 'ready' WHERE seq IN (
-    SELECT seq FROM cqrs_outbox INDEXED BY cqrs_outbox_due WHERE state = 'waiting' AND due_at <= ?
-    ORDER BY due_at LIMIT 1000)";
 
 /// How many claims of a row may run out, with nothing heard of it in between, before it is a dead letter.
 ///
@@ -128,127 +135,307 @@ const MAX_LOST: u32 = 20;
 /// What is noted on a row whose claim ran out.
 const LOST: &str = "the process that held it stopped, or stalled for longer than its lease";
 
-/// Doubts an owner whose lease has run out, and gives it so much longer to say that it lives. There is one writer at a
-/// time: while somebody wrote for long, the owner could not renew its lease, and nobody could look. Now that somebody looks,
-/// the owner can write as well.
-const DOUBT: &str = "
-UPDATE cqrs_outbox INDEXED BY cqrs_outbox_lease SET doubted = 1, lease_until = ?2
-WHERE state = 'claimed' AND lease_until <= ?1 AND doubted = 0";
-
-/// Takes back what a process held that died or stalled, and was doubted. It counts as an attempt, and as a lost claim: those in a row, with
-/// nothing heard of the row in between. What else becomes of a row starts that count anew (the broker answered: it does
-/// not end the process), or leaves it as it is (it was handed back, untried).
-const TAKE_BACK: &str = "
-UPDATE cqrs_outbox INDEXED BY cqrs_outbox_lease
-SET owner = NULL, lease_until = NULL, attempts = attempts + 1, lost = lost + 1,
-    state = CASE WHEN lost + 1 >= ?3 THEN 'dead' ELSE 'ready' END,
+/// Counts a claim that ran out, or one that may be about to: it is an attempt, and once too often the row is dead.
+const COUNT_LOST: &str = "
+UPDATE cqrs_outbox
+SET attempts = attempts + 1, lost = lost + 1,
+    state = CASE WHEN lost + 1 >= ?3 THEN 'dead' ELSE state END,
     error = CASE WHEN lost + 1 >= ?3
         THEN ?2 || ', ' || (lost + 1) || ' times in a row; publishing it may be what ends the process, so it is not tried again'
         ELSE ?2 END
-WHERE state = 'claimed' AND lease_until <= ?1 AND doubted = 1
+WHERE seq IN (SELECT value FROM json_each(?1)) AND state = 'ready'
 RETURNING seq, state";
 
-/// After waking and taking back, ready rows are all there is to take. Ready rows of a key that are earlier do not stand
-/// in the way: they come first, so that a claim holds the beginning of what is left of its key, whatever the limit.
-const CLAIM: &str = "
-UPDATE cqrs_outbox SET state = 'claimed', fence = fence + 1, owner = ?1, lease_until = ?2, doubted = 0
-WHERE seq IN (
-    SELECT mine.seq FROM cqrs_outbox AS mine
-    WHERE mine.state = 'ready' AND (mine.message_key IS NULL OR NOT EXISTS (
-        SELECT 1 FROM cqrs_outbox AS earlier
-        WHERE earlier.topic = mine.topic AND earlier.message_key = mine.message_key
-          AND earlier.seq < mine.seq AND earlier.state <> 'ready'
-    ))
-    ORDER BY mine.seq LIMIT ?3
-)
-RETURNING seq, fence, attempts, id, name, version, topic, message_key, payload, headers, raised_at";
-
-const BURY: &str = "
-UPDATE cqrs_outbox
-SET state = 'dead', owner = NULL, lease_until = NULL, attempts = attempts + 1, lost = 0, error = ?
-WHERE seq = ? AND fence = ? AND state = 'claimed'";
-
-const RETRY: &str = "
-UPDATE cqrs_outbox
-SET state = 'waiting', due_at = ?, owner = NULL, lease_until = NULL, attempts = attempts + 1, lost = 0, error = ?
-WHERE seq = ? AND fence = ? AND state = 'claimed'";
-
-const HAND_BACK: &str = "
-UPDATE cqrs_outbox SET state = 'ready', owner = NULL, lease_until = NULL
-WHERE seq = ? AND fence = ? AND state = 'claimed'";
+const BURY_UNREADABLE: &str = "
+UPDATE cqrs_outbox SET state = 'dead', attempts = attempts + 1, error = ? WHERE seq = ? AND state = 'ready'";
 
 /// Every statement of this file whose text is fixed, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] =
-    &[ANYTHING, WAKE, TAKE_BACK, CLAIM, BURY, RETRY, HAND_BACK, NEXT_DUE, PARK, FREE_KEY, FREE_STRANDED, DOUBT];
+pub(super) const STATEMENTS: &[&str] = &[READ, PARK, FREE_KEY, FREE_STRANDED, NEXT, COUNT_LOST, BURY_UNREADABLE];
+
+/// What one claim has found so far.
+struct Found {
+    asked: Asked,
+    rows: Vec<ClaimedOutbox>,
+    /// Rows behind a dead one of their key.
+    behind_dead: Vec<i64>,
+    /// Rows that cannot be read, and why.
+    unreadable: Vec<(Claim, String)>,
+    /// Rows whose claim is counted before it is given out, since they may be what ends their processes.
+    suspicious: Vec<i64>,
+    /// Keys that turned out to have an unreadable row.
+    broken: Vec<Lane>,
+    /// How far it has read.
+    last: i64,
+    /// Whether there is nothing behind that.
+    is_all: bool,
+}
+
+/// What reading came to.
+#[derive(PartialEq, Eq)]
+enum End {
+    Enough,
+    /// Something before it has been made ready again, and comes first.
+    Again,
+}
 
 impl SqliteStore {
+    /// One at a time: two that read side by side would find the same rows.
     pub(super) async fn take_outbox(&self, request: Request) -> Result<Vec<ClaimedOutbox>, StoreError> {
-        let anything =
-            sqlx::query_scalar(ANYTHING).bind(request.now).bind(request.lease_now).fetch_one(&self.pool).await;
-        if request.limit == 0 || !self.named(anything)? {
+        if request.limit == 0 {
             return Ok(Vec::new());
         }
-        let mut tx = self.write().await?;
-        let claimed = self.named(claim(&mut tx, &request.granted()).await)?;
-        tx.commit().await?;
-        Ok(claimed)
+        let _turn = self.claiming.lock().await;
+        self.take_back(request.lease_now).await?;
+        let mut found = Found::new(&request.granted());
+        for _ in 0..MOST_LOOKS {
+            let tended = self.tend(&request).await;
+            let read = match tended {
+                Ok(()) if self.desk().held(ALL).is_none() => break,
+                Ok(()) => self.read(&mut found).await,
+                Err(error) => Err(error),
+            };
+            self.desk().end_read();
+            match read {
+                Ok(End::Again) => {}
+                Ok(End::Enough) => break,
+                Err(error) => {
+                    // What it gave out nobody will hear of.
+                    let mut desk = self.desk();
+                    found.given().for_each(|claim| desk.back(claim));
+                    return Err(error);
+                }
+            }
+        }
+        let is_empty = found.rows.is_empty() && found.is_all && self.desk().len() == 0;
+        if is_empty && self.is_time_to_start_over(request.lease_now) {
+            self.desk().start_over();
+        }
+        self.see_to(found).await
     }
 
-    pub(super) async fn end_outbox(&self, outcomes: Vec<(Claim, OutboxOutcome)>) -> Result<u64, StoreError> {
-        let mut tx = self.write().await?;
-        let settled = self.named(settle(&mut tx, outcomes).await)?;
-        tx.commit().await?;
-        Ok(settled)
+    async fn read(&self, found: &mut Found) -> Result<End, StoreError> {
+        let mut cursor = self.desk().begin_read();
+        let most = found.asked.limit;
+        for _ in 0..MOST_PAGES {
+            let limit = (most - found.rows.len()).max(most.div_ceil(4));
+            let read = sqlx::query(READ).bind(cursor).bind(rows::limit(limit)).fetch_all(&self.pool).await;
+            let page = self.named(read)?;
+            let Some(first) = page.first() else {
+                found.is_all = true;
+                break;
+            };
+            if self.named(first.try_get::<Option<i64>, _>("again"))?.is_some() {
+                return Ok(End::Again);
+            }
+            let mut desk = self.desk();
+            for row in &page {
+                if found.rows.len() == most {
+                    break;
+                }
+                self.named(found.look_at(row, &mut desk))?;
+            }
+            cursor = found.last;
+            desk.read_to(cursor);
+            found.is_all = page.len() < limit;
+            if found.rows.len() == most || found.is_all {
+                break;
+            }
+        }
+        Ok(End::Enough)
     }
-}
 
-pub(super) async fn next_due(pool: &SqlitePool) -> Result<Option<SystemTime>, sqlx::Error> {
-    let next: Option<i64> = sqlx::query_scalar(NEXT_DUE).fetch_one(pool).await?;
-    Ok(next.map(rows::time))
-}
+    /// Whether everything is to be read once more: there should be nothing that was not seen, but somebody may have changed rows by hand.
+    fn is_time_to_start_over(&self, now: i64) -> bool {
+        let last = self.started_over.load(Ordering::Relaxed);
+        let is_time = now < last || now - last >= START_OVER_EVERY;
+        if is_time {
+            self.started_over.store(now, Ordering::Relaxed);
+        }
+        is_time
+    }
 
-pub(super) async fn claim(
-    connection: &mut SqliteConnection,
-    request: &Request,
-) -> Result<Vec<ClaimedOutbox>, sqlx::Error> {
-    sqlx::query(WAKE).bind(request.now).execute(&mut *connection).await?;
-    take_back(&mut *connection, request.lease_now).await?;
-    sqlx::query(DOUBT).bind(request.lease_now).bind(request.doubt_until()).execute(&mut *connection).await?;
-    let found = sqlx::query(CLAIM)
-        .bind(request.owner.as_str())
-        .bind(request.lease_until)
-        .bind(rows::limit(request.limit))
-        .fetch_all(&mut *connection)
-        .await?;
-    // Short of the limit, it has passed by whatever it left.
-    let mut numbers = found.iter().map(|row| row.try_get::<i64, _>("seq"));
-    let last = if found.len() < request.limit {
-        i64::MAX
-    } else {
-        numbers.try_fold(0, |last, seq| seq.map(|seq| last.max(seq)))?
-    };
-    sqlx::query(PARK).bind(last).execute(&mut *connection).await?;
-    let mut claimed = Vec::with_capacity(found.len());
-    let mut unreadable = Vec::new();
-    for row in found {
-        let claim = rows::claim(&row)?;
-        match read(&row, claim) {
-            Ok(row) => claimed.push(row),
-            // One bad row must not hold up the others: it becomes a dead letter here and now.
+    /// Does what has to be done about what a claim found, before it is given out.
+    async fn see_to(&self, mut found: Found) -> Result<Vec<ClaimedOutbox>, StoreError> {
+        if found.behind_dead.is_empty() && found.unreadable.is_empty() && found.suspicious.is_empty() {
+            return Ok(found.rows);
+        }
+        let written = self.write_down(&found).await;
+        let mut desk = self.desk();
+        match written {
+            Ok(dead) => {
+                for (claim, _) in &found.unreadable {
+                    desk.ended(*claim);
+                    // What is behind it, is behind a dead one now.
+                    desk.look_back(claim.seq);
+                }
+                for row in found.rows.extract_if(.., |row| dead.contains(&row.claim.seq)) {
+                    desk.ended(row.claim);
+                }
+                Ok(found.rows)
+            }
             Err(error) => {
-                let error = format!("the row cannot be read: {error}");
-                sqlx::query(BURY).bind(error).bind(claim.seq).bind(claim.fence).execute(&mut *connection).await?;
-                unreadable.push((claim.seq, lane_of(&row)));
+                found.given().for_each(|claim| desk.back(claim));
+                found.behind_dead.iter().for_each(|seq| desk.look_back(*seq));
+                Err(error)
             }
         }
     }
-    // `RETURNING` promises no order.
-    claimed.sort_unstable_by_key(|row| row.claim.seq);
-    if unreadable.is_empty() {
-        return Ok(claimed);
+
+    /// Gives those that are dead since they have ended too many processes.
+    async fn write_down(&self, found: &Found) -> Result<Vec<i64>, StoreError> {
+        let mut tx = self.write().await?;
+        if !found.behind_dead.is_empty() {
+            let park = sqlx::query(PARK).bind(rows::list(&found.behind_dead));
+            self.named(park.execute(&mut *tx).await)?;
+        }
+        for (claim, error) in &found.unreadable {
+            let bury = sqlx::query(BURY_UNREADABLE).bind(error.as_str()).bind(claim.seq);
+            self.named(bury.execute(&mut *tx).await)?;
+        }
+        let dead = match found.suspicious.as_slice() {
+            [] => Vec::new(),
+            suspicious => self.named(count_lost(&mut tx, suspicious).await)?,
+        };
+        tx.commit().await?;
+        Ok(dead)
     }
-    hand_back_behind(connection, claimed, &unreadable).await
+
+    /// Takes back what somebody of this process was given and has let run out: an attempt, as of a process that is gone.
+    async fn take_back(&self, lease_now: i64) -> Result<(), StoreError> {
+        if self.desk().expired(lease_now).is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.write().await?;
+        // Who was only waiting for those who write, may have been heard of meanwhile.
+        let lost = self.desk().expired(lease_now);
+        let fence = self.refence(&mut tx).await?;
+        if fence.is_some() {
+            let numbers: Vec<i64> = lost.iter().map(|out| out.claim.seq).collect();
+            self.named(count_lost(&mut tx, &numbers).await)?;
+        }
+        tx.commit().await?;
+        self.moved(&lost, fence);
+        Ok(())
+    }
+
+    /// When something is due: what waits, or what is ready and has not been given out.
+    pub(super) async fn next_event_due(&self) -> Result<Option<SystemTime>, StoreError> {
+        let (is_mine, cursor) = {
+            let desk = self.desk();
+            let is_mine = desk.held(ALL).is_some();
+            (is_mine, if is_mine { desk.cursor() } else { 0 })
+        };
+        let due = self.named(next_due(&self.pool, cursor).await)?;
+        let Some((first, ready)) = due.split_first() else { return Ok(None) };
+        let waiting = first.due_at;
+        let is_others = !is_mine && first.owner.as_ref().is_some_and(|owner| *owner != self.me);
+        if is_others {
+            // In good hands.
+            return Ok(waiting.map(rows::time));
+        }
+        let desk = self.desk();
+        let is_free = |row: &&Next| {
+            let lane = row.topic.as_deref().and_then(|topic| lane_of(topic, row.message_key.as_deref()));
+            lane.is_none_or(|lane| !desk.is_under_way(lane))
+        };
+        let ready = ready.iter().find(is_free).and_then(|row| row.due_at);
+        Ok(waiting.into_iter().chain(ready).min().map(rows::time))
+    }
+
+    /// How many rows this process is busy with.
+    pub(super) fn busy(&self) -> usize {
+        self.desk().len()
+    }
+
+    /// Which those are.
+    pub(super) fn under_way(&self) -> Vec<i64> {
+        self.desk().numbers()
+    }
+}
+
+impl Found {
+    fn new(request: &Request) -> Self {
+        Self {
+            asked: Asked {
+                owner: request.owner.as_str().into(),
+                lease_until: request.lease_until,
+                limit: request.limit,
+            },
+            rows: Vec::new(),
+            behind_dead: Vec::new(),
+            unreadable: Vec::new(),
+            suspicious: Vec::new(),
+            broken: Vec::new(),
+            last: 0,
+            is_all: false,
+        }
+    }
+
+    /// Every claim that was given out.
+    fn given(&self) -> impl Iterator<Item = Claim> {
+        self.rows.iter().map(|row| row.claim).chain(self.unreadable.iter().map(|(claim, _)| *claim))
+    }
+
+    fn look_at(&mut self, row: &SqliteRow, desk: &mut Desk) -> Result<(), sqlx::Error> {
+        let seq: i64 = row.try_get("seq")?;
+        self.last = seq;
+        // What cannot even be read is a row without key: it is given out, and found out below.
+        let topic: &str = row.try_get("topic").unwrap_or_default();
+        let lane = lane_of(topic, row.try_get("message_key").unwrap_or_default());
+        match row.try_get::<Option<&str>, _>("blocked")? {
+            Some("dead") => self.behind_dead.push(seq),
+            // It is found again when what it waits for is ready: that comes before it.
+            Some(_) => {}
+            None if lane.is_some_and(|lane| self.broken.contains(&lane)) => {}
+            None => {
+                if let Offer::Given(claim) = desk.offer(seq, ALL, lane, &self.asked) {
+                    self.take(row, claim, lane, desk);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, row: &SqliteRow, claim: Claim, lane: Option<Lane>, desk: &Desk) {
+        match read(row, claim) {
+            Ok(row) => {
+                if desk.flight(claim).is_some_and(|flight| flight.counted) {
+                    self.suspicious.push(claim.seq);
+                }
+                self.rows.push(row);
+            }
+            // One bad row must not hold up the others: it becomes a dead letter here and now.
+            Err(error) => {
+                self.unreadable.push((claim, format!("the row cannot be read: {error}")));
+                self.broken.extend(lane);
+            }
+        }
+    }
+}
+
+/// A row of [`NEXT`]. The first one is what waits, and whose the lease is.
+#[derive(sqlx::FromRow)]
+struct Next {
+    due_at: Option<i64>,
+    topic: Option<String>,
+    message_key: Option<String>,
+    owner: Option<String>,
+}
+
+async fn next_due(pool: &SqlitePool, cursor: i64) -> Result<Vec<Next>, sqlx::Error> {
+    sqlx::query_as(NEXT).bind(cursor).fetch_all(pool).await
+}
+
+/// Counts claims that were lost, or may be. Gives those that are dead by now.
+async fn count_lost(connection: &mut SqliteConnection, numbers: &[i64]) -> Result<Vec<i64>, sqlx::Error> {
+    let count = sqlx::query_as(COUNT_LOST).bind(rows::list(numbers)).bind(LOST).bind(MAX_LOST);
+    let counted: Vec<(i64, String)> = count.fetch_all(connection).await?;
+    let dead: Vec<i64> = counted.into_iter().filter(|(_, state)| state == "dead").map(|(seq, _)| seq).collect();
+    for seq in &dead {
+        tracing::error!(seq, "claims of an event ran out {MAX_LOST} times in a row: it is a dead letter");
+    }
+    Ok(dead)
 }
 
 pub(super) async fn free_key(
@@ -264,41 +451,6 @@ pub(super) async fn free_stranded(writer: &SqlitePool) -> Result<u64, sqlx::Erro
     Ok(sqlx::query(FREE_STRANDED).execute(writer).await?.rows_affected())
 }
 
-async fn take_back(connection: &mut SqliteConnection, now: i64) -> Result<(), sqlx::Error> {
-    let lost = sqlx::query(TAKE_BACK).bind(now).bind(LOST).bind(MAX_LOST).fetch_all(&mut *connection).await?;
-    for row in lost {
-        if row.try_get::<&str, _>("state")? == "dead" {
-            let seq: i64 = row.try_get("seq")?;
-            tracing::error!(seq, "claims of an event ran out {MAX_LOST} times in a row: it is a dead letter");
-        }
-    }
-    Ok(())
-}
-
-/// Hands back rows of this claim whose key has an earlier row that turned out to be unreadable, and now is dead.
-async fn hand_back_behind(
-    connection: &mut SqliteConnection,
-    claimed: Vec<ClaimedOutbox>,
-    unreadable: &[(i64, Option<(String, String)>)],
-) -> Result<Vec<ClaimedOutbox>, sqlx::Error> {
-    let behind = |row: &ClaimedOutbox| {
-        unreadable.iter().any(|(seq, lane)| match (lane, &row.record.key) {
-            (Some((topic, key)), Some(own)) => *seq < row.claim.seq && *topic == row.record.topic && key == own,
-            _ => false,
-        })
-    };
-    let (back, kept): (Vec<_>, Vec<_>) = claimed.into_iter().partition(behind);
-    for row in back {
-        sqlx::query(HAND_BACK).bind(row.claim.seq).bind(row.claim.fence).execute(&mut *connection).await?;
-    }
-    Ok(kept)
-}
-
-/// The topic and key by which a row keeps order, where they at least can be read.
-fn lane_of(row: &SqliteRow) -> Option<(String, String)> {
-    Some((row.try_get("topic").ok()?, row.try_get::<Option<String>, _>("message_key").ok()??))
-}
-
 fn read(row: &SqliteRow, claim: Claim) -> Result<ClaimedOutbox, BoxError> {
     let record = OutboxRecord {
         id: rows::id_of(row, "id")?,
@@ -311,46 +463,4 @@ fn read(row: &SqliteRow, claim: Claim) -> Result<ClaimedOutbox, BoxError> {
         raised_at: rows::time_of(row, "raised_at")?,
     };
     Ok(ClaimedOutbox { claim, attempts: rows::number_of(row, "attempts")?, record })
-}
-
-async fn settle(connection: &mut SqliteConnection, outcomes: Vec<(Claim, OutboxOutcome)>) -> Result<u64, sqlx::Error> {
-    let mut settled = 0;
-    let mut published = Vec::with_capacity(outcomes.len());
-    for (claim, outcome) in outcomes {
-        let statement = match outcome {
-            OutboxOutcome::Published => {
-                published.push(claim);
-                continue;
-            }
-            OutboxOutcome::Retry { due, error } => sqlx::query(RETRY).bind(rows::micros(due)).bind(error),
-            OutboxOutcome::Dead { error } => sqlx::query(BURY).bind(error),
-            OutboxOutcome::HandBack => sqlx::query(HAND_BACK),
-        };
-        let end = statement.bind(claim.seq).bind(claim.fence).execute(&mut *connection).await?;
-        settled += end.rows_affected();
-    }
-    for claims in rows::chunks(published, rows::rows_per_statement(2)) {
-        let mut statement = QueryBuilder::new("DELETE FROM cqrs_outbox WHERE ");
-        rows::push_held(&mut statement, &claims);
-        settled += rows::run(connection, statement, claims.len()).await?.rows_affected();
-    }
-    Ok(settled)
-}
-
-impl SqliteStore {
-    /// Renews claims of outbox rows or of stored work.
-    pub(super) async fn hold(
-        &self,
-        table: &'static str,
-        claims: Vec<Claim>,
-        lease_until: SystemTime,
-    ) -> Result<Vec<Claim>, StoreError> {
-        if claims.is_empty() {
-            return Ok(claims);
-        }
-        let mut tx = self.write().await?;
-        let held = self.named(rows::renew(&mut tx, table, claims, lease_until).await)?;
-        tx.commit().await?;
-        Ok(held)
-    }
 }

@@ -80,26 +80,6 @@ pub(super) fn queues<'q>(queues: impl IntoIterator<Item = &'q WorkQueue>) -> Str
     serde_json::Value::Array(queues.collect()).to_string()
 }
 
-/// Renews claims of a table's rows. Gives those that are still held.
-pub(super) async fn renew(
-    connection: &mut SqliteConnection,
-    table: &'static str,
-    claims: Vec<Claim>,
-    lease_until: SystemTime,
-) -> Result<Vec<Claim>, sqlx::Error> {
-    let mut held = Vec::with_capacity(claims.len());
-    for claims in chunks(claims, rows_per_statement(2)) {
-        let mut statement = QueryBuilder::new("UPDATE ");
-        statement.push(table).push(" SET doubted = 0, lease_until = ").push_bind(micros(lease_until)).push(" WHERE ");
-        push_held(&mut statement, &claims);
-        statement.push(" RETURNING seq, fence");
-        for row in fetch(connection, statement, claims.len()).await? {
-            held.push(claim(&row)?);
-        }
-    }
-    Ok(held)
-}
-
 /// The claim a row was taken with.
 pub(super) fn claim(row: &SqliteRow) -> Result<Claim, sqlx::Error> {
     Ok(Claim { seq: row.try_get("seq")?, fence: row.try_get("fence")? })

@@ -7,10 +7,8 @@ use sqlx::{Row, SqlitePool};
 use super::{SqliteStore, rows};
 use crate::store::{Counts, StoreError, WorkKind, WorkQueue};
 
-const HAND_BACK: [&str; 2] = [
-    "UPDATE cqrs_outbox SET state = 'ready', owner = NULL, lease_until = NULL WHERE state = 'claimed' AND owner = ?",
-    "UPDATE cqrs_work SET state = 'ready', owner = NULL, lease_until = NULL WHERE state = 'claimed' AND owner = ?",
-];
+const HAND_BACK: &str =
+    "UPDATE cqrs_work SET state = 'ready', owner = NULL, lease_until = NULL WHERE state = 'claimed' AND owner = ?";
 
 /// What is being done, or dead, does not count. What nobody takes back any more does: its queue may be nobody's by now.
 const BY_QUEUE: &str = "
@@ -23,26 +21,26 @@ GROUP BY kind, consumer_group, handler";
 
 const COUNTS: &str = "
 SELECT
-    (SELECT COUNT(*) FROM cqrs_outbox WHERE state IN ('ready', 'claimed', 'waiting', 'parked')) AS outbox,
+    (SELECT COUNT(*) FROM cqrs_outbox WHERE state IN ('ready', 'waiting', 'parked')) AS outbox,
     (SELECT COUNT(*) FROM cqrs_work WHERE state IN ('ready', 'claimed', 'waiting', 'parked')) AS work,
     (SELECT COUNT(*) FROM cqrs_work WHERE state IN ('ready', 'claimed', 'waiting') AND kind = 'timer') AS timers,
     (SELECT COUNT(*) FROM cqrs_inbox) AS inbox,
     (SELECT COUNT(*) FROM cqrs_outbox WHERE state = 'dead')
         + (SELECT COUNT(*) FROM cqrs_work WHERE state = 'dead') AS dead,
-    (SELECT COUNT(*) FROM cqrs_outbox WHERE state = 'claimed')
-        + (SELECT COUNT(*) FROM cqrs_work WHERE state = 'claimed') AS claimed";
+    (SELECT COUNT(*) FROM cqrs_work WHERE state = 'claimed') AS claimed";
 
 /// Every statement of this file whose text is fixed, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[HAND_BACK[0], HAND_BACK[1], BY_QUEUE, COUNTS];
+pub(super) const STATEMENTS: &[&str] = &[HAND_BACK, BY_QUEUE, COUNTS];
 
 impl SqliteStore {
+    /// What of an owner's work has not ended, goes back. Its events too, and with the last of them the lease of the outbox: others need not
+    /// wait for it to run out.
     pub(super) async fn hand_back(&self, owner: String) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
-        for statement in HAND_BACK {
-            self.named(sqlx::query(statement).bind(owner.as_str()).execute(&mut *tx).await)?;
-        }
-        tx.commit().await
+        self.named(sqlx::query(HAND_BACK).bind(owner.as_str()).execute(&mut *tx).await)?;
+        tx.commit().await?;
+        self.leave_outbox(&owner).await
     }
 }
 
@@ -59,7 +57,8 @@ pub(super) async fn by_queue(pool: &SqlitePool, lease_now: SystemTime) -> Result
     Ok(counted)
 }
 
-pub(super) async fn counts(pool: &SqlitePool) -> Result<Counts, sqlx::Error> {
+/// How much there is. Which events somebody is busy with, every process knows of itself.
+pub(super) async fn counts(pool: &SqlitePool, busy: usize) -> Result<Counts, sqlx::Error> {
     let row = sqlx::query(COUNTS).fetch_one(pool).await?;
     let count = |column| row.try_get::<i64, &str>(column).map(|count| u64::try_from(count).unwrap_or(0));
     Ok(Counts {
@@ -68,6 +67,6 @@ pub(super) async fn counts(pool: &SqlitePool) -> Result<Counts, sqlx::Error> {
         timers: count("timers")?,
         inbox: count("inbox")?,
         dead: count("dead")?,
-        claimed: count("claimed")?,
+        claimed: count("claimed")? + busy as u64,
     })
 }

@@ -417,3 +417,38 @@ pub(super) async fn finish(connection: &mut SqliteConnection, claim: Claim) -> R
 pub(super) async fn lane_is_held(connection: &mut SqliteConnection, lane: String) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar(LANE_IS_HELD).bind(lane).fetch_one(connection).await
 }
+
+impl SqliteStore {
+    /// Renews claims. Gives those that are still held.
+    pub(super) async fn hold_work(
+        &self,
+        claims: Vec<Claim>,
+        lease_until: SystemTime,
+    ) -> Result<Vec<Claim>, StoreError> {
+        if claims.is_empty() {
+            return Ok(claims);
+        }
+        let mut tx = self.write().await?;
+        let held = self.named(renew(&mut tx, claims, lease_until).await)?;
+        tx.commit().await?;
+        Ok(held)
+    }
+}
+
+async fn renew(
+    connection: &mut SqliteConnection,
+    claims: Vec<Claim>,
+    lease_until: SystemTime,
+) -> Result<Vec<Claim>, sqlx::Error> {
+    let mut held = Vec::with_capacity(claims.len());
+    for claims in rows::chunks(claims, rows::rows_per_statement(2)) {
+        let mut statement = QueryBuilder::new("UPDATE cqrs_work SET doubted = 0, lease_until = ");
+        statement.push_bind(rows::micros(lease_until)).push(" WHERE ");
+        rows::push_held(&mut statement, &claims);
+        statement.push(" RETURNING seq, fence");
+        for row in rows::fetch(connection, statement, claims.len()).await? {
+            held.push(rows::claim(&row)?);
+        }
+    }
+    Ok(held)
+}

@@ -157,7 +157,7 @@ async fn runs_the_users_migrations_after_ours_in_tables_of_their_own() {
     let store = SqliteStore::connect(dir.store().migrations(users)).await.unwrap();
     store.migrate().await.unwrap();
     store.migrate().await.unwrap();
-    assert_eq!(number(&store.pool, "SELECT COUNT(*) FROM _cqrs_migrations").await, 5);
+    assert_eq!(number(&store.pool, "SELECT COUNT(*) FROM _cqrs_migrations").await, 6);
     assert_eq!(number(&store.pool, "SELECT COUNT(*) FROM _sqlx_migrations").await, 1);
     assert_eq!(number(&store.pool, "SELECT COUNT(*) FROM mine").await, 0);
 }
@@ -183,7 +183,7 @@ async fn a_newer_schema_is_refused() {
     .await
     .unwrap();
     let error = SqliteStore::connect(dir.store()).await.unwrap().migrate().await.unwrap_err();
-    says(&error, StoreErrorKind::SchemaNewer, &["app.db", "at version 7", "up to 5", "deploy"]);
+    says(&error, StoreErrorKind::SchemaNewer, &["app.db", "at version 7", "up to 6", "deploy"]);
 }
 
 #[tokio::test]
@@ -209,4 +209,23 @@ async fn several_processes_may_open_and_migrate_at_once() {
     for start in starts.collect::<Vec<_>>() {
         start.await.unwrap().unwrap();
     }
+}
+
+/// What a program of before had claimed row by row when the schema was brought up to date is published by this one.
+#[tokio::test]
+async fn what_was_claimed_before_claims_were_by_lease_is_ready() {
+    let dir = Dir::new();
+    let pool = SqlitePool::connect(&format!("{}?mode=rwc", dir.url())).await.unwrap();
+    for before in [
+        include_str!("../migrations/0001_messages.sql"),
+        include_str!("../migrations/0003_doubted.sql"),
+        "INSERT INTO cqrs_outbox (id, name, version, topic, payload, headers, raised_at, due_at, state, owner, lease_until)
+            VALUES (x'00', 'a', 1, 'orders', x'', '{}', 1, 1, 'claimed', 'b', 2), (x'01', 'b', 1, 'orders', x'', '{}', 1, 1, 'dead', NULL, NULL)",
+        include_str!("../migrations/0006_relay.sql"),
+    ] {
+        sqlx::raw_sql(before).execute(&pool).await.unwrap();
+    }
+    let states: Vec<String> =
+        sqlx::query_scalar("SELECT state FROM cqrs_outbox ORDER BY seq").fetch_all(&pool).await.unwrap();
+    assert_eq!(states, ["ready", "dead"]);
 }

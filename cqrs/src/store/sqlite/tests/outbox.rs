@@ -40,39 +40,156 @@ async fn a_row_that_waits_holds_back_its_key_only() {
 }
 
 #[tokio::test]
-async fn a_stalled_owner_settles_nothing() {
-    let (_dir, store) = fresh().await;
+async fn g12_a_stalled_process_settles_nothing() {
+    let (dir, store) = fresh().await;
+    let other = dir.open().await;
     keep_messages(&store, [message("a1", Some("a")), message("a2", Some("a"))]).await;
     let stale = claim_messages(&store, 1).await;
-    assert!(store.claim_outbox(request("two", 6, 100)).await.unwrap().is_empty(), "it is doubted first");
-    let current = store.claim_outbox(request("two", 8, 100)).await.unwrap();
+    assert!(other.claim_outbox(request("two", 5, 100)).await.unwrap().is_empty(), "the lease holds");
+    assert!(other.claim_outbox(request("two", 6, 100)).await.unwrap().is_empty(), "it is doubted first");
+    let current = other.claim_outbox(request("two", 8, 100)).await.unwrap();
     assert_eq!(message_names(&current), ["a1", "a2"]);
     for outcome in [OutboxOutcome::Published, retry(9), dead(), OutboxOutcome::HandBack] {
         assert_eq!(settle(&store, &stale[0], outcome).await, 0);
     }
     let stale_claims = stale.iter().map(|row| row.claim).collect();
     assert_eq!(store.renew_outbox(stale_claims, at(60)).await.unwrap(), []);
+    assert!(claim_messages(&store, 9).await.is_empty());
     let all = current.iter().map(|row| (row.claim, OutboxOutcome::Published)).collect();
-    assert_eq!(store.settle_outbox(all).await.unwrap(), 2);
+    assert_eq!(other.settle_outbox(all).await.unwrap(), 2);
     assert_eq!(store.counts().await.unwrap().outbox, 0);
+}
+
+/// The same within one process, where somebody was given rows and is not heard of.
+#[tokio::test]
+async fn g12_who_lets_a_claim_run_out_settles_nothing_and_harms_no_other_claim() {
+    let (_dir, store) = fresh().await;
+    keep_messages(&store, ["a", "b", "c"].map(|name| message(name, Some(name)))).await;
+    let stale = store.claim_outbox(request("one", 1, 1)).await.unwrap();
+    let kept = store.claim_outbox(request("two", 4, 1)).await.unwrap();
+    let again = store.claim_outbox(request("three", 7, 1)).await.unwrap();
+    assert_eq!((message_names(&kept), message_names(&again)), (vec!["b"], vec!["a"]));
+    assert_eq!(again[0].attempts, 1);
+    assert_eq!(settle(&store, &stale[0], OutboxOutcome::Published).await, 0);
+    assert_eq!(settle(&store, &kept[0], OutboxOutcome::Published).await, 1, "its claim is of before, and holds");
+    assert_eq!(settle(&store, &again[0], OutboxOutcome::Published).await, 1);
+    assert_eq!(message_names(&claim_messages(&store, 8).await), ["c"]);
 }
 
 #[tokio::test]
 async fn a_renewed_lease_lasts() {
-    let (_dir, store) = fresh().await;
+    let (dir, store) = fresh().await;
+    let other = dir.open().await;
     keep_messages(&store, ["a", "b"].map(|name| message(name, None))).await;
     let claimed = claim_messages(&store, 1).await;
     assert_eq!(settle(&store, &claimed[1], OutboxOutcome::Published).await, 1);
     let claims = claimed.iter().map(|row| row.claim).collect();
     assert_eq!(store.renew_outbox(claims, at(30)).await.unwrap(), [claimed[0].claim], "the other row is gone");
-    assert!(store.claim_outbox(request("two", 29, 9)).await.unwrap().is_empty());
+    assert!(other.claim_outbox(request("two", 29, 9)).await.unwrap().is_empty());
     // Late, yet in time: whoever looked has doubted it, and not taken its work.
-    assert!(store.claim_outbox(request("two", 30, 9)).await.unwrap().is_empty());
+    assert!(other.claim_outbox(request("two", 30, 9)).await.unwrap().is_empty());
     assert_eq!(store.renew_outbox(vec![claimed[0].claim], at(40)).await.unwrap(), [claimed[0].claim]);
-    assert!(store.claim_outbox(request("two", 39, 9)).await.unwrap().is_empty());
-    assert!(store.claim_outbox(request("two", 40, 9)).await.unwrap().is_empty());
-    let taken = store.claim_outbox(request("two", 42, 9)).await.unwrap();
-    assert_eq!((taken.len(), taken[0].attempts), (1, 1));
+    assert!(other.claim_outbox(request("two", 39, 9)).await.unwrap().is_empty());
+    assert!(other.claim_outbox(request("two", 40, 9)).await.unwrap().is_empty());
+    assert_eq!(other.claim_outbox(request("two", 42, 9)).await.unwrap().len(), 1);
+}
+
+/// Whoever has nothing to publish writes nothing, and stands in nobody's way.
+#[tokio::test]
+async fn an_idle_process_lets_the_lease_go_and_takes_it_with_the_next_event() {
+    let (dir, store) = fresh().await;
+    let other = dir.open().await;
+    assert!(claim_messages(&store, 1).await.is_empty());
+    assert_eq!(number(&store.pool, "SELECT fence FROM cqrs_relay").await, 0, "nothing was written");
+    keep_messages(&store, [message("a", None)]).await;
+    let claimed = claim_messages(&store, 1).await;
+    assert_eq!(settle(&store, &claimed[0], OutboxOutcome::Published).await, 1);
+    for second in 2..9 {
+        assert!(claim_messages(&store, second).await.is_empty());
+    }
+    assert_eq!(number(&store.pool, "SELECT COUNT(*) FROM cqrs_relay WHERE owner IS NULL").await, 1);
+    keep_messages(&store, [message("b", None)]).await;
+    assert_eq!(message_names(&other.claim_outbox(request("b", 9, 9)).await.unwrap()), ["b"]);
+    assert_eq!(number(&store.pool, "SELECT lost FROM cqrs_relay").await, 0, "nobody was lost");
+}
+
+#[tokio::test]
+async fn who_goes_in_good_order_leaves_the_lease_at_once() {
+    let (dir, store) = fresh().await;
+    let other = dir.open().await;
+    keep_messages(&store, ["a", "b"].map(|name| message(name, Some("k")))).await;
+    assert_eq!(claim_messages(&store, 1).await.len(), 2);
+    assert!(other.claim_outbox(request("two", 1, 9)).await.unwrap().is_empty());
+    assert_eq!(other.next_outbox_due().await.unwrap(), None, "they are in good hands");
+    store.release("a").await.unwrap();
+    assert_eq!(other.next_outbox_due().await.unwrap(), Some(at(0)));
+    assert_eq!(message_names(&other.claim_outbox(request("two", 1, 9)).await.unwrap()), ["a", "b"]);
+}
+
+/// What is made ready again by somebody else has its old place, though what is behind it could go out by now.
+#[tokio::test]
+async fn g10_what_another_process_replays_goes_before_what_is_behind_it() {
+    let (dir, store) = fresh().await;
+    let operator = dir.open().await;
+    keep_messages(&store, ["a1", "a2", "a3"].map(|name| message(name, Some("a")))).await;
+    keep_messages(&store, [message("b", Some("b"))]).await;
+    let first = store.claim_outbox(request("a", 1, 1)).await.unwrap();
+    assert_eq!(settle(&store, &first[0], dead()).await, 1);
+    assert_eq!(message_names(&claim_messages(&store, 1).await), ["b"]);
+    let letter = operator.dead_letters(9).await.unwrap()[0].id;
+    assert!(operator.replay(letter, at(2)).await.unwrap());
+    keep_messages(&store, [message("a4", Some("a"))]).await;
+    assert_eq!(message_names(&claim_messages(&store, 2).await), ["a1", "a2", "a3", "a4"]);
+}
+
+/// A backlog of one key, and of a key that is under way, is not read again and again.
+#[tokio::test]
+async fn more_of_a_key_that_is_under_way_is_given_to_who_has_it() {
+    let (_dir, store) = fresh().await;
+    keep_messages(&store, (0..40).map(|n| message(&n.to_string(), Some("k")))).await;
+    let first = store.claim_outbox(request("a", 1, 10)).await.unwrap();
+    let second = store.claim_outbox(request("a", 1, 10)).await.unwrap();
+    assert_eq!((first.len(), second.len()), (10, 0), "no key may use up all that its owner can hold");
+    assert!(store.claim_outbox(request("b", 1, 10)).await.unwrap().is_empty());
+    let outcomes = first.iter().map(|row| (row.claim, OutboxOutcome::Published)).collect();
+    assert_eq!(store.settle_outbox(outcomes).await.unwrap(), 10);
+    let names: Vec<String> = (10..20).map(|n: u32| n.to_string()).collect();
+    assert_eq!(message_names(&store.claim_outbox(request("b", 1, 10)).await.unwrap()), names);
+}
+
+/// Somebody publishes a row that ends its process, again and again. It is found out, the others are published, and in the end it is
+/// a dead letter.
+#[tokio::test]
+async fn g11_what_kills_its_process_ends_as_a_dead_letter_and_the_rest_goes_out() {
+    let (dir, store) = fresh().await;
+    let rows = ["before", "kills", "behind", "after"];
+    keep_messages(&store, rows.map(|name| message(name, Some(if name == "behind" { "kills" } else { name })))).await;
+    let mut published = Vec::new();
+    for life in 0..60 {
+        let process = dir.open().await;
+        let mut second = 10 + life * 20;
+        loop {
+            let mut claimed = process.claim_outbox(request("a", second, 9)).await.unwrap();
+            if claimed.is_empty() {
+                // Its owner is doubted first.
+                second += 3;
+                claimed = process.claim_outbox(request("a", second, 9)).await.unwrap();
+            }
+            // The process dies with whatever it holds beside that row.
+            if claimed.is_empty() || claimed.iter().any(|row| row.record.name == "kills") {
+                break;
+            }
+            published.extend(claimed.iter().map(|row| row.record.name.clone()));
+            for row in &claimed {
+                assert_eq!(settle(&process, row, OutboxOutcome::Published).await, 1);
+            }
+        }
+    }
+    let letters = store.dead_letters(9).await.unwrap();
+    assert_eq!((letters.len(), letters[0].name.as_str()), (1, "kills"));
+    assert!(letters[0].error.contains("20 times in a row"), "{}", letters[0].error);
+    published.sort_unstable();
+    assert_eq!(published, ["after", "before"], "what is behind it waits for somebody to decide");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use sqlx::{QueryBuilder, Row};
 
 use super::*;
 use crate::store::InboxMark;
-use crate::store::sqlite::{dead, find, idempotent, inbox, operate, outbox, rows, timer, upkeep, work};
+use crate::store::sqlite::{dead, find, idempotent, inbox, leases, operate, outbox, rows, settle, timer, upkeep, work};
 
 /// What SQLite would do, line by line.
 async fn plan(store: &SqliteStore, sql: &str) -> Vec<String> {
@@ -31,6 +31,8 @@ async fn no_statement_scans_a_table() {
     let (_dir, store) = fresh().await;
     let fixed = [
         outbox::STATEMENTS,
+        settle::STATEMENTS,
+        leases::STATEMENTS,
         work::STATEMENTS,
         timer::STATEMENTS,
         inbox::STATEMENTS,
@@ -44,8 +46,6 @@ async fn no_statement_scans_a_table() {
         InboxMark { group: "g".to_owned(), handler: "h".to_owned(), event_id: Uuid::nil(), at: SystemTime::UNIX_EPOCH };
     let built = [
         inbox::standings_of(&[(mark.clone(), None), (mark, Some("lane".to_owned()))]).sql().as_str().to_owned(),
-        held("DELETE FROM cqrs_outbox WHERE "),
-        held("UPDATE cqrs_outbox SET lease_until = 1 WHERE "),
         held("UPDATE cqrs_work SET lease_until = 1 WHERE "),
         timer::replacing(vec![("a".to_owned(), "b".to_owned()); 3]).sql().as_str().to_owned(),
     ];
@@ -61,8 +61,8 @@ async fn no_statement_scans_a_table() {
 async fn claims_use_the_index_that_gives_their_order() {
     let (_dir, store) = fresh().await;
     for (sql, index) in [
-        (outbox::STATEMENTS[3], "cqrs_outbox_state"),
-        (outbox::STATEMENTS[3], "cqrs_outbox_held"),
+        (outbox::READ, "cqrs_outbox_state"),
+        (outbox::READ, "cqrs_outbox_held"),
         (work::STATEMENTS[3], "cqrs_work_state"),
         (work::STATEMENTS[3], "cqrs_work_lane"),
         (timer::STATEMENTS[1], "cqrs_work_timer_due"),
@@ -83,11 +83,10 @@ async fn claims_use_the_index_that_gives_their_order() {
 async fn statements_of_every_poll_use_the_narrowest_index() {
     let (_dir, store) = fresh().await;
     for (sql, index) in [
-        (outbox::STATEMENTS[0], "cqrs_outbox_due"),
-        (outbox::STATEMENTS[0], "cqrs_outbox_lease"),
-        (outbox::STATEMENTS[1], "cqrs_outbox_due"),
-        (outbox::STATEMENTS[2], "cqrs_outbox_lease"),
-        (outbox::NEXT_DUE, "cqrs_outbox_due"),
+        (leases::STATEMENTS[0], "cqrs_outbox_due"),
+        (leases::STATEMENTS[1], "cqrs_outbox_due"),
+        (outbox::NEXT, "cqrs_outbox_due"),
+        (settle::STATEMENTS[0], "INTEGER PRIMARY KEY"),
         (work::PARK, "INTEGER PRIMARY KEY"),
         (idempotent::PURGE_DONE, "cqrs_idempotent_done"),
         (idempotent::PURGE_LEFT, "cqrs_idempotent_lease"),
