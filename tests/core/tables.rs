@@ -41,7 +41,7 @@ async fn rows(app: &Harness) -> ([i64; 4], usize) {
     let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&pool).await.unwrap();
     assert_eq!(
         tables,
-        ["cqrs_audit", "cqrs_idempotent", "cqrs_inbox", "cqrs_outbox", "cqrs_work"],
+        ["cqrs_audit", "cqrs_idempotent", "cqrs_inbox", "cqrs_outbox", "cqrs_published", "cqrs_relay", "cqrs_work"],
         "a new table: what keeps it small?"
     );
     let count = async |what: &'static str| sqlx::query_scalar(what).fetch_one(&pool).await.unwrap();
@@ -91,6 +91,30 @@ async fn g13_what_is_done_with_leaves_its_tables_and_dead_letters_stay() {
         assert_eq!(app.audit(9, None).await.unwrap().len(), 6);
         app.advance(2 * DAY).await;
         while !app.audit(9, None).await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn g13_what_was_published_is_kept_for_the_outbox_retention() {
+    bounded(async {
+        let settings = cqrs::Settings::from_toml("outbox_retention = '2d'").unwrap();
+        let (app, broker) = Harness::with_broker(|builder| builder.settings(settings)).await;
+        traffic(&app, &broker).await;
+        let kept = async || -> Vec<String> {
+            let names = sqlx::query_scalar("SELECT name FROM cqrs_published ORDER BY seq");
+            names.fetch_all(&app.probe.pool()).await.unwrap()
+        };
+        let names = kept().await;
+        assert!(!names.is_empty());
+        assert_eq!(rows(&app).await.0[0], 0, "it is not in the outbox any more");
+        app.advance(DAY).await;
+        sweep(&app).await;
+        assert_eq!(kept().await, names);
+        app.advance(2 * DAY).await;
+        while !kept().await.is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     })

@@ -190,6 +190,12 @@ impl Builder {
         self
     }
 
+    /// How long an event is kept after it was published, in the store's table `cqrs_published`: not at all unless said otherwise.
+    pub fn outbox_retention(mut self, retention: Duration) -> Self {
+        self.options.outbox_retention = retention;
+        self
+    }
+
     /// How long it is remembered what was done to dead letters, the outbox and timers: 90 days unless said otherwise.
     pub fn audit_retention(mut self, retention: Duration) -> Self {
         self.options.audit_retention = retention;

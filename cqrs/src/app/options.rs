@@ -34,6 +34,7 @@ pub(crate) struct Options {
     pub(crate) deadline: Duration,
     pub(crate) inbox_window: Duration,
     pub(crate) idempotency_retention: Duration,
+    pub(crate) outbox_retention: Duration,
     pub(crate) audit_retention: Duration,
     pub(crate) retry: RetryPolicy,
     /// What a breaker is where its handlers say nothing.
@@ -73,6 +74,7 @@ impl Default for Options {
             deadline: Duration::from_mins(1),
             inbox_window: Duration::from_hours(7 * 24),
             idempotency_retention: Duration::from_hours(24),
+            outbox_retention: Duration::ZERO,
             audit_retention: Duration::from_hours(90 * 24),
             retry: RetryPolicy::STORED,
             breaker: BreakerPolicy::DEFAULT,

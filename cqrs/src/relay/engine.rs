@@ -232,9 +232,9 @@ impl Engine {
         let now = self.relay.clock.now();
         let outcomes =
             judge::outcomes(&flight.rows, flight.lane.is_some(), results, now, &self.relay.settings, retry::random());
-        let is_published = outcomes.iter().all(|(_, outcome)| *outcome == OutboxOutcome::Published);
+        let is_published = outcomes.iter().all(|(_, outcome)| outcome.is_published());
         for (at, (claim, outcome)) in outcomes.into_iter().enumerate() {
-            if at < gone || outcome == OutboxOutcome::Published {
+            if at < gone || outcome.is_published() {
                 self.ledger.ended(claim, outcome);
             }
         }
@@ -279,7 +279,7 @@ impl Engine {
         if self.ledger.unsettled().is_empty() || Instant::now() < self.settle_at {
             return;
         }
-        let is_published = |(_, outcome): &(_, OutboxOutcome)| *outcome == OutboxOutcome::Published;
+        let is_published = |(_, outcome): &(_, OutboxOutcome)| outcome.is_published();
         if !self.stopping && self.settle_failures == 0 && self.ledger.unsettled().iter().all(is_published) {
             if self.settling.is_none() && Instant::now() >= self.mark_due() {
                 pass(FailPoint::RelaySettling);

@@ -108,7 +108,7 @@ pub(super) fn outcomes(
             Err(_) if failed => OutboxOutcome::HandBack,
             result => outcome(*row, result, now, settings, random),
         };
-        failed |= in_order && outcome != OutboxOutcome::Published;
+        failed |= in_order && !outcome.is_published();
         outcomes.push((row.claim, outcome));
     }
     outcomes
@@ -126,6 +126,7 @@ fn outcome(
     random: f64,
 ) -> OutboxOutcome {
     match result {
+        Ok(()) if settings.keeps => OutboxOutcome::Kept { at: now },
         Ok(()) => OutboxOutcome::Published,
         Err(error) if error.kind() == BrokerErrorKind::Refused => OutboxOutcome::Dead { error: explain(&error) },
         Err(error) => {

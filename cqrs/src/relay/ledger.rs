@@ -10,7 +10,7 @@ pub(super) struct Ledger {
     held: BTreeMap<i64, Claim>,
     unsettled: Vec<(Claim, OutboxOutcome)>,
     /// What the store is being told: it is not asked about these meanwhile.
-    told: Vec<Claim>,
+    told: Vec<(Claim, OutboxOutcome)>,
 }
 
 impl Ledger {
@@ -26,15 +26,15 @@ impl Ledger {
 
     /// Every claim that is held, but those that the store is being told to end.
     pub(super) fn claims(&self) -> Vec<Claim> {
-        let told: BTreeSet<i64> = self.told.iter().map(|claim| claim.seq).collect();
+        let told: BTreeSet<i64> = self.told.iter().map(|(claim, _)| claim.seq).collect();
         self.held.values().filter(|claim| !told.contains(&claim.seq)).copied().collect()
     }
 
     /// Takes what the store has not been told, to tell it. Then comes [`was_told`](Self::was_told), or
     /// [`were_not_told`](Self::were_not_told).
     pub(super) fn tell(&mut self) -> Vec<(Claim, OutboxOutcome)> {
-        self.told = self.unsettled.iter().map(|(claim, _)| *claim).collect();
-        std::mem::take(&mut self.unsettled)
+        self.told = std::mem::take(&mut self.unsettled);
+        self.told.clone()
     }
 
     /// How many rows the store is being told of.
@@ -44,7 +44,7 @@ impl Ledger {
 
     /// The store has been told what [`tell`](Self::tell) gave.
     pub(super) fn was_told(&mut self) {
-        for claim in std::mem::take(&mut self.told) {
+        for (claim, _) in std::mem::take(&mut self.told) {
             if self.holds(claim) {
                 self.held.remove(&claim.seq);
             }
@@ -53,8 +53,8 @@ impl Ledger {
 
     /// The store could not be told that these rows were published.
     pub(super) fn were_not_told(&mut self) {
-        for claim in std::mem::take(&mut self.told) {
-            self.ended(claim, OutboxOutcome::Published);
+        for (claim, outcome) in std::mem::take(&mut self.told) {
+            self.ended(claim, outcome);
         }
     }
 

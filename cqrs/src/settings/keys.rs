@@ -62,6 +62,7 @@ pub(super) const SETTINGS: &[Key<Settings>] = &[
     one!(event_source: value::text),
     one!(inbox_window: value::some_time),
     one!(idempotency_retention: value::long_enough),
+    one!(outbox_retention: value::duration),
     one!(audit_retention: value::some_time),
     table!(retry: RETRY),
     table!(breaker: BREAKER),

@@ -52,6 +52,7 @@ const FILE: &str = "cqrs.toml";
 /// | `event_source` | who writes them, a URI: the `source` of CloudEvents | /cqrs |
 /// | `inbox_window` | how long it is remembered what was handled | 7d |
 /// | `idempotency_retention` | how long the response to a call with an idempotency key is kept | 24h |
+/// | `outbox_retention` | how long an event is kept after it was published, in the table `cqrs_published` | 0s: it goes at once |
 /// | `audit_retention` | how long it is remembered what was done to dead letters, the outbox and timers | 90d |
 /// | `retry` | a table: `max`, `first`, `factor`, `ceiling` | 5, 1s, 2.0, 5m |
 /// | `breaker` | a table: `failures`, `open_for`, `window` | 5, 60s, failures in a row |
@@ -102,6 +103,7 @@ pub struct Settings {
     event_source: Option<String>,
     inbox_window: Option<Duration>,
     idempotency_retention: Option<Duration>,
+    outbox_retention: Option<Duration>,
     audit_retention: Option<Duration>,
     retry: RetryOptions,
     breaker: BreakerOptions,
@@ -198,6 +200,7 @@ impl Settings {
         options.wire.source = self.event_source.or(options.wire.source.take());
         set(&mut options.inbox_window, self.inbox_window);
         set(&mut options.idempotency_retention, self.idempotency_retention);
+        set(&mut options.outbox_retention, self.outbox_retention);
         set(&mut options.audit_retention, self.audit_retention);
         options.retry = options.retry.overlaid(self.retry);
         options.breaker = options.breaker.overlaid(self.breaker);

@@ -31,6 +31,7 @@ payload_limit = "2MiB"
 inbox_window = "1d"
 idempotency_retention = "2d"
 audit_retention = "3d"
+outbox_retention = "2d"
 
 [retry]
 max = 7
@@ -74,6 +75,7 @@ fn every_key_is_read() {
     assert_eq!(settings.inbox_window, Some(Duration::from_hours(24)));
     assert_eq!(settings.idempotency_retention, Some(Duration::from_hours(48)));
     assert_eq!(settings.audit_retention, Some(Duration::from_hours(72)));
+    assert_eq!(settings.outbox_retention, Some(Duration::from_hours(48)));
     assert_eq!((settings.retry.max, settings.retry.factor), (Some(7), Some(3.0)));
     assert_eq!(
         settings.breaker,
@@ -99,6 +101,7 @@ fn every_key_is_applied() {
     assert_eq!((options.shutdown_timeout, options.lease, options.deadline), (mins(1), secs(3), secs(90)));
     assert_eq!((options.inbox_window, options.idempotency_retention), (hours(24), hours(48)));
     assert_eq!(options.audit_retention, hours(72));
+    assert_eq!(options.outbox_retention, hours(48));
     let millis = Duration::from_millis;
     assert_eq!(options.retry, RetryPolicy { max: 7, first: millis(250), factor: 3.0, ceiling: hours(1) });
     assert_eq!(options.breaker, BreakerPolicy { failures: 3, open_for: secs(10), window: Some(mins(1)) });

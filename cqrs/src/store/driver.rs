@@ -146,7 +146,7 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// Fails with what the database said.
     fn claim_outbox(&self, request: ClaimRequest<'_>) -> BoxFuture<'_, Result<Vec<ClaimedOutbox>, StoreError>>;
 
-    /// Ends claims of outbox rows: published rows are deleted, others wait or are dead. Rows whose fence has moved on
+    /// Ends claims of outbox rows: published rows are deleted or kept elsewhere, others wait or are dead. Rows whose fence has moved on
     /// are left alone. Gives the number of rows settled.
     ///
     /// # Errors
@@ -355,6 +355,16 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
         done_before: SystemTime,
         lease_before: SystemTime,
     ) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Deletes events that were published before `before` and [kept](OutboxOutcome::Kept). Gives their number; 0 where the store keeps
+    /// none.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn purge_published(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {
+        let _ = before;
+        Box::pin(async { Ok(0) })
+    }
 
     /// Makes rows ready again, of work and of the outbox, that are parked though nothing stands before them: somebody has
     /// deleted rows by hand. Gives the number of rows; 0 where the store parks nothing.

@@ -198,6 +198,11 @@ pub struct ClaimedWork {
 pub enum OutboxOutcome {
     /// The broker has it: the row goes.
     Published,
+    /// The broker has it, and it is to be kept: the row leaves the outbox, and stays elsewhere until it is purged.
+    Kept {
+        /// When the broker had it.
+        at: SystemTime,
+    },
     /// Not yet: try again at `due`.
     Retry {
         /// When to try again.
@@ -213,6 +218,13 @@ pub enum OutboxOutcome {
     /// Not attempted, because an earlier row of its key failed or the relay stops: it goes back as it was, its attempts
     /// not counted.
     HandBack,
+}
+
+impl OutboxOutcome {
+    /// Whether the broker has it.
+    pub fn is_published(&self) -> bool {
+        matches!(self, Self::Published | Self::Kept { .. })
+    }
 }
 
 /// The mark that a handler of a group has handled a message.

@@ -1,5 +1,5 @@
-//! What has to be seen to now and then: inbox marks past their window, idempotency keys and the audit past their retention are
-//! swept, and work that nobody takes is named.
+//! What has to be seen to now and then: inbox marks past their window, published events, idempotency keys and the audit past their
+//! retention are swept, and work that nobody takes is named.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::dispatch::kept_since;
 use crate::store::WorkQueue;
 use crate::store::driver::Driver;
 
-/// How often inbox, idempotency keys and audit are swept. Every instance sweeps: what one has deleted the next does not find.
+/// How often inbox, published events, idempotency keys and audit are swept. Every instance sweeps: what one has deleted the next does not find.
 const SWEEP: Duration = Duration::from_mins(10);
 
 /// How often work that nobody takes is named.
@@ -25,6 +25,7 @@ pub(super) async fn run(app: App, store: Arc<dyn Driver>, stop: CancellationToke
         let now = app.clock().now();
         if sweep <= now {
             sweep_inbox(&app, &store).await;
+            sweep_published(&app, &store).await;
             sweep_idempotent(&app, &store).await;
             sweep_audit(&app, &store).await;
             sweep = now + SWEEP;
@@ -47,6 +48,16 @@ async fn sweep_inbox(app: &App, store: &Arc<dyn Driver>) {
         Ok(0) => {}
         Ok(purged) => tracing::debug!(purged, "inbox marks past their window are gone"),
         Err(error) => tracing::warn!(%error, "the inbox could not be swept; it is tried again"),
+    }
+}
+
+/// Also where nothing is kept any more: what is there has been kept before.
+async fn sweep_published(app: &App, store: &Arc<dyn Driver>) {
+    let Some(before) = app.clock().now().checked_sub(app.options().outbox_retention) else { return };
+    match store.purge_published(before).await {
+        Ok(0) => {}
+        Ok(purged) => tracing::debug!(purged, "published events past their retention are gone"),
+        Err(error) => tracing::warn!(%error, "published events could not be swept; it is tried again"),
     }
 }
 

@@ -136,7 +136,7 @@ impl store::driver::Driver for FakeStore {
         let claims: Vec<_> = outcomes.iter().map(|(claim, _)| *claim).collect();
         let held = self.on_held(&claims, |at, row| {
             row.state = match &outcomes[at].1 {
-                OutboxOutcome::Published => State::Published,
+                OutboxOutcome::Published | OutboxOutcome::Kept { .. } => State::Published,
                 OutboxOutcome::Retry { due, .. } => State::Due(*due),
                 OutboxOutcome::Dead { .. } => State::Dead,
                 OutboxOutcome::HandBack => State::Due(SystemTime::UNIX_EPOCH),

@@ -269,6 +269,10 @@ impl Driver for MemoryStore {
         self.ask(|state| state.counts())
     }
 
+    fn purge_published(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.ask(move |state| state.purge_published(before))
+    }
+
     fn purge_inbox(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.ask(move |state| state.purge_inbox(before))
     }

@@ -60,6 +60,8 @@ pub(super) struct State {
     /// Timers by name and key, those that are being done or dead among them.
     timers: HashMap<Name, BTreeSet<i64>>,
     inbox: HashMap<Marked, SystemTime>,
+    /// When events were published that are kept. Nobody can read them here: they are counted, and go.
+    published: Vec<SystemTime>,
     keys: Keys,
     /// How many changes of the transaction are about a key.
     taken_keys: HashMap<Name, usize>,
@@ -109,6 +111,10 @@ impl State {
     fn settle(&mut self, seq: i64, outcome: OutboxOutcome) {
         match outcome {
             OutboxOutcome::Published => drop(self.outbox.remove(seq)),
+            OutboxOutcome::Kept { at } => {
+                drop(self.outbox.remove(seq));
+                self.published.push(at);
+            }
             OutboxOutcome::HandBack => self.outbox.change(seq, |row| row.stage = Stage::Ready),
             OutboxOutcome::Dead { error } => self.outbox.change(seq, |row| {
                 row.fail(error);
@@ -356,6 +362,12 @@ impl State {
             Some(lane) if self.work.in_lane(&lane_of_work(lane)).next().is_some() => Standing::Behind,
             _ => Standing::New,
         }
+    }
+
+    pub(super) fn purge_published(&mut self, before: SystemTime) -> u64 {
+        let count = self.published.len();
+        self.published.retain(|at| *at >= before);
+        (count - self.published.len()) as u64
     }
 
     pub(super) fn purge_inbox(&mut self, before: SystemTime) -> u64 {

@@ -254,6 +254,10 @@ impl Driver for MySqlStore {
         Box::pin(self.count())
     }
 
+    fn purge_published(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(self.purge_kept(before))
+    }
+
     fn purge_inbox(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(self.purge_marks(before))
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
+use std::time::SystemTime;
 
 use sqlx::{AssertSqlSafe, Executor, MySqlConnection};
 
@@ -35,6 +36,21 @@ const RETRY: &str = concat!(
     of_mine!()
 );
 
+/// What is kept leaves the outbox in the same transaction.
+const KEEP: &str = concat!(
+    "INSERT IGNORE INTO cqrs_published (seq, id, name, version, topic, message_key, payload, headers, raised_at, published_at)
+    SELECT seq, id, name, version, topic, message_key, payload, headers, raised_at, ?
+    FROM cqrs_outbox FORCE INDEX (PRIMARY) WHERE seq IN (#) AND state = 'ready'",
+    of_mine!()
+);
+
+const LEAVE: &str = concat!("DELETE FROM cqrs_outbox WHERE seq IN (#) AND state = 'ready'", of_mine!());
+
+const PURGE: &str = "DELETE FROM cqrs_published WHERE published_at < ? ORDER BY published_at LIMIT ?";
+
+/// How much is purged in one statement.
+const PURGED_AT_ONCE: u16 = 1_000;
+
 /// In one packet and without a transaction of its own: nothing comes between the look at the shards and the end of the rows.
 /// The level is for that one statement: it reads the shards without locking them. By their numbers alone: another index would
 /// lead it over rows that are not committed yet, and it would wait for them. What is put in are numbers and this
@@ -46,7 +62,7 @@ DELETE mine FROM cqrs_outbox AS mine FORCE INDEX (PRIMARY) WHERE (#) AND mine.st
 
 /// Every statement of this file whose text is fixed, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[UNSUSPECT, BURY];
+pub(super) const STATEMENTS: &[&str] = &[UNSUSPECT, BURY, KEEP, LEAVE, PURGE];
 
 /// What is not published, by how it ends: whether it was counted before, and the error. When the broker goes away, thousands
 /// of rows are put off at once, with one error.
@@ -55,6 +71,8 @@ struct Others {
     /// Each with when it is due.
     waiting: BTreeMap<(bool, String), Vec<(i64, i64)>>,
     dead: BTreeMap<(bool, String), Vec<i64>>,
+    /// Published, and kept: by when.
+    kept: BTreeMap<i64, Vec<i64>>,
     /// Handed back, and counted when they were given out.
     uncounted: Vec<i64>,
 }
@@ -140,7 +158,7 @@ impl MySqlStore {
             return Ok(0);
         }
         ends.sort_unstable_by_key(|(claim, _)| claim.seq);
-        let (mut others, mut claims, mut back) = (Others::default(), Vec::new(), Vec::new());
+        let (mut others, mut claims, mut back, mut kept) = (Others::default(), Vec::new(), Vec::new(), Vec::new());
         for (claim, outcome) in ends {
             let flight = self.with_desk(|desk| desk.flight(claim).map(|flight| flight.counted));
             let Some(is_counted) = flight else { continue };
@@ -150,6 +168,11 @@ impl MySqlStore {
                         others.uncounted.push(claim.seq);
                     }
                     back.push(claim);
+                    continue;
+                }
+                OutboxOutcome::Kept { at } => {
+                    others.kept.entry(rows::micros(at)).or_default().push(claim.seq);
+                    kept.push(claim);
                     continue;
                 }
                 OutboxOutcome::Retry { due, error } => {
@@ -168,11 +191,17 @@ impl MySqlStore {
                 break self.named(ended)?;
             }
         };
-        if ended < u64::try_from(claims.len()).unwrap_or(u64::MAX) {
+        let are_all_ended = ended >= u64::try_from(claims.len() + kept.len()).unwrap_or(u64::MAX);
+        if !are_all_ended {
             self.tend_soon();
         }
         let handed_back = u64::try_from(back.len()).unwrap_or(u64::MAX);
         self.with_desk(|desk| {
+            // Where a shard was somebody else's, rows may still be there, and hold back what is behind them.
+            let leave = if are_all_ended { Desk::published } else { Desk::ended };
+            for claim in kept {
+                leave(desk, claim);
+            }
             for claim in claims {
                 desk.ended(claim);
             }
@@ -184,7 +213,8 @@ impl MySqlStore {
     }
 
     async fn end_in_one(&self, others: &Others) -> Result<u64, sqlx::Error> {
-        if others.waiting.is_empty() && others.dead.is_empty() && others.uncounted.is_empty() {
+        let is_nothing = others.waiting.is_empty() && others.dead.is_empty() && others.kept.is_empty();
+        if is_nothing && others.uncounted.is_empty() {
             return Ok(0);
         }
         let mut tx = self.transaction().await?;
@@ -201,6 +231,15 @@ impl MySqlStore {
                     .bind(error.as_bytes());
                 let statement = rows::bind_list(statement, numbers).bind(self.me.as_str());
                 ended += statement.execute(&mut *tx).await?.rows_affected();
+            }
+        }
+        for (at, numbers) in &others.kept {
+            for numbers in numbers.chunks(rows::MOST_ROWS) {
+                let keep = sqlx::query(rows::list_text(&self.names, KEEP, numbers.len())).bind(*at);
+                rows::bind_list(keep, numbers).bind(self.me.as_str()).execute(&mut *tx).await?;
+                let leave = sqlx::query(rows::list_text(&self.names, LEAVE, numbers.len()));
+                ended +=
+                    rows::bind_list(leave, numbers).bind(self.me.as_str()).execute(&mut *tx).await?.rows_affected();
             }
         }
         for numbers in others.uncounted.chunks(rows::MOST_ROWS) {
@@ -227,6 +266,23 @@ impl MySqlStore {
         let statement = sqlx::query(AssertSqlSafe(text)).persistent(false);
         let statement = statement.bind(i64::from(!is_counted)).bind(error.as_bytes()).bind(self.me.as_str());
         Ok(statement.execute(connection).await?.rows_affected())
+    }
+}
+
+impl MySqlStore {
+    /// Deletes events that were published before then, and kept.
+    pub(super) async fn purge_kept(&self, before: SystemTime) -> Result<u64, StoreError> {
+        let mut purged = 0;
+        loop {
+            let mut tx = self.write().await?;
+            let statement = sqlx::query(self.names.sql(PURGE)).bind(rows::micros(before)).bind(PURGED_AT_ONCE);
+            let count = self.named(statement.execute(&mut *tx).await)?.rows_affected();
+            self.named(tx.commit().await)?;
+            purged += count;
+            if count < u64::from(PURGED_AT_ONCE) {
+                return Ok(purged);
+            }
+        }
     }
 }
 

@@ -237,6 +237,10 @@ impl Driver for PostgresStore {
         Box::pin(self.count())
     }
 
+    fn purge_published(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(async move { Ok(settle::purge(&self.names, &self.pool, before).await?) })
+    }
+
     fn purge_inbox(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(async move { Ok(inbox::purge(&self.names, &self.pool, before).await?) })
     }

@@ -1,8 +1,11 @@
 //! Outbox rows, settled: only where the fences of their shards still hold.
 
-use sqlx::{PgConnection, Row};
+use std::time::SystemTime;
+
+use sqlx::{PgConnection, PgPool, Row};
 
 use super::{PostgresStore, rows};
+use crate::store::names::Names;
 use crate::store::{Claim, OutboxOutcome, StoreError};
 
 /// The shards whose fence still holds, locked, so that nobody takes them over before the end.
@@ -30,6 +33,21 @@ const PUBLISHED: &str = concat!(
 
 const DELETE: &str = "DELETE FROM cqrs_outbox WHERE seq = ANY ($1)";
 
+/// The numbers, and when each was published.
+const KEEP: &str = "
+WITH gone AS (DELETE FROM cqrs_outbox WHERE seq = ANY ($1) RETURNING *)
+INSERT INTO cqrs_published (seq, id, name, version, topic, message_key, payload, headers, raised_at, published_at)
+SELECT gone.seq, id, name, version, topic, message_key, payload, headers, raised_at, kept.at
+FROM gone JOIN unnest($1::bigint[], $2::bigint[]) AS kept (seq, at) ON kept.seq = gone.seq";
+
+/// How much is purged in one statement.
+const PURGED_AT_ONCE: u16 = 1_000;
+
+const PURGE: &str = "
+DELETE FROM cqrs_published WHERE seq = ANY (ARRAY(
+    SELECT seq FROM cqrs_published WHERE published_at < $1 ORDER BY published_at LIMIT $2 FOR UPDATE SKIP LOCKED
+))";
+
 const BURY: &str = "
 UPDATE cqrs_outbox AS mine SET state = 'dead', attempts = attempts + 1, lost = 0, error = ended.error
 FROM unnest($1::bigint[], $2::text[]) AS ended (seq, error)
@@ -51,7 +69,7 @@ const TRUST: &str = "UPDATE cqrs_shards SET lost = 0 WHERE owner = $1 AND shard 
 
 /// Every statement of this file, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[HELD, PUBLISHED, DELETE, BURY, RETRY, UNCOUNT, TRUST];
+pub(super) const STATEMENTS: &[&str] = &[HELD, PUBLISHED, DELETE, KEEP, PURGE, BURY, RETRY, UNCOUNT, TRUST];
 
 /// What is to be settled: claims that this process knows to hold, each with its shard.
 struct Batch {
@@ -92,7 +110,7 @@ impl PostgresStore {
         for row in batch.rows {
             match row.outcome {
                 OutboxOutcome::HandBack => desk.back(row.claim),
-                OutboxOutcome::Published => desk.published(row.claim),
+                OutboxOutcome::Published | OutboxOutcome::Kept { .. } => desk.published(row.claim),
                 _ => desk.ended(row.claim),
             }
         }
@@ -166,15 +184,24 @@ impl PostgresStore {
         rows: impl Iterator<Item = &'r Ended>,
     ) -> Result<u64, StoreError> {
         let (mut settled, mut uncounted, mut dead, mut waiting) = (0, Vec::new(), Lists::default(), Lists::default());
+        let mut kept: (Vec<i64>, Vec<i64>) = Default::default();
         for row in rows {
             let seq = row.claim.seq;
             match &row.outcome {
                 OutboxOutcome::Published => {}
+                OutboxOutcome::Kept { at } => {
+                    kept.0.push(seq);
+                    kept.1.push(rows::micros(*at));
+                }
                 OutboxOutcome::HandBack if row.counted => uncounted.push(seq),
                 OutboxOutcome::HandBack => settled += 1,
                 OutboxOutcome::Dead { error } => dead.push(seq, error, 0),
                 OutboxOutcome::Retry { due, error } => waiting.push(seq, error, rows::micros(*due)),
             }
+        }
+        if !kept.0.is_empty() {
+            let keep = sqlx::query(self.names.sql(KEEP)).bind(kept.0).bind(kept.1);
+            settled += keep.execute(&mut *connection).await?.rows_affected();
         }
         if !uncounted.is_empty() {
             let uncount = sqlx::query(self.names.sql(UNCOUNT)).bind(uncounted).execute(&mut *connection).await?;
@@ -189,6 +216,19 @@ impl PostgresStore {
             settled += retry.execute(connection).await?.rows_affected();
         }
         Ok(settled)
+    }
+}
+
+/// Deletes events that were published before then, and kept.
+pub(super) async fn purge(names: &Names, pool: &PgPool, before: SystemTime) -> Result<u64, sqlx::Error> {
+    let mut purged = 0;
+    loop {
+        let statement = sqlx::query(names.sql(PURGE)).bind(rows::micros(before)).bind(i64::from(PURGED_AT_ONCE));
+        let count = statement.execute(pool).await?.rows_affected();
+        purged += count;
+        if count < u64::from(PURGED_AT_ONCE) {
+            return Ok(purged);
+        }
     }
 }
 

@@ -251,7 +251,9 @@ impl SqliteStore {
         let Some(held) = self.desk().held(ALL) else { return Ok(Vec::new()) };
         {
             let mut desk = self.desk();
-            claims.iter().for_each(|claim| desk.renew(*claim, lease_until));
+            for claim in &claims {
+                desk.renew(*claim, lease_until);
+            }
             if claims.iter().all(|claim| desk.flight(*claim).is_none()) {
                 return Ok(Vec::new());
             }

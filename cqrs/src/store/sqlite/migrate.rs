@@ -12,13 +12,14 @@ use crate::store::{StoreError, StoreErrorKind};
 /// Our own: `_sqlx_migrations` is the user's, and two lists of migrations in one table contradict one another.
 const TABLE: &str = "_cqrs_migrations";
 
-const MIGRATIONS: [(i64, &str, &str); 6] = [
+const MIGRATIONS: [(i64, &str, &str); 7] = [
     (1, "messages", include_str!("migrations/0001_messages.sql")),
     (2, "idempotent", include_str!("migrations/0002_idempotent.sql")),
     (3, "doubted", include_str!("migrations/0003_doubted.sql")),
     (4, "doubted_keys", include_str!("migrations/0004_doubted_keys.sql")),
     (5, "operations", include_str!("migrations/0005_operations.sql")),
     (6, "relay", include_str!("migrations/0006_relay.sql")),
+    (7, "published", include_str!("migrations/0007_published.sql")),
 ];
 
 /// How often migrations ask for the write lock before they give up; each time they wait for the busy timeout. Another

@@ -234,6 +234,10 @@ impl Driver for SqliteStore {
         Box::pin(async move { self.named(upkeep::counts(&self.pool, self.busy()).await) })
     }
 
+    fn purge_published(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(async move { self.named(settle::purge(&self.writer, before).await) })
+    }
+
     fn purge_inbox(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(async move { self.named(inbox::purge(&self.writer, before).await) })
     }

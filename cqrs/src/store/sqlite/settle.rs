@@ -1,8 +1,9 @@
 //! Outbox rows, settled: only where the lease is still this process's.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
-use sqlx::{Sqlite, SqliteConnection};
+use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 
 use super::leases::ALL;
 use super::{SqliteStore, rows};
@@ -11,6 +12,18 @@ use crate::unit::Tx;
 
 /// By their numbers: the sign keeps SQLite from the index of states.
 const PUBLISHED: &str = "DELETE FROM cqrs_outbox WHERE seq IN (SELECT value FROM json_each(?)) AND +state = 'ready'";
+
+/// They leave in the same transaction.
+const KEEP: &str = "
+INSERT OR REPLACE INTO cqrs_published (seq, id, name, version, topic, message_key, payload, headers, raised_at, published_at)
+SELECT seq, id, name, version, topic, message_key, payload, headers, raised_at, ?2
+FROM cqrs_outbox WHERE seq IN (SELECT value FROM json_each(?1)) AND +state = 'ready'";
+
+/// How much is purged at once: nobody can write meanwhile.
+const PURGED_AT_ONCE: u16 = 1_000;
+
+const PURGE: &str = "
+DELETE FROM cqrs_published WHERE seq IN (SELECT seq FROM cqrs_published WHERE published_at < ? LIMIT ?)";
 
 const BURY: &str = "
 UPDATE cqrs_outbox SET state = 'dead', attempts = attempts + 1, lost = 0, error = ? WHERE seq = ? AND state = 'ready'";
@@ -25,7 +38,7 @@ UPDATE cqrs_outbox SET attempts = MAX(attempts - 1, 0), lost = MAX(lost - 1, 0) 
 
 /// Every statement of this file, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[PUBLISHED, BURY, RETRY, UNCOUNT];
+pub(super) const STATEMENTS: &[&str] = &[PUBLISHED, KEEP, PURGE, BURY, RETRY, UNCOUNT];
 
 /// How long a fence that has moved may take to be known here, and how often that is asked.
 const FENCE_LOOKS: usize = 100;
@@ -61,7 +74,7 @@ impl SqliteStore {
         for row in known {
             match row.outcome {
                 OutboxOutcome::HandBack => desk.back(row.claim),
-                OutboxOutcome::Published => desk.published(row.claim),
+                OutboxOutcome::Published | OutboxOutcome::Kept { .. } => desk.published(row.claim),
                 OutboxOutcome::Retry { .. } | OutboxOutcome::Dead { .. } => desk.ended(row.claim),
             }
         }
@@ -101,11 +114,17 @@ impl SqliteStore {
 async fn settle(connection: &mut SqliteConnection, known: &[Ended]) -> Result<u64, sqlx::Error> {
     let mut settled = 0;
     let mut published = Vec::with_capacity(known.len());
+    let mut kept: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
     for row in known {
         let seq = row.claim.seq;
         let statement = match &row.outcome {
             OutboxOutcome::Published => {
                 published.push(seq);
+                continue;
+            }
+            OutboxOutcome::Kept { at } => {
+                published.push(seq);
+                kept.entry(rows::micros(*at)).or_default().push(seq);
                 continue;
             }
             OutboxOutcome::HandBack if !row.counted => {
@@ -118,9 +137,25 @@ async fn settle(connection: &mut SqliteConnection, known: &[Ended]) -> Result<u6
         };
         settled += statement.bind(seq).execute(&mut *connection).await?.rows_affected();
     }
+    for (at, numbers) in kept {
+        sqlx::query(KEEP).bind(rows::list(&numbers)).bind(at).execute(&mut *connection).await?;
+    }
     if !published.is_empty() {
         let delete = sqlx::query(PUBLISHED).bind(rows::list(&published));
         settled += delete.execute(connection).await?.rows_affected();
     }
     Ok(settled)
+}
+
+/// Deletes events that were published before then, and kept.
+pub(super) async fn purge(writer: &SqlitePool, before: SystemTime) -> Result<u64, sqlx::Error> {
+    let mut purged = 0;
+    loop {
+        let statement = sqlx::query(PURGE).bind(rows::micros(before)).bind(i64::from(PURGED_AT_ONCE));
+        let count = statement.execute(writer).await?.rows_affected();
+        purged += count;
+        if count < u64::from(PURGED_AT_ONCE) {
+            return Ok(purged);
+        }
+    }
 }

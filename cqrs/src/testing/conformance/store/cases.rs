@@ -36,6 +36,8 @@ macro_rules! __store_cases {
                 "thousands of rows go in one call",
             outbox::instances_never_share_a_row =>
                 "several instances publish every row once, those of a key in order",
+            outbox::what_is_published_and_kept_is_out_of_the_way_until_it_is_purged =>
+                "a row that is published and kept is in nobody's way, and goes with `purge_published`",
             outbox::what_is_behind_a_dead_row_comes_when_that_is_gone =>
                 "what a dead row held back comes in order when that is replayed or discarded",
             work::work_comes_back_as_it_was_stored =>

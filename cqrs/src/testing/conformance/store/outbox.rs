@@ -258,3 +258,24 @@ pub(super) async fn what_is_behind_a_dead_row_comes_when_that_is_gone(store: Ben
     assert!(store.discard(store.dead_letters(9).await.unwrap()[0].id).await.unwrap());
     assert_eq!(message_names(&claim_messages(&*store, 3).await), ["a3", "a4"]);
 }
+
+pub(super) async fn what_is_published_and_kept_is_out_of_the_way_until_it_is_purged(store: Bench) {
+    keep_messages(&*store, ["a1", "a2", "a3"].map(|name| message(name, Some("a")))).await;
+    keep_messages(&*store, [message("n", None)]).await;
+    let claimed = claim_messages(&*store, 1).await;
+    assert_eq!(message_names(&claimed), ["a1", "a2", "a3", "n"]);
+    let kept = |seconds| OutboxOutcome::Kept { at: at(seconds) };
+    // In one call with what is not kept, and what waits.
+    let outcomes = [kept(10), OutboxOutcome::Published, retry(2), kept(20)];
+    let outcomes = claimed.iter().map(|row| row.claim).zip(outcomes).collect();
+    assert_eq!(store.settle_outbox(outcomes).await.unwrap(), 4);
+    assert_eq!(store.counts().await.unwrap().outbox, 1, "what is kept does not count");
+    let again = claim_messages(&*store, 3).await;
+    assert_eq!(message_names(&again), ["a3"], "and holds back nothing");
+    end(&*store, &again[0], kept(30)).await;
+    assert_eq!(next_due(&*store).await, None);
+    assert_eq!(settle(&*store, again[0].claim, kept(31)).await, 0, "it was settled before");
+    for (seconds, purged) in [(10, 0), (21, 2), (30, 0), (31, 1), (60, 0)] {
+        assert_eq!(store.purge_published(at(seconds)).await.unwrap(), purged, "before {seconds}");
+    }
+}
