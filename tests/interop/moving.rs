@@ -1,6 +1,6 @@
 //! What the page on coming from python-cqrs tells to do, done as it stands there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use cqrs::prelude::*;
@@ -144,35 +144,41 @@ async fn what_has_used_up_its_attempts_on_mariadb_is_handed_in_and_handled_once(
     .await;
 }
 
+/// The properties that the page gives Debezium.
+fn properties() -> BTreeMap<String, String> {
+    let lines = PAGE.block("properties", "EventRouter");
+    let named = lines.lines().filter_map(|line| line.split_once(" = "));
+    named.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// An app that leaves publishing to others, with three events in its outbox.
+async fn without_relay(schema: &Schema, more: &str) -> Running {
+    let settings = format!("{}\n{more}", PAGE.block("toml", "relay"));
+    let settings = Settings::from_toml(&settings).expect("sound settings");
+    let running = Running::with(schema, Broker::url("memory:"), |builder| builder.settings(settings)).await;
+    // So many places that their body is worth compressing.
+    running.app.send(Tell { members: 3, places: 20 }).await.expect("a commit");
+    running
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_relay_rows_stay_with_the_columns_that_debezium_is_told_of() {
     bounded(async {
         let schema = Schema::make().await;
-        let settings = Settings::from_toml(&PAGE.block("toml", "relay")).expect("sound settings");
-        let running = Running::with(&schema, Broker::url("memory:"), |builder| builder.settings(settings)).await;
-        running.app.send(Tell { members: 3 }).await.expect("a commit");
+        let running = without_relay(&schema, "").await;
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let properties = PAGE.block("properties", "EventRouter");
-        let columns: Vec<&str> = properties
-            .lines()
-            .filter_map(|line| line.split_once(" = "))
+        let properties = properties();
+        assert_eq!(properties["table.include.list"], "public.cqrs_outbox");
+        let columns: BTreeSet<&str> = properties
+            .iter()
             .filter(|(name, _)| name.contains(".table.field") || name.ends_with("route.by.field"))
             .flat_map(|(_, columns)| columns.split(','))
             .map(|column| column.split(':').next().expect("its first part"))
             .collect();
-        assert_eq!(columns, ["id", "message_key", "payload", "topic", "name", "version"]);
-        assert!(properties.contains("public.cqrs_outbox"));
+        assert_eq!(columns, ["id", "message_key", "name", "payload", "topic", "version"].into());
         for column in columns {
             let sql = format!("SELECT count({column}) FROM cqrs_outbox WHERE state = 'ready'");
             assert_eq!(schema.number(&sql).await, 3, "{column}");
-        }
-        let rows: Vec<(String, Vec<u8>)> = sqlx::query_as("SELECT topic, payload FROM cqrs_outbox ORDER BY seq")
-            .fetch_all(&schema.pool)
-            .await
-            .expect("rows");
-        for ((topic, payload), member) in rows.iter().zip(0..) {
-            let body: Value = serde_json::from_slice(payload).expect("the body as it goes out");
-            assert_eq!((topic.as_str(), &body["payload"]["member_id"]), ("interop.noted", &Value::from(member)));
         }
         let delete = PAGE.block("sql", "DELETE FROM cqrs_outbox");
         let deleted =
@@ -185,6 +191,52 @@ async fn without_the_relay_rows_stay_with_the_columns_that_debezium_is_told_of()
         assert_eq!(deleted().await.rows_affected(), 3);
         running.end().await;
         schema.drop().await;
+    })
+    .await;
+}
+
+/// What Debezium makes of each row: topic, key and headers are texts, of which it can only take those that the database calls so.
+async fn routed(schema: &Schema) -> Vec<Delivery> {
+    let properties = properties();
+    let column = |name: &str| properties[&format!("transforms.outbox.{name}")].as_str();
+    assert!(properties["key.converter"].ends_with(".StringConverter"));
+    let (topic, key) = (column("route.by.field"), column("table.field.event.key"));
+    let headers: Vec<(&str, &str)> = column("table.fields.additional.placement")
+        .split(',')
+        .map(|placed| placed.split_once(":header:").expect("a column and its header"))
+        .collect();
+    let texts: Vec<String> = headers.iter().map(|(column, _)| format!("{column}::text")).collect();
+    let sql = format!(
+        "SELECT {}, ARRAY[{topic}, {key}], ARRAY[{}] FROM cqrs_outbox ORDER BY seq",
+        column("table.field.event.payload"),
+        texts.join(", "),
+    );
+    let rows: Vec<(Vec<u8>, [String; 2], Vec<String>)> =
+        sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&schema.pool).await.expect("rows");
+    let deliveries = rows.into_iter().map(|(payload, [topic, key], values)| {
+        let delivery = Delivery::new(topic, payload).key(key);
+        headers.iter().zip(values).fold(delivery, |delivery, ((_, name), value)| delivery.header(*name, value))
+    });
+    deliveries.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_debezium_passes_on_is_read_where_it_is_json_and_not_compressed() {
+    bounded(async {
+        let settings = [("", 3, 0), ("compression = \"zlib\"", 0, 3), ("codec = \"cloudevents\"", 0, 3)];
+        for (more, read, dead) in settings {
+            let schema = Schema::make().await;
+            let running = without_relay(&schema, more).await;
+            let deliveries = routed(&schema).await;
+            assert_eq!(deliveries.len(), 3);
+            for delivery in deliveries {
+                running.app.receive(delivery).await.expect("it is handled, or a dead letter");
+            }
+            assert_eq!(schema.noted(read).await.len(), read, "{more}");
+            assert_eq!(running.app.counts().await.expect("counts").dead, dead, "{more}");
+            running.end().await;
+            schema.drop().await;
+        }
     })
     .await;
 }
