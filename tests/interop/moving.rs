@@ -89,7 +89,7 @@ async fn hand_in(store: &str, name: &str, stuck: impl AsyncFn(String) -> Vec<(St
     outbox(&[store, name, "make"]).await;
     let all = ids(&outbox(&[store, name, "add", TOPIC, "1,2,3"]).await);
     outbox(&[store, name, "fail"]).await;
-    let sql = quoted(&PAGE.block("rust", "app.receive"), "SELECT topic");
+    let sql = quoted(&PAGE.block("rust", "fn hand_in"), "SELECT topic");
     let rows = stuck(sql.clone()).await;
     assert_eq!(rows.len(), 3);
     for (topic, payload) in rows.iter().chain(&rows) {
@@ -118,7 +118,7 @@ async fn what_has_used_up_its_attempts_on_postgresql_is_handed_in_and_handled_on
         })
         .await;
         assert_eq!(old.number(&PAGE.block("sql", "event_status")).await, 0, "it is selected by nobody");
-        sqlx::query(AssertSqlSafe(PAGE.block("sql", "DROP TABLE"))).execute(&old.pool).await.expect("it goes");
+        sqlx::query(AssertSqlSafe(PAGE.block("sql", "DROP TABLE outbox"))).execute(&old.pool).await.expect("it goes");
         old.drop().await;
     })
     .await;
@@ -137,11 +137,87 @@ async fn what_has_used_up_its_attempts_on_mariadb_is_handed_in_and_handled_once(
             .await
             .expect("a number");
         assert_eq!(waiting, 0, "it is selected by nobody");
-        sqlx::query(AssertSqlSafe(PAGE.block("sql", "DROP TABLE"))).execute(&pool).await.expect("it goes");
+        sqlx::query(AssertSqlSafe(PAGE.block("sql", "DROP TABLE outbox"))).execute(&pool).await.expect("it goes");
         pool.close().await;
         outbox(&["mysql", &name, "drop"]).await;
     })
     .await;
+}
+
+async fn inbox(arguments: &[&str]) -> BTreeSet<Uuid> {
+    let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+    let run = move || python::run("inbox.py", &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    ids(&tokio::task::spawn_blocking(run).await.expect("python did it"))
+}
+
+/// What is left of an inbox is handed in, as the page does it, twice: what the worker has not come to, and what it gave up.
+async fn take_over(
+    store: &str,
+    name: &str,
+    waiting: impl AsyncFn(String) -> i64,
+    rest: impl AsyncFn(String) -> Vec<(String, Vec<u8>)>,
+) {
+    let schema = Schema::make().await;
+    let running = Running::start(&schema, Broker::url("memory:"), &["group:interop-members", "work"]).await;
+    outbox(&[store, name, "make"]).await;
+    let page = PAGE.block("sql", "FROM inbox");
+    let handled = inbox(&[store, name, "add", TOPIC, "1,2"]).await;
+    assert_eq!((waiting(page.clone()).await, handled.len()), (2, 2));
+    assert_eq!(inbox(&[store, name, "work"]).await, handled);
+    assert_eq!(waiting(page.clone()).await, 0);
+    let stuck = inbox(&[store, name, "add", TOPIC, "3"]).await;
+    inbox(&[store, name, "fail"]).await;
+    assert_eq!(waiting(page.clone()).await, 0, "it is selected by nobody");
+    let new = inbox(&[store, name, "add", TOPIC, "4,5"]).await;
+    assert_eq!(waiting(page).await, 2);
+    let sql = quoted(&PAGE.block("rust", "fn take_over"), "SELECT message_name");
+    let rows = rest(sql).await;
+    assert_eq!(rows.len(), 3);
+    for (name, payload) in rows.iter().chain(&rows) {
+        let body: Value = serde_json::from_slice(payload).expect("JSON");
+        assert_eq!((name.as_str(), &body["topic"]), ("member_joined", &Value::from(TOPIC)));
+        running.app.receive(Delivery::new(TOPIC, payload.clone())).await.expect("it is handled");
+    }
+    assert_eq!(noted(&schema, 3).await, &stuck | &new);
+    running.end().await;
+    schema.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_an_inbox_on_postgresql_is_handed_in_and_handled_once() {
+    bounded(async {
+        let old = Schema::make().await;
+        let rest = async |sql| sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&old.pool).await.expect("rows");
+        take_over("postgres", &old.name, async |sql: String| old.number(&sql).await, rest).await;
+        sqlx::query(AssertSqlSafe(PAGE.block("sql", "DROP TABLE inbox"))).execute(&old.pool).await.expect("it goes");
+        old.drop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_an_inbox_on_mariadb_is_handed_in_and_handled_once() {
+    bounded(async {
+        let name = format!("interop_{}", Uuid::new_v4().simple());
+        let options: MySqlConnectOptions = services::mysql_url().parse().expect("a sound URL");
+        let pool = MySqlPool::connect_lazy_with(options.database(&name));
+        let waiting = async |sql| sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&pool).await.expect("a number");
+        let rest = async |sql| sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&pool).await.expect("rows");
+        take_over("mysql", &name, waiting, rest).await;
+        sqlx::query(AssertSqlSafe(PAGE.block("sql", "DROP TABLE inbox"))).execute(&pool).await.expect("it goes");
+        pool.close().await;
+        outbox(&["mysql", &name, "drop"]).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_says_of_every_name_that_python_cqrs_exports_what_it_is_here() {
+    let names = tokio::task::spawn_blocking(|| python::run("names.py", &[])).await.expect("python did it");
+    assert!(names.len() > 50, "{names:?}");
+    let names = names.iter().map(|name| name.as_str().expect("a name"));
+    let missing: Vec<&str> = names.filter(|name| !PAGE.says(name)).collect();
+    assert!(missing.is_empty(), "the page does not say what becomes of {missing:?}");
 }
 
 /// The properties that the page gives Debezium.
