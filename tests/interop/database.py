@@ -1,4 +1,4 @@
-"""An outbox of python-cqrs in a database of its own, by the URLs that the tests have."""
+"""Outbox and inbox of python-cqrs in a database of their own, by the URLs that the tests have."""
 
 import os
 import sys
@@ -6,6 +6,7 @@ import sys
 import sqlalchemy
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from cqrs.inbox import sqlalchemy as inbox
 from cqrs.outbox import sqlalchemy as outbox
 
 
@@ -43,6 +44,7 @@ async def drop(kind: str, name: str) -> None:
 
 
 async def tables(of: AsyncEngine) -> None:
-    """The outbox, as its own model makes it."""
+    """Outbox and inbox, as their own models make them."""
     async with of.begin() as connection:
-        await connection.run_sync(outbox.Base.metadata.create_all)
+        for base in [outbox.Base, inbox.Base]:
+            await connection.run_sync(base.metadata.create_all)

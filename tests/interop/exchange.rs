@@ -53,7 +53,7 @@ async fn we_publish(running: &Running, url: &str) {
         let consumer = python::script("consume.py").args(arguments).stdout(Stdio::piped()).spawn();
         (kind, consumer.expect("python runs: it was installed"))
     });
-    running.app.send(Tell { members: MEMBERS }).await.expect("a commit");
+    running.app.send(Tell { members: MEMBERS, places: 1 }).await.expect("a commit");
     for (kind, consumer) in consumers {
         let output = tokio::task::spawn_blocking(|| consumer.wait_with_output()).await.expect("no panic");
         let said = python::printed(kind, &output.expect("an end"));

@@ -16,6 +16,7 @@ from cqrs.adapters import kafka as kafka_adapter
 from cqrs.message_brokers import amqp, kafka
 
 EXCHANGE = "python_cqrs"
+MEMBER_JOINED = "member_joined"
 
 Item = typing.TypeVar("Item")
 
@@ -35,6 +36,11 @@ class Page(pydantic.BaseModel, typing.Generic[Item]):
 
 class Joined(cqrs.PydanticNotificationEvent[Page[Address]], frozen=True):
     pass
+
+
+def joined(topic: str, member_id: int) -> Joined:
+    page = Page[Address](member_id=member_id, full_name=f"Zoë {member_id}", items=[Address(postal_code="75001")])
+    return Joined(event_name=MEMBER_JOINED, topic=topic, payload=page)
 
 
 @dataclasses.dataclass

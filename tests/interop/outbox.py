@@ -17,20 +17,13 @@ import members
 from cqrs.message_brokers.protocol import MessageBroker
 
 STORE, NAME, WHAT, *ARGUMENTS = sys.argv[1:]
-MEMBER_JOINED = "member_joined"
 
-cqrs.OutboxedEventMap.register(MEMBER_JOINED, members.Joined)
+cqrs.OutboxedEventMap.register(members.MEMBER_JOINED, members.Joined)
 
 
 class Absent(MessageBroker):
     async def send_message(self, message) -> None:
         raise ConnectionError("there is no broker")
-
-
-def joined(topic: str, member_id: int) -> members.Joined:
-    items = [members.Address(postal_code="75001")]
-    page = members.Page[members.Address](member_id=member_id, full_name=f"Zoë {member_id}", items=items)
-    return members.Joined(event_name=MEMBER_JOINED, topic=topic, payload=page)
 
 
 def repository_of(session, compressed: str):
@@ -39,7 +32,7 @@ def repository_of(session, compressed: str):
 
 async def add(session, topic: str, ids: str, compressed: str = "") -> None:
     repository = repository_of(session, compressed)
-    for event in [joined(topic, int(member_id)) for member_id in ids.split(",")]:
+    for event in [members.joined(topic, int(member_id)) for member_id in ids.split(",")]:
         repository.add(event)
         print(json.dumps(str(event.event_id)))
     await repository.commit()

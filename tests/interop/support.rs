@@ -83,6 +83,21 @@ async fn note(e: MemberJoined, tx: &mut Tx<Postgres>, meta: &Meta, events: &mut 
     Ok(())
 }
 
+/// What an outbox event router publishes of ours, read by us.
+#[event_handler(group = "interop-routed")]
+async fn note_routed(e: MemberNoted, tx: &mut Tx<Postgres>, meta: &Meta) -> Result<(), sqlx::Error> {
+    let insert = "INSERT INTO noted (id, at, member_id, full_name, postal_code) VALUES ($1, 0, $2, $3, $4)";
+    let code = &e.items[0].postal_code;
+    sqlx::query(insert)
+        .bind(meta.id())
+        .bind(e.member_id)
+        .bind(&e.full_name)
+        .bind(code)
+        .execute(&mut **tx)
+        .await
+        .map(drop)
+}
+
 /// A domain event that follows what came over the wire, in the same transaction.
 #[event_handler(inline)]
 async fn count(e: &Noted, tx: &mut Tx<Postgres>) -> Result<(), sqlx::Error> {
@@ -107,13 +122,15 @@ async fn note_count(e: MemberCounted, tx: &mut Tx<Postgres>, meta: &Meta) -> Res
 #[command(error = cqrs::BoxError)]
 pub struct Tell {
     pub members: i64,
+    pub places: usize,
 }
 
 #[command_handler]
 async fn tell(cmd: Tell, _tx: &mut Tx<Postgres>, events: &mut Events) -> Result<(), cqrs::BoxError> {
     for member_id in 0..cmd.members {
-        let places = vec![Place { postal_code: "75001".to_owned(), city: None }];
-        events.raise(MemberNoted { member_id, full_name: format!("Zoë {member_id}"), items: places });
+        let place = || Place { postal_code: "75001".to_owned(), city: None };
+        let items = std::iter::repeat_with(place).take(cmd.places).collect();
+        events.raise(MemberNoted { member_id, full_name: format!("Zoë {member_id}"), items });
     }
     Ok(())
 }

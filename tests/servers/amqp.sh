@@ -29,8 +29,8 @@ amqp_make() {
     local dir="$home/amqp"
     mkdir "$dir/data" "$dir/logs"
     { amqp_settings && more_settings amqp; } >"$dir/rabbitmq.conf"
-    echo '[rabbitmq_consistent_hash_exchange].' >"$dir/plugins"
     # In the place of the machine's own.
+    echo '[].' >"$dir/plugins"
     echo '[].' >"$dir/advanced.config"
     touch "$dir/environment"
     # Under a path of ours, so that its arguments say whose it is.

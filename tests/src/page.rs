@@ -10,6 +10,13 @@ impl Page {
         Self(text)
     }
 
+    /// Whether a word stands there as code, with or without what follows it: `Name` or `Name.method`.
+    pub fn says(&self, word: &str) -> bool {
+        self.0
+            .match_indices(&format!("`{word}"))
+            .any(|(at, found)| self.0[at + found.len()..].starts_with(['`', '.', '(']))
+    }
+
     /// The block of code in a language that contains a text.
     ///
     /// # Panics

@@ -146,6 +146,8 @@ impl Operator {
     /// # }
     /// ```
     ///
+    /// The old payload is kept nowhere; the audit log has its length alone. Whoever may need it keeps it before.
+    ///
     /// # Errors
     /// [`EditError::Unreadable`] where the payload cannot be read as the message it stands for, [`EditError::Unknown`] where
     /// this program has no type for it, [`EditError::Store`] with what the store said. Nothing is changed then.

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use async_nats::HeaderMap;
+use async_nats::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::name::{push_byte, unescape};
 
@@ -43,6 +43,20 @@ pub(super) fn read(written: Option<&HeaderMap>) -> (BTreeMap<String, String>, Op
         }
     }
     (headers, key)
+}
+
+/// Reads headers as they are on the wire, whatever they are: bytes that are no text are replaced, and what is no header is left
+/// out.
+pub(super) fn parse(written: &[u8]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    // The first line says the protocol's version.
+    for line in String::from_utf8_lossy(written).split("\r\n").skip(1) {
+        let Some((name, value)) = line.split_once(':') else { continue };
+        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.trim().parse::<HeaderValue>()) {
+            headers.append(name, value);
+        }
+    }
+    headers
 }
 
 /// How many bytes headers take on the wire.
@@ -102,7 +116,7 @@ mod tests {
 
     use async_nats::HeaderMap;
 
-    use super::{read, size, write};
+    use super::{parse, read, size, write};
 
     #[test]
     fn whatever_is_written_can_be_read_and_carried() {
@@ -152,6 +166,14 @@ mod tests {
         assert_eq!(written.get("event_name").unwrap().as_str(), "order placed = 1");
         assert_eq!(written.get("Cqrs-Key").unwrap().as_str(), "42");
         assert_eq!(size(&written), b"NATS/1.0\r\nevent_name: order placed = 1\r\nCqrs-Key: 42\r\n\r\n".len());
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_and_lines_that_are_no_headers_harm_no_other() {
+        let written = b"NATS/1.0 x\r\na: 1\r\nb: \xff!\r\n\xfe: 2\r\nno header\r\nc d: 3\r\nNats-Msg-Id: 4\r\nCqrs-Key: k\r\n\r\n";
+        let expected = [("a", "1"), ("b", "\u{fffd}!")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(read(Some(&parse(written))), (expected.into(), Some("k".to_owned())));
+        assert!(parse(b"").is_empty());
     }
 
     #[test]

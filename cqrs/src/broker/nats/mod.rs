@@ -30,6 +30,7 @@ mod publish;
 mod reader;
 mod records;
 mod shared;
+mod single;
 mod slot;
 mod table;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! The server keeps no account of what was read: the member does. So what is lost on the way has to be noticed here: by
 //! the numbers that the server counts, by its silence, and whenever the connection was made anew. The slot is then read
-//! again, from behind what came.
+//! again, from behind what came. Its first message is then asked for by itself, since it may be why the connection was lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use super::headers;
 use super::link::Link;
 use super::name;
 use super::shared::Shared;
+use super::single;
 use super::table::SlotId;
 use crate::broker::Delivery;
 use crate::retry::{RetryPolicy, random};
@@ -36,9 +37,10 @@ const INACTIVE: Duration = Duration::from_mins(1);
 /// then the slot is given back to be taken anew.
 pub(super) async fn read(link: Arc<Link>, shared: Arc<Shared>, id: SlotId, made: i64) {
     let mut connections = link.connections();
-    let mut failures = 0_u32;
+    let (mut failures, mut again) = (0_u32, false);
     while let Some(last) = shared.last_read(&id) {
-        let ended = Reading::begin(&link, &shared, &id, made, &mut connections).await;
+        let ended = Reading::begin(&link, &shared, &id, made, &mut connections, again).await;
+        again = true;
         let Err(error) = ended else {
             failures = 0;
             continue;
@@ -70,6 +72,7 @@ impl<'a> Reading<'a> {
         id: &'a SlotId,
         made: i64,
         connections: &mut watch::Receiver<u64>,
+        again: bool,
     ) -> Result<(), crate::BoxError> {
         let context = link.context().await?;
         connections.mark_unchanged();
@@ -79,11 +82,18 @@ impl<'a> Reading<'a> {
             shared.lose(id);
             return Ok(());
         }
+        let subject = name::subject(topic, *slot);
+        if again && shared.room(id).await.is_some() {
+            let from = shared.last_read(id).map_or(1, |last| last + 1);
+            if let Some((sequence, delivery)) = single::next(context, &name, &subject, from, topic).await? {
+                shared.offer(id, sequence, delivery);
+            }
+        }
         let Some(last) = shared.last_read(id) else { return Ok(()) };
         let config = pull::Config {
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: last + 1 },
             ack_policy: AckPolicy::None,
-            filter_subject: name::subject(topic, *slot),
+            filter_subject: subject,
             inactive_threshold: INACTIVE,
             memory_storage: true,
             num_replicas: 1,

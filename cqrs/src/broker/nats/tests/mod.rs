@@ -15,6 +15,7 @@ use crate::broker::{BrokerError, BrokerErrorKind, Delivery};
 #[cfg(feature = "testing")]
 mod conformance;
 mod faults;
+mod foreign;
 mod kills;
 mod leaving;
 mod server;
