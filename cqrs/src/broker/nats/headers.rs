@@ -31,10 +31,21 @@ pub(super) fn write(headers: &BTreeMap<String, String>, key: Option<&str>) -> He
 
 /// Reads headers and the key; the server's own headers are left out. Of a name that came more than once, the last counts.
 pub(super) fn read(written: Option<&HeaderMap>) -> (BTreeMap<String, String>, Option<String>) {
+    let headers = written.into_iter().flat_map(HeaderMap::iter);
+    read_each(headers.filter_map(|(name, values)| Some((name.as_ref(), values.last()?.as_str()))))
+}
+
+/// Reads what can be read of headers that are stored and are none: lines behind the first. What is no text has signs for that.
+pub(super) fn read_stored(stored: &[u8]) -> (BTreeMap<String, String>, Option<String>) {
+    let text = String::from_utf8_lossy(stored);
+    let lines = text.lines().skip(1).filter_map(|line| line.split_once(':'));
+    read_each(lines.map(|(name, value)| (name, value.trim())))
+}
+
+fn read_each<'a>(written: impl Iterator<Item = (&'a str, &'a str)>) -> (BTreeMap<String, String>, Option<String>) {
     let (mut headers, mut key) = (BTreeMap::new(), None);
-    for (name, values) in written.into_iter().flat_map(HeaderMap::iter) {
-        let name: &str = name.as_ref();
-        let Some(value) = values.last().map(|value| read_value(value.as_str())) else { continue };
+    for (name, value) in written {
+        let value = read_value(value);
         if name.eq_ignore_ascii_case(KEY) {
             key = Some(value);
         } else if !begins(name, "nats-") {
@@ -102,7 +113,7 @@ mod tests {
 
     use async_nats::HeaderMap;
 
-    use super::{read, size, write};
+    use super::{read, read_stored, size, write};
 
     #[test]
     fn whatever_is_written_can_be_read_and_carried() {
@@ -166,5 +177,16 @@ mod tests {
         assert_eq!(headers["twice"], "two");
         assert_eq!((headers.len(), key), (2, None));
         assert_eq!(read(None), (BTreeMap::new(), None));
+    }
+
+    #[test]
+    fn of_headers_that_are_none_what_can_be_read_is() {
+        let stored =
+            b"NATS/1.0 xyz\r\nnothing\r\na b: c : d \r\n: x\r\n\xff: \xfe\r\nNats-Msg-Id: 7\r\ncqrs-key: =?=41\r\n\r\n";
+        let (headers, key) = read_stored(stored);
+        let read: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(read, [("", "x"), ("a b", "c : d"), ("\u{fffd}", "\u{fffd}")]);
+        assert_eq!(key.as_deref(), Some("A"));
+        assert_eq!(read_stored(b""), (BTreeMap::new(), None));
     }
 }

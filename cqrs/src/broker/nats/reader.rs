@@ -19,6 +19,7 @@ use super::headers;
 use super::link::Link;
 use super::name;
 use super::shared::Shared;
+use super::stored;
 use super::table::SlotId;
 use crate::broker::Delivery;
 use crate::retry::{RetryPolicy, random};
@@ -36,9 +37,15 @@ const INACTIVE: Duration = Duration::from_mins(1);
 /// then the slot is given back to be taken anew.
 pub(super) async fn read(link: Arc<Link>, shared: Arc<Shared>, id: SlotId, made: i64) {
     let mut connections = link.connections();
-    let mut failures = 0_u32;
+    let (mut failures, mut is_anew) = (0_u32, false);
     while let Some(last) = shared.last_read(&id) {
-        let ended = Reading::begin(&link, &shared, &id, made, &mut connections).await;
+        // What comes next may be why the connection has ended.
+        let next = if is_anew { stored::read(&link, &shared, &id, made).await } else { Ok(()) };
+        let ended = match next {
+            Ok(()) => Reading::begin(&link, &shared, &id, made, &mut connections).await,
+            Err(error) => Err(error),
+        };
+        is_anew = ended.is_ok() || connections.has_changed().unwrap_or(false);
         let Err(error) = ended else {
             failures = 0;
             continue;
@@ -94,6 +101,8 @@ impl<'a> Reading<'a> {
         let subscriber = context.client().subscribe(inbox.clone()).await?;
         let mut reading = Self { shared, id, context, consumer, inbox, subscriber, count: 0 };
         tokio::select! {
+            // What has come is taken first.
+            biased;
             ended = reading.run() => ended,
             _ = connections.changed() => Ok(()),
         }
@@ -121,8 +130,10 @@ impl<'a> Reading<'a> {
         while left > 0 {
             let next = timeout(SILENCE, self.subscriber.next()).await.map_err(|_| "the server says nothing")?;
             let message = next.ok_or("the subscription has ended")?;
-            match message.status {
-                None | Some(StatusCode::OK) => {
+            // Whoever publishes may say a status, too; the server's own word is nothing that could be acknowledged.
+            let status = if message.reply.is_some() { None } else { message.status };
+            match status {
+                None => {
                     left -= 1;
                     if !self.take(message)? {
                         return Ok(false);
