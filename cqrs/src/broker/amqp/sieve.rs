@@ -27,7 +27,9 @@ const DEEPEST: u8 = 16;
 pub(super) struct Sieve<S> {
     inner: S,
     held: Vec<u8>,
-    /// What was given away of that.
+    /// How much of that has come; the rest is room.
+    came: usize,
+    /// What was given away.
     given: usize,
     /// Up to there it can be given away.
     sifted: usize,
@@ -38,13 +40,13 @@ pub(super) struct Sieve<S> {
 
 impl<S> Sieve<S> {
     pub(super) fn new(inner: S) -> Self {
-        Self { inner, held: Vec::new(), given: 0, sifted: 0, passing: 0, has_ended: false }
+        Self { inner, held: Vec::new(), came: 0, given: 0, sifted: 0, passing: 0, has_ended: false }
     }
 
     /// Looks at what has come.
     fn sift(&mut self) {
         loop {
-            let rest = &mut self.held[self.sifted..];
+            let rest = &mut self.held[self.sifted..self.came];
             let passes = rest.len().min(self.passing);
             self.passing -= passes;
             self.sifted += passes;
@@ -66,18 +68,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for Sieve<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize>> {
         let this = &mut *self;
         while this.given == this.sifted && !this.has_ended {
-            this.held.drain(..this.given);
+            this.held.copy_within(this.given..this.came, 0);
+            this.came -= this.given;
             (this.given, this.sifted) = (0, 0);
-            let before = this.held.len();
-            this.held.resize(before + PIECE, 0);
-            let read = Pin::new(&mut this.inner).poll_read(cx, &mut this.held[before..]);
-            let came = if let Poll::Ready(Ok(came)) = read { came } else { 0 };
-            this.held.truncate(before + came);
-            this.has_ended = ready!(read)? == 0;
+            if this.held.len() < this.came + PIECE {
+                this.held.resize(this.came + PIECE, 0);
+            }
+            let read = ready!(Pin::new(&mut this.inner).poll_read(cx, &mut this.held[this.came..]))?;
+            this.came += read;
+            this.has_ended = read == 0;
             this.sift();
         }
         // The part of a frame that comes before the end is nothing to look at.
-        let most = if this.has_ended { this.held.len() } else { this.sifted };
+        let most = if this.has_ended { this.came } else { this.sifted };
         let ready = &this.held[this.given..most];
         let count = ready.len().min(buffer.len());
         buffer[..count].copy_from_slice(&ready[..count]);
