@@ -1,29 +1,26 @@
 //! Connections that end after a commit was sent and before its answer: nobody can know what became of it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use cqrs::sqlx::ConnectOptions;
-use cqrs::sqlx::postgres::{PgConnectOptions, PgSslMode};
 use cqrs_tests::proxy::Proxy;
 use cqrs_tests::services;
 
+use crate::place::Place;
 use crate::world::{ALL, World};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn g3_g9_commits_whose_answers_are_lost_double_nothing_and_lose_nothing() {
-    let mut world = World::new(&services::postgres_url(), &services::kafka_url(), 40).await;
+/// Each twelfth commit is the last that its connection brings to the server, in whose language it is said.
+async fn commits_unanswered(store: &str, broker: &str, commit: &'static [u8]) {
+    let mut world = World::new(store, broker, 40).await;
     world.stride = 50;
-    let own: PgConnectOptions = world.store.parse().unwrap();
-    let proxy = Proxy::to(SocketAddr::new(own.get_host().parse().unwrap(), own.get_port()));
-    let address = proxy.address();
-    let own = own.host(&address.ip().to_string()).port(address.port()).ssl_mode(PgSslMode::Disable);
-    world.store = own.to_url_lossy().to_string();
+    let place = Place::at(&world.store);
+    let proxy = Proxy::to(place.address());
+    world.store = place.by_way_of(proxy.address());
     let (seen, cut) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
     let counted = Arc::clone(&cut);
     proxy.cut_after(move |piece| {
-        let cuts = piece.windows(7).any(|word| word == b"COMMIT\0") && seen.fetch_add(1, Ordering::Relaxed) % 12 == 11;
+        let commits = piece.windows(commit.len()).any(|word| word == commit);
+        let cuts = commits && seen.fetch_add(1, Ordering::Relaxed) % 12 == 11;
         counted.fetch_add(u32::from(cuts), Ordering::Relaxed);
         cuts
     });
@@ -34,4 +31,15 @@ async fn g3_g9_commits_whose_answers_are_lost_double_nothing_and_lose_nothing() 
     let cut = cut.load(Ordering::Relaxed);
     assert!(cut >= 5, "only {cut} were cut");
     world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn g3_g9_commits_whose_answers_are_lost_double_nothing_and_lose_nothing_on_postgresql() {
+    commits_unanswered(&services::postgres_url(), &services::kafka_url(), b"COMMIT\0").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn g3_g9_commits_whose_answers_are_lost_double_nothing_and_lose_nothing_on_mariadb() {
+    // A packet of six letters and what is to be done with them: a statement.
+    commits_unanswered(&services::mysql_url(), &services::amqp_url(), b"\x07\0\0\0\x03COMMIT").await;
 }

@@ -1,9 +1,10 @@
 //! A database of a test's own, of each kind that there is a store for.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use cqrs::sqlx::any::AnyPoolOptions;
-use cqrs::sqlx::mysql::MySqlConnectOptions;
+use cqrs::sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use cqrs::sqlx::postgres::{PgConnectOptions, PgSslMode};
 use cqrs::sqlx::{self, AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Connection, Executor};
 
@@ -12,6 +13,7 @@ use cqrs::sqlx::{self, AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Co
 const PASSWORD: &str = "SCRAM-SHA-256$1:ZmF1bHRzIG9mIGEgdGVzdA==$IzjB+OThDWzsz6VItStYv3mWW3rs9/xlllmIVke8oMo=:vmTz6vPi1FAhn+oWVOnhnRB55z86aw/Oiovscg3c7HA=";
 
 /// Where the database is: on a server that it is created and dropped on, or in a file.
+#[derive(Clone)]
 pub enum Place {
     Postgres(PgConnectOptions),
     MySql(MySqlConnectOptions),
@@ -26,6 +28,27 @@ impl Place {
             "mysql" => Self::MySql(store.parse().unwrap()),
             _ => Self::Postgres(store.parse().unwrap()),
         }
+    }
+
+    /// Where the server listens.
+    pub fn address(&self) -> SocketAddr {
+        let (host, port) = match self {
+            Self::Postgres(server) => (server.get_host(), server.get_port()),
+            Self::MySql(server) => (server.get_host(), server.get_port()),
+            Self::Sqlite => panic!("a file has no address"),
+        };
+        SocketAddr::new(host.parse().unwrap(), port)
+    }
+
+    /// The same by way of another address, where everybody can read what is said.
+    pub fn by_way_of(&self, address: SocketAddr) -> String {
+        let (host, port) = (address.ip().to_string(), address.port());
+        let url = match self.clone() {
+            Self::Postgres(server) => server.host(&host).port(port).ssl_mode(PgSslMode::Disable).to_url_lossy(),
+            Self::MySql(server) => server.host(&host).port(port).ssl_mode(MySqlSslMode::Disabled).to_url_lossy(),
+            Self::Sqlite => panic!("a file has no address"),
+        };
+        url.to_string()
     }
 
     /// Creates a database, in a directory that is the test's own where it is a file, and says where it is.

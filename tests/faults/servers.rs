@@ -16,28 +16,44 @@ fn meanwhile<T>(what: impl FnOnce() -> T) -> T {
     tokio::task::block_in_place(what)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn g8_g9_g10_a_broker_that_is_down_at_the_start_for_a_minute_and_again_costs_nothing() {
-    let servers = meanwhile(|| Private::start(&["kafka"]));
-    let mut world = World::new(&services::postgres_url(), servers.url("kafka"), 90).await;
+/// A broker that is down when the program starts, is killed for a while, and is started once more.
+async fn goes_away(name: &str, store: &str, away: Duration) {
+    let servers = meanwhile(|| Private::start(&[name]));
+    let mut world = World::new(store, servers.url(name), 90).await;
     world.stride = 200;
-    meanwhile(|| servers.kill("kafka"));
+    meanwhile(|| servers.kill(name));
     let process = world.start(ALL, None);
     // Nobody who writes waits for it.
     world.reaches(RAISED, 10).await;
     assert_eq!(world.count(WRITTEN).await, 0);
-    meanwhile(|| servers.start_again("kafka"));
+    meanwhile(|| servers.start_again(name));
     world.reaches(WRITTEN, 60).await;
-    // In the middle of publishing and consuming, and for longer than anything is waited for.
-    meanwhile(|| servers.kill("kafka"));
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    meanwhile(|| servers.start_again("kafka"));
+    // In the middle of publishing and consuming.
+    meanwhile(|| servers.kill(name));
+    tokio::time::sleep(away).await;
+    meanwhile(|| servers.start_again(name));
     world.reaches(WRITTEN, 200).await;
-    meanwhile(|| servers.restart("kafka"));
+    meanwhile(|| servers.restart(name));
     world.arrived().await;
     process.stop(&world).await;
     world.assert_whole().await;
     world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn g8_g9_g10_a_kafka_that_is_down_at_the_start_for_a_minute_and_again_costs_nothing() {
+    // Longer than anything is waited for.
+    goes_away("kafka", &services::postgres_url(), Duration::from_secs(60)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn g8_g9_g10_a_rabbitmq_that_is_down_at_the_start_for_a_while_and_again_costs_nothing() {
+    goes_away("amqp", &services::mysql_url(), AWAY).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn g8_g9_g10_a_nats_that_is_down_at_the_start_for_a_while_and_again_costs_nothing() {
+    goes_away("nats", &services::postgres_url(), AWAY).await;
 }
 
 /// A database whose server is killed, started again, writes nothing, and has no connection left, one after the other.

@@ -13,8 +13,24 @@ use crate::world::{ALL, Process, World, chosen, for_all};
 const BEYOND: Duration = Duration::from_secs(8);
 const GOES_ON: Duration = Duration::from_secs(2);
 
-async fn stops_at(point: FailPoint) {
-    let world = World::new(&services::postgres_url(), &services::kafka_url(), 12).await;
+/// Where something is held: a claim, a message of the broker's, a transaction.
+const HOLDING: [FailPoint; 12] = [
+    FailPoint::RelayClaimed,
+    FailPoint::RelaySettling,
+    FailPoint::ConsumerReceived,
+    FailPoint::ConsumerSettling,
+    FailPoint::BatchHandled,
+    FailPoint::BatchMarked,
+    FailPoint::BatchCommitted,
+    FailPoint::AttemptEnded,
+    FailPoint::KeepStored,
+    FailPoint::UnitCommitting,
+    FailPoint::WorkClaimed,
+    FailPoint::WorkRetrying,
+];
+
+async fn stops_at(point: FailPoint, store: &str, broker: &str) {
+    let world = World::new(store, broker, 12).await;
     let ending = matches!(point, FailPoint::RelayHandingBack | FailPoint::ConsumerHandingBack);
     let publishes = point.name().starts_with("relay.") && !ending;
     // By itself it publishes everything with few claims.
@@ -52,5 +68,12 @@ async fn stops_at(point: FailPoint) {
 
 #[test]
 fn g12_a_process_that_is_stopped_beyond_its_leases_at_any_point_doubles_nothing_when_it_goes_on() {
-    for_all(&chosen(FailPoint::ALL), stops_at);
+    for_all(&chosen(FailPoint::ALL), async |point| {
+        stops_at(point, &services::postgres_url(), &services::kafka_url()).await
+    });
+}
+
+#[test]
+fn g12_a_process_that_is_stopped_beyond_its_leases_doubles_nothing_on_mariadb_and_amqp() {
+    for_all(&chosen(&HOLDING), async |point| stops_at(point, &services::mysql_url(), &services::amqp_url()).await);
 }

@@ -221,7 +221,7 @@ impl World {
     }
 
     /// What there is, for who looks for a mistake.
-    async fn tables(&self) -> String {
+    pub async fn tables(&self) -> String {
         let mut all = Vec::new();
         for table in ["raised", "diary", "noted", "rung"] {
             all.push(format!("{table}: {}", self.text_of(table, &["COUNT(*)"], "").await));

@@ -1,4 +1,4 @@
-//! A way to a server that can be made slow, or cut.
+//! A way to a server that can be made slow, or cut, or on which things change.
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -16,10 +16,12 @@ pub struct Proxy {
 }
 
 type Cuts = Box<dyn Fn(&[u8]) -> bool + Send + Sync>;
+type Changes = Box<dyn Fn(&mut [u8]) + Send + Sync>;
 
 struct Way {
     server: SocketAddr,
     cuts: OnceLock<Cuts>,
+    changes: OnceLock<Changes>,
     delay_millis: AtomicU64,
     closed: AtomicBool,
     streams: Mutex<Vec<TcpStream>>,
@@ -33,6 +35,7 @@ impl Proxy {
         let way = Arc::new(Way {
             server,
             cuts: OnceLock::new(),
+            changes: OnceLock::new(),
             delay_millis: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             streams: Mutex::default(),
@@ -62,6 +65,12 @@ impl Proxy {
     /// Cuts a connection after some pieces of a client have reached the server, so that the answer to them is not heard. Said once.
     pub fn cut_after(&self, cuts: impl Fn(&[u8]) -> bool + Send + Sync + 'static) {
         assert!(self.way.cuts.set(Box::new(cuts)).is_ok(), "said before");
+    }
+
+    /// Changes what clients say on the way to the server, a piece at a time: short words at the beginning of what is sent are in one.
+    /// Said once.
+    pub fn change(&self, changes: impl Fn(&mut [u8]) + Send + Sync + 'static) {
+        assert!(self.way.changes.set(Box::new(changes)).is_ok(), "said before");
     }
 
     /// Cuts the connections there are; new ones may be made.
@@ -105,6 +114,9 @@ impl Way {
     fn pass(&self, mut from: TcpStream, mut to: TcpStream, slow: bool) {
         let mut piece = [0; 16 * 1024];
         while let Ok(read @ 1..) = from.read(&mut piece) {
+            if let (false, Some(changes)) = (slow, self.changes.get()) {
+                changes(&mut piece[..read]);
+            }
             if slow {
                 thread::sleep(Duration::from_millis(self.delay_millis.load(Ordering::Acquire)));
             }

@@ -62,9 +62,8 @@ impl Broker {
     ///
     /// - `kafka://host:port,host2:port2`, which may say `user:password@` before its hosts and `?tls=true&sasl=scram-sha-512`
     ///   behind them; `sasl` is `plain` unless it says otherwise. Both TLS and SCRAM take the feature `kafka-tls`.
-    /// - `amqp://user:password@host:port/vhost`, or `amqps://` for TLS. A message of somebody else's whose routing key, property
-    ///   or header name is not UTF-8 ends the connection, each time it is delivered: the log says that the broker gives no
-    ///   messages, with an error of the parser, until the message is moved out of its queue (by a shovel: `docs/decisions/0034`).
+    /// - `amqp://user:password@host:port/vhost`, or `amqps://` for TLS. What others put
+    ///   into a message that is not UTF-8 is read with other signs in its place.
     /// - `nats://user:password@host:4222,other:4222`, or `tls://` in the place of `nats://`. Headers of somebody else's that are
     ///   not UTF-8 end the connection once for each group; after that they are read with replacement characters.
     pub fn url(url: impl Into<String>) -> Self {

@@ -9,6 +9,7 @@ use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Connection, ConnectionProperties};
 
 use super::fault::Fault;
+use super::socket;
 use crate::broker::options::BrokerOptions;
 use crate::broker::{BrokerError, BrokerErrorKind};
 
@@ -56,8 +57,7 @@ impl Address {
     pub(super) async fn connect(&self, purpose: &str) -> Result<Connection, Fault> {
         let properties = ConnectionProperties::default().with_connection_name(format!("cqrs {purpose}").into());
         let tls = OwnedTLSConfig { identity: None, cert_chain: self.tls.clone() };
-        let runtime = lapin::runtime::default_runtime().map_err(|error| self.fault(error))?;
-        let connecting = Connection::connect_uri_with_config(self.uri.clone(), properties, tls, runtime);
+        let connecting = socket::connect(self.uri.clone(), properties, tls);
         // The library's own limit is for the socket; a server that hangs takes the socket and says nothing.
         let limit = Duration::from_millis(self.uri.query.connection_timeout.unwrap_or(CONNECT_MILLIS));
         match tokio::time::timeout(limit, connecting).await {

@@ -1,7 +1,8 @@
 //! AMQP 0.9.1: RabbitMQ, by `lapin`.
 //!
 //! `topology` says what a topic is made of, `publisher` and `member` are the tasks that publish and consume, `calls`, `waiting` and
-//! `hand` what they know, as pure state; `balance` shares the queues among members, `link` keeps a connection, `message` translates, `fault` judges errors.
+//! `hand` what they know, as pure state; `balance` shares the queues among members, `link` keeps a connection, which `socket` makes
+//! and what comes by it goes through `sieve`; `message` translates, `fault` judges errors.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,6 +33,8 @@ mod link;
 mod member;
 mod message;
 mod publisher;
+mod sieve;
+mod socket;
 #[cfg(test)]
 mod tests;
 mod topology;

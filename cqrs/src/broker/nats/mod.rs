@@ -3,7 +3,8 @@
 //! A topic is one stream with as many subjects as it has partitions, `orders.0` to `orders.7`; a key always has the same.
 //! Its groups do not compete for single messages: the slots are owned, each by one member of the group. Who owns which,
 //! and how far each is done, is kept in a bucket of the server ([`table`], [`records`]). [`slot`] holds the rules of one
-//! slot; [`reader`] reads it, [`member`] is the task of a member, and [`publish`] the other way.
+//! slot; [`reader`] reads it, and [`stored`] what the client cannot read; [`member`] is the task of a member, and [`publish`]
+//! the other way.
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,8 +31,8 @@ mod publish;
 mod reader;
 mod records;
 mod shared;
-mod single;
 mod slot;
+mod stored;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 //!
 //! The server keeps no account of what was read: the member does. So what is lost on the way has to be noticed here: by
 //! the numbers that the server counts, by its silence, and whenever the connection was made anew. The slot is then read
-//! again, from behind what came. Its first message is then asked for by itself, since it may be why the connection was lost.
+//! again, from behind what came.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::headers;
 use super::link::Link;
 use super::name;
 use super::shared::Shared;
-use super::single;
+use super::stored;
 use super::table::SlotId;
 use crate::broker::Delivery;
 use crate::retry::{RetryPolicy, random};
@@ -37,10 +37,15 @@ const INACTIVE: Duration = Duration::from_mins(1);
 /// then the slot is given back to be taken anew.
 pub(super) async fn read(link: Arc<Link>, shared: Arc<Shared>, id: SlotId, made: i64) {
     let mut connections = link.connections();
-    let (mut failures, mut again) = (0_u32, false);
+    let (mut failures, mut is_anew) = (0_u32, false);
     while let Some(last) = shared.last_read(&id) {
-        let ended = Reading::begin(&link, &shared, &id, made, &mut connections, again).await;
-        again = true;
+        // What comes next may be why the connection has ended.
+        let next = if is_anew { stored::read(&link, &shared, &id, made).await } else { Ok(()) };
+        let ended = match next {
+            Ok(()) => Reading::begin(&link, &shared, &id, made, &mut connections).await,
+            Err(error) => Err(error),
+        };
+        is_anew = ended.is_ok() || connections.has_changed().unwrap_or(false);
         let Err(error) = ended else {
             failures = 0;
             continue;
@@ -72,7 +77,6 @@ impl<'a> Reading<'a> {
         id: &'a SlotId,
         made: i64,
         connections: &mut watch::Receiver<u64>,
-        again: bool,
     ) -> Result<(), crate::BoxError> {
         let context = link.context().await?;
         connections.mark_unchanged();
@@ -82,18 +86,11 @@ impl<'a> Reading<'a> {
             shared.lose(id);
             return Ok(());
         }
-        let subject = name::subject(topic, *slot);
-        if again && shared.room(id).await.is_some() {
-            let from = shared.last_read(id).map_or(1, |last| last + 1);
-            if let Some((sequence, delivery)) = single::next(context, &name, &subject, from, topic).await? {
-                shared.offer(id, sequence, delivery);
-            }
-        }
         let Some(last) = shared.last_read(id) else { return Ok(()) };
         let config = pull::Config {
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: last + 1 },
             ack_policy: AckPolicy::None,
-            filter_subject: subject,
+            filter_subject: name::subject(topic, *slot),
             inactive_threshold: INACTIVE,
             memory_storage: true,
             num_replicas: 1,
@@ -104,6 +101,8 @@ impl<'a> Reading<'a> {
         let subscriber = context.client().subscribe(inbox.clone()).await?;
         let mut reading = Self { shared, id, context, consumer, inbox, subscriber, count: 0 };
         tokio::select! {
+            // What has come is taken first.
+            biased;
             ended = reading.run() => ended,
             _ = connections.changed() => Ok(()),
         }
@@ -131,8 +130,10 @@ impl<'a> Reading<'a> {
         while left > 0 {
             let next = timeout(SILENCE, self.subscriber.next()).await.map_err(|_| "the server says nothing")?;
             let message = next.ok_or("the subscription has ended")?;
-            match message.status {
-                None | Some(StatusCode::OK) => {
+            // Whoever publishes may say a status, too; the server's own word is nothing that could be acknowledged.
+            let status = if message.reply.is_some() { None } else { message.status };
+            match status {
+                None => {
                     left -= 1;
                     if !self.take(message)? {
                         return Ok(false);

@@ -1,12 +1,13 @@
-//! What anybody may put on a topic: it is kept with its bytes and why it cannot be read, and holds up nobody.
+//! What anybody may put on a topic: it is kept with its bytes and why it cannot be read, and holds up nobody. Each broker has a
+//! file, with what it alone can carry.
+
+mod amqp;
+mod kafka;
+mod nats;
 
 use std::io::Write as _;
-use std::time::Duration;
 
 use cqrs_tests::services;
-use rdkafka::ClientConfig;
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -83,37 +84,35 @@ fn incompressible(length: usize) -> Vec<u8> {
     text.into_bytes()
 }
 
-async fn publish(topic: &str, bad: &Bad) {
-    let servers = services::kafka_url().trim_start_matches("kafka://").to_owned();
-    let producer: FutureProducer = ClientConfig::new().set("bootstrap.servers", servers).create().unwrap();
-    let headers = bad
-        .headers
-        .iter()
-        .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: value.as_ref() }));
-    let mut record: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(topic).headers(headers);
-    record.key = bad.key.as_deref();
-    record.payload = bad.payload.as_deref();
-    let sent = producer.send(record, Duration::from_secs(60)).await;
-    assert!(sent.is_ok(), "{}: {sent:?}", bad.what);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn g11_whatever_is_put_on_a_topic_is_a_dead_letter_and_holds_up_nobody() {
-    let world = World::new(&services::postgres_url(), &services::kafka_url(), 30).await;
+/// Puts all of that on a topic, and more that a broker alone can carry. `publish` says how many it was.
+async fn is_put_on_a_topic(store: &str, broker: &str, publish: impl AsyncFn(&str, Vec<Bad>) -> usize) {
+    let world = World::new(store, broker, 30).await;
     let process = world.start(ALL, None);
     world.reaches("SELECT COUNT(*) FROM diary", 6).await;
-    let all = all_bad();
-    for bad in &all {
-        publish(&world.on_broker("steps"), bad).await;
-    }
+    let all = publish(&world.on_broker("steps"), all_bad()).await;
     // What no handler can be given may be kept once for each time that the broker delivers it.
-    let dead = "SELECT COUNT(DISTINCT (message_key, payload)) FROM cqrs_work
-        WHERE state = 'dead' AND (message_key IS NULL OR length(message_key) > 1)";
+    let dead = "SELECT COUNT(*) FROM (SELECT DISTINCT message_key, payload FROM cqrs_work
+        WHERE state = 'dead' AND (message_key IS NULL OR length(message_key) > 1)) AS dead";
     // And the one that the walkers meet.
-    world.reaches(dead, i64::try_from(all.len()).unwrap() + 1).await;
+    world.reaches(dead, i64::try_from(all).unwrap() + 1).await;
     world.arrived().await;
     world.assert_whole().await;
     process.stop(&world).await;
-    assert_eq!(world.count(dead).await, i64::try_from(all.len()).unwrap() + 1);
+    assert_eq!(world.count(dead).await, i64::try_from(all).unwrap() + 1, "{}", world.tables().await);
     world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn g11_whatever_is_put_on_a_topic_of_kafka_is_a_dead_letter_and_holds_up_nobody() {
+    is_put_on_a_topic(&services::postgres_url(), &services::kafka_url(), kafka::publish).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn g11_whatever_is_put_on_a_topic_of_amqp_is_a_dead_letter_and_holds_up_nobody() {
+    is_put_on_a_topic(&services::mysql_url(), &services::amqp_url(), amqp::publish).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn g11_whatever_is_put_on_a_topic_of_nats_is_a_dead_letter_and_holds_up_nobody() {
+    is_put_on_a_topic("sqlite", &services::nats_url(), nats::publish).await;
 }
