@@ -17,6 +17,8 @@ mod nats;
 mod options;
 mod url;
 
+pub(crate) use self::options::BrokerWords;
+
 pub use self::delivery::Delivery;
 pub use self::devnull::DevnullBroker;
 pub use self::error::{BrokerError, BrokerErrorKind};

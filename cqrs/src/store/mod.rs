@@ -53,5 +53,4 @@ pub use self::record::{
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
 pub use self::url::Store;
-#[cfg(feature = "testing")]
 pub(crate) use self::url::StoreOptions;
