@@ -263,6 +263,21 @@ async fn deadline_and_payload_limit_are_as_they_are_said_to_be() {
 }
 
 #[tokio::test]
+async fn codec_compression_and_event_source_are_as_they_are_said_to_be() {
+    bounded(async {
+        let words = "codec = 'cloudevents'\ncompression = 'zlib'\nevent_source = '/tuning'";
+        let app = Harness::with(|builder| builder.settings(toml(words)).run([""; 0])).await;
+        app.publish(Tuned { key: "x".repeat(2_000), number: 1 }).await.unwrap();
+        let (body, headers) = crate::wire::row(&app).await;
+        assert!(body.len() < 500, "{}", body.len());
+        let of = |name: &str| headers[name].as_str();
+        let said = (of("ce_specversion"), of("ce_source"), of("content-encoding"));
+        assert_eq!(said, (Some("1.0"), Some("/tuning"), Some("zlib")), "{headers}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_mark_is_kept_for_the_inbox_window() {
     bounded(async {
         let (app, broker) = Harness::with_broker(|builder| builder.settings(toml("inbox_window = '1d'"))).await;

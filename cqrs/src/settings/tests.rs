@@ -5,9 +5,11 @@ use std::time::Duration;
 use super::{Settings, SettingsError, SettingsErrorKind, keys};
 use crate::breaker::{BreakerOptions, BreakerPolicy};
 use crate::broker::Declare;
+use crate::message::WireFormat;
 use crate::registry::{OnDead, OnUnknown};
 use crate::retry::RetryPolicy;
 use crate::store::StoreOptions;
+use crate::wire::Compression;
 use crate::{Broker, Builder, Store};
 
 fn with(file: &str, variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
@@ -36,6 +38,9 @@ shutdown_timeout = "1m"
 lease = "3s"
 deadline = "90s"
 payload_limit = "2MiB"
+codec = "cloudevents"
+compression = "zstd"
+event_source = "/shop"
 inbox_window = "1d"
 idempotency_retention = "2d"
 audit_retention = "3d"
@@ -81,6 +86,8 @@ fn every_key_is_read() {
     assert_eq!(settings.lease, Some(Duration::from_secs(3)));
     assert_eq!(settings.deadline, Some(Duration::from_secs(90)));
     assert_eq!(settings.payload_limit, Some(2 << 20));
+    assert_eq!((settings.codec, settings.compression), (Some(WireFormat::CloudEvents), Some(Compression::Zstd)));
+    assert_eq!(settings.event_source.as_deref(), Some("/shop"));
     assert_eq!(settings.inbox_window, Some(Duration::from_hours(24)));
     assert_eq!(settings.idempotency_retention, Some(Duration::from_hours(48)));
     assert_eq!(settings.audit_retention, Some(Duration::from_hours(72)));
@@ -107,6 +114,9 @@ fn every_key_is_applied() {
     assert_eq!(store.options, named("shop_", "ops", true));
     assert_eq!(said(broker), (Declare::Check, 16, Some("ca.pem".into())));
     let options = &builder.options;
+    let wire = &options.wire;
+    assert_eq!((wire.format, wire.compression), (WireFormat::CloudEvents, Compression::Zstd));
+    assert_eq!(wire.source.as_deref(), Some("/shop"));
     let (secs, mins, hours) = (Duration::from_secs, Duration::from_mins, Duration::from_hours);
     assert_eq!((options.event_concurrency, options.stream_event_concurrency, options.event_depth), (4, 4, 8));
     assert_eq!((options.concurrency, options.payload_limit), (16, 2 << 20));
@@ -131,6 +141,7 @@ fn every_key_is_applied() {
     with(later, &[]).unwrap().apply(&mut builder);
     let options = &builder.options;
     assert_eq!((options.relay_off, options.relay.batch), (true, 20));
+    assert_eq!((options.wire.format, options.wire.source.as_deref()), (WireFormat::CloudEvents, Some("/shop")));
     assert_eq!((options.retry.max, options.retry.first, options.lease), (2, millis(250), secs(3)));
     let group = &options.groups["billing"];
     assert_eq!((group.concurrency, group.retry.max, group.retry.first), (Some(3), Some(1), Some(secs(2))));
@@ -236,6 +247,7 @@ fn variables_win_and_step_into_tables() {
         ("CQRS_BROKER_DECLARE", "leave"),
         ("CQRS_BROKER_PARTITIONS", "4"),
         ("CQRS_BROKER_TLS_CA", "/etc/ca.pem"),
+        ("CQRS_CODEC", "json"),
         ("CQRS_CONFIG", "elsewhere.toml"),
         ("PATH", "/bin"),
     ];
@@ -249,6 +261,7 @@ fn variables_win_and_step_into_tables() {
     assert_eq!(settings.lease, Some(Duration::from_secs(4)));
     assert_eq!((settings.broker_declare, settings.broker_partitions), (Some(Declare::Leave), NonZeroU16::new(4)));
     assert_eq!(settings.broker_tls_ca.as_deref(), Some(Path::new("/etc/ca.pem")));
+    assert_eq!((settings.codec, settings.compression), (Some(WireFormat::Json), Some(Compression::Zstd)));
 }
 
 #[test]
@@ -314,6 +327,12 @@ fn values_that_no_key_can_take_are_refused() {
         "payload_limit = 0",
         "payload_limit = '1 parsec'",
         "payload_limit = '99999999999999999999GiB'",
+        "codec = 'protobuf'",
+        "codec = 1",
+        "compression = 'gzip'",
+        "compression = true",
+        "event_source = ''",
+        "event_source = 5",
         "retry = 5",
         "breaker.failures = 0",
         "breaker.open_for = '0s'",
