@@ -35,6 +35,7 @@ mod url;
 #[cfg(feature = "any")]
 pub use crate::unit::any::{Any, AnyConnection, AnyPool, AnySavepoint};
 
+pub use self::driver::Driver;
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::memory::MemoryStore;
 #[cfg(feature = "mysql")]
