@@ -12,6 +12,7 @@
 //! | `any` | `Tx<Any>`: handlers that run on whichever SQL store the app has | no |
 //! | `axum` | the module `axum`: handlers for axum, problem documents, server-sent events; `#[derive(Problem)]` | no |
 //! | `compression` | notification events compressed by zlib or Zstandard | no |
+//! | `full` | all of these; takes what `kafka` and `kafka-tls` take | no |
 //! | `kafka` | Kafka: `Broker::url("kafka://..")`; takes a C compiler and `make` | no |
 //! | `kafka-tls` | Kafka over TLS, and SCRAM; takes the headers of OpenSSL (`libssl-dev`) | no |
 //! | `postgres` | the PostgreSQL store | no |

@@ -1,5 +1,6 @@
 //! Settings: what `load` reads, and what each key changes.
 
+use std::num::NonZeroU16;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -110,6 +111,32 @@ async fn a_store_of_the_settings_takes_the_place_and_the_migrations_of_the_code_
         assert!(wiring("broker = 'pigeon:'").to_string().contains("no broker for `pigeon:`"));
     })
     .await;
+}
+
+/// What settings say beside a URL is judged with the store that the code names, before or after.
+#[test]
+fn g1_what_the_store_or_the_broker_does_not_take_is_a_problem() {
+    let builder = || app(&std::sync::Arc::default());
+    let store = || Store::url("sqlite://code.db");
+    let settings = || toml("store_schema = 'ops'");
+    for builder in [builder().store(store()).settings(settings()), builder().settings(settings()).store(store())] {
+        let error = builder.check().unwrap_err().to_string();
+        assert!(error.contains("the store `sqlite` takes no schema"), "{error}");
+    }
+    let error = builder().broker(Broker::url("memory:").partitions(NonZeroU16::MIN)).check().unwrap_err();
+    let problems: Vec<_> = error.problems().iter().map(|problem| (problem.kind, problem.mend.as_str())).collect();
+    assert_eq!(problems, [(ProblemKind::Setting, "correct it where the builder or the settings say it")]);
+    assert!(error.to_string().contains("the broker `memory:` takes no `partitions`: leave it out"), "{error}");
+}
+
+/// One setting is enough to run a program without its servers.
+#[test]
+fn a_broker_in_memory_takes_the_place_of_one_on_servers() {
+    let servers = Broker::url("kafka://one:9092?tls=true").declare(cqrs::Declare::Check).partitions(NonZeroU16::MIN);
+    let servers = servers.tls_ca("/none/ca.pem").property("linger.ms", "5");
+    let builder = app(&std::sync::Arc::default()).broker(servers);
+    let words = "broker_declare = 'check'\nbroker_partitions = 4\nbroker_tls_ca = '/none/ca.pem'";
+    builder.settings(toml(&format!("broker = 'memory:'\n{words}"))).check().unwrap();
 }
 
 #[derive(NotificationEvent, Clone, Serialize, Deserialize)]
@@ -231,6 +258,21 @@ async fn deadline_and_payload_limit_are_as_they_are_said_to_be() {
         assert!(app.dead().await[0].error.contains("deadline of 150ms"), "{:?}", app.dead().await);
         let error = app.publish(Tuned { key: "x".repeat(1024), number: 1 }).await.unwrap_err();
         assert!(error.to_string().contains("over the limit of 1024"), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn codec_compression_and_event_source_are_as_they_are_said_to_be() {
+    bounded(async {
+        let words = "codec = 'cloudevents'\ncompression = 'zlib'\nevent_source = '/tuning'";
+        let app = Harness::with(|builder| builder.settings(toml(words)).run([""; 0])).await;
+        app.publish(Tuned { key: "x".repeat(2_000), number: 1 }).await.unwrap();
+        let (body, headers) = crate::wire::row(&app).await;
+        assert!(body.len() < 500, "{}", body.len());
+        let of = |name: &str| headers[name].as_str();
+        let said = (of("ce_specversion"), of("ce_source"), of("content-encoding"));
+        assert_eq!(said, (Some("1.0"), Some("/tuning"), Some("zlib")), "{headers}");
     })
     .await;
 }

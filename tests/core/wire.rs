@@ -111,7 +111,7 @@ fn told(who: &str, text: &str) -> Told {
 }
 
 /// The body and headers of the only row of the outbox.
-async fn row(app: &Harness) -> (Vec<u8>, serde_json::Value) {
+pub async fn row(app: &Harness) -> (Vec<u8>, serde_json::Value) {
     let rows: Vec<(Vec<u8>, String)> =
         sqlx::query_as("SELECT payload, headers FROM cqrs_outbox").fetch_all(&app.probe.pool()).await.unwrap();
     let [(body, headers)] = <[_; 1]>::try_from(rows).unwrap();

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{App, Inner, Options, Recorder, SHORTEST};
 use crate::breaker::Breakers;
-use crate::broker::Broker;
+use crate::broker::{Broker, BrokerWords};
 use crate::clock::Clock;
 use crate::event::{EventError, EventErrors};
 use crate::inject::Inject;
@@ -25,7 +25,7 @@ use crate::notices::Announcer;
 use crate::registry::{EventMode, HandlerItem, HandlerKind};
 use crate::settings::Settings;
 use crate::settings::nearest::nearest;
-use crate::store::Store;
+use crate::store::{Store, StoreOptions};
 use crate::wire::Compression;
 use crate::wiring::{Draft, Problem, ProblemKind, Supply, SupplyKind, WiringError, wire};
 use crate::{BoxError, Error};
@@ -37,8 +37,11 @@ use crate::{BoxError, Error};
 #[must_use = "a builder does nothing until it is awaited"]
 pub struct Builder {
     draft: Draft,
-    store: Option<Store>,
-    broker: Option<Broker>,
+    pub(crate) store: Option<Store>,
+    pub(crate) broker: Option<Broker>,
+    /// What settings said beside the URLs: it holds for a store and a broker that are named after them, too.
+    store_words: StoreOptions,
+    broker_words: BrokerWords,
     breakers: Breakers,
     pub(crate) options: Options,
     pub(crate) recorder: Recorder,
@@ -59,6 +62,8 @@ impl Builder {
             draft,
             store: None,
             broker: None,
+            store_words: StoreOptions::default(),
+            broker_words: BrokerWords::default(),
             breakers: Breakers::default(),
             options: Options::default(),
             recorder: Recorder::default(),
@@ -67,13 +72,15 @@ impl Builder {
     }
 
     /// The store: connected when the builder is awaited.
-    pub fn store(mut self, store: Store) -> Self {
+    pub fn store(mut self, mut store: Store) -> Self {
+        store.options = store.options.or(&self.store_words);
         self.store = Some(store);
         self
     }
 
     /// The broker: connected when the builder is awaited.
-    pub fn broker(mut self, broker: Broker) -> Self {
+    pub fn broker(mut self, mut broker: Broker) -> Self {
+        broker.underlay(&self.broker_words);
         self.broker = Some(broker);
         self
     }
@@ -217,6 +224,10 @@ impl Builder {
     }
 
     /// Takes over what settings say; what was said before about the same things gives way.
+    ///
+    /// A URL in settings says where the store or the broker is, and what else the code said of it stays: migrations, names,
+    /// whether topics are made. What settings say beside a URL holds for a store and a broker named later, too, unless those
+    /// say it themselves.
     pub fn settings(mut self, settings: Settings) -> Self {
         settings.apply(&mut self);
         self
@@ -231,16 +242,24 @@ impl Builder {
             }
             self.store = Some(store);
         }
-        self.broker = broker.or(self.broker.take());
+        if let Some(broker) = broker {
+            self.broker = Some(match self.broker.take() {
+                Some(old) => broker.in_place_of(old),
+                None => broker,
+            });
+        }
     }
 
-    /// Takes what settings say of the store beside its URL.
-    pub(crate) fn adjust_store(&mut self, prefix: Option<String>, schema: Option<String>, notify: Option<bool>) {
-        if let Some(store) = &mut self.store {
-            let options = &mut store.options;
-            options.prefix = prefix.or(options.prefix.take());
-            options.schema = schema.or(options.schema.take());
-            options.notify = notify.unwrap_or(options.notify);
+    /// Takes what settings say beside the URLs.
+    pub(crate) fn adjust(&mut self, store: StoreOptions, broker: BrokerWords) {
+        self.store_words = store.clone().or(&self.store_words);
+        self.broker_words = broker.clone().or(&self.broker_words);
+        if let Some(place) = &mut self.store {
+            place.options = store.or(&place.options).or(&self.store_words);
+        }
+        if let Some(place) = &mut self.broker {
+            place.overlay(broker);
+            place.underlay(&self.broker_words);
         }
     }
 
@@ -421,7 +440,7 @@ fn suggest(name: &str, what: &str, known: &BTreeSet<String>) -> String {
 }
 
 fn setting(error: &dyn std::error::Error) -> Problem {
-    Problem::new(ProblemKind::Setting, error.to_string(), "correct the URL where the builder or the settings give it")
+    Problem::new(ProblemKind::Setting, error.to_string(), "correct it where the builder or the settings say it")
 }
 
 fn store_gift(type_id: TypeId, name: &'static str) -> Supply {

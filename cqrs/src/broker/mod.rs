@@ -17,8 +17,11 @@ mod nats;
 mod options;
 mod url;
 
+pub(crate) use self::options::BrokerWords;
+
 pub use self::delivery::Delivery;
 pub use self::devnull::DevnullBroker;
+pub use self::driver::Driver;
 pub use self::error::{BrokerError, BrokerErrorKind};
 pub use self::memory::MemoryBroker;
 pub use self::options::Declare;

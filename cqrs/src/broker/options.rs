@@ -16,7 +16,26 @@ pub enum Declare {
     Leave,
 }
 
-/// What is said with the methods of [`Broker`](super::Broker).
+/// What is said beside a broker's address, as far as anything is: by the methods of [`Broker`](super::Broker), by settings.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct BrokerWords {
+    pub(crate) declare: Option<Declare>,
+    pub(crate) partitions: Option<NonZeroU16>,
+    pub(crate) tls_ca: Option<PathBuf>,
+}
+
+impl BrokerWords {
+    /// These words, and where there are none those of `other`.
+    pub(crate) fn or(self, other: &Self) -> Self {
+        Self {
+            declare: self.declare.or(other.declare),
+            partitions: self.partitions.or(other.partitions),
+            tls_ca: self.tls_ca.or_else(|| other.tls_ca.clone()),
+        }
+    }
+}
+
+/// What holds for a broker beside its address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BrokerOptions {
     pub(crate) declare: Declare,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::driver::Driver;
 #[cfg(feature = "kafka")]
 use super::kafka::KafkaBroker;
-use super::options::{BrokerOptions, Declare};
+use super::options::{BrokerOptions, BrokerWords, Declare};
 use super::{BrokerError, BrokerErrorKind, DevnullBroker, MemoryBroker};
 
 /// The broker an app uses, named but not yet connected: that happens when the builder is awaited.
@@ -19,9 +19,21 @@ use super::{BrokerError, BrokerErrorKind, DevnullBroker, MemoryBroker};
 /// let broker = Broker::url("memory:");
 /// assert_eq!(broker.scheme(), "memory");
 /// ```
+///
+/// Where [settings](crate::Settings) name a broker, they say where it is: [`declare`](Self::declare),
+/// [`partitions`](Self::partitions) and [`tls_ca`](Self::tls_ca) of the broker that gives way hold for it too, and each
+/// [`property`](Self::property) where the client's library is the same.
+///
+/// `memory:`, `devnull:` and a driver of yours have nothing of the kind. Said of one of them by a method, it is refused; what
+/// comes from settings, or from the broker whose place one takes, counts for nothing there. So `CQRS_BROKER=memory:` is enough
+/// to run a program without its servers.
 pub struct Broker {
     source: Source,
-    options: BrokerOptions,
+    words: BrokerWords,
+    /// Properties of the client's library, by name.
+    properties: Vec<(String, String)>,
+    /// The methods by which something was said of this broker itself, not of one whose place it takes.
+    own: Vec<&'static str>,
 }
 
 enum Source {
@@ -30,6 +42,7 @@ enum Source {
 }
 
 /// The brokers of this build.
+#[derive(PartialEq, Eq)]
 enum Kind {
     #[cfg(feature = "amqp")]
     Amqp,
@@ -80,23 +93,30 @@ impl Broker {
         Self::of(Source::Driver(Arc::new(driver)))
     }
 
-    /// Says what is done about topics that are missing: they are made, unless this says otherwise.
+    /// Says what is done about topics that are missing: they are made, unless this says otherwise, or the setting
+    /// `broker_declare`.
     pub fn declare(mut self, declare: Declare) -> Self {
-        self.options.declare = declare;
+        self.own.push("declare");
+        self.words.declare = Some(declare);
         self
     }
 
     /// Says how many partitions a topic has that is made: 8 unless this says otherwise. Order is kept within each, so at
     /// most so many consumers of a group share a topic. With AMQP they are queues, with NATS subjects; there it holds for
-    /// topics that are there as well, and everybody who publishes or consumes must say the same.
+    /// topics that are there as well, and everybody who publishes or consumes must say the same. The setting is
+    /// `broker_partitions`.
     pub fn partitions(mut self, count: NonZeroU16) -> Self {
-        self.options.partitions = count;
+        self.own.push("partitions");
+        self.words.partitions = Some(count);
         self
     }
 
-    /// Trusts the certificate authorities in a PEM file, beside those of the machine.
+    /// Trusts the certificate authorities in a PEM file, beside those of the machine; with NATS in their place. A URL that asks
+    /// for no TLS is refused with it. Where only some of your servers speak TLS, leave it to the setting `broker_tls_ca`, beside
+    /// their URL.
     pub fn tls_ca(mut self, file: impl Into<PathBuf>) -> Self {
-        self.options.tls_ca = Some(file.into());
+        self.own.push("tls_ca");
+        self.words.tls_ca = Some(file.into());
         self
     }
 
@@ -107,7 +127,7 @@ impl Broker {
     /// - NATS: `"duplicate_window"` (`2m`), `"max_age"` and `"max_bytes"` of streams that are made (none), `"replicas"` (1),
     ///   `"bucket"` (`cqrs`: where groups keep how far they are), `"credentials"` (a file) and `"timeout"` (`5s`).
     pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.options.properties.push((name.into(), value.into()));
+        self.properties.push((name.into(), value.into()));
         self
     }
 
@@ -129,7 +149,35 @@ impl Broker {
     }
 
     fn of(source: Source) -> Self {
-        Self { source, options: BrokerOptions::default() }
+        Self { source, words: BrokerWords::default(), properties: Vec::new(), own: Vec::new() }
+    }
+
+    /// Takes the place of a broker: what was said of that one holds for this one.
+    pub(crate) fn in_place_of(self, old: Self) -> Self {
+        let is_alike = self.kind().ok().is_some_and(|kind| old.kind().ok() == Some(kind));
+        let properties = if is_alike { old.properties } else { Vec::new() };
+        Self { words: old.words, properties, ..self }
+    }
+
+    /// Takes words that go before its own.
+    pub(crate) fn overlay(&mut self, words: BrokerWords) {
+        self.words = words.or(&self.words);
+    }
+
+    /// Takes words that its own go before.
+    pub(crate) fn underlay(&mut self, words: &BrokerWords) {
+        self.words = std::mem::take(&mut self.words).or(words);
+    }
+
+    /// What holds for it.
+    pub(crate) fn options(&self) -> BrokerOptions {
+        let (words, usual) = (self.words.clone(), BrokerOptions::default());
+        BrokerOptions {
+            declare: words.declare.unwrap_or(usual.declare),
+            partitions: words.partitions.unwrap_or(usual.partitions),
+            tls_ca: words.tls_ca,
+            properties: self.properties.clone(),
+        }
     }
 
     /// Whether it is a driver of the user's: tests leave it as it is, and somebody else may hold it too.
@@ -139,17 +187,18 @@ impl Broker {
 
     /// Judges what was said without connecting.
     pub(crate) fn check(&self) -> Result<(), BrokerError> {
+        let options = self.options();
         if self.is_driver() {
-            return Ok(());
+            return self.says_nothing(&options);
         }
         match self.kind()? {
             #[cfg(feature = "amqp")]
-            Kind::Amqp => super::amqp::check(self.address(), &self.options),
-            Kind::Devnull | Kind::Memory => self.no_properties(),
+            Kind::Amqp => super::amqp::check(self.address(), &options),
+            Kind::Devnull | Kind::Memory => self.says_nothing(&options),
             #[cfg(feature = "kafka")]
-            Kind::Kafka => KafkaBroker::check(self.address(), &self.options),
+            Kind::Kafka => KafkaBroker::check(self.address(), &options),
             #[cfg(feature = "nats")]
-            Kind::Nats => super::nats::NatsBroker::new(self.address(), self.options.clone()).map(drop),
+            Kind::Nats => super::nats::NatsBroker::new(self.address(), options).map(drop),
         }
     }
 
@@ -174,13 +223,13 @@ impl Broker {
         }
         Ok(match self.kind()? {
             #[cfg(feature = "amqp")]
-            Kind::Amqp => Arc::new(super::amqp::AmqpBroker::new(self.address(), &self.options)?),
+            Kind::Amqp => Arc::new(super::amqp::AmqpBroker::new(self.address(), &self.options())?),
             Kind::Devnull => Arc::new(DevnullBroker::new()),
             #[cfg(feature = "kafka")]
-            Kind::Kafka => Arc::new(KafkaBroker::new(self.address(), &self.options)?),
+            Kind::Kafka => Arc::new(KafkaBroker::new(self.address(), &self.options())?),
             Kind::Memory => Arc::new(MemoryBroker::new()),
             #[cfg(feature = "nats")]
-            Kind::Nats => Arc::new(super::nats::NatsBroker::new(self.address(), self.options.clone())?),
+            Kind::Nats => Arc::new(super::nats::NatsBroker::new(self.address(), self.options())?),
         })
     }
 
@@ -202,9 +251,19 @@ impl Broker {
         }
     }
 
-    fn no_properties(&self) -> Result<(), BrokerError> {
-        let Some((name, _)) = self.options.properties.first() else { return Ok(()) };
-        let what = format!("the broker `{}:` has no properties, and `{name}` was set: leave it out", self.scheme());
+    /// Refuses what was said of a broker that has nothing to say it of.
+    fn says_nothing(&self, options: &BrokerOptions) -> Result<(), BrokerError> {
+        let broker = match &self.source {
+            Source::Driver(driver) => format!("the driver `{}`", driver.name()),
+            Source::Url(_) => format!("the broker `{}:`", self.scheme()),
+        };
+        let what = match (self.own.first(), options.properties.first()) {
+            (Some(name), _) => format!(
+                "{broker} takes no `{name}`: leave it out, or leave it to the setting `broker_{name}`, which counts where a broker takes it"
+            ),
+            (None, Some((name, _))) => format!("{broker} has no properties, and `{name}` was set: leave it out"),
+            (None, None) => return Ok(()),
+        };
         Err(BrokerError::new(BrokerErrorKind::Configuration, what))
     }
 }
@@ -212,5 +271,61 @@ impl Broker {
 impl fmt::Debug for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Broker").field("scheme", &self.scheme()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU16;
+
+    use super::{Broker, BrokerErrorKind, BrokerWords, Declare, MemoryBroker};
+
+    const ONE: NonZeroU16 = NonZeroU16::MIN;
+
+    fn refusal(broker: Broker) -> String {
+        let error = broker.check().unwrap_err();
+        assert_eq!(error.kind(), BrokerErrorKind::Configuration);
+        assert_eq!(broker.connect().unwrap_err().to_string(), error.to_string());
+        error.to_string()
+    }
+
+    #[test]
+    fn what_has_no_meaning_for_a_broker_is_refused() {
+        let brokers: [(fn() -> Broker, _); 3] = [
+            (|| Broker::url("memory:"), "the broker `memory:`"),
+            (Broker::devnull, "the broker `devnull:`"),
+            (|| Broker::driver(MemoryBroker::new()), "the driver `memory`"),
+        ];
+        for (broker, name) in brokers {
+            assert!(broker().connect().is_ok(), "{name}");
+            for (broker, word) in [
+                (broker().declare(Declare::Create), "declare"),
+                (broker().partitions(ONE), "partitions"),
+                (broker().tls_ca("ca.pem"), "tls_ca"),
+            ] {
+                let said =
+                    format!("{name} takes no `{word}`: leave it out, or leave it to the setting `broker_{word}`");
+                assert!(refusal(broker).starts_with(&said), "{said}");
+            }
+            let said = format!("{name} has no properties, and `linger.ms` was set: leave it out");
+            assert_eq!(refusal(broker().property("linger.ms", "5")), said);
+        }
+    }
+
+    /// So that one URL is enough to run a program without its servers.
+    #[test]
+    fn what_was_said_elsewhere_is_not_refused() {
+        let words = BrokerWords { partitions: Some(ONE), tls_ca: Some("none.pem".into()), ..BrokerWords::default() };
+        for place in ["memory:", "devnull:"] {
+            let servers = Broker::url("pigeon://coop").declare(Declare::Check).partitions(ONE).tls_ca("none.pem");
+            let broker = Broker::url(place).in_place_of(servers.property("linger.ms", "5"));
+            assert!(broker.connect().is_ok(), "{place}");
+            let mut broker = Broker::url(place);
+            broker.overlay(words.clone());
+            assert!(broker.connect().is_ok(), "{place}");
+            let mut broker = Broker::url(place);
+            broker.underlay(&words);
+            assert!(broker.connect().is_ok(), "{place}");
+        }
     }
 }

@@ -5,13 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::breaker::BreakerOptions;
+use crate::broker::{BrokerWords, Declare};
 use crate::message::WireFormat;
 use crate::registry::{OnDead, OnUnknown, RetryOptions};
 use crate::relay::RelaySettings;
+use crate::store::StoreOptions;
 use crate::wire::Compression;
 use crate::{Broker, Builder, Store};
 
@@ -39,6 +42,9 @@ const FILE: &str = "cqrs.toml";
 /// | `store_prefix` | what the names of the store's tables begin with | `cqrs_` |
 /// | `store_schema` | the schema they are in, on PostgreSQL | the connection's own |
 /// | `store_notify` | whether processes tell each other what they store, on PostgreSQL: [`Store::notify`] | false |
+/// | `broker_declare` | what is done about topics: `create`, `check`, `leave` ([`Broker::declare`]) | create |
+/// | `broker_partitions` | how many partitions a topic has that is made: [`Broker::partitions`] | 8 |
+/// | `broker_tls_ca` | a PEM file of authorities whose certificates are trusted: [`Broker::tls_ca`] | the machine's alone |
 /// | `run` | which parts `App::run` runs: `relay`, `work`, `timers`, `group:NAME` | all |
 /// | `event_concurrency` | plain event handlers of one call at once | 1 for `send`, 10 for `stream` |
 /// | `event_depth` | how deep follow-up events may go | 64 |
@@ -58,6 +64,11 @@ const FILE: &str = "cqrs.toml";
 /// | `breaker` | a table: `failures`, `open_for`, `window` | 5, 60s, failures in a row |
 /// | `relay` | `"off"`, or a table: `batch`, `in_flight`, `poll_first`, `poll_ceiling`, `retry` | 2,000, 4, 50ms, 1s |
 /// | `group.NAME` | a table: `concurrency`, `batch`, `retry`, `on_dead` (`park`, `skip`), `unknown` (`skip`, `dead`) | the attribute's |
+///
+/// A URL says where, and the rest of what the code says of its store and broker stays. The keys beside it hold whoever says the
+/// URL, also for a store and a broker that the code names after `.settings(..)`, unless they say it themselves. A store refuses
+/// what it has not. `memory:`, `devnull:` and drivers leave the keys of brokers unused, so that `CQRS_BROKER=memory:` runs a
+/// program whose file speaks of servers.
 ///
 /// About a group `group.NAME` has the first word, then the handler's attribute, then what is said of all (`concurrency`,
 /// `retry`). A group that the app does not have is a wiring error.
@@ -90,6 +101,9 @@ pub struct Settings {
     store_schema: Option<String>,
     store_notify: Option<bool>,
     broker: Option<String>,
+    broker_declare: Option<Declare>,
+    broker_partitions: Option<NonZeroU16>,
+    broker_tls_ca: Option<PathBuf>,
     run: Option<Vec<String>>,
     event_concurrency: Option<usize>,
     event_depth: Option<u32>,
@@ -179,10 +193,26 @@ impl Settings {
         relay.retry = relay.retry.overlaid(self.relay.retry);
     }
 
+    /// Says to the builder where the store and the broker are, and what else is said of them.
+    fn place(&mut self, builder: &mut Builder) {
+        let store = StoreOptions {
+            prefix: self.store_prefix.take(),
+            schema: self.store_schema.take(),
+            notify: self.store_notify,
+            ..StoreOptions::default()
+        };
+        let broker = BrokerWords {
+            declare: self.broker_declare,
+            partitions: self.broker_partitions,
+            tls_ca: self.broker_tls_ca.take(),
+        };
+        builder.place(self.store.take().map(Store::url), self.broker.take().map(Broker::url));
+        builder.adjust(store, broker);
+    }
+
     /// Says to the builder what is said here.
     pub(crate) fn apply(mut self, builder: &mut Builder) {
-        builder.place(self.store.take().map(Store::url), self.broker.take().map(Broker::url));
-        builder.adjust_store(self.store_prefix.take(), self.store_schema.take(), self.store_notify);
+        self.place(builder);
         let options = &mut builder.options;
         self.relay(&mut options.relay);
         set(&mut options.relay_off, self.relay.on.map(|on| !on));

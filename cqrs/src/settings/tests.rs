@@ -1,9 +1,16 @@
+use std::num::NonZeroU16;
+use std::path::Path;
 use std::time::Duration;
 
 use super::{Settings, SettingsError, SettingsErrorKind, keys};
 use crate::breaker::{BreakerOptions, BreakerPolicy};
+use crate::broker::Declare;
+use crate::message::WireFormat;
 use crate::registry::{OnDead, OnUnknown};
 use crate::retry::RetryPolicy;
+use crate::store::StoreOptions;
+use crate::wire::Compression;
+use crate::{Broker, Builder, Store};
 
 fn with(file: &str, variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
     let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -20,6 +27,9 @@ store_prefix = "shop_"
 store_schema = "ops"
 store_notify = true
 broker = "memory:"
+broker_declare = "check"
+broker_partitions = 16
+broker_tls_ca = "ca.pem"
 run = ["relay", "work", "timers", "group:billing"]
 event_concurrency = 4
 event_depth = 8
@@ -28,6 +38,9 @@ shutdown_timeout = "1m"
 lease = "3s"
 deadline = "90s"
 payload_limit = "2MiB"
+codec = "cloudevents"
+compression = "zstd"
+event_source = "/shop"
 inbox_window = "1d"
 idempotency_retention = "2d"
 audit_retention = "3d"
@@ -66,12 +79,16 @@ fn every_key_is_read() {
     assert_eq!(settings.store_schema.as_deref(), Some("ops"));
     assert_eq!(settings.store_notify, Some(true));
     assert_eq!(settings.broker.as_deref(), Some("memory:"));
+    assert_eq!((settings.broker_declare, settings.broker_partitions), (Some(Declare::Check), NonZeroU16::new(16)));
+    assert_eq!(settings.broker_tls_ca.as_deref(), Some(Path::new("ca.pem")));
     assert_eq!(settings.run.as_deref().unwrap().last().unwrap(), "group:billing");
     assert_eq!((settings.event_concurrency, settings.event_depth, settings.concurrency), (Some(4), Some(8), Some(16)));
     assert_eq!(settings.shutdown_timeout, Some(Duration::from_mins(1)));
     assert_eq!(settings.lease, Some(Duration::from_secs(3)));
     assert_eq!(settings.deadline, Some(Duration::from_secs(90)));
     assert_eq!(settings.payload_limit, Some(2 << 20));
+    assert_eq!((settings.codec, settings.compression), (Some(WireFormat::CloudEvents), Some(Compression::Zstd)));
+    assert_eq!(settings.event_source.as_deref(), Some("/shop"));
     assert_eq!(settings.inbox_window, Some(Duration::from_hours(24)));
     assert_eq!(settings.idempotency_retention, Some(Duration::from_hours(48)));
     assert_eq!(settings.audit_retention, Some(Duration::from_hours(72)));
@@ -91,10 +108,17 @@ fn every_key_is_read() {
 /// What is read reaches the builder, key by key.
 #[test]
 fn every_key_is_applied() {
-    let mut builder = crate::Builder::linked(&[]);
+    let mut builder = Builder::linked(&[]);
     builder.options.event_depth = 1;
     with(WHOLE, &[("CQRS_RELAY__BATCH", "20")]).unwrap().apply(&mut builder);
+    let (store, broker) = (builder.store.as_ref().unwrap(), builder.broker.as_ref().unwrap());
+    assert_eq!((store.scheme(), broker.scheme()), ("sqlite", "memory"));
+    assert_eq!(store.options, named("shop_", "ops", true));
+    assert_eq!(said(broker), (Declare::Check, 16, Some("ca.pem".into())));
     let options = &builder.options;
+    let wire = &options.wire;
+    assert_eq!((wire.format, wire.compression), (WireFormat::CloudEvents, Compression::Zstd));
+    assert_eq!(wire.source.as_deref(), Some("/shop"));
     let (secs, mins, hours) = (Duration::from_secs, Duration::from_mins, Duration::from_hours);
     assert_eq!((options.event_concurrency, options.stream_event_concurrency, options.event_depth), (4, 4, 8));
     assert_eq!((options.concurrency, options.payload_limit), (16, 2 << 20));
@@ -120,12 +144,92 @@ fn every_key_is_applied() {
     with(later, &[]).unwrap().apply(&mut builder);
     let options = &builder.options;
     assert_eq!((options.relay_off, options.relay.batch), (true, 20));
+    assert_eq!((options.wire.format, options.wire.source.as_deref()), (WireFormat::CloudEvents, Some("/shop")));
     assert_eq!((options.retry.max, options.retry.first, options.lease), (2, millis(250), secs(3)));
     let group = &options.groups["billing"];
     assert_eq!((group.concurrency, group.retry.max, group.retry.first), (Some(3), Some(1), Some(secs(2))));
     assert_eq!(group.on_dead, Some(OnDead::Skip));
     with("relay = 'on'", &[]).unwrap().apply(&mut builder);
     assert!(!builder.options.relay_off);
+}
+
+/// What is said of a store beside its URL.
+fn named(prefix: &str, schema: &str, notify: bool) -> StoreOptions {
+    let (prefix, schema) = (Some(prefix.to_owned()), Some(schema.to_owned()));
+    StoreOptions { prefix, schema, notify: Some(notify), ..StoreOptions::default() }
+}
+
+/// What holds for a broker beside its URL.
+fn said(broker: &Broker) -> (Declare, u16, Option<String>) {
+    let options = broker.options();
+    (options.declare, options.partitions.get(), options.tls_ca.map(|file| file.display().to_string()))
+}
+
+fn partitions(count: u16) -> NonZeroU16 {
+    NonZeroU16::new(count).unwrap()
+}
+
+/// In whichever order the two are said.
+#[test]
+fn what_is_said_beside_a_url_holds_for_a_store_and_a_broker_named_before_and_after() {
+    let words = "store_prefix = 'shop_'\nstore_schema = 'ops'\nstore_notify = true\nbroker_declare = 'leave'\n\
+                 broker_partitions = 4\nbroker_tls_ca = 'ca.pem'";
+    let settings = || with(words, &[]).unwrap();
+    let (store, broker) = (|| Store::url("memory:"), || Broker::url("memory:"));
+    let before = Builder::linked(&[]).store(store()).broker(broker()).settings(settings());
+    let after = Builder::linked(&[]).settings(settings()).store(store()).broker(broker());
+    let by_others = with("store = 'memory:'\nbroker = 'memory:'", &[]).unwrap();
+    let between = Builder::linked(&[]).settings(settings()).settings(by_others);
+    for builder in [before, after, between] {
+        assert_eq!(builder.store.as_ref().unwrap().options, named("shop_", "ops", true));
+        assert_eq!(said(builder.broker.as_ref().unwrap()), (Declare::Leave, 4, Some("ca.pem".into())));
+    }
+}
+
+#[test]
+fn what_is_said_last_of_a_store_and_a_broker_goes_first() {
+    let words = "store_prefix = 'shop_'\nstore_schema = 'ops'\nstore_notify = true\nbroker_declare = 'leave'\n\
+                 broker_partitions = 4\nbroker_tls_ca = 'ca.pem'";
+    let settings = || with(words, &[]).unwrap();
+    let store = || Store::url("memory:").prefix("code_").schema("code").notify(false);
+    let broker = || Broker::url("memory:").declare(Declare::Check).partitions(partitions(2)).tls_ca("code.pem");
+    let builder = Builder::linked(&[]).settings(settings()).store(store()).broker(broker());
+    assert_eq!(builder.store.as_ref().unwrap().options, named("code_", "code", false));
+    assert_eq!(said(builder.broker.as_ref().unwrap()), (Declare::Check, 2, Some("code.pem".into())));
+    let builder = builder.settings(settings());
+    assert_eq!(builder.store.as_ref().unwrap().options, named("shop_", "ops", true));
+    assert_eq!(said(builder.broker.as_ref().unwrap()), (Declare::Leave, 4, Some("ca.pem".into())));
+    // What the second says nothing of stays as the first has it.
+    let builder = builder.settings(with("store_notify = false\nbroker_partitions = 5", &[]).unwrap());
+    assert_eq!(builder.store.as_ref().unwrap().options, named("shop_", "ops", false));
+    assert_eq!(said(builder.broker.as_ref().unwrap()), (Declare::Leave, 5, Some("ca.pem".into())));
+}
+
+#[test]
+fn a_broker_of_the_settings_takes_the_place_and_what_the_code_says_of_it_stays() {
+    let moved = |from: Broker, settings: &str| {
+        Builder::linked(&[]).broker(from).settings(with(settings, &[]).unwrap()).broker.unwrap()
+    };
+    let code = |url: &str| {
+        let broker = Broker::url(url).declare(Declare::Check).partitions(partitions(16));
+        broker.tls_ca("ca.pem").property("name", "value")
+    };
+    let broker = moved(code("devnull:"), "broker = 'memory:'");
+    assert_eq!(broker.scheme(), "memory");
+    assert_eq!(said(&broker), (Declare::Check, 16, Some("ca.pem".into())));
+    assert!(broker.options().properties.is_empty(), "they are another library's");
+    let broker = moved(code("memory:"), "broker = 'memory:'\nbroker_partitions = 3");
+    assert_eq!(said(&broker), (Declare::Check, 3, Some("ca.pem".into())));
+    assert_eq!(broker.options().properties, [("name".to_owned(), "value".to_owned())]);
+}
+
+/// One library speaks both.
+#[cfg(feature = "amqp")]
+#[test]
+fn properties_stay_where_the_settings_ask_for_tls() {
+    let code = Builder::linked(&[]).broker(Broker::url("amqp://one").property("mandatory", "false"));
+    let builder = code.settings(with("broker = 'amqps://two'", &[]).unwrap());
+    assert_eq!(builder.broker.unwrap().options().properties, [("mandatory".to_owned(), "false".to_owned())]);
 }
 
 #[test]
@@ -143,6 +247,10 @@ fn variables_win_and_step_into_tables() {
         ("CQRS_RUN", "relay, group:mail"),
         ("CQRS_RELAY__BATCH", "20"),
         ("CQRS_LEASE", "4s"),
+        ("CQRS_BROKER_DECLARE", "leave"),
+        ("CQRS_BROKER_PARTITIONS", "4"),
+        ("CQRS_BROKER_TLS_CA", "/etc/ca.pem"),
+        ("CQRS_CODEC", "json"),
         ("CQRS_CONFIG", "elsewhere.toml"),
         ("PATH", "/bin"),
     ];
@@ -154,6 +262,9 @@ fn variables_win_and_step_into_tables() {
     assert_eq!(settings.run.unwrap(), ["relay", "group:mail"]);
     assert_eq!((settings.relay.batch, settings.relay.in_flight), (Some(20), Some(2)));
     assert_eq!(settings.lease, Some(Duration::from_secs(4)));
+    assert_eq!((settings.broker_declare, settings.broker_partitions), (Some(Declare::Leave), NonZeroU16::new(4)));
+    assert_eq!(settings.broker_tls_ca.as_deref(), Some(Path::new("/etc/ca.pem")));
+    assert_eq!((settings.codec, settings.compression), (Some(WireFormat::Json), Some(Compression::Zstd)));
 }
 
 #[test]
@@ -192,6 +303,18 @@ fn values_that_no_key_can_take_are_refused() {
     let wrong = [
         "store = 5",
         "store = 'shop.db'",
+        "store_prefix = 5",
+        "store_schema = ['ops']",
+        "store_notify = 'perhaps'",
+        "broker = 'memory'",
+        "broker_declare = 'make'",
+        "broker_declare = true",
+        "broker_partitions = 0",
+        "broker_partitions = 65536",
+        "broker_partitions = -1",
+        "broker_partitions = 'many'",
+        "broker_tls_ca = ''",
+        "broker_tls_ca = ['ca.pem']",
         "run = []",
         "run = ['relya']",
         "run = ['group:']",
@@ -207,6 +330,12 @@ fn values_that_no_key_can_take_are_refused() {
         "payload_limit = 0",
         "payload_limit = '1 parsec'",
         "payload_limit = '99999999999999999999GiB'",
+        "codec = 'protobuf'",
+        "codec = 1",
+        "compression = 'gzip'",
+        "compression = true",
+        "event_source = ''",
+        "event_source = 5",
         "retry = 5",
         "breaker.failures = 0",
         "breaker.open_for = '0s'",
@@ -242,7 +371,7 @@ fn a_text_that_is_no_toml_says_where() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_named() {
-    let error = super::read(std::path::Path::new("no/such/file.toml")).unwrap_err();
+    let error = super::read(Path::new("no/such/file.toml")).unwrap_err();
     assert_eq!(error.kind(), SettingsErrorKind::Unreadable);
     assert!(error.to_string().contains("no/such/file.toml"));
 }

@@ -1,10 +1,13 @@
 //! Reading one value, or saying what was expected instead.
 
+use std::num::NonZeroU16;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use figment::value::Value;
 
 use crate::app::SHORTEST;
+use crate::broker::Declare;
 use crate::message::WireFormat;
 use crate::registry::{OnDead, OnUnknown};
 use crate::wire::Compression;
@@ -23,6 +26,24 @@ pub(super) fn url(value: &Value) -> Result<String, Expected> {
 /// What it may be made of, the store knows.
 pub(super) fn word(value: &Value) -> Result<String, Expected> {
     value.as_str().map(str::to_owned).ok_or("a name")
+}
+
+pub(super) fn declare(value: &Value) -> Result<Declare, Expected> {
+    match value.as_str() {
+        Some("create") => Ok(Declare::Create),
+        Some("check") => Ok(Declare::Check),
+        Some("leave") => Ok(Declare::Leave),
+        _ => Err("\"create\", \"check\" or \"leave\""),
+    }
+}
+
+pub(super) fn partitions(value: &Value) -> Result<NonZeroU16, Expected> {
+    let count = number(value).and_then(|count| u16::try_from(count).ok());
+    count.and_then(NonZeroU16::new).ok_or("a whole number from 1 to 65535")
+}
+
+pub(super) fn path(value: &Value) -> Result<PathBuf, Expected> {
+    value.as_str().filter(|path| !path.is_empty()).map(PathBuf::from).ok_or("the path of a file")
 }
 
 pub(super) fn count(value: &Value) -> Result<usize, Expected> {

@@ -37,6 +37,7 @@ mod url;
 #[cfg(feature = "any")]
 pub use crate::unit::any::{Any, AnyConnection, AnyPool, AnySavepoint};
 
+pub use self::driver::Driver;
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::memory::MemoryStore;
 #[cfg(feature = "mysql")]
@@ -55,5 +56,4 @@ pub use self::record::{
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
 pub use self::url::Store;
-#[cfg(feature = "testing")]
 pub(crate) use self::url::StoreOptions;

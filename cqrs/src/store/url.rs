@@ -32,7 +32,19 @@ pub(crate) struct StoreOptions {
     /// The schema that the tables are in.
     pub(crate) schema: Option<String>,
     /// Whether processes tell each other that something was stored.
-    pub(crate) notify: bool,
+    pub(crate) notify: Option<bool>,
+}
+
+impl StoreOptions {
+    /// What is said here, and where nothing is what `other` says.
+    pub(crate) fn or(self, other: &Self) -> Self {
+        Self {
+            synchronous_off: self.synchronous_off || other.synchronous_off,
+            prefix: self.prefix.or_else(|| other.prefix.clone()),
+            schema: self.schema.or_else(|| other.schema.clone()),
+            notify: self.notify.or(other.notify),
+        }
+    }
 }
 
 pub(crate) enum Source {
@@ -209,7 +221,7 @@ impl Store {
     /// transaction (PgBouncer's `pool_mode = transaction`) nothing arrives: that is noticed, said in the log, and polling goes on.
     #[must_use]
     pub fn notify(mut self, notify: bool) -> Self {
-        self.options.notify = notify;
+        self.options.notify = Some(notify);
         self
     }
 
@@ -319,7 +331,7 @@ impl Store {
         if schema.is_some() && !has_schema {
             return Err(self.refuses("schema: only PostgreSQL has schemas"));
         }
-        if *notify && !kind.has_notices() {
+        if *notify == Some(true) && !kind.has_notices() {
             return Err(self.refuses("`notify`: only PostgreSQL has notices"));
         }
         Ok(())

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SLACK: Duration = Duration::from_secs(30);
 
 /// What the guarantees rest on. The user sets none of these.
-const OURS: [&str; 10] = [
+const OURS: [&str; 11] = [
     "acks",
     "allow.auto.create.topics",
     "bootstrap.servers",
@@ -25,6 +25,7 @@ const OURS: [&str; 10] = [
     "enable.idempotence",
     "group.id",
     "metadata.broker.list",
+    "partition.assignment.strategy",
     "request.required.acks",
 ];
 
@@ -82,7 +83,6 @@ impl Config {
     pub(super) fn consumer(&self, group: &str) -> ClientConfig {
         let mut config = self.client(&[
             ("auto.offset.reset", "earliest"),
-            ("partition.assignment.strategy", "cooperative-sticky"),
             // What a dead process held is somebody else's after so long.
             ("session.timeout.ms", "8000"),
             ("heartbeat.interval.ms", "2000"),
@@ -91,6 +91,8 @@ impl Config {
             ("queued.max.messages.kbytes", "2048"),
         ]);
         config.set("group.id", group).set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
+        // Partitions that stay are read on while others move.
+        config.set("partition.assignment.strategy", "cooperative-sticky");
         config
     }
 

@@ -127,6 +127,22 @@ impl Address {
         }
         Ok(Self { servers, tls, login })
     }
+
+    /// Refuses certificates that nobody would look at. A server may ask for TLS where the URL does not, but one that does not
+    /// ask would be talked to in the clear.
+    pub(super) fn trusting(self, options: &BrokerOptions) -> Result<Self, BrokerError> {
+        let Some(file) = &options.tls_ca else { return Ok(self) };
+        if !self.tls {
+            return Err(wrong(
+                "`tls_ca` is said, but the broker's URL begins with `nats:`, which asks for no encryption: say `tls:`",
+            ));
+        }
+        // The client reads it when it connects.
+        std::fs::File::open(file).map_err(|error| {
+            wrong(format!("the certificates of `tls_ca`, `{}`, cannot be read", file.display())).with_source(error)
+        })?;
+        Ok(self)
+    }
 }
 
 impl Login {
@@ -179,6 +195,17 @@ mod tests {
             let error = Address::read(url).err().unwrap().to_string();
             assert!(error.contains("has the form") && !error.contains("secret"), "{url}: {error}");
         }
+    }
+
+    #[test]
+    fn certificates_are_for_an_encrypted_connection_and_must_be_there() {
+        let options = BrokerOptions { tls_ca: Some("/none/ca.pem".into()), ..BrokerOptions::default() };
+        let error = |url| Address::read(url).and_then(|address| address.trusting(&options)).err().unwrap().to_string();
+        assert!(error("nats://one").contains("say `tls:`"));
+        for url in ["tls://one", "nats+tls://one"] {
+            assert!(error(url).contains("`/none/ca.pem`, cannot be read"), "{url}");
+        }
+        assert!(Address::read("nats://one").unwrap().trusting(&BrokerOptions::default()).is_ok());
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new(url: &str, options: BrokerOptions) -> Result<Self, BrokerError> {
-        let address = Address::read(url)?;
+        let address = Address::read(url)?.trusting(&options)?;
         let properties = Properties::read(&options)?;
         Ok(Self {
             address,

@@ -39,7 +39,7 @@ impl PostgresStore {
             desk: Mutex::new(Desk::default()),
             leases: Mutex::new(Leases::default()),
             grown: Grown::default(),
-            channel: options.notify.then_some(channel),
+            channel: options.notify.unwrap_or_default().then_some(channel),
         })
     }
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Address, Config};
+use super::{Address, Config, OURS};
 use crate::broker::BrokerErrorKind;
 use crate::broker::options::BrokerOptions;
 
@@ -43,10 +43,35 @@ fn what_is_wrong_with_a_url_is_said() {
 
 #[test]
 fn properties_are_judged_without_a_broker() {
-    assert!(refusal("kafka://one", &[("acks", "1")]).contains("not yours to set"));
+    for name in OURS {
+        assert_eq!(
+            refusal("kafka://one", &[(name, "1")]),
+            format!("`{name}` is not yours to set: the guarantees rest on it")
+        );
+    }
     assert!(refusal("kafka://one", &[("no.such.thing", "1")]).contains("no.such.thing"));
     assert!(refusal("kafka://one", &[("linger.ms", "soon")]).contains("linger.ms"));
     assert!(refusal("kafka://one", &[("message.timeout.ms", "0")]).contains("milliseconds"));
+}
+
+#[test]
+fn what_the_guarantees_rest_on_is_set() {
+    let config = Config::new("kafka://one", &BrokerOptions::default()).unwrap();
+    let (producer, consumer) = (config.producer(), config.consumer("g"));
+    for (name, value) in [("acks", "all"), ("enable.idempotence", "true"), ("enable.gapless.guarantee", "true")] {
+        assert_eq!((producer.get(name), OURS.contains(&name)), (Some(value), true), "{name}");
+    }
+    for (name, value) in [
+        ("enable.auto.commit", "false"),
+        ("enable.auto.offset.store", "false"),
+        ("group.id", "g"),
+        ("partition.assignment.strategy", "cooperative-sticky"),
+    ] {
+        assert_eq!((consumer.get(name), OURS.contains(&name)), (Some(value), true), "{name}");
+    }
+    for client in [producer, consumer, config.admin()] {
+        assert_eq!(client.get("allow.auto.create.topics"), Some("false"));
+    }
 }
 
 #[test]
