@@ -45,6 +45,8 @@ mod fail_points;
 mod inject;
 mod lane;
 mod lease;
+#[cfg(test)]
+mod logged;
 mod macros;
 mod message;
 mod middleware;

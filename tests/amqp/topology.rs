@@ -54,6 +54,41 @@ async fn g11_what_nobody_takes_waits_until_a_group_subscribes() {
     .await;
 }
 
+/// A queue that somebody else has bound may be full: the server refuses the message then, whichever other queues have it.
+#[tokio::test(flavor = "multi_thread")]
+async fn g8_what_a_full_queue_refuses_is_published_once_there_is_room() {
+    bounded(async {
+        let (url, topic, queue) = (rabbit::url(), name("topic"), name("queue"));
+        let broker = driver(&url);
+        let mut consumer = subscribe(&broker, &name("group"), &topic).await.unwrap();
+        let (_connection, channel) = plain(&url).await;
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-max-length".into(), AMQPValue::LongInt(1));
+        arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+        let exclusive = QueueDeclareOptions { exclusive: true, ..Default::default() };
+        channel.queue_declare(queue.as_str().into(), exclusive, arguments).await.unwrap();
+        let (from, none) = (topic.as_str().into(), FieldTable::default());
+        channel.queue_bind(queue.as_str().into(), from, "".into(), QueueBindOptions::default(), none).await.unwrap();
+        publish(&broker, outgoing(&topic, "a", "0")).await.unwrap();
+        let refused = outgoing(&topic, "a", "1");
+        for error in
+            [publish(&broker, refused.clone()).await.unwrap_err(), publish(&broker, refused.clone()).await.unwrap_err()]
+        {
+            assert_eq!(error.kind(), BrokerErrorKind::Unavailable, "{error:?}");
+            assert!(error.to_string().contains("a queue is full"), "{error}");
+        }
+        let taken = channel.basic_get(queue.as_str().into(), BasicGetOptions { no_ack: true }).await.unwrap();
+        assert_eq!(taken.expect("the first").delivery.data, b"0");
+        publish(&broker, refused).await.unwrap();
+        let taken = channel.basic_get(queue.as_str().into(), BasicGetOptions { no_ack: true }).await.unwrap();
+        assert_eq!(taken.expect("the second").delivery.data, b"1");
+        assert_eq!(take(&mut *consumer, 1).await, ["0"]);
+        consumer.close().await;
+        broker.close().await;
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_refused_is_told_what_is_wrong() {
     bounded(async {

@@ -59,6 +59,11 @@ pub fn tls_ca() -> PathBuf {
     shared(CA).into()
 }
 
+/// The file of an authority that none of the servers' certificates comes from.
+pub fn strange_ca() -> PathBuf {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/servers/stranger.pem").into()
+}
+
 fn shared(variable: &str) -> String {
     std::env::var(variable)
         .unwrap_or_else(|_| panic!("`{variable}` is not set: run tests/services up && eval \"$(tests/services env)\""))

@@ -78,7 +78,9 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// Fails when the broker cannot be reached or refuses.
     fn subscribe(&self, subscription: Subscription) -> BoxFuture<'_, Result<Box<dyn Consumer>, BrokerError>>;
 
-    /// Closes the broker; what is published but not confirmed is waited for.
+    /// Closes the broker: from then on everything fails with [`Closed`](super::BrokerErrorKind::Closed). What is published but
+    /// not confirmed is waited for, where the broker confirms by itself; what no answer comes for, fails. In memory a confirmation
+    /// takes a handler, and is not waited for.
     fn close(&self) -> BoxFuture<'_, ()>;
 }
 

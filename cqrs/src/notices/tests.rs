@@ -3,8 +3,10 @@ use std::sync::atomic::AtomicBool;
 
 use futures_util::stream;
 use tokio::sync::broadcast;
+use tracing::Level;
 
 use super::*;
+use crate::logged::Log;
 use crate::store::StoreErrorKind;
 use crate::store::driver::BoxFuture;
 
@@ -104,21 +106,31 @@ async fn what_others_tell_rings_the_bell_and_neither_ones_own_words_nor_tests_do
 
 #[tokio::test(start_paused = true)]
 async fn a_pooler_that_delivers_nothing_is_noticed_at_the_start_and_later() {
-    let line = Line::new();
+    let (line, log) = (Line::new(), Log::new());
+    let said = || log.lines(Level::WARN, "does not come back").len();
     line.is_cut.store(true, Ordering::Relaxed);
     let listening = Listening::start(&line).await;
     sleep(PATIENCE + Duration::from_secs(1)).await;
     assert_eq!((line.tests(), line.listened.load(Ordering::Relaxed)), (1, 1));
+    let warnings = log.lines(Level::WARN, "found by polling");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    for mend in ["pool_mode = transaction", "a URL past it", "leave `notify` away"] {
+        assert!(warnings[0].contains(mend), "{warnings:?}");
+    }
+    sleep(BETWEEN_TESTS + PATIENCE).await;
+    assert_eq!((line.tests(), said()), (2, 1), "it is said once");
     // It is tried again after a while, and then it is heard.
     line.is_cut.store(false, Ordering::Relaxed);
     sleep(BETWEEN_TESTS).await;
-    assert_eq!((line.tests(), line.listened.load(Ordering::Relaxed), listening.rung()), (2, 2, 1));
+    assert_eq!((line.tests(), line.listened.load(Ordering::Relaxed), listening.rung()), (3, 3, 1));
+    assert_eq!(log.lines(Level::INFO, "told to this one again").len(), 1);
     // The test is repeated on the same connection, and fails where nothing arrives any more.
     sleep(BETWEEN_TESTS).await;
-    assert_eq!((line.tests(), line.listened.load(Ordering::Relaxed)), (3, 2));
+    assert_eq!((line.tests(), line.listened.load(Ordering::Relaxed)), (4, 3));
     line.is_cut.store(true, Ordering::Relaxed);
     sleep(BETWEEN_TESTS * 2 + PATIENCE * 2).await;
-    assert!(line.listened.load(Ordering::Relaxed) > 2);
+    assert!(line.listened.load(Ordering::Relaxed) > 3);
+    assert_eq!(said(), 2, "and again where it had been heard");
     listening.stop.cancel();
     listening.ended.await.unwrap();
 }

@@ -105,6 +105,7 @@ impl From<sqlx::Error> for StoreError {
                     .to_owned(),
             ),
             sqlx::Error::PoolClosed => (StoreErrorKind::Unavailable, "the pool is closed".to_owned()),
+            sqlx::Error::Io(error) if is_distrust(error) => (StoreErrorKind::Configuration, format!("the {DISTRUST}")),
             sqlx::Error::Io(_) | sqlx::Error::Tls(_) => {
                 (StoreErrorKind::Unavailable, "the database cannot be reached".to_owned())
             }
@@ -124,6 +125,16 @@ impl From<sqlx::Error> for StoreError {
         };
         Self::new(kind, what).with_source(error)
     }
+}
+
+/// What it means that a server's certificate is not believed, and the mend.
+pub(super) const DISTRUST: &str = "server's certificate is not trusted: name the authority that it comes from in the store's \
+     URL (`sslrootcert` for PostgreSQL, `ssl-ca` for MySQL), and the host as the certificate does";
+
+/// Whether a server's certificate was not believed: asked again, it would show the same one. The type of that error is of a
+/// library that sqlx keeps to itself.
+pub(super) fn is_distrust(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::InvalidData && error.to_string().starts_with("invalid peer certificate")
 }
 
 fn kind_of(error: &dyn sqlx::error::DatabaseError) -> StoreErrorKind {

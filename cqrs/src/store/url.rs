@@ -186,6 +186,11 @@ impl Store {
     /// Names a store by URL: `sqlite://shop.db`, `sqlite:///var/lib/shop.db`, `postgres://user:password@host:5432/database`,
     /// `mysql://user:password@host:3306/database` (`mariadb://` is the same). `memory:` is one for tests, and for what may be lost
     /// with the process: see [`MemoryStore`](super::MemoryStore).
+    ///
+    /// TLS is by parameters of the URL, as `psql` and `mysql` name them: `?sslmode=verify-full&sslrootcert=/path/ca.pem` for
+    /// PostgreSQL, `?ssl-mode=VERIFY_IDENTITY&ssl-ca=/path/ca.pem` for MySQL and MariaDB. The file holds the authority that the
+    /// server's certificate comes from, where that is none the machine trusts. Where nothing is said, TLS is spoken if the server
+    /// can, and its certificate is not looked at.
     pub fn url(url: impl Into<String>) -> Self {
         Self::of(Source::Url(url.into()))
     }

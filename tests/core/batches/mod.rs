@@ -199,6 +199,9 @@ async fn g9_g10_a_thousand_messages_in_batches_have_their_effects_once_and_in_or
         assert_once_in_order(&setup.rows().await, 1_000);
         let (app, commits) = (&setup.app, setup.watch.count("commit"));
         assert!(commits < 100, "{commits} transactions");
+        // The marks of a batch go in together, and so do its rows; the handler beside raises nothing.
+        assert_eq!(setup.watch.count("mark_handled"), commits);
+        assert!((1..=commits).contains(&setup.watch.count("store")), "{:?}", setup.watch.steps);
         assert_eq!((app.rows().await.len(), app.counts().await.unwrap().inbox), (2_000, 2_000));
         assert_eq!((app.events::<Written>().len(), app.stored().await, app.dead().await.len()), (1_000, (0, 0), 0));
         // What follows the commit: once for each, and what was made for a message is dropped after it.
@@ -296,6 +299,63 @@ async fn an_attempt_that_outlasts_its_deadline_in_a_batch_fails_its_message_alon
         let settings = Settings::from_toml("deadline = '2s'\n[group.batches]\nconcurrency = 1").unwrap();
         let setup = Setup::with(|probe| support::app(probe).settings(settings)).await;
         the_fourth_fails_alone(&setup, "sleep 3").await;
+    })
+    .await;
+}
+
+#[derive(NotificationEvent, Clone, Serialize, Deserialize)]
+#[event(name = "batches.timed", topic = "batches.timed", key = key)]
+struct Timed {
+    key: String,
+    number: u32,
+}
+
+/// One turn, as where a deadline is outlasted.
+#[event_handler(group = "batches.timed", concurrency = 1, timeout = "2s", fallback = timed_by_hand)]
+async fn timed(e: &Timed, tx: &mut Tx<Sqlite>, events: &mut Events, probe: Inject<Probe>) -> Result<(), BoxError> {
+    write(tx, format!("{} {}", e.key, e.number)).await?;
+    events.raise(Written { key: e.key.clone(), number: e.number });
+    probe.note(format!("timed {}", e.number));
+    if probe.try_it(&format!("hang {}", e.number)).is_err() {
+        std::future::pending::<()>().await;
+    }
+    Ok(())
+}
+
+#[fallback]
+async fn timed_by_hand(e: &Timed, _cause: Cause<BoxError>, tx: &mut Tx<Sqlite>) -> Result<(), BoxError> {
+    Ok(write(tx, format!("by hand {}", e.number)).await?)
+}
+
+fn timed_message(key: &str, number: u32) -> Outgoing {
+    let id = Uuid::now_v7();
+    let delivery = message("batches.timed", "batches.timed", id, &serde_json::json!({"key": key, "number": number}));
+    Outgoing { id, delivery: delivery.key(key) }
+}
+
+/// What it has written is undone, its fallback's row is there once, and the others are handled as if nothing had been.
+#[tokio::test]
+async fn g7_a_fallback_after_a_timeout_among_others_that_come_at_once_has_its_rows_alone() {
+    bounded(async {
+        let setup = Setup::start().await;
+        setup.app.probe.fail("hang 3", u32::MAX);
+        setup
+            .publish(
+                ["a", "b", "c", "d", "e", "f"].into_iter().zip(0..).map(|(key, n)| timed_message(key, n)).collect(),
+            )
+            .await;
+        let (mut rows, app) = (setup.rows().await, &setup.app);
+        rows.sort_unstable();
+        assert_eq!(rows, ["a 0", "b 1", "by hand 3", "c 2", "e 4", "f 5"]);
+        assert_eq!((app.counts().await.unwrap().inbox, app.stored().await, app.dead().await.len()), (6, (0, 0), 0));
+        let mut written: Vec<u32> = app.events::<Written>().iter().map(|written| written.number).collect();
+        written.sort_unstable();
+        assert_eq!(written, [0, 1, 2, 4, 5]);
+        for number in 0..6 {
+            assert_eq!(app.probe.count(&format!("timed {number}")), 1);
+        }
+        // The same messages once more are known, that of the fallback too.
+        assert_eq!(setup.watch.count("commit"), 6);
     })
     .await;
 }

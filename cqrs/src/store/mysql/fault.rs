@@ -4,6 +4,7 @@ use std::fmt;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError};
 
+use crate::store::error::{DISTRUST, is_distrust};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// The seconds somebody waits for a connection.
@@ -34,6 +35,9 @@ impl Place {
 
     fn judge(&self, error: &sqlx::Error) -> Option<(StoreErrorKind, String)> {
         match error {
+            sqlx::Error::Io(error) if is_distrust(error) => {
+                return Some((StoreErrorKind::Configuration, format!("{self}: the {DISTRUST}")));
+            }
             sqlx::Error::Io(_) | sqlx::Error::Tls(_) => {
                 let what = format!(
                     "{self} cannot be reached: is the server up, and are host, port and TLS in the store's URL right?"

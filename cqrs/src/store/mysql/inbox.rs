@@ -16,7 +16,8 @@ const PURGED_AT_ONCE: u16 = 1_000;
 const INSERT: &str = "
 INSERT IGNORE INTO cqrs_inbox (handler_digest, event_id, consumer_group, handler, handled_at, token) VALUES ";
 
-const MINE: &str = "SELECT handler_digest, event_id FROM cqrs_inbox WHERE token = ? AND (handler_digest, event_id) IN ";
+pub(super) const MINE: &str =
+    "SELECT handler_digest, event_id FROM cqrs_inbox WHERE token = ? AND (handler_digest, event_id) IN ";
 
 const PURGE: &str = "DELETE FROM cqrs_inbox WHERE handled_at < ? ORDER BY handled_at LIMIT ?";
 

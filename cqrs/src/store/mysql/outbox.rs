@@ -174,7 +174,7 @@ const STATE: &str = "SELECT state FROM cqrs_outbox WHERE seq = ?";
 /// Every statement of this file, for the test that none of them scans a table.
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] =
-    &[DUE, WAKE, LOCK_DEAD, PARK, FREE_KEY, STRANDED, FREE, PEEK, ATTEMPTED, SUSPECT, STATE];
+    &[READY, DEAD, DUE, WAKE, LOCK_DEAD, PARK, FREE_KEY, STRANDED, FREE, PEEK, IS_SOME_FREE, ATTEMPTED, SUSPECT, STATE];
 
 /// Where somebody reads.
 struct Place {

@@ -29,7 +29,7 @@ const BURY: &str = concat!(
 );
 
 /// Rows with the same error, each due at a time of its own.
-const RETRY: &str = concat!(
+pub(super) const RETRY: &str = concat!(
     "UPDATE cqrs_outbox FORCE INDEX (PRIMARY) SET attempts = attempts + ?, error = ?, state = 'waiting', lost = 0,
         due_at = CASE seq @ ELSE due_at END
     WHERE seq IN (#) AND state = 'ready'",
@@ -55,7 +55,7 @@ const PURGED_AT_ONCE: u16 = 1_000;
 /// The level is for that one statement: it reads the shards without locking them. By their numbers alone: another index would
 /// lead it over rows that are not committed yet, and it would wait for them. What is put in are numbers and this
 /// process's own name.
-const PUBLISHED: &str = "
+pub(super) const PUBLISHED: &str = "
 SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 DELETE mine FROM cqrs_outbox AS mine FORCE INDEX (PRIMARY) WHERE (#) AND mine.state = 'ready'
     AND EXISTS (SELECT 1 FROM cqrs_shards AS held WHERE held.shard = mine.shard AND held.owner = '@')";
@@ -85,7 +85,7 @@ const RUN: usize = 4;
 ///
 /// The last number of a run is written by itself. The server locks the row behind a range before it sees that the range has ended: that
 /// one is ours, and not somebody's who has not committed it yet.
-fn among(column: &str, numbers: &[i64]) -> String {
+pub(super) fn among(column: &str, numbers: &[i64]) -> String {
     let (mut text, mut singles) = (String::new(), Vec::new());
     for run in numbers.chunk_by(|one, next| one + 1 == *next) {
         match run {

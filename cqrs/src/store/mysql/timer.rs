@@ -33,9 +33,9 @@ ON DUPLICATE KEY UPDATE version = VALUES(version), payload = VALUES(payload), he
 
 const KEPT: &str = "SELECT id, timer_slot FROM cqrs_work WHERE timer_slot IN (#)";
 
-/// Every statement of this file whose text is fixed, for the test that none of them scans a table.
+/// Every statement of this file, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[CANCEL, LIST];
+pub(super) const STATEMENTS: &[&str] = &[CANCEL, LIST, REPLACED, REMOVE, KEPT];
 
 /// Makes room for timers: deletes those of the same name and key that are not being done, so that the last one stored
 /// is the one that counts, also among the records themselves. It keeps the id of the one it takes the place of: to whoever

@@ -132,9 +132,10 @@ WHERE mine.state = 'parked' AND NOT EXISTS (
 
 const LANE_IS_HELD: &str = "SELECT EXISTS (SELECT 1 FROM cqrs_work WHERE lane_digest = ?)";
 
-const HOLD: &str = "UPDATE cqrs_work FORCE INDEX (PRIMARY) SET lease_until = ? WHERE state = 'claimed' AND (";
+pub(super) const HOLD: &str =
+    "UPDATE cqrs_work FORCE INDEX (PRIMARY) SET lease_until = ? WHERE state = 'claimed' AND (";
 
-const HELD: &str = "SELECT seq, fence FROM cqrs_work FORCE INDEX (PRIMARY) WHERE state = 'claimed' AND (";
+pub(super) const HELD: &str = "SELECT seq, fence FROM cqrs_work FORCE INDEX (PRIMARY) WHERE state = 'claimed' AND (";
 
 /// Every statement of this file whose text is fixed, for the test that none of them scans a table.
 #[cfg(test)]

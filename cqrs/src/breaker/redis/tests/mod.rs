@@ -1,7 +1,6 @@
 //! Breakers on a real Redis, as a call meets them. Each test starts a server of its own, or uses keys of its own.
 
 mod alike;
-mod log;
 mod processes;
 mod rubbish;
 mod shared;

@@ -2,9 +2,9 @@
 
 use tracing::Level;
 
-use super::log::Log;
 use super::{LONG, MILLI, client, fail, key, opens_for, redis_and_breakers, refused, run, stands, succeed, until};
 use crate::breaker::BreakerPhase;
+use crate::logged::Log;
 
 #[tokio::test]
 async fn a_key_of_another_type_is_left_alone_and_told_of_once() {

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cqrs_tests::redis::RedisServer;
 use futures_util::future::join_all;
 use tracing::Level;
 
-use super::log::Log;
 use super::{
     LONG, MILLI, Redis, breakers, client, fail, key, opened_for_a_moment, opens_for, redis_and_breakers, refused, run,
     stands, succeed, until,
 };
 use crate::breaker::{BreakerOptions, BreakerPhase, Breakers, Permit};
+use crate::logged::Log;
 
 #[tokio::test]
 async fn what_one_process_finds_broken_none_calls() {
@@ -121,12 +122,13 @@ async fn a_dropped_trial_gives_its_place_back() {
 
 #[tokio::test]
 async fn the_closed_path_asks_no_more_often_than_its_refresh() {
-    let (redis, _) = redis_and_breakers();
-    let refresh = 100 * MILLI;
-    let breakers = breakers(redis.url()).refresh(refresh);
+    // Of its own: a server counts the steps of all its clients.
+    let redis = RedisServer::start();
+    let (url, refresh) = (redis.url(), 100 * MILLI);
+    let breakers = breakers(&url).refresh(refresh);
     let breaker = client(&breakers, opens_for(LONG));
     let steps = async || {
-        let stats: String = run(redis.url(), &["INFO", "commandstats"]).await;
+        let stats: String = run(&url, &["INFO", "commandstats"]).await;
         let calls = |name: &str| {
             let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{name}:calls=")));
             line.and_then(|line| line.split(',').next()).map_or(0, |calls| calls.parse::<u128>().unwrap())

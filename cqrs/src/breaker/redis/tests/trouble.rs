@@ -7,11 +7,11 @@ use cqrs_tests::proxy::Proxy;
 use cqrs_tests::redis::RedisServer;
 use tracing::Level;
 
-use super::log::Log;
 use super::{
     LONG, MILLI, breakers, client, fail, key, opened_for_a_moment, opens_for, refused, run, stands, succeed, until,
 };
 use crate::breaker::{Breaker, BreakerPhase, Breakers, Permit};
+use crate::logged::Log;
 
 /// What is said when Redis is lost.
 const LOST: &str = "cannot be asked";

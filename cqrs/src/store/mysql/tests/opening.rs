@@ -1,7 +1,9 @@
 //! Connecting, and the schema.
 
 use std::borrow::Cow;
+use std::path::Path;
 
+use cqrs_tests::services;
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
@@ -38,6 +40,22 @@ async fn a_server_that_cannot_be_reached_or_refuses_is_named_with_the_mend() {
         assert_eq!(error.kind(), kind, "{error:?}");
         assert!(error.to_string().contains(says), "{error}");
         assert!(!format!("{error:?}").contains("hush"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn tls_is_by_url_and_needs_the_authority_to_be_trusted() {
+    let url = services::tls_url("mysql");
+    let store = MySqlStore::connect(Store::url(url.as_str())).await.unwrap();
+    let row = sqlx::raw_sql("SHOW SESSION STATUS LIKE 'Ssl_cipher'").fetch_one(&store.pool).await.unwrap();
+    assert_ne!(row.get::<String, _>(1), "", "not encrypted");
+    let (untold, told) = url.split_once("&ssl-ca=").unwrap();
+    assert_eq!(Path::new(told), services::tls_ca());
+    // Nobody vouches for the server: neither whom the machine trusts, nor a stranger.
+    for url in [untold.to_owned(), format!("{untold}&ssl-ca={}", services::strange_ca().display())] {
+        let error = refused(url).await;
+        assert_eq!(error.kind(), StoreErrorKind::Configuration, "{error:?}");
+        assert!(error.to_string().contains("certificate") && error.to_string().contains("ssl-ca"), "{error}");
     }
 }
 

@@ -316,3 +316,17 @@ async fn few_large_messages_are_stored_in_several_statements() {
     tx.commit().await.unwrap();
     assert_eq!(store.counts().await.unwrap().outbox, 3);
 }
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_a_dead_letter_and_holds_up_its_key_alone() {
+    let (_place, store) = fresh().await;
+    keep(&store, ["a1", "a2", "b1"].map(|name| Record::Outbox(message(name, Some(&name[..1]))))).await;
+    run_on(&store, "UPDATE cqrs_outbox SET headers = 'no JSON' WHERE name = 'a1'").await;
+    assert_eq!(names(&claim(&store, "one", 1).await), ["b1"]);
+    assert!(claim(&store, "one", 1).await.is_empty());
+    let letters = store.dead_letters(9).await.unwrap();
+    assert!(letters[0].error.starts_with("the row cannot be read"), "{letters:?}");
+    assert_eq!(number(&store, "SELECT COUNT(*) FROM cqrs_outbox WHERE state = 'parked'").await, 1);
+    assert!(store.discard(letters[0].id).await.unwrap());
+    assert_eq!(names(&claim(&store, "one", 1).await), ["a2"]);
+}

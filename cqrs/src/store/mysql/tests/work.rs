@@ -179,3 +179,18 @@ async fn what_somebody_has_stranded_is_freed() {
     assert_eq!(store.free_stranded().await.unwrap(), 2);
     assert_eq!((claim(&store, "one", 2).await.len(), claim_work(&store, 2).await.len()), (1, 1));
 }
+
+#[tokio::test]
+async fn work_that_cannot_be_read_is_a_dead_letter_and_holds_up_its_lane_alone() {
+    let (_place, store) = fresh().await;
+    let rows = ["a1", "a2", "b1"].map(|name| Record::Work(piece(WorkKind::Durable, name, Some(&name[..1]))));
+    keep(&store, rows).await;
+    run_on(&store, "UPDATE cqrs_work SET headers = 'no JSON' WHERE name = 'a1'").await;
+    assert_eq!(work_names(&claim_work(&store, 1).await), ["b1"]);
+    assert!(claim_work(&store, 1).await.is_empty());
+    let letters = store.dead_letters(9).await.unwrap();
+    assert!(letters[0].error.starts_with("the row cannot be read"), "{letters:?}");
+    assert_eq!(number(&store, "SELECT COUNT(*) FROM cqrs_work WHERE state = 'parked'").await, 1);
+    assert!(store.discard(letters[0].id).await.unwrap());
+    assert_eq!(work_names(&claim_work(&store, 1).await), ["a2"]);
+}

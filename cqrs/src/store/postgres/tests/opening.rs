@@ -1,7 +1,9 @@
 //! Opening and migrating: names, the user's pool, and what every failure says.
 
 use std::any::TypeId;
+use std::path::Path;
 
+use cqrs_tests::services;
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
@@ -129,6 +131,23 @@ async fn what_cannot_be_connected_to_is_said_at_once() {
     says(&missing, StoreErrorKind::Configuration, &["no such database", "create it"]);
     let away = PostgresStore::connect(Store::url("postgres://x@127.0.0.1:1/x")).await.unwrap_err();
     says(&away, StoreErrorKind::Unavailable, &["cannot be reached"]);
+}
+
+#[tokio::test]
+async fn tls_is_by_url_and_needs_the_authority_to_be_trusted() {
+    let url = services::tls_url("postgres");
+    let store = PostgresStore::connect(Store::url(url.as_str())).await.unwrap();
+    let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    let is_encrypted: bool = sqlx::query_scalar(sql).fetch_one(&store.pool).await.unwrap();
+    assert!(is_encrypted);
+    let (untold, told) = url.split_once("&sslrootcert=").unwrap();
+    assert_eq!(Path::new(told), services::tls_ca());
+    // Nobody vouches for the server: neither whom the machine trusts, nor a stranger.
+    for url in [untold.to_owned(), format!("{untold}&sslrootcert={}", services::strange_ca().display())] {
+        let error = PostgresStore::connect(Store::url(url)).await.unwrap_err();
+        says(&error, StoreErrorKind::Configuration, &["certificate", "sslrootcert"]);
+        assert!(!format!("{error:?}").contains("cqrs:cqrs"), "{error:?}");
+    }
 }
 
 fn migrator(names: &[(i64, &'static str)]) -> Migrator {

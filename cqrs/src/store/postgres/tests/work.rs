@@ -83,3 +83,18 @@ async fn what_somebody_has_stranded_is_freed() {
     assert_eq!(store.free_stranded().await.unwrap(), 2);
     assert_eq!((claim(&store, 2, 9).await.len(), claim_work(&store, 2, 9).await.len()), (1, 1));
 }
+
+#[tokio::test]
+async fn work_that_cannot_be_read_is_a_dead_letter_and_holds_up_its_lane_alone() {
+    let (_schema, store) = fresh().await;
+    keep_work(&store, ["a1", "a2", "b1"].map(|name| piece(name, Some(&name[..1])))).await;
+    run_sql(&store.pool, "UPDATE cqrs_work SET headers = 'no JSON' WHERE name = 'a1'").await;
+    let names = |claimed: Vec<ClaimedWork>| claimed.into_iter().map(|work| work.record.name).collect::<Vec<_>>();
+    assert_eq!(names(claim_work(&store, 1, 9).await), ["b1"]);
+    assert!(claim_work(&store, 1, 9).await.is_empty());
+    let letters = store.dead_letters(9).await.unwrap();
+    assert!(letters[0].error.starts_with("the row cannot be read"), "{letters:?}");
+    assert_eq!(number(&store.pool, "SELECT COUNT(*) FROM cqrs_work WHERE state = 'parked'").await, 1);
+    assert!(store.discard(letters[0].id).await.unwrap());
+    assert_eq!(names(claim_work(&store, 1, 9).await), ["a2"]);
+}

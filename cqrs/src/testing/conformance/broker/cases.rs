@@ -1,6 +1,6 @@
 //! Cases with a member or two.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -301,6 +301,41 @@ pub async fn refuses_what_is_too_large(fixture: &dyn Fixture) {
     let publishing = scene.publish(vec![batch[4].clone()]);
     assert_eq!(take(&mut *consumer, 1).await, [Numbered::new("b", 2)]);
     publishing.all_confirmed(1).await;
+    end(scene, consumer).await;
+}
+
+/// A broker that is closed while a batch is under way has an answer for each of its messages: what it confirms is delivered, and
+/// behind what failed nothing of its key is confirmed. From then on it is closed for everything.
+///
+/// # Panics
+/// Panics when the broker does not do that.
+pub async fn answers_for_each_message_when_it_is_closed(fixture: &dyn Fixture) {
+    let scene = Scene::new(fixture);
+    let mut consumer = scene.join(64).await;
+    let messages = numbered(20, 100);
+    let publishing = scene.publish_numbered(&messages);
+    let mut seen: BTreeSet<Numbered> = take(&mut *consumer, 1).await.into_iter().collect();
+    scene.driver.close().await;
+    let results = publishing.results().await;
+    assert_eq!(results.len(), messages.len(), "one result for each message");
+    let mut failed: BTreeSet<&str> = BTreeSet::new();
+    for (message, result) in messages.iter().zip(&results) {
+        let kind = result.as_ref().err().map(BrokerError::kind);
+        let is_known = matches!(kind, None | Some(BrokerErrorKind::Closed | BrokerErrorKind::Unavailable));
+        assert!(is_known, "{message:?}: {result:?}");
+        assert!(kind.is_some() || !failed.contains(&*message.key), "{message:?} is confirmed behind one that failed");
+        failed.extend(kind.map(|_| &*message.key));
+    }
+    let confirmed = || messages.iter().zip(&results).filter(|(_, result)| result.is_ok()).map(|(message, _)| message);
+    while !confirmed().all(|message| seen.contains(message)) {
+        seen.extend(take(&mut *consumer, 1).await);
+    }
+    let is_closed = |error: &BrokerError| error.kind() == BrokerErrorKind::Closed;
+    let late = scene.publish_numbered(&[Numbered::new("late", 0)]).results().await;
+    assert!(late.len() == 1 && late[0].as_ref().is_err_and(is_closed), "closed: {late:?}");
+    let subscription = Subscription { group: scene.group.clone(), topics: vec![scene.topic.clone()], prefetch: 1 };
+    let joined = scene.driver.subscribe(subscription).await;
+    assert!(joined.as_ref().is_err_and(is_closed), "closed: {joined:?}");
     end(scene, consumer).await;
 }
 

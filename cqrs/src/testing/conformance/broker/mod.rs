@@ -39,10 +39,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::cases::{
-    carries_everything_exactly, checks_that_a_topic_is_there, confirms_each_message_of_a_batch,
-    delivers_again_what_is_returned, delivers_again_what_was_held_at_close, delivers_again_what_was_held_when_dropped,
-    gives_everything_to_each_group, keeps_the_order_of_each_key, keeps_within_the_prefetch,
-    never_delivers_again_what_is_done, receiving_can_be_given_up, refuses_what_is_too_large,
+    answers_for_each_message_when_it_is_closed, carries_everything_exactly, checks_that_a_topic_is_there,
+    confirms_each_message_of_a_batch, delivers_again_what_is_returned, delivers_again_what_was_held_at_close,
+    delivers_again_what_was_held_when_dropped, gives_everything_to_each_group, keeps_the_order_of_each_key,
+    keeps_within_the_prefetch, never_delivers_again_what_is_done, receiving_can_be_given_up, refuses_what_is_too_large,
 };
 pub use self::rebalance::{
     loses_nothing_when_members_come_and_go, members_share_a_topic_and_keep_the_order, survives_a_restart,
@@ -149,6 +149,7 @@ macro_rules! broker_conformance {
             never_delivers_again_what_is_done,
             keeps_within_the_prefetch,
             receiving_can_be_given_up,
+            answers_for_each_message_when_it_is_closed,
             loses_nothing_when_members_come_and_go
             $($(, $more)*)?
         );
