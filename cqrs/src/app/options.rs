@@ -130,9 +130,11 @@ impl Options {
         self.run.as_ref().is_none_or(|parts| !parts.is_empty())
     }
 
-    /// Whether `run` runs a part.
+    /// Whether `run` runs a part. Who consumes for a group also does its stored retries.
     pub(crate) fn runs(&self, part: &str) -> bool {
-        self.run.as_ref().is_none_or(|parts| parts.iter().any(|named| named == part))
+        let consumes = part.strip_prefix("retries:").map(|group| format!("group:{group}"));
+        let is_meant = |named: &String| named == part || Some(named) == consumes.as_ref();
+        self.run.as_ref().is_none_or(|parts| parts.iter().any(is_meant))
     }
 }
 

@@ -39,7 +39,7 @@ const FILE: &str = "cqrs.toml";
 /// | `store_prefix` | what the names of the store's tables begin with | `cqrs_` |
 /// | `store_schema` | the schema they are in, on PostgreSQL | the connection's own |
 /// | `store_notify` | whether processes tell each other what they store, on PostgreSQL: [`Store::notify`] | false |
-/// | `run` | which parts `App::run` runs: `relay`, `work`, `timers`, `group:NAME` | all |
+/// | `run` | which parts `App::run` runs: `relay`, `work`, `timers`, `group:NAME`, `retries:NAME` | all |
 /// | `event_concurrency` | plain event handlers of one call at once | 1 for `send`, 10 for `stream` |
 /// | `event_depth` | how deep follow-up events may go | 64 |
 /// | `concurrency` | messages of a group, or batches of them, and durable handlers, at once | 8 |

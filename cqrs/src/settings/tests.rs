@@ -192,6 +192,7 @@ fn values_that_no_key_can_take_are_refused() {
         "run = []",
         "run = ['relya']",
         "run = ['group:']",
+        "run = ['retries:']",
         "event_concurrency = 0",
         "event_concurrency = -1",
         "event_depth = 5000000000",
