@@ -106,7 +106,7 @@ async fn g9_a_message_handled_twice_has_its_effects_once() {
 async fn g9_each_handler_of_a_message_has_its_own_outcome_and_dead_letter() {
     bounded(async {
         let (app, broker) = Harness::with_broker(|builder| builder).await;
-        app.probe.fail("book", 1);
+        app.probe.fail("book", 2);
         app.probe.fail("tally", 2);
         app.probe.fail("receipt", 1);
         let event = Uuid::now_v7();

@@ -392,7 +392,6 @@ impl App {
     }
 
     /// Whether the app was told to stop.
-    #[cfg(feature = "axum")]
     pub(crate) fn is_stopping(&self) -> bool {
         self.0.stopping.is_cancelled()
     }

@@ -72,7 +72,7 @@ impl App {
         let handed = self.give_up().run_until_cancelled(async {
             let mut kept = true;
             for group in groups {
-                kept &= deliver(self, group, &delivery).await == Settlement::Done;
+                kept &= deliver(self, group, &delivery, None).await == Settlement::Done;
             }
             kept
         });

@@ -100,7 +100,10 @@ fn every_key_is_applied() {
     assert_eq!((options.inbox_window, options.idempotency_retention), (hours(24), hours(48)));
     assert_eq!(options.audit_retention, hours(72));
     let millis = Duration::from_millis;
-    assert_eq!(options.retry, RetryPolicy { max: 7, first: millis(250), factor: 3.0, ceiling: hours(1) });
+    assert_eq!(
+        options.retry,
+        RetryPolicy { max: 7, first: millis(250), factor: 3.0, ceiling: hours(1), at_once: false }
+    );
     assert_eq!(options.breaker, BreakerPolicy { failures: 3, open_for: secs(10), window: Some(mins(1)) });
     let relay = &options.relay;
     assert_eq!((relay.batch, relay.in_flight), (20, 2));
