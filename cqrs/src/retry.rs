@@ -14,12 +14,14 @@ use crate::registry::RetryOptions;
 pub(crate) struct RetryPolicy {
     /// How many calls in all, the first included.
     pub(crate) max: u32,
-    /// The pause before the second call.
+    /// The first pause.
     pub(crate) first: Duration,
     /// By how much each pause grows.
     pub(crate) factor: f64,
     /// The longest pause.
     pub(crate) ceiling: Duration,
+    /// Whether the second call follows the first at once, where at least one more is left that does not: of consumed messages.
+    pub(crate) at_once: bool,
 }
 
 /// What follows a failed call.
@@ -34,15 +36,25 @@ pub(crate) enum Verdict {
 impl RetryPolicy {
     /// The policy of stored work: durable handlers, consumed messages, sent commands.
     pub(crate) const STORED: Self =
-        Self { max: 5, first: Duration::from_secs(1), factor: 2.0, ceiling: Duration::from_mins(5) };
+        Self { max: 5, first: Duration::from_secs(1), factor: 2.0, ceiling: Duration::from_mins(5), at_once: false };
 
     /// The policy of attempts within a call, which somebody waits for.
-    pub(crate) const CALL: Self =
-        Self { max: 3, first: Duration::from_millis(100), factor: 2.0, ceiling: Duration::from_secs(5) };
+    pub(crate) const CALL: Self = Self {
+        max: 3,
+        first: Duration::from_millis(100),
+        factor: 2.0,
+        ceiling: Duration::from_secs(5),
+        at_once: false,
+    };
 
     /// The pauses while a store or a broker cannot be reached. How often it is tried is not limited: what waits is sound.
-    pub(crate) const OUTAGE: Self =
-        Self { max: u32::MAX, first: Duration::from_millis(100), factor: 2.0, ceiling: Duration::from_secs(5) };
+    pub(crate) const OUTAGE: Self = Self {
+        max: u32::MAX,
+        first: Duration::from_millis(100),
+        factor: 2.0,
+        ceiling: Duration::from_secs(5),
+        at_once: false,
+    };
 
     /// The same policy, with what an attribute or a setting says instead.
     pub(crate) fn overlaid(self, options: RetryOptions) -> Self {
@@ -51,13 +63,26 @@ impl RetryPolicy {
             first: options.first.unwrap_or(self.first),
             factor: options.factor.unwrap_or(self.factor),
             ceiling: options.ceiling.unwrap_or(self.ceiling),
+            ..self
         }
     }
 
-    /// The pause after the `attempt`-th call failed (the first is 1): exponential, at most the ceiling, of which the
-    /// upper half is left to chance, so that what failed together does not come back together. `random` is in `0..1`.
+    /// Whether another call follows at once after the `attempt`-th failed (the first is 1).
+    pub(crate) fn is_followed_at_once(&self, attempt: u32) -> bool {
+        attempt == 1 && self.hurries()
+    }
+
+    /// Who allows two calls and says how long to pause wants the second one after that.
+    fn hurries(&self) -> bool {
+        self.at_once && self.max > 2
+    }
+
+    /// The pause after the `attempt`-th call failed (the first is 1), where the next does not follow at once: exponential, at
+    /// most the ceiling, of which the upper half is left to chance, so that what failed together does not come back together.
+    /// `random` is in `0..1`.
     pub(crate) fn pause(&self, attempt: u32, random: f64) -> Duration {
-        let doublings = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
+        let before_it_grows = if self.hurries() { 2 } else { 1 };
+        let doublings = i32::try_from(attempt.saturating_sub(before_it_grows)).unwrap_or(i32::MAX);
         let ceiling = self.ceiling.as_secs_f64();
         let grown = self.first.as_secs_f64() * self.factor.max(1.0).powi(doublings);
         // A large attempt overflows to infinity, which the ceiling catches; zero times infinity is no number.
@@ -83,8 +108,13 @@ mod tests {
     use super::{RetryPolicy, Verdict, random};
     use crate::registry::RetryOptions;
 
-    const POLICY: RetryPolicy =
-        RetryPolicy { max: 4, first: Duration::from_secs(1), factor: 3.0, ceiling: Duration::from_secs(10) };
+    const POLICY: RetryPolicy = RetryPolicy {
+        max: 4,
+        first: Duration::from_secs(1),
+        factor: 3.0,
+        ceiling: Duration::from_secs(10),
+        at_once: false,
+    };
 
     #[test]
     fn pauses_grow_by_the_factor_up_to_the_ceiling() {
@@ -105,6 +135,19 @@ mod tests {
         let again = |seconds| Verdict::Again(Duration::from_secs(seconds));
         assert_eq!(verdicts, [again(1), again(3), again(9), Verdict::GiveUp]);
         assert_eq!(RetryPolicy { max: 1, ..POLICY }.verdict(1, 0.0), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn a_second_call_at_once_comes_before_the_first_pause_and_takes_no_call_from_who_has_two() {
+        let hurried = RetryPolicy { max: 9, at_once: true, ..POLICY };
+        let pauses: Vec<_> = (1..=5).map(|attempt| hurried.pause(attempt, 1.0).as_secs()).collect();
+        assert_eq!(pauses, [1, 1, 3, 9, 10], "the first of them where the second call cannot follow at once");
+        assert_eq!([1, 2, 3].map(|attempt| hurried.is_followed_at_once(attempt)), [true, false, false]);
+        assert!(RetryPolicy { max: 3, ..hurried }.is_followed_at_once(1));
+        for policy in [RetryPolicy { max: 2, ..hurried }, RetryPolicy { max: 1, ..hurried }, POLICY] {
+            assert!(!policy.is_followed_at_once(1), "{policy:?}");
+            assert_eq!(policy.pause(2, 1.0).as_secs(), 3, "{policy:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! G9: effects happen once, however often a message is delivered; each handler has its own outcome.
 
+use std::time::Duration;
+
 use cqrs::broker::driver::{Driver, Subscription};
 use cqrs::prelude::*;
 use cqrs::sqlx::Sqlite;
@@ -7,7 +9,7 @@ use cqrs::{BoxError, EventErrors};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::support::{Harness, Probe, Refused, bounded, message, publish, write};
+use crate::support::{HOUR, Harness, Log, Probe, Refused, bounded, message, publish, write};
 
 #[derive(NotificationEvent, Clone, Serialize, Deserialize)]
 #[event(name = "paid", topic = "payments")]
@@ -104,7 +106,7 @@ async fn g9_a_message_handled_twice_has_its_effects_once() {
 async fn g9_each_handler_of_a_message_has_its_own_outcome_and_dead_letter() {
     bounded(async {
         let (app, broker) = Harness::with_broker(|builder| builder).await;
-        app.probe.fail("book", 1);
+        app.probe.fail("book", 2);
         app.probe.fail("tally", 2);
         app.probe.fail("receipt", 1);
         let event = Uuid::now_v7();
@@ -156,6 +158,48 @@ async fn g9_a_failing_consumer_retries_then_becomes_a_dead_letter_and_is_replaye
         publish(&broker, Uuid::now_v7(), paid(event, 5)).await;
         app.settle().await;
         assert_eq!(app.rows().await.len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn g11_what_was_handed_in_and_failed_is_tried_again_by_a_part_that_does_not_consume() {
+    bounded(async {
+        let (app, broker) = Harness::with_broker(|builder| builder.run(["retries:books"])).await;
+        let lines = Log::start();
+        app.probe.fail("book", 2);
+        app.receive(paid(Uuid::now_v7(), 1)).await.unwrap();
+        publish(&broker, Uuid::now_v7(), paid(Uuid::now_v7(), 2)).await;
+        // What it raises stays in the outbox: nobody relays, and settling would wait for that.
+        while app.probe.count("booked") == 0 {
+            app.advance(HOUR).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!((app.rows().await, app.stored().await.1), (vec!["receipt".to_owned(), "book 1".to_owned()], 0));
+        assert_eq!((app.probe.count("tally 1"), app.probe.count("tally 2")), (1, 0), "nobody consumes");
+        assert!(!lines.text().contains("retries:"), "{}", lines.text());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn g11_what_is_handed_in_and_kept_where_nobody_tries_it_again_is_told_once_for_its_group() {
+    bounded(async {
+        let app = Harness::with(|builder| builder.run(["work", "group:receipts"])).await;
+        let lines = Log::start();
+        app.probe.fail("receipt", 1);
+        app.probe.fail("book", 9);
+        for id in [1, 2] {
+            app.receive(paid(Uuid::now_v7(), id)).await.unwrap();
+        }
+        app.settle_an_hour_later().await;
+        assert_eq!((app.stored().await, app.dead().await.len()), ((0, 2), 1));
+        let text = lines.text();
+        assert_eq!(
+            (text.matches("`retries:books`").count(), text.matches("retries:receipts").count()),
+            (1, 0),
+            "{text}"
+        );
     })
     .await;
 }

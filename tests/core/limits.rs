@@ -96,7 +96,7 @@ async fn what_a_group_tries_again_and_what_is_new_share_its_limit() {
     bounded(async {
         let app = Harness::start().await;
         for number in 0..4 {
-            app.probe.fail(&format!("narrow {number}"), 1);
+            app.probe.fail(&format!("narrow {number}"), 2);
             app.publish(Narrow { number }).await.unwrap();
         }
         app.settle().await;

@@ -1,6 +1,7 @@
 //! The core: dispatch, events, units of work, stored work, on SQLite and the memory broker.
 
 mod absent;
+mod at_once;
 mod batches;
 mod calls;
 mod commit;

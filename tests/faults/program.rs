@@ -87,11 +87,11 @@ pub const fn rings(step: i32) -> bool {
     step % 4 == 1
 }
 
-#[event_handler(group = "diary", concurrency = 4, retry(max = 4, first = "50ms", factor = 1.5), unknown = "dead")]
+#[event_handler(group = "diary", concurrency = 4, retry(max = 5, first = "50ms", factor = 1.5), unknown = "dead")]
 async fn write_down(e: Stepped, tx: &mut Tx<Any>, meta: &Meta, events: &mut Events) -> Result<(), BoxError> {
     let Stepped { walker, step } = e;
     insert(tx, "diary", walker, step).await?;
-    if walker == STUMBLES && step % 5 == 2 && meta.attempt() == 1 {
+    if walker == STUMBLES && step % 5 == 2 && meta.attempt() <= 2 {
         return Err("it stumbles".into());
     }
     if walker == FALLS && step == FALLS_AT {

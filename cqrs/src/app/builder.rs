@@ -209,8 +209,11 @@ impl Builder {
         self
     }
 
-    /// Which parts [`App::run`] runs: `relay`, `work`, `timers`, `group:billing`. All unless said otherwise;
-    /// none of them with an empty list. A part that there is not is a wiring error.
+    /// Which parts [`App::run`] runs: `relay`, `work`, `timers`, `group:billing`, `retries:billing`. All unless said
+    /// otherwise; none of them with an empty list. A part that there is not is a wiring error.
+    ///
+    /// `group:billing` consumes for a group and tries again what failed there. `retries:billing` only tries again: for a consumer
+    /// of your own, which hands in messages by [`App::receive`].
     pub fn run<S: Into<String>>(mut self, parts: impl IntoIterator<Item = S>) -> Self {
         self.options.run = Some(parts.into_iter().map(Into::into).collect());
         self
@@ -406,7 +409,8 @@ fn uncompressed(options: &Options) -> Option<Problem> {
 
 /// Parts to run that there are not: nothing would run them, in silence.
 fn unknown_parts(run: &[String], draft: &Draft) -> Vec<Problem> {
-    let groups = groups(draft).into_iter().map(|group| format!("group:{group}"));
+    let groups = groups(draft).into_iter();
+    let groups = groups.flat_map(|group| [format!("group:{group}"), format!("retries:{group}")]);
     let known: BTreeSet<String> = ["relay", "work", "timers"].into_iter().map(str::to_owned).chain(groups).collect();
     let unknown = run.iter().filter(|part| !known.contains(*part));
     let said = |part: &String| format!("`run` names the part `{part}`, which this app does not have");

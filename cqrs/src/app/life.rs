@@ -1,8 +1,9 @@
 //! The life of an app: running what is stored, stopping, and how it feels.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -87,6 +88,8 @@ pub(crate) struct Life {
     /// The first notification event that was stored where this process is to publish it and has no broker.
     unpublished: OnceLock<&'static MessageSpec>,
     warned_unpublished: AtomicBool,
+    /// The groups of which was said that this process does not try again what it keeps for them.
+    warned_kept: Mutex<BTreeSet<String>>,
     stopped: AtomicBool,
     /// How many groups wait for their broker.
     connecting: AtomicUsize,
@@ -305,6 +308,20 @@ impl App {
         }
     }
 
+    /// Notes that a message was stored for a group, to be handled later: where this process does not do that, it says so once.
+    pub(crate) fn note_kept(&self, group: &str) {
+        if self.options().runs(&format!("retries:{group}")) {
+            return;
+        }
+        let mut warned = self.0.life.warned_kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.insert(group.to_owned()) {
+            tracing::warn!(
+                group,
+                "a message was handed in and stored to be tried again, which this process does not do: it waits, and holds back the later ones of its key; help: name `retries:{group}` in the list `run` here or in another process"
+            );
+        }
+    }
+
     /// Held by a call with a unit of work while it is under way: stopping waits for it.
     pub(crate) fn calling(&self) -> TaskTrackerToken {
         self.0.life.calls.token()
@@ -376,7 +393,6 @@ impl App {
     }
 
     /// Whether the app was told to stop.
-    #[cfg(feature = "axum")]
     pub(crate) fn is_stopping(&self) -> bool {
         self.0.stopping.is_cancelled()
     }

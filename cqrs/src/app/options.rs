@@ -91,9 +91,9 @@ impl Default for Options {
 /// What is said about stored work, by one rule: what the settings say about a group goes before what an attribute says, and
 /// that before what is said of all.
 impl Options {
-    /// The retry policy of stored work.
+    /// The retry policy of stored work, or of a group's messages.
     pub(crate) fn retry(&self, group: Option<&str>, said: RetryOptions) -> RetryPolicy {
-        let policy = self.retry.overlaid(said);
+        let policy = RetryPolicy { at_once: group.is_some(), ..self.retry.overlaid(said) };
         group.and_then(|group| self.groups.get(group)).map_or(policy, |group| policy.overlaid(group.retry))
     }
 
@@ -132,9 +132,11 @@ impl Options {
         self.run.as_ref().is_none_or(|parts| !parts.is_empty())
     }
 
-    /// Whether `run` runs a part.
+    /// Whether `run` runs a part. Who consumes for a group also does its stored retries.
     pub(crate) fn runs(&self, part: &str) -> bool {
-        self.run.as_ref().is_none_or(|parts| parts.iter().any(|named| named == part))
+        let consumes = part.strip_prefix("retries:").map(|group| format!("group:{group}"));
+        let is_meant = |named: &String| named == part || Some(named) == consumes.as_ref();
+        self.run.as_ref().is_none_or(|parts| parts.iter().any(is_meant))
     }
 }
 
@@ -166,8 +168,9 @@ mod tests {
     /// The settings of a group, then the attribute, then what is said of all: word by word.
     #[test]
     fn one_rule_says_whose_word_goes_first() {
-        let all = RetryPolicy { max: 2, ceiling: Duration::from_secs(2), ..RetryPolicy::STORED };
-        let mut options = Options { retry: all, concurrency: 2, ..Options::default() };
+        let all = RetryPolicy { max: 2, ceiling: Duration::from_secs(2), at_once: true, ..RetryPolicy::STORED };
+        let mut options =
+            Options { retry: RetryPolicy { at_once: false, ..all }, concurrency: 2, ..Options::default() };
         let said = SAID;
         let retry = |options: &Options| options.retry(Some("billing"), said.retry);
         let concurrency = |options: &Options| options.group_concurrency("billing", [said].into_iter());
@@ -202,6 +205,7 @@ mod tests {
         assert_eq!(batch(&options), [60; 3]);
         // Another group's words, and those of no group, change nothing.
         assert_eq!(options.retry(Some("mail"), RetryOptions::NONE), all);
-        assert_eq!(options.retry(None, said.retry).max, 9);
+        let stored = options.retry(None, said.retry);
+        assert_eq!((stored.max, stored.at_once), (9, false));
     }
 }

@@ -1,6 +1,7 @@
 //! One message and the handlers of its group.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::Instrument;
 
@@ -11,15 +12,17 @@ use crate::broker::Delivery;
 use crate::broker::driver::Settlement;
 use crate::dispatch::{Caught, Failure};
 use crate::fail_points::{FailPoint, pass};
-use crate::registry::{GroupOptions, OnDead, OnUnknown};
+use crate::message::Erased;
+use crate::registry::{GroupOptions, HandlerItem, OnDead, OnUnknown};
 use crate::retry::{Verdict, random};
-use crate::store::{Claim, InboxMark, StoreError, WorkKind, WorkRecord};
+use crate::store::{Claim, InboxMark, StoreError, StoreErrorKind, WorkKind, WorkRecord};
 use crate::worker::{Attempt, Commit, Ended, Trouble, after_breaker, attempt, decode, describe, in_time, meta_of};
 
-/// Gives a message to the handlers of a group. `Return` only where the store could not even keep it.
-pub(super) async fn deliver(app: &App, group: &'static str, delivery: &Delivery) -> Settlement {
+/// Gives a message to the handlers of a group, of which one may have failed already in a batch. `Return` only where the store could
+/// not even keep it.
+pub(super) async fn deliver(app: &App, group: &'static str, delivery: &Delivery, failed: Option<u32>) -> Settlement {
     let span = tracing::debug_span!("deliver", group, topic = delivery.topic);
-    let error = match Caught(Box::pin(offer(app, group, delivery))).instrument(span).await {
+    let error = match Caught(Box::pin(offer(app, group, delivery, failed))).instrument(span).await {
         Ok(Ok(())) => return Settlement::Done,
         Ok(Err(error)) => error.to_string(),
         Err(panic) => format!("a panic: {panic}"),
@@ -51,7 +54,7 @@ pub(crate) async fn again(app: &App, claim: Claim, record: &WorkRecord, commit: 
     } else {
         let received = received_of(record);
         let takers = plan.takers(&received.name, &record.topic);
-        if !give(app, &takers, &delivery, &received).await.map_err(fail)? {
+        if !give(app, &takers, &delivery, &received, None).await.map_err(fail)? {
             return Err(Trouble::Absent(format!("{} in this program", not_taken(&received))));
         }
     }
@@ -88,7 +91,7 @@ async fn whole_again(
         lane.is_some() && lane == record.lane && reads(*handler)
     };
     let Some((handler, options)) = takers.iter().find(its_own) else {
-        let given = give(app, &takers, delivery, &received).await;
+        let given = give(app, &takers, delivery, &received, None).await;
         return given.map(|_| Ended::Duplicate).map_err(|error| Trouble::Failed(error.to_string()));
     };
     // It holds the lane of this handler, and is handled where it stands. Others have rows of their own.
@@ -115,7 +118,7 @@ fn received_of(record: &WorkRecord) -> Received<'_> {
     }
 }
 
-async fn offer(app: &App, group: &'static str, delivery: &Delivery) -> Result<(), StoreError> {
+async fn offer(app: &App, group: &'static str, delivery: &Delivery, failed: Option<u32>) -> Result<(), StoreError> {
     let (received, takers) = match read(app, group, delivery) {
         Ok(read) => read,
         Err(Unfit { received, error }) => {
@@ -128,7 +131,7 @@ async fn offer(app: &App, group: &'static str, delivery: &Delivery) -> Result<()
             None => Ok(()),
         };
     }
-    if !give(app, &takers, delivery, &received).await? {
+    if !give(app, &takers, delivery, &received, failed).await? {
         // Each of them takes the name: for each it is a message of its key, which holds back the later ones.
         for (handler, options) in &takers {
             let record = work_record(app, *handler, options, delivery, &received);
@@ -173,12 +176,14 @@ async fn give(
     takers: &[(u32, GroupOptions)],
     delivery: &Delivery,
     received: &Received<'_>,
+    failed: Option<u32>,
 ) -> Result<bool, StoreError> {
     let mut taken = false;
     for (handler, options) in takers {
         if app.planned(*handler).item.message.reads(received.version) {
             taken = true;
-            hand(app, *handler, options, delivery, received).await?;
+            let record = work_record(app, *handler, options, delivery, received);
+            hand(app, *handler, options, record, received, failed == Some(*handler)).await?;
         }
     }
     Ok(taken)
@@ -205,54 +210,89 @@ fn unknown(app: &App, group: &str, received: &Received<'_>) -> Option<String> {
     }
 }
 
-/// Gives a message to one handler: at once, or behind those of its key that wait.
+/// Gives a message to one handler: at once, or behind those of its key that wait. Where it fails for the first time it is tried again
+/// at once, in its place and in a transaction of its own, before it is stored: what is over in a moment holds up nothing of its key.
 async fn hand(
     app: &App,
     handler: u32,
     options: &GroupOptions,
-    delivery: &Delivery,
+    mut record: WorkRecord,
     received: &Received<'_>,
+    has_failed: bool,
 ) -> Result<(), StoreError> {
-    let mut record = work_record(app, handler, options, delivery, received);
-    let spec = app.planned(handler).item.message;
-    let message = match decode(spec, received.version, wire::payload_of(&record.headers), &received.payload).await {
-        Ok(message) => message,
-        Err(error) => return bury(app, record, &received.payload, options, error).await,
-    };
-    let mark = mark(app, &record);
-    let meta = Arc::new(meta_of(app, &record));
-    let lane = record.lane.clone();
-    let commit = Commit::default();
-    let tried = async {
-        let attempt =
-            attempt(app, Attempt { handler, message, meta, mark: Some(mark), lane, claim: None, commit: &commit });
-        let item = app.planned(handler).item;
-        let failed = |failure: Failure| (describe(&failure, item), failure.is_in_vain(), failure.turned_away());
-        attempt.await.map_err(failed)
-    };
-    let (error, in_vain) = match in_time(app, &commit, tried).await {
-        Ok(Ok(Ended::Behind)) => return keep(app, record, &received.payload).await,
-        Ok(Ok(_)) => return Ok(()),
-        Ok(Err((error, _, Some(pause)))) => {
+    let (spec, payload) = (app.planned(handler).item.message, &received.payload);
+    let policy = app.options().retry(Some(options.group), options.retry);
+    record.attempts = u32::from(has_failed && policy.is_followed_at_once(1));
+    loop {
+        let message = match decode(spec, received.version, wire::payload_of(&record.headers), payload).await {
+            Ok(message) => message,
+            Err(error) => return bury(app, record, payload, options, error).await,
+        };
+        let failed = match try_it(app, handler, &record, message).await {
+            Ok(Ended::Behind) => return keep(app, record, payload).await,
+            Ok(_) => return Ok(()),
+            Err(failed) => failed,
+        };
+        let error = failed.error;
+        if let Some(pause) = failed.turned_away {
             // Not tried, so no attempt.
             record.due_at = app.clock().now() + after_breaker(pause);
             record.error = Some(error);
-            return keep(app, record, &received.payload).await;
+            return keep(app, record, payload).await;
         }
-        Ok(Err((error, in_vain, None))) => (error, in_vain),
-        Err(error) => (error, false),
-    };
-    let policy = app.options().retry(Some(options.group), options.retry);
-    match policy.verdict(1, random()) {
-        Verdict::Again(pause) if !in_vain => {
-            tracing::warn!(name = record.name, handler = record.handler, id = %record.id, ?pause, error, "a message failed; it is stored and tried again");
-            record.attempts = 1;
-            record.due_at = app.clock().now() + pause;
-            record.error = Some(error);
-            keep(app, record, &received.payload).await
+        record.attempts += 1;
+        if failed.may_be_over && policy.is_followed_at_once(record.attempts) && !app.is_stopping() {
+            tracing::warn!(name = record.name, handler = record.handler, id = %record.id, error, "a message failed; it is tried again at once");
+            continue;
         }
-        _ => bury(app, record, &received.payload, options, error).await,
+        return match policy.verdict(record.attempts, random()) {
+            Verdict::Again(pause) if !failed.in_vain => {
+                tracing::warn!(name = record.name, handler = record.handler, id = %record.id, ?pause, error, "a message failed; it is stored and tried again");
+                record.due_at = app.clock().now() + pause;
+                record.error = Some(error);
+                keep(app, record, payload).await
+            }
+            _ => bury(app, record, payload, options, error).await,
+        };
     }
+}
+
+/// How an attempt failed.
+struct Failed {
+    error: String,
+    /// No other attempt would end otherwise.
+    in_vain: bool,
+    /// For how long its breaker lets nothing in: it was not tried.
+    turned_away: Option<Duration>,
+    /// Whether another attempt may end otherwise right away.
+    may_be_over: bool,
+}
+
+impl Failed {
+    fn of(failure: &Failure, item: &HandlerItem) -> Self {
+        let (in_vain, turned_away) = (failure.is_in_vain(), failure.turned_away());
+        Self { error: describe(failure, item), in_vain, turned_away, may_be_over: !in_vain && !is_away(failure) }
+    }
+
+    /// It took its time, or panicked outside of its handler.
+    fn late(error: String) -> Self {
+        Self { error, in_vain: false, turned_away: None, may_be_over: false }
+    }
+}
+
+fn is_away(failure: &Failure) -> bool {
+    matches!(failure, Failure::Store { source } if source.kind() == StoreErrorKind::Unavailable)
+}
+
+/// One attempt at a message that has come from the broker.
+async fn try_it(app: &App, handler: u32, record: &WorkRecord, message: Erased) -> Result<Ended, Failed> {
+    let (mark, meta) = (Some(mark(app, record)), Arc::new(meta_of(app, record)));
+    let (lane, commit) = (record.lane.clone(), Commit::default());
+    let tried = async {
+        let attempt = attempt(app, Attempt { handler, message, meta, mark, lane, claim: None, commit: &commit });
+        attempt.await.map_err(|failure| Failed::of(&failure, app.planned(handler).item))
+    };
+    in_time(app, &commit, tried).await.map_err(Failed::late)?
 }
 
 async fn bury(
@@ -263,7 +303,7 @@ async fn bury(
     error: String,
 ) -> Result<(), StoreError> {
     tracing::error!(name = record.name, handler = record.handler, id = %record.id, error, "a message is a dead letter");
-    record.attempts = 1;
+    record.attempts = record.attempts.max(1);
     record.error = Some(error);
     record.dead = true;
     if app.options().on_dead(options.group, options.on_dead) == OnDead::Skip {

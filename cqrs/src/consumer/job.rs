@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::{Lane, Way, arrange, redone_at_least};
 use super::pace::Took;
-use super::together::{self, Member, Next, Told};
+use super::together::{self, Failed, Member, Next, Told};
 use super::{deliver, wire};
 use crate::app::App;
 use crate::broker::Delivery;
@@ -30,7 +30,7 @@ pub(super) async fn handle(
 ) -> (Vec<Option<Settlement>>, Vec<Took>) {
     let begun = Instant::now();
     if let [(_, delivery)] = messages {
-        let settled = vec![Some(deliver::deliver(app, group, delivery).await)];
+        let settled = vec![Some(deliver::deliver(app, group, delivery, None).await)];
         return (settled, vec![Took::Alone { messages: 1, whole: begun.elapsed() }]);
     }
     let mut until = begun + LONGEST;
@@ -43,16 +43,16 @@ pub(super) async fn handle(
         settled[*at] = Some(Settlement::Done);
     }
     // What is handled one by one, and how much of it whatever time it takes.
-    let (alone, least): (Vec<usize>, usize) = match told.next {
+    let (alone, least, failed): (Vec<usize>, usize, Option<Failed>) = match told.next {
         Next::Others => {
             let alone = ways.iter().enumerate().filter_map(|(at, way)| (*way == Way::Alone).then_some(at));
-            (alone.collect(), usize::from(told.done.is_empty()))
+            (alone.collect(), usize::from(told.done.is_empty()), None)
         }
-        Next::Nothing => (Vec::new(), 0),
-        Next::Alone(at) => (vec![at], 1),
+        Next::Nothing => (Vec::new(), 0, None),
+        Next::Alone(failed) => (vec![failed.at], 1, Some(failed)),
         Next::Redo(by) => {
             until = Instant::now() + LONGEST;
-            ((0..messages.len()).collect(), redone_at_least(by))
+            ((0..messages.len()).collect(), redone_at_least(by.map(|failed| failed.at)), by)
         }
     };
     let (begun, mut messages_alone) = (Instant::now(), 0);
@@ -60,7 +60,8 @@ pub(super) async fn handle(
         if stop.is_cancelled() || (count >= least && Instant::now() >= until) {
             break;
         }
-        let settlement = deliver::deliver(app, group, &messages[at].1).await;
+        let failed = failed.filter(|failed| failed.at == at).map(|failed| failed.handler);
+        let settlement = deliver::deliver(app, group, &messages[at].1, failed).await;
         settled[at] = Some(settlement);
         messages_alone += 1;
         if settlement == Settlement::Return {

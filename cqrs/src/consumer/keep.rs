@@ -74,6 +74,9 @@ async fn write(app: &App, records: &[WorkRecord], payload: &[u8]) -> Result<(), 
     tx.commit().await?;
     pass(FailPoint::KeepCommitted);
     app.wake();
+    if !first.dead {
+        app.note_kept(&first.group);
+    }
     Ok(())
 }
 

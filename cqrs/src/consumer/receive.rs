@@ -16,6 +16,9 @@ impl App {
     /// letter: the broker may forget it. Where not, hand it in again: what was handled is not handled twice. Order by key is
     /// yours to keep: await one message of a key before the next.
     ///
+    /// What is stored is tried again by the part `retries:NAME` of [`run`](crate::Builder::run), which does not consume: name it in
+    /// the list of a process, in place of the group's `group:NAME`.
+    ///
     /// # Errors
     /// Fails when no group of the app listens to the topic, when the store can keep the message for none of them, and when the
     /// app is stopping.
@@ -69,7 +72,7 @@ impl App {
         let handed = self.give_up().run_until_cancelled(async {
             let mut kept = true;
             for group in groups {
-                kept &= deliver(self, group, &delivery).await == Settlement::Done;
+                kept &= deliver(self, group, &delivery, None).await == Settlement::Done;
             }
             kept
         });

@@ -69,9 +69,16 @@ pub(super) enum Next {
     /// They wait for the next batch.
     Nothing,
     /// This one is handled alone, the others wait.
-    Alone(usize),
+    Alone(Failed),
     /// The batch was rolled back: all of it one by one. By which message it was spoiled, where it was one.
-    Redo(Option<usize>),
+    Redo(Option<Failed>),
+}
+
+/// A message of a batch that failed, and with which of its handlers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Failed {
+    pub(super) at: usize,
+    pub(super) handler: u32,
 }
 
 /// A message of the batch: its number, how it is handled, and for whom.
@@ -104,9 +111,18 @@ pub(super) async fn handle(app: &App, group: &'static str, batch: Vec<Entry<'_>>
 
 /// Why a batch is rolled back.
 struct Spoiled {
-    by: Option<usize>,
+    by: Option<Failed>,
     error: String,
 }
+
+impl Spoiled {
+    fn by(at: usize) -> impl FnOnce(Blamed) -> Self {
+        move |(handler, error)| Self { by: Some(Failed { at, handler }), error }
+    }
+}
+
+/// Which handler a message failed with, and why.
+type Blamed = (u32, String);
 
 /// What the messages so far leave to the commit.
 #[derive(Default)]
@@ -159,11 +175,11 @@ impl Work<'_> {
             match self.message(at, members).await {
                 Ok(kept) => self.kept.add(at, kept),
                 // It has left nothing, neither have the others to be undone.
-                Err(error) if self.tx.is_none() => {
+                Err((handler, error)) if self.tx.is_none() => {
                     tracing::debug!(error, "a message of a batch failed: it is handled by itself");
-                    return Ok(Next::Alone(at));
+                    return Ok(Next::Alone(Failed { at, handler }));
                 }
-                Err(error) => return Err(Spoiled { by: Some(at), error }),
+                Err(blamed) => return Err(Spoiled::by(at)(blamed)),
             }
             if self.tx.is_some() {
                 // An inline handler of what it raised has begun it: who takes none does not run within it.
@@ -173,14 +189,14 @@ impl Work<'_> {
         // Dependencies first, the transaction last.
         let begins = Instant::now();
         for (at, _, members) in &mut within {
-            open(self.app, members).await.map_err(|error| Spoiled { by: Some(*at), error })?;
+            open(self.app, members).await.map_err(Spoiled::by(*at))?;
         }
         self.inside += begins.elapsed();
         for (at, _, members) in within {
             if self.is_cut() {
                 return Ok(Next::Nothing);
             }
-            let kept = self.message(at, members).await.map_err(|error| Spoiled { by: Some(at), error })?;
+            let kept = self.message(at, members).await.map_err(Spoiled::by(at))?;
             self.kept.add(at, kept);
             pass(FailPoint::BatchHandled);
         }
@@ -193,7 +209,7 @@ impl Work<'_> {
     }
 
     /// One message, all its handlers.
-    async fn message(&mut self, at: usize, mut members: Vec<Standed<'_>>) -> Result<Kept, String> {
+    async fn message(&mut self, at: usize, mut members: Vec<Standed<'_>>) -> Result<Kept, Blamed> {
         let begins = Instant::now();
         open(self.app, &mut members).await?;
         self.inside += begins.elapsed();
@@ -215,7 +231,8 @@ impl Work<'_> {
                         let called = self.call(member, unit).await;
                         called.map_err(|failure| text(app, handler, &failure))
                     };
-                    let (after, records) = in_time(app, &commit, called).await??;
+                    let called = in_time(app, &commit, called).await.and_then(std::convert::identity);
+                    let (after, records) = called.map_err(|error| (handler, error))?;
                     kept.records.push((at, records));
                     kept.after.push((at, after));
                 }
@@ -292,7 +309,7 @@ async fn standings<'b>(app: &App, batch: Vec<Entry<'b>>) -> Result<Vec<(usize, W
 }
 
 /// Makes the dependencies of those whose handlers are called.
-async fn open(app: &App, members: &mut [Standed<'_>]) -> Result<(), String> {
+async fn open(app: &App, members: &mut [Standed<'_>]) -> Result<(), Blamed> {
     let commit = Commit::default();
     for (member, standing, unit) in members {
         if *standing == Standing::New && unit.is_none() {
@@ -300,7 +317,8 @@ async fn open(app: &App, members: &mut [Standed<'_>]) -> Result<(), String> {
                 let opened = unit_of(app, member).await;
                 opened.map_err(|failure| text(app, member.handler, &failure))
             };
-            *unit = Some(in_time(app, &commit, opened).await??);
+            let opened = in_time(app, &commit, opened).await.and_then(std::convert::identity);
+            *unit = Some(opened.map_err(|error| (member.handler, error))?);
         }
     }
     Ok(())

@@ -45,7 +45,7 @@ const FILE: &str = "cqrs.toml";
 /// | `broker_declare` | what is done about topics: `create`, `check`, `leave` ([`Broker::declare`]) | create |
 /// | `broker_partitions` | how many partitions a topic has that is made: [`Broker::partitions`] | 8 |
 /// | `broker_tls_ca` | a PEM file of authorities whose certificates are trusted: [`Broker::tls_ca`] | the machine's alone |
-/// | `run` | which parts `App::run` runs: `relay`, `work`, `timers`, `group:NAME` | all |
+/// | `run` | which parts `App::run` runs: `relay`, `work`, `timers`, `group:NAME`, `retries:NAME` | all |
 /// | `event_concurrency` | plain event handlers of one call at once | 1 for `send`, 10 for `stream` |
 /// | `event_depth` | how deep follow-up events may go | 64 |
 /// | `concurrency` | messages of a group, or batches of them, and durable handlers, at once | 8 |

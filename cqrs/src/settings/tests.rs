@@ -127,7 +127,10 @@ fn every_key_is_applied() {
     assert_eq!(options.audit_retention, hours(72));
     assert_eq!(options.outbox_retention, hours(48));
     let millis = Duration::from_millis;
-    assert_eq!(options.retry, RetryPolicy { max: 7, first: millis(250), factor: 3.0, ceiling: hours(1) });
+    assert_eq!(
+        options.retry,
+        RetryPolicy { max: 7, first: millis(250), factor: 3.0, ceiling: hours(1), at_once: false }
+    );
     assert_eq!(options.breaker, BreakerPolicy { failures: 3, open_for: secs(10), window: Some(mins(1)) });
     let relay = &options.relay;
     assert_eq!((relay.batch, relay.in_flight), (20, 2));
@@ -318,6 +321,7 @@ fn values_that_no_key_can_take_are_refused() {
         "run = []",
         "run = ['relya']",
         "run = ['group:']",
+        "run = ['retries:']",
         "event_concurrency = 0",
         "event_concurrency = -1",
         "event_depth = 5000000000",

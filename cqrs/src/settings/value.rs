@@ -15,8 +15,9 @@ use crate::wire::Compression;
 /// What a value should have been.
 pub(super) type Expected = &'static str;
 
-/// The parts that `run` may name; groups beside them.
+/// The parts that `run` may name; those of groups beside them.
 const PARTS: [&str; 3] = ["relay", "work", "timers"];
+const OF_GROUPS: [&str; 2] = ["group:", "retries:"];
 
 pub(super) fn url(value: &Value) -> Result<String, Expected> {
     const EXPECTED: Expected = "a URL such as \"sqlite://shop.db\" or \"memory:\"";
@@ -100,14 +101,13 @@ pub(super) fn factor(value: &Value) -> Result<f64, Expected> {
 
 /// A list of parts; a variable may give them with commas.
 pub(super) fn parts(value: &Value) -> Result<Vec<String>, Expected> {
-    const EXPECTED: Expected = "a list of \"relay\", \"work\", \"timers\" and \"group:NAME\"";
+    const EXPECTED: Expected = "a list of \"relay\", \"work\", \"timers\", \"group:NAME\" and \"retries:NAME\"";
     let parts: Option<Vec<String>> = match value {
         Value::Array(_, values) => values.iter().map(|value| value.as_str().map(str::to_owned)).collect(),
         value => value.as_str().map(|text| text.split(',').map(|part| part.trim().to_owned()).collect()),
     };
-    let known = |part: &String| {
-        PARTS.contains(&part.as_str()) || part.strip_prefix("group:").is_some_and(|group| !group.is_empty())
-    };
+    let of_group = |part: &str| OF_GROUPS.iter().any(|of| part.strip_prefix(of).is_some_and(|group| !group.is_empty()));
+    let known = |part: &String| PARTS.contains(&part.as_str()) || of_group(part);
     parts.filter(|parts| !parts.is_empty() && parts.iter().all(known)).ok_or(EXPECTED)
 }
 

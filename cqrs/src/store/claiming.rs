@@ -1,9 +1,9 @@
 //! What claims are like in every store on a database: who asks, for what, and from when a lease counts.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::driver::{ClaimRequest, WorkShare};
-use super::{WorkKind, WorkQueue, WorkRecord, rows};
+use super::{ClaimedWork, WorkKind, WorkQueue, WorkRecord, rows};
 
 /// How many ready rows of a queue one claim looks at, however many of them stand behind others of their lane. The rest is
 /// the next one's: others wait meanwhile.
@@ -76,6 +76,9 @@ pub(super) struct Wanted<'a, Q> {
     shares: Vec<usize>,
     /// Of each share, how to ask for its limit.
     limits: Vec<&'a (dyn Fn() -> usize + Send + Sync)>,
+    /// Of each queue, whether it is of timers.
+    #[cfg(feature = "mysql")]
+    timers: Vec<bool>,
 }
 
 impl<'a, Q> Wanted<'a, Q> {
@@ -85,7 +88,15 @@ impl<'a, Q> Wanted<'a, Q> {
             queues: queues(shares.iter().flat_map(|share| share.queues).collect()),
             shares: shares.iter().enumerate().flat_map(share_of).collect(),
             limits: shares.iter().map(|share| share.limit).collect(),
+            #[cfg(feature = "mysql")]
+            timers: shares.iter().flat_map(|share| share.queues).map(|queue| queue.kind == WorkKind::Timer).collect(),
         }
+    }
+
+    /// Whether a queue is of timers, by its place in the list.
+    #[cfg(feature = "mysql")]
+    pub(super) fn is_of_timers(&self, place: usize) -> bool {
+        self.timers.get(place).copied().unwrap_or_default()
     }
 
     /// The share of a queue, by its place in the list.
@@ -99,7 +110,7 @@ impl<'a, Q> Wanted<'a, Q> {
     }
 }
 
-/// The state work begins in. Waiting work is woken when it is due, so waiting is never wrong; what is due as soon as it
+/// The state work begins in. Waiting work is woken, or taken, when it is due, so waiting is never wrong; what is due as soon as it
 /// is made spares the waking. A consumed message was made elsewhere, by another clock.
 pub(super) fn first_state(record: &WorkRecord) -> &'static str {
     if record.dead {
@@ -109,4 +120,15 @@ pub(super) fn first_state(record: &WorkRecord) -> &'static str {
     } else {
         "waiting"
     }
+}
+
+/// Puts what was claimed in the order in which it was looked for: as it was stored, then the timers that waited, as they fell due.
+/// These are taken from among those that wait, and never woken: once they were, nobody would know which is the most overdue.
+pub(super) fn put_in_order(claimed: &mut [ClaimedWork]) {
+    claimed.sort_unstable_by_key(|work| (waited_until(&work.record), work.claim.seq));
+}
+
+/// Until when a timer waited.
+pub(super) fn waited_until(record: &WorkRecord) -> Option<SystemTime> {
+    (record.kind == WorkKind::Timer && record.due_at > record.created_at).then_some(record.due_at)
 }

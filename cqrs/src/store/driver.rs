@@ -165,8 +165,8 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
         lease_until: SystemTime,
     ) -> BoxFuture<'_, Result<Vec<Claim>, StoreError>>;
 
-    /// Claims stored work that is due, of the queues of the given shares, oldest first: of each share up to its limit, and
-    /// up to the request's limit in all. A share's limit is asked for once there is something to claim and nothing to wait for (a
+    /// Claims stored work that is due, of the queues of the given shares, oldest first, and of timers that have waited those first
+    /// that were due first: of each share up to its limit, and up to the request's limit in all. A share's limit is asked for once there is something to claim and nothing to wait for (a
     /// lock, a connection), and again where the claim is begun anew. Of one lane it gives only the oldest row, and
     /// none while that row is claimed, waiting or dead.
     ///

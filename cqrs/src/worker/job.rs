@@ -223,6 +223,7 @@ async fn fail(
     match policy.verdict(record.attempts.saturating_add(1), random()) {
         Verdict::Again(pause) => {
             let attempt = record.attempts.saturating_add(1);
+            let pause = if policy.is_followed_at_once(attempt) { Duration::ZERO } else { pause };
             tracing::warn!(name = record.name, handler = record.handler, id = %record.id, attempt, ?pause, error, "stored work failed; it is tried again");
             pass(FailPoint::WorkRetrying);
             store.retry_work(claim, app.clock().now() + pause, error).await?;

@@ -11,7 +11,7 @@ use crate::wiring::Plan;
 /// The queues of every handler of this program, each with the part of `run` that does it. Commands and timers name no
 /// handler: whether one is here is found out when one is claimed.
 pub(super) fn known(plan: &Plan) -> Vec<(String, WorkQueue)> {
-    let part = |group: &str| format!("group:{group}");
+    let part = |group: &str| format!("retries:{group}");
     let mut queues = vec![("work".to_owned(), WorkQueue::commands()), ("timers".to_owned(), WorkQueue::timers())];
     for planned in &plan.handlers {
         match planned.item.kind {

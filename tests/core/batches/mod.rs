@@ -253,6 +253,30 @@ async fn g10_g11_a_message_that_fails_costs_its_batch_once_and_harms_no_other() 
     .await;
 }
 
+/// What it was called for in the batch is its first attempt, and handling it alone the second, which follows at once.
+#[tokio::test]
+async fn g10_a_message_that_spoils_its_batch_is_called_no_more_often_than_it_says() {
+    bounded(async {
+        let three = || cqrs::Settings::from_toml("[group.batches]\nconcurrency = 1\nretry.max = 3").unwrap();
+        let setup = Setup::with(|probe| support::app(probe).settings(three())).await;
+        let app = &setup.app;
+        app.probe.fail("fail 4", u32::MAX);
+        setup.publish(numbered(["a", "b", "c", "d", "x", "e", "f", "g", "h", "i"])).await;
+        assert_once_in_order(&setup.rows().await, 9);
+        assert!(
+            app.probe.count("called b 1 attempt 1") + app.probe.count("called e 5 attempt 1") > 2,
+            "one was redone"
+        );
+        app.settle_for_hours(2).await;
+        let calls = app.probe.log().into_iter().filter(|noted| noted.starts_with("called x 4"));
+        assert_eq!(calls.collect::<Vec<_>>(), [1, 2, 3].map(|attempt| format!("called x 4 attempt {attempt}")));
+        assert_eq!(app.dead().await.iter().map(|letter| letter.attempts).collect::<Vec<_>>(), [3]);
+        let others = app.probe.log().into_iter().filter(|noted| noted.contains("attempt 2"));
+        assert_eq!(others.count(), 1, "nobody else's was counted");
+    })
+    .await;
+}
+
 /// Each of two handlers of a message has its own outcome.
 #[tokio::test]
 async fn g9_a_handler_that_fails_in_a_batch_does_not_fail_the_one_beside_it() {

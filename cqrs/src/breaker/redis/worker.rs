@@ -20,8 +20,13 @@ const BATCH: usize = 128;
 /// How long connecting may take: nobody waits for it.
 const CONNECT: Duration = Duration::from_secs(1);
 /// How often Redis is tried that does not answer.
-const PROBES: RetryPolicy =
-    RetryPolicy { max: u32::MAX, first: Duration::from_millis(250), factor: 2.0, ceiling: Duration::from_secs(5) };
+const PROBES: RetryPolicy = RetryPolicy {
+    max: u32::MAX,
+    first: Duration::from_millis(250),
+    factor: 2.0,
+    ceiling: Duration::from_secs(5),
+    at_once: false,
+};
 /// How often the same trouble is told of at most.
 const QUIET: Duration = Duration::from_mins(1);
 /// Writes, as the breaker's script does: a replica, or a server without memory, answers to reading only.

@@ -82,7 +82,8 @@ pub(super) fn timer_of(record: &WorkRecord) -> Option<Name> {
 /// The outbox.
 impl State {
     pub(super) fn claim_outbox(&mut self, request: &ClaimRequest<'_>) -> Vec<ClaimedOutbox> {
-        self.outbox.wake(&[&()], request.now, request.lease_now);
+        self.outbox.take_back(&[&()], request.lease_now);
+        self.outbox.wake(&[&()], request.now);
         let taker = Taker { owner: request.owner, lease_until: request.lease_until };
         let (mut claimed, mut behind) = (Vec::new(), BTreeSet::new());
         while claimed.len() < request.limit {
@@ -143,16 +144,20 @@ impl State {
         if request.limit == 0 || !self.work.has_work(&queues, request.now, request.lease_now) {
             return Vec::new();
         }
-        self.work.wake(&queues, request.now, request.lease_now);
+        self.work.take_back(&queues, request.lease_now);
+        let woken: Vec<&WorkQueue> = queues.iter().copied().filter(|queue| queue.kind != WorkKind::Timer).collect();
+        self.work.wake(&woken, request.now);
         let mut limits: Vec<usize> = shares.iter().map(|share| (share.limit)()).collect();
         let mut found = BTreeSet::new();
         for (at, share) in shares.iter().enumerate() {
             for queue in share.queues {
-                found.extend(self.work.ready(queue).take(limits[at].min(request.limit)).map(|seq| (seq, at)));
+                let overdue = self.work.overdue(queue, request.now);
+                let first = self.work.ready(queue).chain(overdue).take(limits[at].min(request.limit));
+                found.extend(first.map(|seq| (self.waited_until(seq), seq, at)));
             }
         }
         let (taker, mut claimed) = (Taker { owner: request.owner, lease_until: request.lease_until }, Vec::new());
-        for (seq, share) in found {
+        for (_, seq, share) in found {
             if claimed.len() == request.limit {
                 break;
             }
@@ -162,6 +167,12 @@ impl State {
             }
         }
         claimed
+    }
+
+    fn waited_until(&self, seq: i64) -> Option<SystemTime> {
+        let row =
+            self.work.get(seq).filter(|row| row.record.kind == WorkKind::Timer && row.due > row.record.created_at)?;
+        Some(row.due)
     }
 
     fn take_work(&mut self, seq: i64, taker: Taker<'_>) -> Option<ClaimedWork> {

@@ -209,14 +209,18 @@ impl<Q: Clone + Eq + Hash, R> Table<Q, R> {
         claimed.filter(move |(_, row)| row.is_lost(lease_now) && queues.contains(&&row.queue)).map(|(seq, _)| *seq)
     }
 
-    /// Makes ready what has waited until now, and what was lost: that counts as an attempt.
-    pub(super) fn wake(&mut self, queues: &[&Q], now: SystemTime, lease_now: SystemTime) {
+    /// Makes ready what was lost: that counts as an attempt.
+    pub(super) fn take_back(&mut self, queues: &[&Q], lease_now: SystemTime) {
         for seq in self.lost(queues, lease_now).collect::<Vec<_>>() {
             self.change(seq, |row| {
                 row.fail(LOST);
                 row.stage = Stage::Ready;
             });
         }
+    }
+
+    /// Makes ready what has waited until now.
+    pub(super) fn wake(&mut self, queues: &[&Q], now: SystemTime) {
         for queue in queues {
             while let Some((due, seq)) = self.waiting.get(*queue).and_then(BTreeSet::first).copied()
                 && due <= now
@@ -224,6 +228,12 @@ impl<Q: Clone + Eq + Hash, R> Table<Q, R> {
                 self.change(seq, |row| row.stage = Stage::Ready);
             }
         }
+    }
+
+    /// What has waited until now, the most overdue first.
+    pub(super) fn overdue(&self, queue: &Q, now: SystemTime) -> impl Iterator<Item = i64> {
+        let waiting = self.waiting.get(queue).into_iter().flatten();
+        waiting.take_while(move |(due, _)| *due <= now).map(|(_, seq)| *seq)
     }
 
     /// The oldest rows of a queue that may be taken.

@@ -22,7 +22,7 @@ SELECT EXISTS (
         WHERE state = 'claimed' AND queue IN (#) AND lease_until <= ?)
     OR EXISTS (SELECT 1 FROM cqrs_work FORCE INDEX (cqrs_work_state) WHERE state = 'ready' AND queue IN (#))";
 
-/// What waited until now.
+/// What waited until now, of queues that are not of timers.
 pub(super) const DUE: &str = "
 SELECT seq FROM cqrs_work FORCE INDEX (cqrs_work_due)
 WHERE state = 'waiting' AND queue IN (#) AND due_at <= ? LIMIT 1000 FOR UPDATE SKIP LOCKED";
@@ -43,10 +43,16 @@ WHERE seq IN (#)";
 
 /// The oldest ready rows of one queue, and whether they stand behind others of their lane. One such part for each queue.
 pub(super) const FIND: &str = "
-(SELECT found.seq, CAST(? AS SIGNED) AS place, found.lane_digest, found.lane_digest IS NOT NULL AND EXISTS (
+(SELECT CAST(NULL AS SIGNED) AS until, found.seq, CAST(? AS SIGNED) AS place, found.lane_digest, found.lane_digest IS NOT NULL AND EXISTS (
     SELECT 1 FROM cqrs_work AS earlier WHERE earlier.lane_digest = found.lane_digest AND earlier.seq < found.seq) AS behind
 FROM cqrs_work AS found FORCE INDEX (cqrs_work_state)
 WHERE found.state = 'ready' AND found.queue = ? ORDER BY found.seq LIMIT ?)";
+
+/// The timers of one queue that wait no longer, the most overdue first: a part of the same statement.
+pub(super) const OVERDUE: &str = "
+(SELECT found.due_at AS until, found.seq, CAST(? AS SIGNED) AS place, NULL AS lane_digest, FALSE AS behind
+FROM cqrs_work AS found FORCE INDEX (cqrs_work_due)
+WHERE found.state = 'waiting' AND found.queue = ? AND found.due_at <= ? ORDER BY found.due_at LIMIT ?)";
 
 /// Lanes of which somebody does a row: the oldest row of a lane may have been committed later than one that is claimed.
 const BUSY: &str = "
@@ -55,7 +61,9 @@ SELECT lane_digest FROM cqrs_work FORCE INDEX (cqrs_work_state) WHERE state = 'c
 pub(super) const LOCK: &str = "
 SELECT seq, fence, id, kind, handler, consumer_group, name, version, topic, message_key, lane, timer_key, payload,
     headers, created_at, due_at, attempts, error, deferred_since
-FROM cqrs_work FORCE INDEX (PRIMARY) WHERE seq IN (#) AND state = 'ready' ORDER BY seq FOR UPDATE SKIP LOCKED";
+FROM cqrs_work FORCE INDEX (PRIMARY)
+WHERE seq IN (#) AND (state = 'ready' OR (state = 'waiting' AND kind = 'timer' AND due_at <= ?))
+ORDER BY seq FOR UPDATE SKIP LOCKED";
 
 /// A timer that is being done is no longer the one that its key stands for.
 const CLAIM: &str = "
@@ -98,6 +106,7 @@ pub(super) const STATEMENTS: &[&str] = &[
     RUN_OUT,
     TAKE_BACK,
     FIND,
+    OVERDUE,
     BUSY,
     LOCK,
     CLAIM,
@@ -119,6 +128,7 @@ impl MySqlStore {
             let is_done = self.named(taking.run(&mut tx).await)?;
             self.named(tx.commit().await)?;
             if !taking.claimed.is_empty() || is_done || !taking.has_parked {
+                claiming::put_in_order(&mut taking.claimed);
                 return Ok(taking.claimed);
             }
         }
@@ -167,6 +177,8 @@ pub(super) fn digests<'q>(queues: impl IntoIterator<Item = &'q WorkQueue>) -> Ve
 /// A row that a claim has found.
 struct Found {
     seq: i64,
+    /// Until when it waited, if it is a timer that did.
+    until: Option<i64>,
     share: usize,
     lane: Option<Vec<u8>>,
     is_behind: bool,
@@ -203,8 +215,11 @@ impl<'t, 'a> Taking<'t, 'a> {
 
     /// Claims what is free. `false` where it looked at as much as one claim may, and left the rest.
     async fn run(&mut self, connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
-        self.change(connection, DUE, self.request.now, WAKE).await?;
-        self.change(connection, RUN_OUT, self.request.lease_now, TAKE_BACK).await?;
+        let queues = listed(self.wanted);
+        let numbered = queues.iter().enumerate();
+        let woken = numbered.filter_map(|(place, queue)| (!self.wanted.is_of_timers(place)).then_some(*queue));
+        self.change(connection, &woken.collect::<Vec<_>>(), (DUE, self.request.now), WAKE).await?;
+        self.change(connection, &queues, (RUN_OUT, self.request.lease_now), TAKE_BACK).await?;
         let mut at_once = self.limits.iter().copied().max().unwrap_or(0).min(self.limit);
         loop {
             if self.limit == 0 || self.limits.iter().all(|limit| *limit == 0) {
@@ -226,15 +241,18 @@ impl<'t, 'a> Taking<'t, 'a> {
         }
     }
 
-    /// Changes the rows that a statement finds and locks.
+    /// Changes the rows of some queues that a statement finds and locks.
     async fn change(
         &self,
         connection: &mut MySqlConnection,
-        find: &str,
-        until: i64,
+        queues: &[&[u8]],
+        (find, until): (&str, i64),
         change: &str,
     ) -> Result<(), sqlx::Error> {
-        let statement = rows::listed(self.names, find, &listed(self.wanted)).bind(until);
+        if queues.is_empty() {
+            return Ok(());
+        }
+        let statement = rows::listed(self.names, find, queues).bind(until);
         let found = numbers(&statement.fetch_all(&mut *connection).await?)?;
         if !found.is_empty() {
             rows::listed(self.names, change, &found).execute(connection).await?;
@@ -242,20 +260,26 @@ impl<'t, 'a> Taking<'t, 'a> {
         Ok(())
     }
 
-    /// The oldest ready rows of these queues, so many of each, in order.
+    /// What may be taken first of these queues, so much of each, in order.
     async fn find(&self, connection: &mut MySqlConnection, at_once: usize) -> Result<Vec<Found>, sqlx::Error> {
-        let text = vec![self.names.text(FIND); self.wanted.queues.len()].join("\nUNION ALL\n");
-        let mut statement = sqlx::query(AssertSqlSafe(text));
-        for (place, queue) in self.wanted.queues.iter().enumerate() {
-            statement = statement.bind(rows::limit(place)).bind(queue.as_slice()).bind(rows::limit(at_once));
+        let queues = || self.wanted.queues.iter().enumerate();
+        let timers = || queues().filter(|(place, _)| self.wanted.is_of_timers(*place));
+        let mut parts = vec![self.names.text(FIND); queues().count()];
+        parts.extend(vec![self.names.text(OVERDUE); timers().count()]);
+        let (mut statement, most) = (sqlx::query(AssertSqlSafe(parts.join("\nUNION ALL\n"))), rows::limit(at_once));
+        for (place, queue) in queues() {
+            statement = statement.bind(rows::limit(place)).bind(queue.as_slice()).bind(most);
+        }
+        for (place, queue) in timers() {
+            statement = statement.bind(rows::limit(place)).bind(queue.as_slice()).bind(self.request.now).bind(most);
         }
         let mut found = Vec::new();
         for row in statement.fetch_all(connection).await? {
             let Some(share) = self.wanted.share(row.try_get("place")?) else { continue };
             let (seq, lane, is_behind) = (row.try_get("seq")?, row.try_get("lane_digest")?, row.try_get("behind")?);
-            found.push(Found { seq, share, lane, is_behind });
+            found.push(Found { seq, until: row.try_get("until")?, share, lane, is_behind });
         }
-        found.sort_unstable_by_key(|row| row.seq);
+        found.sort_unstable_by_key(|row| (row.until, row.seq));
         found.dedup_by_key(|row| row.seq);
         Ok(found)
     }
@@ -278,7 +302,7 @@ impl<'t, 'a> Taking<'t, 'a> {
             return Ok(());
         }
         let asked: Vec<i64> = chosen.iter().map(|row| row.seq).collect();
-        let locked = rows::listed(self.names, LOCK, &asked).fetch_all(&mut *connection).await?;
+        let locked = rows::listed(self.names, LOCK, &asked).bind(self.request.now).fetch_all(&mut *connection).await?;
         let mut had: Vec<i64> = Vec::with_capacity(locked.len());
         for row in &locked {
             had.push(row.try_get("seq")?);

@@ -163,14 +163,14 @@ const NEXT_DUE: &str = concat!(
     ") AS next"
 );
 
-/// Wakes what waited until now: a thousand of each queue at a time, since after a time in which nothing ran there may be a million.
-/// What somebody else has just locked is his to see to.
+/// Wakes what waited until now, but timers: a thousand of each queue at a time, since after a time in which nothing ran there may be a
+/// million. What somebody else has just locked is his to see to.
 const WAKE: &str = concat!(
     "UPDATE cqrs_work SET state = 'ready' WHERE seq = ANY (ARRAY(
         SELECT found.seq FROM ",
     wanted!(),
     " CROSS JOIN LATERAL (
-            SELECT seq FROM cqrs_work AS mine WHERE state = 'waiting' AND ",
+            SELECT seq FROM cqrs_work AS mine WHERE wanted.kind <> 'timer' AND state = 'waiting' AND ",
     of_wanted!(),
     " AND due_at <= $4 ORDER BY due_at LIMIT 1000 FOR UPDATE SKIP LOCKED) AS found))"
 );
@@ -190,19 +190,23 @@ const TAKE_BACK: &str = concat!(
     " AND lease_until <= $4 ORDER BY lease_until LIMIT 1000 FOR UPDATE SKIP LOCKED) AS found))"
 );
 
-/// After waking and taking back, ready rows are all there is to take; of a lane, its oldest row or none. They are locked: two
-/// claims at a time find different ones.
+/// After waking and taking back, ready rows are all there is to take, and timers that wait no longer, the most overdue first; of a lane,
+/// its oldest row or none. They are locked: two claims at a time find different ones.
 const FIND: &str = concat!(
     "SELECT mine.seq, wanted.place, mine.lane, mine.lane IS NOT NULL AND ",
     is_behind!(),
     " AS behind, mine.lane IS NOT NULL AND ",
     is_busy!(),
-    " AS busy FROM ",
+    " AS busy, mine.until FROM ",
     wanted!(),
     " CROSS JOIN LATERAL (
-        SELECT seq, lane FROM cqrs_work AS mine WHERE state = 'ready' AND ",
+        SELECT * FROM (SELECT seq, lane, NULL::bigint AS until FROM cqrs_work AS mine WHERE state = 'ready' AND ",
     of_wanted!(),
-    " ORDER BY seq LIMIT $4 FOR UPDATE SKIP LOCKED) AS mine"
+    " ORDER BY seq LIMIT $4 FOR UPDATE SKIP LOCKED) AS ready
+        UNION ALL
+        SELECT * FROM (SELECT seq, lane, due_at FROM cqrs_work AS mine WHERE wanted.kind = 'timer' AND state = 'waiting' AND ",
+    of_wanted!(),
+    " AND due_at <= $5 ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED) AS overdue) AS mine"
 );
 
 /// Sets rows aside that stand behind others of their lane: claims do not look at them again until they are freed. A row in front is
@@ -296,9 +300,11 @@ macro_rules! for_queues {
     };
 }
 
-/// A ready row that a claim has found.
+/// A row that a claim has found.
 struct Found {
     seq: i64,
+    /// Until when it waited, if it is a timer that did.
+    until: Option<i64>,
     /// Its queue's place in the list.
     place: i64,
     lane: Option<String>,
@@ -377,7 +383,7 @@ impl Claiming<'_> {
             let done = self.limit == 0 || hidden.iter().all(|share| self.limits[*share] == 0);
             if done || at_once >= MOST_LOOKED_AT {
                 // `RETURNING` promises no order.
-                self.claimed.sort_unstable_by_key(|work| work.claim.seq);
+                claiming::put_in_order(&mut self.claimed);
                 return Ok((self.claimed, !done && has_parked));
             }
             at_once = at_once.saturating_mul(8).min(MOST_LOOKED_AT);
@@ -411,15 +417,17 @@ impl Claiming<'_> {
         Ok((hidden, parked))
     }
 
-    /// The oldest ready rows of the queues, so many of each.
+    /// What may be taken first of each queue, so much of each.
     async fn find(&self, connection: &mut PgConnection, at_once: usize) -> Result<Vec<Found>, sqlx::Error> {
         let found = for_queues!(self.names, FIND, self.wanted.queues).bind(rows::limit(at_once));
+        let found = found.bind(self.request.now);
         let mut rows = Vec::new();
         for row in found.fetch_all(connection).await? {
             let (seq, place, lane) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-            rows.push(Found { seq, place, lane, is_behind: row.try_get(3)?, is_busy: row.try_get(4)? });
+            let (is_behind, is_busy, until) = (row.try_get(3)?, row.try_get(4)?, row.try_get(5)?);
+            rows.push(Found { seq, until, place, lane, is_behind, is_busy });
         }
-        rows.sort_unstable_by_key(|row| (row.seq, row.place));
+        rows.sort_unstable_by_key(|row| (row.until, row.seq, row.place));
         rows.dedup_by_key(|row| row.seq);
         Ok(rows)
     }

@@ -93,11 +93,12 @@ pub(super) const NEXT_DUE: &str = concat!(
         FROM json_each(?1) AS wanted)"
 );
 
-/// Wakes what waited until now: a thousand of each queue at a time, since after a time in which nothing ran there may be a million,
-/// and nobody can write meanwhile.
+/// Wakes what waited until now, but timers: a thousand of each queue at a time, since after a time in which nothing ran there may be a
+/// million, and nobody can write meanwhile.
 const WAKE: &str = concat!(
     "UPDATE cqrs_work SET state = 'ready' WHERE seq IN (
-        SELECT found.seq FROM json_each(?2) AS wanted CROSS JOIN cqrs_work AS found WHERE found.seq IN (
+        SELECT found.seq FROM json_each(?2) AS wanted CROSS JOIN cqrs_work AS found
+        WHERE json_extract(wanted.value, '$[0]') <> 'timer' AND found.seq IN (
             SELECT seq FROM cqrs_work WHERE state = 'waiting' AND ",
     of_wanted!(),
     " AND due_at <= ?1 ORDER BY due_at LIMIT 1000))"
@@ -125,14 +126,22 @@ const TAKE_BACK: &str = concat!(
     " AND lease_until <= ?1 AND doubted = 1 ORDER BY lease_until LIMIT 1000))"
 );
 
-/// After waking and taking back, ready rows are all there is to take; of a lane, its oldest row or none.
+/// After waking and taking back, ready rows are all there is to take, and timers that wait no longer, the most overdue first; of a lane,
+/// its oldest row or none.
 const FIND: &str = concat!(
-    "SELECT found.seq, wanted.key AS queue, found.lane IS NOT NULL AND EXISTS (
+    "SELECT NULL AS until, found.seq, wanted.key AS queue, found.lane IS NOT NULL AND EXISTS (
         SELECT 1 FROM cqrs_work AS earlier WHERE earlier.lane = found.lane AND earlier.seq < found.seq) AS behind
     FROM json_each(?1) AS wanted CROSS JOIN cqrs_work AS found
     WHERE found.seq IN (SELECT seq FROM cqrs_work WHERE state = 'ready' AND ",
     of_wanted!(),
-    " ORDER BY seq LIMIT ?2)"
+    " ORDER BY seq LIMIT ?2)
+    UNION ALL
+    SELECT found.due_at, found.seq, wanted.key, FALSE
+    FROM json_each(?1) AS wanted CROSS JOIN cqrs_work AS found
+    WHERE json_extract(wanted.value, '$[0]') = 'timer'
+        AND found.seq IN (SELECT seq FROM cqrs_work WHERE state = 'waiting' AND ",
+    of_wanted!(),
+    " AND due_at <= ?3 ORDER BY due_at LIMIT ?2)"
 );
 
 /// Sets rows aside that stand behind others of their lane: claims do not look at them again until they are freed. The `+`
@@ -252,7 +261,7 @@ pub(super) async fn claim(
     let mut at_once = limits.iter().copied().max().unwrap_or(0).min(limit);
     loop {
         let (mut behind, mut free, mut hidden) = (Vec::new(), Vec::new(), Vec::new());
-        for (seq, queue, is_behind) in find(connection, queues, at_once).await? {
+        for (_, seq, queue, is_behind) in find(connection, queues, at_once, request.now).await? {
             let Some(share) = wanted.share(queue) else { continue };
             if is_behind {
                 behind.push(seq);
@@ -271,7 +280,7 @@ pub(super) async fn claim(
         let done = limit == 0 || hidden.iter().all(|share| limits[*share] == 0);
         if done || at_once >= MOST_LOOKED_AT {
             // `RETURNING` promises no order.
-            claimed.sort_unstable_by_key(|work| work.claim.seq);
+            claiming::put_in_order(&mut claimed);
             return Ok((claimed, !done));
         }
         at_once = at_once.saturating_mul(8).min(MOST_LOOKED_AT);
@@ -307,16 +316,18 @@ async fn take(
     Ok(())
 }
 
-/// The oldest ready rows of these queues, so many of each: number, queue, and whether it stands behind others of its lane.
+/// What may be taken first of these queues, so much of each: until when it waited if it is a timer, number, queue, and whether it stands
+/// behind others of its lane.
 async fn find(
     connection: &mut SqliteConnection,
     queues: &str,
     at_once: usize,
-) -> Result<Vec<(i64, i64, bool)>, sqlx::Error> {
-    let found = sqlx::query_as(FIND).bind(queues).bind(rows::limit(at_once));
-    let mut found: Vec<(i64, i64, bool)> = found.fetch_all(&mut *connection).await?;
+    now: i64,
+) -> Result<Vec<(Option<i64>, i64, i64, bool)>, sqlx::Error> {
+    let found = sqlx::query_as(FIND).bind(queues).bind(rows::limit(at_once)).bind(now);
+    let mut found: Vec<(Option<i64>, i64, i64, bool)> = found.fetch_all(&mut *connection).await?;
     found.sort_unstable();
-    found.dedup_by_key(|(seq, ..)| *seq);
+    found.dedup_by_key(|(_, seq, ..)| *seq);
     Ok(found)
 }
 

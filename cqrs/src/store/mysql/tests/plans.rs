@@ -165,6 +165,7 @@ async fn what_every_poll_asks_is_found_by_the_narrowest_index(store: &MySqlStore
         (claim::LOCK, "PRIMARY"),
         (claim::FIND, "cqrs_work_state"),
         (claim::FIND, "cqrs_work_lane"),
+        (claim::OVERDUE, "cqrs_work_due"),
         (claim::DUE, "cqrs_work_due"),
         (timer::LIST, "cqrs_work_timer_due"),
         (find::READY, "cqrs_outbox_state"),

@@ -143,8 +143,11 @@ async fn how_much_there_is_room_for_is_asked_under_the_write_lock() {
 #[tokio::test]
 async fn what_is_due_is_woken_a_thousand_at_a_time() {
     let (_dir, store) = fresh().await;
-    keep_work(&store, (0..1_200).map(|n| WorkRecord { due_at: at(2), ..piece(WorkKind::Timer, &n.to_string(), None) }))
-        .await;
+    keep_work(
+        &store,
+        (0..1_200).map(|n| WorkRecord { due_at: at(2), ..piece(WorkKind::Durable, &n.to_string(), None) }),
+    )
+    .await;
     let claimed = claim_of(&store, &everything(), request("a", 5, 1)).await.unwrap();
     assert_eq!(claimed.len(), 1);
     let waiting = "SELECT COUNT(*) FROM cqrs_work WHERE state = 'waiting'";

@@ -132,6 +132,8 @@ macro_rules! __store_cases {
                 "of the timers of one key the last one counts; those without a key are never the same",
             timers::a_timer_fires_when_it_is_due =>
                 "a timer is given when it is due, and does not wait any more then",
+            timers::overdue_timers_are_given_in_the_order_of_their_time =>
+                "of timers that are overdue those that were due first are given first, whenever they were stored, and none twice",
             timers::a_timer_that_is_being_done_stays_beside_the_new_one =>
                 "a timer that is being done is not moved: what is stored meanwhile is another",
             timers::a_timer_that_waits_for_its_retry_is_moved_too =>

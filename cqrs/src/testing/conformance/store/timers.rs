@@ -1,7 +1,9 @@
 //! Timers: moved, cancelled, listed.
 
-use super::bench::{Bench, at, claim_work, finish, keep_work, message, next_due, timer, work_names};
-use crate::store::{Record, WorkRecord};
+use super::bench::{
+    Bench, at, claim_of, claim_work, finish, keep_work, message, next_due, queue, request, timer, work_names,
+};
+use crate::store::{Record, WorkKind, WorkRecord};
 
 pub(super) async fn the_same_name_and_key_moves_a_timer(store: Bench) {
     let first = timer("remind", "7", at(60));
@@ -67,6 +69,19 @@ pub(super) async fn a_timer_fires_when_it_is_due(store: Bench) {
     let claimed = claim_work(&*store, 60).await;
     assert_eq!(work_names(&claimed), ["remind"]);
     assert!(store.timers(9).await.unwrap().is_empty(), "it is being done");
+}
+
+pub(super) async fn overdue_timers_are_given_in_the_order_of_their_time(store: Bench) {
+    // More than a store may wake at once; stored in an order that has nothing to do with their times.
+    let seconds = (0..1_201).map(|n| 1 + n * 523 % 1_201);
+    keep_work(&*store, seconds.map(|due| timer("remind", &due.to_string(), at(due)))).await;
+    let (timers, mut given) = ([queue(WorkKind::Timer)], Vec::new());
+    for limit in [1, 8, 300, 200, 8, 2_000] {
+        let claimed = claim_of(&*store, &timers, request("a", 5_000, limit)).await.unwrap();
+        given.extend(claimed.into_iter().map(|work| work.record.due_at));
+    }
+    let expected: Vec<_> = (1..=1_201).map(at).collect();
+    assert_eq!(given, expected, "each once, and the most overdue first");
 }
 
 pub(super) async fn a_timer_that_is_being_done_stays_beside_the_new_one(store: Bench) {
