@@ -200,7 +200,7 @@ impl App {
             owner: self.owner().to_owned(),
             wake: self.wake_bell().clone(),
             settings: relay::RelaySettings {
-                keeps: options.outbox_retention > Duration::ZERO,
+                keeps_for: Some(options.outbox_retention).filter(|keeps_for| !keeps_for.is_zero()),
                 lease: options.lease,
                 // A row holds the payload with what surrounds it on the wire.
                 payload_limit: options.payload_limit.saturating_add(crate::wire::ENVELOPE),

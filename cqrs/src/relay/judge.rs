@@ -126,8 +126,9 @@ fn outcome(
     random: f64,
 ) -> OutboxOutcome {
     match result {
-        Ok(()) if settings.keeps => OutboxOutcome::Kept { at: now },
-        Ok(()) => OutboxOutcome::Published,
+        Ok(()) => settings
+            .keeps_for
+            .map_or(OutboxOutcome::Published, |keeps_for| OutboxOutcome::Kept { at: now, until: now + keeps_for }),
         Err(error) if error.kind() == BrokerErrorKind::Refused => OutboxOutcome::Dead { error: explain(&error) },
         Err(error) => {
             let pause = settings.retry.pause(row.attempts.saturating_add(1), random);

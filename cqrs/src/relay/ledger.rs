@@ -37,6 +37,20 @@ impl Ledger {
         self.told.clone()
     }
 
+    /// Gives what is kept one time, the last: a store then keeps it all in one go.
+    pub(super) fn level(&mut self) {
+        let times = |(_, outcome): &(Claim, OutboxOutcome)| match outcome {
+            OutboxOutcome::Kept { at, until } => Some((*at, *until)),
+            _ => None,
+        };
+        let Some((at, until)) = self.unsettled.iter().filter_map(times).max() else { return };
+        for (_, outcome) in &mut self.unsettled {
+            if matches!(outcome, OutboxOutcome::Kept { .. }) {
+                *outcome = OutboxOutcome::Kept { at, until };
+            }
+        }
+    }
+
     /// How many rows the store is being told of.
     pub(super) fn told(&self) -> usize {
         self.told.len()

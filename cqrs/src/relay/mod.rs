@@ -34,8 +34,8 @@ pub(crate) struct RelaySettings {
     pub(crate) batch: usize,
     /// At most so many batches of the present size that are claimed and not settled.
     pub(crate) in_flight: usize,
-    /// Whether what was published is kept for a while.
-    pub(crate) keeps: bool,
+    /// How long what was published is kept, if at all.
+    pub(crate) keeps_for: Option<Duration>,
     /// How long a claim holds unless it is renewed.
     pub(crate) lease: Duration,
     /// The largest row that is published, in bytes, as it goes over the wire; a larger one is a dead letter.
@@ -55,7 +55,7 @@ impl Default for RelaySettings {
         Self {
             batch: 2_000,
             in_flight: 4,
-            keeps: false,
+            keeps_for: None,
             lease: Duration::from_secs(5),
             payload_limit: 1024 * 1024,
             poll_first: Duration::from_millis(50),

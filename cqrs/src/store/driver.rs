@@ -356,13 +356,12 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
         lease_before: SystemTime,
     ) -> BoxFuture<'_, Result<u64, StoreError>>;
 
-    /// Deletes events that were published before `before` and [kept](OutboxOutcome::Kept). Gives their number; 0 where the store keeps
-    /// none.
+    /// Deletes published events that were [kept](OutboxOutcome::Kept) until now. Gives their number; 0 where the store keeps none.
     ///
     /// # Errors
     /// Fails with what the database said.
-    fn purge_published(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {
-        let _ = before;
+    fn purge_published(&self, now: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {
+        let _ = now;
         Box::pin(async { Ok(0) })
     }
 

@@ -202,6 +202,8 @@ pub enum OutboxOutcome {
     Kept {
         /// When the broker had it.
         at: SystemTime,
+        /// Until when it is kept.
+        until: SystemTime,
     },
     /// Not yet: try again at `due`.
     Retry {

@@ -51,10 +51,9 @@ async fn sweep_inbox(app: &App, store: &Arc<dyn Driver>) {
     }
 }
 
-/// Also where nothing is kept any more: what is there has been kept before.
+/// Also where nothing is kept any more: what is there says until when.
 async fn sweep_published(app: &App, store: &Arc<dyn Driver>) {
-    let Some(before) = app.clock().now().checked_sub(app.options().outbox_retention) else { return };
-    match store.purge_published(before).await {
+    match store.purge_published(app.clock().now()).await {
         Ok(0) => {}
         Ok(purged) => tracing::debug!(purged, "published events past their retention are gone"),
         Err(error) => tracing::warn!(%error, "published events could not be swept; it is tried again"),

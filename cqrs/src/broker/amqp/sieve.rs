@@ -17,6 +17,8 @@ const METHOD: u8 = 1;
 const CONTENT_HEADER: u8 = 2;
 /// The class and number of the method that brings a message.
 const DELIVER: [u8; 4] = [0, 60, 0, 60];
+/// No frame that says something is as long: one that claims to be is passed on, for the client to refuse.
+const LONGEST: usize = 16 * 1024 * 1024;
 /// How much is read at once.
 const PIECE: usize = 32 * 1024;
 /// How deep arrays and tables lie within one another that are read; what is in those is left as bytes.
@@ -52,10 +54,9 @@ impl<S> Sieve<S> {
             self.sifted += passes;
             let frame = &mut rest[passes..];
             let &[kind, _, _, a, b, c, d, ..] = &*frame else { return };
-            // One that is too long for us to know is for the client to refuse.
             let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
             let whole = length.saturating_add(HEAD + 1);
-            if matches!(kind, METHOD | CONTENT_HEADER) {
+            if matches!(kind, METHOD | CONTENT_HEADER) && whole <= LONGEST {
                 let Some(frame) = frame.get_mut(HEAD..whole) else { return };
                 let _ = if kind == METHOD { Rest(frame).method() } else { Rest(frame).content_header() };
             }

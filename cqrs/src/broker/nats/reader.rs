@@ -40,11 +40,11 @@ pub(super) async fn read(link: Arc<Link>, shared: Arc<Shared>, id: SlotId, made:
     let (mut failures, mut is_anew) = (0_u32, false);
     while let Some(last) = shared.last_read(&id) {
         // What comes next may be why the connection has ended.
-        let next = if is_anew { stored::read(&link, &shared, &id, made).await } else { Ok(()) };
-        let ended = match next {
-            Ok(()) => Reading::begin(&link, &shared, &id, made, &mut connections).await,
-            Err(error) => Err(error),
-        };
+        if is_anew && let Err(error) = stored::read(&link, &shared, &id, made).await {
+            let (topic, slot) = &id;
+            tracing::warn!(topic, slot, %error, "a stored message cannot be asked for by itself; it comes as the others do");
+        }
+        let ended = Reading::begin(&link, &shared, &id, made, &mut connections).await;
         is_anew = ended.is_ok() || connections.has_changed().unwrap_or(false);
         let Err(error) = ended else {
             failures = 0;

@@ -269,8 +269,8 @@ impl Driver for MemoryStore {
         self.ask(|state| state.counts())
     }
 
-    fn purge_published(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {
-        self.ask(move |state| state.purge_published(before))
+    fn purge_published(&self, now: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.ask(move |state| state.purge_published(now))
     }
 
     fn purge_inbox(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {

@@ -60,7 +60,7 @@ pub(super) struct State {
     /// Timers by name and key, those that are being done or dead among them.
     timers: HashMap<Name, BTreeSet<i64>>,
     inbox: HashMap<Marked, SystemTime>,
-    /// When events were published that are kept. Nobody can read them here: they are counted, and go.
+    /// Until when published events are kept. Nobody can read them here: they are counted, and go.
     published: Vec<SystemTime>,
     keys: Keys,
     /// How many changes of the transaction are about a key.
@@ -112,9 +112,9 @@ impl State {
     fn settle(&mut self, seq: i64, outcome: OutboxOutcome) {
         match outcome {
             OutboxOutcome::Published => drop(self.outbox.remove(seq)),
-            OutboxOutcome::Kept { at } => {
+            OutboxOutcome::Kept { until, .. } => {
                 drop(self.outbox.remove(seq));
-                self.published.push(at);
+                self.published.push(until);
             }
             OutboxOutcome::HandBack => self.outbox.change(seq, |row| row.stage = Stage::Ready),
             OutboxOutcome::Dead { error } => self.outbox.change(seq, |row| {
@@ -375,9 +375,9 @@ impl State {
         }
     }
 
-    pub(super) fn purge_published(&mut self, before: SystemTime) -> u64 {
+    pub(super) fn purge_published(&mut self, now: SystemTime) -> u64 {
         let count = self.published.len();
-        self.published.retain(|at| *at >= before);
+        self.published.retain(|until| *until > now);
         (count - self.published.len()) as u64
     }
 

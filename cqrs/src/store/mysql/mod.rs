@@ -254,8 +254,8 @@ impl Driver for MySqlStore {
         Box::pin(self.count())
     }
 
-    fn purge_published(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {
-        Box::pin(self.purge_kept(before))
+    fn purge_published(&self, now: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(self.purge_kept(now))
     }
 
     fn purge_inbox(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {

@@ -38,15 +38,16 @@ pub(super) const RETRY: &str = concat!(
 
 /// What is kept leaves the outbox in the same transaction.
 const KEEP: &str = concat!(
-    "INSERT IGNORE INTO cqrs_published (seq, id, name, version, topic, message_key, payload, headers, raised_at, published_at)
-    SELECT seq, id, name, version, topic, message_key, payload, headers, raised_at, ?
+    "REPLACE INTO cqrs_published (seq, id, name, version, topic, message_key, payload, headers, raised_at, published_at,
+        kept_until)
+    SELECT seq, id, name, version, topic, message_key, payload, headers, raised_at, ?, ?
     FROM cqrs_outbox FORCE INDEX (PRIMARY) WHERE seq IN (#) AND state = 'ready'",
     of_mine!()
 );
 
 const LEAVE: &str = concat!("DELETE FROM cqrs_outbox WHERE seq IN (#) AND state = 'ready'", of_mine!());
 
-const PURGE: &str = "DELETE FROM cqrs_published WHERE published_at < ? ORDER BY published_at LIMIT ?";
+const PURGE: &str = "DELETE FROM cqrs_published WHERE kept_until <= ? ORDER BY kept_until LIMIT ?";
 
 /// How much is purged in one statement.
 const PURGED_AT_ONCE: u16 = 1_000;
@@ -71,8 +72,8 @@ struct Others {
     /// Each with when it is due.
     waiting: BTreeMap<(bool, String), Vec<(i64, i64)>>,
     dead: BTreeMap<(bool, String), Vec<i64>>,
-    /// Published, and kept: by when.
-    kept: BTreeMap<i64, Vec<i64>>,
+    /// Published, and kept: by when, and until when.
+    kept: BTreeMap<(i64, i64), Vec<i64>>,
     /// Handed back, and counted when they were given out.
     uncounted: Vec<i64>,
 }
@@ -170,8 +171,8 @@ impl MySqlStore {
                     back.push(claim);
                     continue;
                 }
-                OutboxOutcome::Kept { at } => {
-                    others.kept.entry(rows::micros(at)).or_default().push(claim.seq);
+                OutboxOutcome::Kept { at, until } => {
+                    others.kept.entry((rows::micros(at), rows::micros(until))).or_default().push(claim.seq);
                     kept.push(claim);
                     continue;
                 }
@@ -233,9 +234,9 @@ impl MySqlStore {
                 ended += statement.execute(&mut *tx).await?.rows_affected();
             }
         }
-        for (at, numbers) in &others.kept {
+        for ((at, until), numbers) in &others.kept {
             for numbers in numbers.chunks(rows::MOST_ROWS) {
-                let keep = sqlx::query(rows::list_text(&self.names, KEEP, numbers.len())).bind(*at);
+                let keep = sqlx::query(rows::list_text(&self.names, KEEP, numbers.len())).bind(*at).bind(*until);
                 rows::bind_list(keep, numbers).bind(self.me.as_str()).execute(&mut *tx).await?;
                 let leave = sqlx::query(rows::list_text(&self.names, LEAVE, numbers.len()));
                 ended +=
@@ -270,12 +271,12 @@ impl MySqlStore {
 }
 
 impl MySqlStore {
-    /// Deletes events that were published before then, and kept.
-    pub(super) async fn purge_kept(&self, before: SystemTime) -> Result<u64, StoreError> {
+    /// Deletes published events that were kept until now.
+    pub(super) async fn purge_kept(&self, now: SystemTime) -> Result<u64, StoreError> {
         let mut purged = 0;
         loop {
             let mut tx = self.write().await?;
-            let statement = sqlx::query(self.names.sql(PURGE)).bind(rows::micros(before)).bind(PURGED_AT_ONCE);
+            let statement = sqlx::query(self.names.sql(PURGE)).bind(rows::micros(now)).bind(PURGED_AT_ONCE);
             let count = self.named(statement.execute(&mut *tx).await)?.rows_affected();
             self.named(tx.commit().await)?;
             purged += count;

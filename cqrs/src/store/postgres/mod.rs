@@ -237,8 +237,8 @@ impl Driver for PostgresStore {
         Box::pin(self.count())
     }
 
-    fn purge_published(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {
-        Box::pin(async move { Ok(settle::purge(&self.names, &self.pool, before).await?) })
+    fn purge_published(&self, now: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(async move { Ok(settle::purge(&self.names, &self.pool, now).await?) })
     }
 
     fn purge_inbox(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {

@@ -33,19 +33,24 @@ const PUBLISHED: &str = concat!(
 
 const DELETE: &str = "DELETE FROM cqrs_outbox WHERE seq = ANY ($1)";
 
-/// The numbers, and when each was published.
+/// The numbers, when each was published, and until when it is kept. A number may come again, where somebody has emptied the table with
+/// its numbers.
 const KEEP: &str = "
 WITH gone AS (DELETE FROM cqrs_outbox WHERE seq = ANY ($1) RETURNING *)
-INSERT INTO cqrs_published (seq, id, name, version, topic, message_key, payload, headers, raised_at, published_at)
-SELECT gone.seq, id, name, version, topic, message_key, payload, headers, raised_at, kept.at
-FROM gone JOIN unnest($1::bigint[], $2::bigint[]) AS kept (seq, at) ON kept.seq = gone.seq";
+INSERT INTO cqrs_published (seq, id, name, version, topic, message_key, payload, headers, raised_at, published_at,
+    kept_until)
+SELECT gone.seq, id, name, version, topic, message_key, payload, headers, raised_at, kept.at, kept.until
+FROM gone JOIN unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS kept (seq, at, until) ON kept.seq = gone.seq
+ON CONFLICT (seq) DO UPDATE SET (id, name, version, topic, message_key, payload, headers, raised_at, published_at, kept_until) =
+    (excluded.id, excluded.name, excluded.version, excluded.topic, excluded.message_key, excluded.payload, excluded.headers,
+        excluded.raised_at, excluded.published_at, excluded.kept_until)";
 
 /// How much is purged in one statement.
 const PURGED_AT_ONCE: u16 = 1_000;
 
 const PURGE: &str = "
 DELETE FROM cqrs_published WHERE seq = ANY (ARRAY(
-    SELECT seq FROM cqrs_published WHERE published_at < $1 ORDER BY published_at LIMIT $2 FOR UPDATE SKIP LOCKED
+    SELECT seq FROM cqrs_published WHERE kept_until <= $1 ORDER BY kept_until LIMIT $2 FOR UPDATE SKIP LOCKED
 ))";
 
 const BURY: &str = "
@@ -184,14 +189,15 @@ impl PostgresStore {
         rows: impl Iterator<Item = &'r Ended>,
     ) -> Result<u64, StoreError> {
         let (mut settled, mut uncounted, mut dead, mut waiting) = (0, Vec::new(), Lists::default(), Lists::default());
-        let mut kept: (Vec<i64>, Vec<i64>) = Default::default();
+        let mut kept: (Vec<i64>, Vec<i64>, Vec<i64>) = Default::default();
         for row in rows {
             let seq = row.claim.seq;
             match &row.outcome {
                 OutboxOutcome::Published => {}
-                OutboxOutcome::Kept { at } => {
+                OutboxOutcome::Kept { at, until } => {
                     kept.0.push(seq);
                     kept.1.push(rows::micros(*at));
+                    kept.2.push(rows::micros(*until));
                 }
                 OutboxOutcome::HandBack if row.counted => uncounted.push(seq),
                 OutboxOutcome::HandBack => settled += 1,
@@ -200,7 +206,7 @@ impl PostgresStore {
             }
         }
         if !kept.0.is_empty() {
-            let keep = sqlx::query(self.names.sql(KEEP)).bind(kept.0).bind(kept.1);
+            let keep = sqlx::query(self.names.sql(KEEP)).bind(kept.0).bind(kept.1).bind(kept.2);
             settled += keep.execute(&mut *connection).await?.rows_affected();
         }
         if !uncounted.is_empty() {
@@ -219,11 +225,11 @@ impl PostgresStore {
     }
 }
 
-/// Deletes events that were published before then, and kept.
-pub(super) async fn purge(names: &Names, pool: &PgPool, before: SystemTime) -> Result<u64, sqlx::Error> {
+/// Deletes published events that were kept until now.
+pub(super) async fn purge(names: &Names, pool: &PgPool, now: SystemTime) -> Result<u64, sqlx::Error> {
     let mut purged = 0;
     loop {
-        let statement = sqlx::query(names.sql(PURGE)).bind(rows::micros(before)).bind(i64::from(PURGED_AT_ONCE));
+        let statement = sqlx::query(names.sql(PURGE)).bind(rows::micros(now)).bind(i64::from(PURGED_AT_ONCE));
         let count = statement.execute(pool).await?.rows_affected();
         purged += count;
         if count < u64::from(PURGED_AT_ONCE) {

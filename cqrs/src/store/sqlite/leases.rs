@@ -131,8 +131,14 @@ impl SqliteStore {
         if has_to_write {
             let mut tx = self.write().await?;
             let told = self.named(self.tend_locked(&mut tx, &request.granted()).await)?;
+            if let Told::Again(seq) = told {
+                // Before it is forgotten there: too far back does no harm.
+                self.desk().look_back(seq);
+            }
             tx.commit().await?;
-            self.told(&told);
+            if let Told::Taken { fence, lost } = told {
+                self.took(fence, lost);
+            }
         }
         Ok(())
     }
@@ -172,18 +178,11 @@ impl SqliteStore {
         Ok(told)
     }
 
-    /// Notes what was written down.
-    fn told(&self, told: &Told) {
-        match *told {
-            Told::Nothing => {}
-            Told::Again(seq) => self.desk().look_back(seq),
-            Told::Taken { fence, lost } => {
-                if lost > 0 {
-                    tracing::warn!(lost, "a process that published events was lost: another one goes on with them");
-                }
-                self.desk().took(ALL, fence, lost);
-            }
+    fn took(&self, fence: i64, lost: i32) {
+        if lost > 0 {
+            tracing::warn!(lost, "a process that published events was lost: another one goes on with them");
         }
+        self.desk().took(ALL, fence, lost);
     }
 
     /// Compares what the desk knows with what is there.
@@ -210,6 +209,8 @@ impl SqliteStore {
 
     /// Takes back what an owner has not ended; with the last of it the lease goes, too.
     pub(super) async fn leave_outbox(&self, owner: &str) -> Result<(), StoreError> {
+        // Nobody looks at the lease meanwhile, and takes for his what is about to go.
+        let _turn = self.claiming.lock().await;
         let out = self.desk().of_owner(owner);
         if self.desk().len() > out.len() {
             // Somebody else of this process keeps the lease: his claims hold, and those of before do not.

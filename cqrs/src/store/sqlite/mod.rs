@@ -234,8 +234,8 @@ impl Driver for SqliteStore {
         Box::pin(async move { self.named(upkeep::counts(&self.pool, self.busy()).await) })
     }
 
-    fn purge_published(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {
-        Box::pin(async move { self.named(settle::purge(&self.writer, before).await) })
+    fn purge_published(&self, now: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(async move { self.named(settle::purge(&self.writer, now).await) })
     }
 
     fn purge_inbox(&self, before: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {

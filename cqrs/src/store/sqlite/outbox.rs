@@ -73,15 +73,22 @@ macro_rules! before_mine {
     };
 }
 
-/// Reads on behind a row what is ready, and what stands before it. In the same look: whether something has been made ready again.
+/// Reads on behind a row what is ready, and has nothing before it but a dead one. In the same look: the last number there is, and whether
+/// something has been made ready again. There is one row at least.
 pub(super) const READ: &str = concat!(
-    "SELECT mine.seq, mine.attempts, mine.id, mine.name, mine.version, mine.topic, mine.message_key, mine.payload, mine.headers,
-        mine.raised_at, (SELECT again FROM cqrs_relay WHERE one = 1) AS again,
-        CASE WHEN mine.message_key IS NOT NULL
-            AND EXISTS (SELECT 1 FROM cqrs_outbox WHERE message_key IS NOT NULL AND state <> 'ready') THEN ",
+    "SELECT state.again, state.newest, page.* FROM
+        (SELECT again, (SELECT MAX(seq) FROM cqrs_outbox) AS newest FROM cqrs_relay WHERE one = 1) AS state
+    LEFT JOIN (
+        SELECT found.* FROM (
+            SELECT mine.seq, mine.attempts, mine.id, mine.name, mine.version, mine.topic, mine.message_key, mine.payload,
+                mine.headers, mine.raised_at,
+                CASE WHEN mine.message_key IS NOT NULL
+                    AND EXISTS (SELECT 1 FROM cqrs_outbox WHERE message_key IS NOT NULL AND state <> 'ready') THEN ",
     before_mine!(),
     " END AS blocked
-    FROM cqrs_outbox AS mine WHERE mine.state = 'ready' AND mine.seq > ? ORDER BY mine.seq LIMIT ?"
+            FROM cqrs_outbox AS mine WHERE mine.state = 'ready' AND mine.seq > ?
+        ) AS found WHERE COALESCE(found.blocked, 'dead') = 'dead' ORDER BY found.seq LIMIT ?
+    ) AS page"
 );
 
 /// Sets aside what a claim passed by because its key is dead: only somebody who replays or discards the dead row lets it
@@ -116,13 +123,17 @@ SELECT MIN(due_at) AS due_at, NULL AS topic, NULL AS message_key,
 FROM cqrs_outbox INDEXED BY cqrs_outbox_due WHERE state = 'waiting'
 UNION ALL
 SELECT * FROM (
-    SELECT mine.due_at, mine.topic, mine.message_key, NULL FROM cqrs_outbox AS mine
-    WHERE mine.state = 'ready' AND mine.seq > (SELECT MIN(?1, COALESCE(again - 1, ?1)) FROM cqrs_relay WHERE one = 1)
-        AND (mine.message_key IS NULL OR NOT EXISTS (
-            SELECT 1 FROM cqrs_outbox AS earlier
-            WHERE earlier.topic = mine.topic AND earlier.message_key = mine.message_key
-              AND earlier.seq < mine.seq AND earlier.state <> 'ready'))
-    ORDER BY mine.seq LIMIT 100
+    SELECT mine.due_at, mine.topic, mine.message_key, NULL FROM (
+        SELECT seq, due_at, topic, message_key FROM cqrs_outbox
+        WHERE state = 'ready' AND (SELECT owner IS NULL OR owner = ?2 FROM cqrs_relay WHERE one = 1)
+            AND seq > (SELECT MIN(?1, COALESCE(again - 1, ?1)) FROM cqrs_relay WHERE one = 1)
+        ORDER BY seq LIMIT 100
+    ) AS mine
+    WHERE mine.message_key IS NULL OR NOT EXISTS (
+        SELECT 1 FROM cqrs_outbox AS earlier
+        WHERE earlier.topic = mine.topic AND earlier.message_key = mine.message_key
+          AND earlier.seq < mine.seq AND earlier.state <> 'ready')
+    ORDER BY mine.seq
 )";
 
 /// How many claims of a row may run out, with nothing heard of it in between, before it is a dead letter.
@@ -190,6 +201,8 @@ impl SqliteStore {
         let mut found = Found::new(&request.granted());
         for _ in 0..MOST_LOOKS {
             let tended = self.tend(&request).await;
+            // It may have waited for somebody who wrote.
+            found.asked.lease_until = request.granted().lease_until;
             let read = match tended {
                 Ok(()) if self.desk().held(ALL).is_none() => break,
                 Ok(()) => self.read(&mut found).await,
@@ -211,7 +224,7 @@ impl SqliteStore {
         if is_empty && self.is_time_to_start_over(request.lease_now) {
             self.desk().start_over();
         }
-        self.see_to(found).await
+        self.see_to(found, &request).await
     }
 
     async fn read(&self, found: &mut Found) -> Result<End, StoreError> {
@@ -221,24 +234,29 @@ impl SqliteStore {
             let limit = (most - found.rows.len()).max(most.div_ceil(4));
             let read = sqlx::query(READ).bind(cursor).bind(rows::limit(limit)).fetch_all(&self.pool).await;
             let page = self.named(read)?;
-            let Some(first) = page.first() else {
-                found.is_all = true;
-                break;
-            };
+            let Some(first) = page.first() else { break };
             if self.named(first.try_get::<Option<i64>, _>("again"))?.is_some() {
                 return Ok(End::Again);
             }
+            let newest = self.named(first.try_get::<Option<i64>, _>("newest"))?.unwrap_or(0);
             let mut desk = self.desk();
+            let mut count = 0;
             for row in &page {
-                if found.rows.len() == most {
+                if found.rows.len() == most || self.named(row.try_get::<Option<i64>, _>("seq"))?.is_none() {
                     break;
                 }
+                count += 1;
                 self.named(found.look_at(row, &mut desk))?;
+            }
+            let is_enough = found.rows.len() == most;
+            if count < limit && !is_enough {
+                // What is between, waits for something that comes before it.
+                found.is_all = true;
+                found.last = found.last.max(newest).max(cursor);
             }
             cursor = found.last;
             desk.read_to(cursor);
-            found.is_all = page.len() < limit;
-            if found.rows.len() == most || found.is_all {
+            if is_enough || found.is_all {
                 break;
             }
         }
@@ -256,14 +274,20 @@ impl SqliteStore {
     }
 
     /// Does what has to be done about what a claim found, before it is given out.
-    async fn see_to(&self, mut found: Found) -> Result<Vec<ClaimedOutbox>, StoreError> {
+    async fn see_to(&self, mut found: Found, request: &Request) -> Result<Vec<ClaimedOutbox>, StoreError> {
         if found.behind_dead.is_empty() && found.unreadable.is_empty() && found.suspicious.is_empty() {
             return Ok(found.rows);
         }
         let written = self.write_down(&found).await;
+        let lease_until = request.granted().lease_until;
         let mut desk = self.desk();
         match written {
-            Ok(dead) => {
+            Ok((parked, dead)) => {
+                if parked < found.behind_dead.len() as u64 {
+                    // Somebody has taken the dead row away meanwhile, and did not see these.
+                    found.behind_dead.iter().for_each(|seq| desk.look_back(*seq));
+                }
+                found.given().for_each(|claim| desk.renew(claim, lease_until));
                 for (claim, _) in &found.unreadable {
                     desk.ended(*claim);
                     // What is behind it, is behind a dead one now.
@@ -282,12 +306,13 @@ impl SqliteStore {
         }
     }
 
-    /// Gives those that are dead since they have ended too many processes.
-    async fn write_down(&self, found: &Found) -> Result<Vec<i64>, StoreError> {
+    /// Gives how many were parked, and those that are dead since they have ended too many processes.
+    async fn write_down(&self, found: &Found) -> Result<(u64, Vec<i64>), StoreError> {
         let mut tx = self.write().await?;
+        let mut parked = 0;
         if !found.behind_dead.is_empty() {
             let park = sqlx::query(PARK).bind(rows::list(&found.behind_dead));
-            self.named(park.execute(&mut *tx).await)?;
+            parked = self.named(park.execute(&mut *tx).await)?.rows_affected();
         }
         for (claim, error) in &found.unreadable {
             let bury = sqlx::query(BURY_UNREADABLE).bind(error.as_str()).bind(claim.seq);
@@ -298,7 +323,7 @@ impl SqliteStore {
             suspicious => self.named(count_lost(&mut tx, suspicious).await)?,
         };
         tx.commit().await?;
-        Ok(dead)
+        Ok((parked, dead))
     }
 
     /// Takes back what somebody of this process was given and has let run out: an attempt, as of a process that is gone.
@@ -326,7 +351,7 @@ impl SqliteStore {
             let is_mine = desk.held(ALL).is_some();
             (is_mine, if is_mine { desk.cursor() } else { 0 })
         };
-        let due = self.named(next_due(&self.pool, cursor).await)?;
+        let due = self.named(next_due(&self.pool, cursor, &self.me).await)?;
         let Some((first, ready)) = due.split_first() else { return Ok(None) };
         let waiting = first.due_at;
         let is_others = !is_mine && first.owner.as_ref().is_some_and(|owner| *owner != self.me);
@@ -423,8 +448,8 @@ struct Next {
     owner: Option<String>,
 }
 
-async fn next_due(pool: &SqlitePool, cursor: i64) -> Result<Vec<Next>, sqlx::Error> {
-    sqlx::query_as(NEXT).bind(cursor).fetch_all(pool).await
+async fn next_due(pool: &SqlitePool, cursor: i64, me: &str) -> Result<Vec<Next>, sqlx::Error> {
+    sqlx::query_as(NEXT).bind(cursor).bind(me).fetch_all(pool).await
 }
 
 /// Counts claims that were lost, or may be. Gives those that are dead by now.

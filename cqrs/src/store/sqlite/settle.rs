@@ -15,15 +15,16 @@ const PUBLISHED: &str = "DELETE FROM cqrs_outbox WHERE seq IN (SELECT value FROM
 
 /// They leave in the same transaction.
 const KEEP: &str = "
-INSERT OR REPLACE INTO cqrs_published (seq, id, name, version, topic, message_key, payload, headers, raised_at, published_at)
-SELECT seq, id, name, version, topic, message_key, payload, headers, raised_at, ?2
+INSERT OR REPLACE INTO cqrs_published (seq, id, name, version, topic, message_key, payload, headers, raised_at, published_at,
+    kept_until)
+SELECT seq, id, name, version, topic, message_key, payload, headers, raised_at, ?2, ?3
 FROM cqrs_outbox WHERE seq IN (SELECT value FROM json_each(?1)) AND +state = 'ready'";
 
 /// How much is purged at once: nobody can write meanwhile.
 const PURGED_AT_ONCE: u16 = 1_000;
 
 const PURGE: &str = "
-DELETE FROM cqrs_published WHERE seq IN (SELECT seq FROM cqrs_published WHERE published_at < ? LIMIT ?)";
+DELETE FROM cqrs_published WHERE seq IN (SELECT seq FROM cqrs_published WHERE kept_until <= ? LIMIT ?)";
 
 const BURY: &str = "
 UPDATE cqrs_outbox SET state = 'dead', attempts = attempts + 1, lost = 0, error = ? WHERE seq = ? AND state = 'ready'";
@@ -114,7 +115,7 @@ impl SqliteStore {
 async fn settle(connection: &mut SqliteConnection, known: &[Ended]) -> Result<u64, sqlx::Error> {
     let mut settled = 0;
     let mut published = Vec::with_capacity(known.len());
-    let mut kept: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+    let mut kept: BTreeMap<(i64, i64), Vec<i64>> = BTreeMap::new();
     for row in known {
         let seq = row.claim.seq;
         let statement = match &row.outcome {
@@ -122,9 +123,9 @@ async fn settle(connection: &mut SqliteConnection, known: &[Ended]) -> Result<u6
                 published.push(seq);
                 continue;
             }
-            OutboxOutcome::Kept { at } => {
+            OutboxOutcome::Kept { at, until } => {
                 published.push(seq);
-                kept.entry(rows::micros(*at)).or_default().push(seq);
+                kept.entry((rows::micros(*at), rows::micros(*until))).or_default().push(seq);
                 continue;
             }
             OutboxOutcome::HandBack if !row.counted => {
@@ -137,8 +138,8 @@ async fn settle(connection: &mut SqliteConnection, known: &[Ended]) -> Result<u6
         };
         settled += statement.bind(seq).execute(&mut *connection).await?.rows_affected();
     }
-    for (at, numbers) in kept {
-        sqlx::query(KEEP).bind(rows::list(&numbers)).bind(at).execute(&mut *connection).await?;
+    for ((at, until), numbers) in kept {
+        sqlx::query(KEEP).bind(rows::list(&numbers)).bind(at).bind(until).execute(&mut *connection).await?;
     }
     if !published.is_empty() {
         let delete = sqlx::query(PUBLISHED).bind(rows::list(&published));
@@ -147,11 +148,11 @@ async fn settle(connection: &mut SqliteConnection, known: &[Ended]) -> Result<u6
     Ok(settled)
 }
 
-/// Deletes events that were published before then, and kept.
-pub(super) async fn purge(writer: &SqlitePool, before: SystemTime) -> Result<u64, sqlx::Error> {
+/// Deletes published events that were kept until now.
+pub(super) async fn purge(writer: &SqlitePool, now: SystemTime) -> Result<u64, sqlx::Error> {
     let mut purged = 0;
     loop {
-        let statement = sqlx::query(PURGE).bind(rows::micros(before)).bind(i64::from(PURGED_AT_ONCE));
+        let statement = sqlx::query(PURGE).bind(rows::micros(now)).bind(i64::from(PURGED_AT_ONCE));
         let count = statement.execute(writer).await?.rows_affected();
         purged += count;
         if count < u64::from(PURGED_AT_ONCE) {

@@ -11,5 +11,6 @@ CREATE TABLE IF NOT EXISTS cqrs_published (
     headers      MEDIUMBLOB NOT NULL,
     raised_at    BIGINT     NOT NULL,
     published_at BIGINT     NOT NULL,
-    KEY cqrs_published_age (published_at)
+    kept_until   BIGINT     NOT NULL,
+    KEY cqrs_published_age (kept_until)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

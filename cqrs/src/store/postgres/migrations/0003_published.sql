@@ -10,7 +10,8 @@ CREATE TABLE cqrs_published (
     payload      BYTEA  NOT NULL,
     headers      TEXT   NOT NULL,
     raised_at    BIGINT NOT NULL,
-    published_at BIGINT NOT NULL
+    published_at BIGINT NOT NULL,
+    kept_until   BIGINT NOT NULL
 );
 
-CREATE INDEX cqrs_published_age ON cqrs_published (published_at);
+CREATE INDEX cqrs_published_age ON cqrs_published (kept_until);

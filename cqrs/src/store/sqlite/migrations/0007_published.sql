@@ -10,7 +10,8 @@ CREATE TABLE cqrs_published (
     payload      BLOB    NOT NULL,
     headers      TEXT    NOT NULL,
     raised_at    INTEGER NOT NULL,
-    published_at INTEGER NOT NULL
+    published_at INTEGER NOT NULL,
+    kept_until   INTEGER NOT NULL
 );
 
-CREATE INDEX cqrs_published_age ON cqrs_published (published_at);
+CREATE INDEX cqrs_published_age ON cqrs_published (kept_until);

@@ -264,7 +264,7 @@ pub(super) async fn what_is_published_and_kept_is_out_of_the_way_until_it_is_pur
     keep_messages(&*store, [message("n", None)]).await;
     let claimed = claim_messages(&*store, 1).await;
     assert_eq!(message_names(&claimed), ["a1", "a2", "a3", "n"]);
-    let kept = |seconds| OutboxOutcome::Kept { at: at(seconds) };
+    let kept = |seconds| OutboxOutcome::Kept { at: at(5), until: at(seconds) };
     // In one call with what is not kept, and what waits.
     let outcomes = [kept(10), OutboxOutcome::Published, retry(2), kept(20)];
     let outcomes = claimed.iter().map(|row| row.claim).zip(outcomes).collect();
@@ -275,7 +275,7 @@ pub(super) async fn what_is_published_and_kept_is_out_of_the_way_until_it_is_pur
     end(&*store, &again[0], kept(30)).await;
     assert_eq!(next_due(&*store).await, None);
     assert_eq!(settle(&*store, again[0].claim, kept(31)).await, 0, "it was settled before");
-    for (seconds, purged) in [(10, 0), (21, 2), (30, 0), (31, 1), (60, 0)] {
-        assert_eq!(store.purge_published(at(seconds)).await.unwrap(), purged, "before {seconds}");
+    for (seconds, purged) in [(9, 0), (20, 2), (29, 0), (30, 1), (60, 0)] {
+        assert_eq!(store.purge_published(at(seconds)).await.unwrap(), purged, "at {seconds}");
     }
 }
