@@ -123,17 +123,17 @@ SELECT MIN(due_at) AS due_at, NULL AS topic, NULL AS message_key,
 FROM cqrs_outbox INDEXED BY cqrs_outbox_due WHERE state = 'waiting'
 UNION ALL
 SELECT * FROM (
-    SELECT mine.due_at, mine.topic, mine.message_key, NULL FROM (
+    SELECT page.due_at, page.topic, page.message_key, NULL FROM (
         SELECT seq, due_at, topic, message_key FROM cqrs_outbox
         WHERE state = 'ready' AND (SELECT owner IS NULL OR owner = ?2 FROM cqrs_relay WHERE one = 1)
             AND seq > (SELECT MIN(?1, COALESCE(again - 1, ?1)) FROM cqrs_relay WHERE one = 1)
         ORDER BY seq LIMIT 100
-    ) AS mine
-    WHERE mine.message_key IS NULL OR NOT EXISTS (
+    ) AS page
+    WHERE page.message_key IS NULL OR NOT EXISTS (
         SELECT 1 FROM cqrs_outbox AS earlier
-        WHERE earlier.topic = mine.topic AND earlier.message_key = mine.message_key
-          AND earlier.seq < mine.seq AND earlier.state <> 'ready')
-    ORDER BY mine.seq
+        WHERE earlier.topic = page.topic AND earlier.message_key = page.message_key
+          AND earlier.seq < page.seq AND earlier.state <> 'ready')
+    ORDER BY page.seq
 )";
 
 /// How many claims of a row may run out, with nothing heard of it in between, before it is a dead letter.

@@ -343,3 +343,63 @@ async fn what_is_due_is_woken_a_thousand_at_a_time() {
     assert_eq!(number(&store.pool, waiting).await, 200, "a claim keeps no writer waiting for longer than that");
     assert_eq!(store.claim_outbox(request("a", 5, 2_000)).await.unwrap().len(), 1_199);
 }
+
+/// However many rows wait for one of their key, what is behind them goes out with the next claim, and they are not read again meanwhile.
+#[tokio::test]
+async fn g10_a_backlog_behind_a_row_that_waits_hides_nothing() {
+    let (_dir, store) = fresh().await;
+    keep_messages(&store, (0..500).map(|n| message(&n.to_string(), Some("k")))).await;
+    let head = store.claim_outbox(request("a", 1, 1)).await.unwrap();
+    assert_eq!(settle(&store, &head[0], retry(60)).await, 1);
+    keep_messages(&store, [message("other", Some("o"))]).await;
+    let other = store.claim_outbox(request("a", 2, 3)).await.unwrap();
+    assert_eq!(message_names(&other), ["other"]);
+    assert_eq!(settle(&store, &other[0], OutboxOutcome::Published).await, 1);
+    assert_eq!(next_due(&store).await, Some(at(60)));
+    let names: Vec<String> = (0..500).map(|n: u32| n.to_string()).collect();
+    assert_eq!(message_names(&store.claim_outbox(request("a", 60, 1_000)).await.unwrap()), names);
+}
+
+/// Somebody discards a dead row while a claim, which has seen it, waits to set aside what is behind it.
+#[tokio::test]
+async fn g10_what_is_freed_while_a_claim_looks_is_found_with_the_next() {
+    let (dir, store) = fresh().await;
+    keep_messages(&store, ["a1", "a2"].map(|name| message(name, Some("a")))).await;
+    let first = store.claim_outbox(request("a", 1, 1)).await.unwrap();
+    assert_eq!(settle(&store, &first[0], dead()).await, 1);
+    let other = dir.open().await;
+    let mut writer = other.begin().await.unwrap();
+    run(&mut writer, "DELETE FROM cqrs_outbox WHERE state = 'dead'").await.unwrap();
+    let (claimed, ()) = tokio::join!(claim_messages(&store, 1), async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        writer.commit().await.unwrap();
+    });
+    assert!(claimed.is_empty());
+    keep_messages(&store, [message("a3", Some("a"))]).await;
+    assert_eq!(message_names(&claim_messages(&store, 1).await), ["a2", "a3"]);
+}
+
+/// Whoever waited for somebody who wrote has the whole lease from then on.
+#[tokio::test]
+async fn g12_a_claim_that_waited_for_its_turn_to_write_counts_from_then() {
+    let (dir, store) = fresh().await;
+    keep_messages(&store, [message("a", None)]).await;
+    let other = dir.open().await;
+    let writer = other.begin().await.unwrap();
+    let after = |millis| at(1) + Duration::from_millis(millis);
+    let ask = |owner, millis| ClaimRequest {
+        owner,
+        now: at(1),
+        lease_now: after(millis),
+        lease_until: after(millis + 200),
+        limit: 9,
+    };
+    let (claimed, ()) = tokio::join!(store.claim_outbox(ask("one", 0)), async {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        drop(writer);
+    });
+    let claimed = claimed.unwrap();
+    assert_eq!(claimed.len(), 1);
+    assert!(store.claim_outbox(ask("two", 500)).await.unwrap().is_empty());
+    assert_eq!(settle(&store, &claimed[0], OutboxOutcome::Published).await, 1);
+}
