@@ -193,6 +193,8 @@ fn break_there(point: FailPoint) {
     if point.name() == name && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == count.parse::<u32>().unwrap() {
         let signal = if what == "kill" { Signal::KILL } else { Signal::STOP };
         kill_process(getpid(), signal).unwrap();
+        // Another thread takes the signal. Where the machine is busy, this one would go on until then, into a transaction.
+        std::thread::sleep(Duration::from_millis(200));
     }
 }
 
