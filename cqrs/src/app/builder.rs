@@ -190,6 +190,18 @@ impl Builder {
         self
     }
 
+    /// How many messages of a group, or batches of them, and how many durable handlers run at once: 8 unless said otherwise. At least one.
+    pub fn concurrency(mut self, most: usize) -> Self {
+        self.options.concurrency = most.max(1);
+        self
+    }
+
+    /// How long it is remembered what was handled, so that it is not handled again: 7 days unless said otherwise.
+    pub fn inbox_window(mut self, window: Duration) -> Self {
+        self.options.inbox_window = window;
+        self
+    }
+
     /// How long the response to a call with an [idempotency key](crate::Sending::idempotency_key) is kept: 24 h unless said
     /// otherwise.
     pub fn idempotency_retention(mut self, retention: Duration) -> Self {

@@ -45,6 +45,10 @@ pub(crate) struct Options {
     pub(crate) wire: Style,
     /// Whether publishing is left to somebody else, who reads the outbox by himself.
     pub(crate) relay_off: bool,
+    /// What a dead message does to the later ones of its key where nobody says anything.
+    pub(crate) on_dead: OnDead,
+    /// What happens to a name that no handler of a group takes where nobody says anything.
+    pub(crate) unknown: OnUnknown,
     pub(crate) groups: BTreeMap<String, GroupSettings>,
     /// Which parts `run` runs; `None`: all.
     pub(crate) run: Option<Vec<String>>,
@@ -82,6 +86,8 @@ impl Default for Options {
             relay: RelaySettings::default(),
             wire: Style::default(),
             relay_off: false,
+            on_dead: OnDead::Park,
+            unknown: OnUnknown::Skip,
             groups: BTreeMap::new(),
             run: None,
         }
@@ -119,12 +125,12 @@ impl Options {
 
     /// What a dead message of a group does to the later ones of its key.
     pub(crate) fn on_dead(&self, group: &str, said: Option<OnDead>) -> OnDead {
-        self.groups.get(group).and_then(|settings| settings.on_dead).or(said).unwrap_or(OnDead::Park)
+        self.groups.get(group).and_then(|settings| settings.on_dead).or(said).unwrap_or(self.on_dead)
     }
 
     /// What happens to a name no handler of a group takes.
     pub(crate) fn on_unknown(&self, group: &str, said: Option<OnUnknown>) -> OnUnknown {
-        self.groups.get(group).and_then(|settings| settings.unknown).or(said).unwrap_or(OnUnknown::Skip)
+        self.groups.get(group).and_then(|settings| settings.unknown).or(said).unwrap_or(self.unknown)
     }
 
     /// Whether `run` runs any part: an empty list of them runs nothing.
@@ -187,6 +193,15 @@ mod tests {
             (options.on_dead("billing", None), options.on_unknown("billing", None)),
             (OnDead::Park, OnUnknown::Skip)
         );
+
+        let mut others = Options { on_dead: OnDead::Skip, unknown: OnUnknown::Dead, ..Options::default() };
+        assert_eq!(
+            (others.on_dead("billing", None), others.on_unknown("billing", None)),
+            (OnDead::Skip, OnUnknown::Dead),
+            "what is said of all"
+        );
+        (others.on_dead, others.unknown) = (OnDead::Park, OnUnknown::Skip);
+        assert_eq!((dead(&others), unknown(&others)), (OnDead::Skip, OnUnknown::Dead), "goes behind the attribute");
 
         assert_eq!(retry(&options), RetryPolicy { max: 9, first: Duration::from_secs(9), ..all });
         assert_eq!((concurrency(&options), dead(&options), unknown(&options)), (4, OnDead::Skip, OnUnknown::Dead));

@@ -63,6 +63,8 @@ pub(super) const SETTINGS: &[Key<Settings>] = &[
     one!(codec: value::codec),
     one!(compression: value::compression),
     one!(event_source: value::text),
+    one!(on_dead: value::on_dead),
+    one!(unknown: value::unknown),
     one!(inbox_window: value::some_time),
     one!(idempotency_retention: value::long_enough),
     one!(outbox_retention: value::duration),

@@ -56,6 +56,8 @@ const FILE: &str = "cqrs.toml";
 /// | `codec` | how notification events are written that do not say so themselves: `json`, `cloudevents` | json |
 /// | `compression` | how their bodies are compressed: `none`, `zlib`, `zstd` | none |
 /// | `event_source` | who writes them, a URI: the `source` of CloudEvents | /cqrs |
+/// | `on_dead` | what a dead message does to the later ones of its key: `park`, `skip` | park |
+/// | `unknown` | what becomes of a message whose name no handler of a group takes: `skip`, `dead` | skip |
 /// | `inbox_window` | how long it is remembered what was handled | 7d |
 /// | `idempotency_retention` | how long the response to a call with an idempotency key is kept | 24h |
 /// | `outbox_retention` | how long an event is kept after it was published, in the table `cqrs_published` | 0s: it goes at once |
@@ -115,6 +117,8 @@ pub struct Settings {
     codec: Option<WireFormat>,
     compression: Option<Compression>,
     event_source: Option<String>,
+    on_dead: Option<OnDead>,
+    unknown: Option<OnUnknown>,
     inbox_window: Option<Duration>,
     idempotency_retention: Option<Duration>,
     outbox_retention: Option<Duration>,
@@ -228,6 +232,8 @@ impl Settings {
         set(&mut options.wire.format, self.codec);
         set(&mut options.wire.compression, self.compression);
         options.wire.source = self.event_source.or(options.wire.source.take());
+        set(&mut options.on_dead, self.on_dead);
+        set(&mut options.unknown, self.unknown);
         set(&mut options.inbox_window, self.inbox_window);
         set(&mut options.idempotency_retention, self.idempotency_retention);
         set(&mut options.outbox_retention, self.outbox_retention);

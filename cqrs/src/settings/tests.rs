@@ -45,6 +45,8 @@ inbox_window = "1d"
 idempotency_retention = "2d"
 audit_retention = "3d"
 outbox_retention = "2d"
+on_dead = "skip"
+unknown = "dead"
 
 [retry]
 max = 7
@@ -91,6 +93,7 @@ fn every_key_is_read() {
     assert_eq!(settings.event_source.as_deref(), Some("/shop"));
     assert_eq!(settings.inbox_window, Some(Duration::from_hours(24)));
     assert_eq!(settings.idempotency_retention, Some(Duration::from_hours(48)));
+    assert_eq!((settings.on_dead, settings.unknown), (Some(OnDead::Skip), Some(OnUnknown::Dead)));
     assert_eq!(settings.audit_retention, Some(Duration::from_hours(72)));
     assert_eq!(settings.outbox_retention, Some(Duration::from_hours(48)));
     assert_eq!((settings.retry.max, settings.retry.factor), (Some(7), Some(3.0)));
@@ -124,6 +127,7 @@ fn every_key_is_applied() {
     assert_eq!((options.concurrency, options.payload_limit), (16, 2 << 20));
     assert_eq!((options.shutdown_timeout, options.lease, options.deadline), (mins(1), secs(3), secs(90)));
     assert_eq!((options.inbox_window, options.idempotency_retention), (hours(24), hours(48)));
+    assert_eq!((options.on_dead, options.unknown), (OnDead::Skip, OnUnknown::Dead));
     assert_eq!(options.audit_retention, hours(72));
     assert_eq!(options.outbox_retention, hours(48));
     let millis = Duration::from_millis;
