@@ -116,7 +116,10 @@ impl Bulk {
                 after = Some((letter.created_at, letter.id));
                 if !self.is_dry {
                     self.pace(begun, report.found).await;
-                    let done = self.operator.operate(self.deed.on(letter.id), &note).await?;
+                    let ended = self.operator.operate(self.deed.on(letter.id), &note).await;
+                    let done = ended.inspect_err(|_| {
+                        tracing::warn!(done = report.done, gone = report.gone, "{note}: ended by an error; what is done stays");
+                    })?;
                     *(if done { &mut report.done } else { &mut report.gone }) += 1;
                 }
                 report.found += 1;

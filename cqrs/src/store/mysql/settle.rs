@@ -11,10 +11,15 @@ use super::{MySqlStore, rows};
 use crate::store::desk::Desk;
 use crate::store::{Claim, OutboxOutcome, StoreError};
 
+/// Notes the shards that are this process's, for the statements that come after it. A plain read, which locks none of them: a statement
+/// that changes rows and asks for shards itself would lock those until it ends, and it may wait for long for a row that somebody has
+/// locked who was stopped. Nobody could renew or take over the shard meanwhile, this process neither.
+const HELD: &str = "SET @cqrs_held = (SELECT GROUP_CONCAT(shard) FROM cqrs_shards WHERE owner = ?)";
+
 /// The end of every statement that settles a row: it is of a shard that is this process's.
 macro_rules! of_mine {
     () => {
-        " AND EXISTS (SELECT 1 FROM cqrs_shards AS held WHERE held.shard = cqrs_outbox.shard AND held.owner = ?)"
+        " AND FIND_IN_SET(shard, @cqrs_held) > 0"
     };
 }
 
@@ -31,7 +36,7 @@ const BURY: &str = concat!(
 /// Rows with the same error, each due at a time of its own.
 pub(super) const RETRY: &str = concat!(
     "UPDATE cqrs_outbox FORCE INDEX (PRIMARY) SET attempts = attempts + ?, error = ?, state = 'waiting', lost = 0,
-        due_at = CASE seq @ ELSE due_at END
+        due_at = CASE seq ~ ELSE due_at END
     WHERE seq IN (#) AND state = 'ready'",
     of_mine!()
 );
@@ -52,14 +57,15 @@ const PURGE: &str = "DELETE FROM cqrs_published WHERE kept_until <= ? ORDER BY k
 /// How much is purged in one statement.
 const PURGED_AT_ONCE: u16 = 1_000;
 
-/// In one packet and without a transaction of its own: nothing comes between the look at the shards and the end of the rows.
-/// The level is for that one statement: it reads the shards without locking them. By their numbers alone: another index would
-/// lead it over rows that are not committed yet, and it would wait for them. What is put in are numbers and this
-/// process's own name.
+/// In one packet and without a transaction of its own: next to nothing comes between the look at the shards and the end of the rows, and
+/// whoever takes a shard over just then publishes at most what is published already. The level is for the deletion: what it passes by it
+/// does not lock. By their numbers alone: another index would lead it over rows that are not committed yet, and it would wait for
+/// them. What is put in are numbers and this process's own name.
 pub(super) const PUBLISHED: &str = "
+SET @cqrs_held = (SELECT GROUP_CONCAT(shard) FROM cqrs_shards WHERE owner = '~');
 SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 DELETE mine FROM cqrs_outbox AS mine FORCE INDEX (PRIMARY) WHERE (#) AND mine.state = 'ready'
-    AND EXISTS (SELECT 1 FROM cqrs_shards AS held WHERE held.shard = mine.shard AND held.owner = '@')";
+    AND FIND_IN_SET(mine.shard, @cqrs_held) > 0";
 
 /// Every statement of this file whose text is fixed, for the test that none of them scans a table.
 #[cfg(test)]
@@ -143,7 +149,7 @@ impl MySqlStore {
 
     async fn delete(&self, claims: &[Claim]) -> Result<u64, sqlx::Error> {
         let numbers: Vec<i64> = claims.iter().map(|claim| claim.seq).collect();
-        let text = self.names.text(PUBLISHED).replace('#', &among("mine.seq", &numbers)).replace('@', &self.me);
+        let text = self.names.text(PUBLISHED).replace('#', &among("mine.seq", &numbers)).replace('~', &self.me);
         let mut tries = Tries::default();
         loop {
             let deleted = (&self.pool).execute(AssertSqlSafe(text.clone())).await;
@@ -219,6 +225,7 @@ impl MySqlStore {
             return Ok(0);
         }
         let mut tx = self.transaction().await?;
+        sqlx::query(self.names.sql(HELD)).bind(self.me.as_str()).execute(&mut *tx).await?;
         let mut ended = 0;
         for ((is_counted, error), rows) in &others.waiting {
             for rows in rows.chunks(rows::MOST_ROWS) {
@@ -230,17 +237,16 @@ impl MySqlStore {
                 let statement = sqlx::query(rows::list_text(&self.names, BURY, numbers.len()))
                     .bind(i64::from(!is_counted))
                     .bind(error.as_bytes());
-                let statement = rows::bind_list(statement, numbers).bind(self.me.as_str());
+                let statement = rows::bind_list(statement, numbers);
                 ended += statement.execute(&mut *tx).await?.rows_affected();
             }
         }
         for ((at, until), numbers) in &others.kept {
             for numbers in numbers.chunks(rows::MOST_ROWS) {
                 let keep = sqlx::query(rows::list_text(&self.names, KEEP, numbers.len())).bind(*at).bind(*until);
-                rows::bind_list(keep, numbers).bind(self.me.as_str()).execute(&mut *tx).await?;
+                rows::bind_list(keep, numbers).execute(&mut *tx).await?;
                 let leave = sqlx::query(rows::list_text(&self.names, LEAVE, numbers.len()));
-                ended +=
-                    rows::bind_list(leave, numbers).bind(self.me.as_str()).execute(&mut *tx).await?.rows_affected();
+                ended += rows::bind_list(leave, numbers).execute(&mut *tx).await?.rows_affected();
             }
         }
         for numbers in others.uncounted.chunks(rows::MOST_ROWS) {
@@ -263,9 +269,9 @@ impl MySqlStore {
             let _ = write!(cases, " WHEN {seq} THEN {due}");
             numbers.push(seq.to_string());
         }
-        let text = self.names.text(RETRY).replace('#', &numbers.join(",")).replace('@', &cases);
+        let text = self.names.text(RETRY).replace('#', &numbers.join(",")).replace('~', &cases);
         let statement = sqlx::query(AssertSqlSafe(text)).persistent(false);
-        let statement = statement.bind(i64::from(!is_counted)).bind(error.as_bytes()).bind(self.me.as_str());
+        let statement = statement.bind(i64::from(!is_counted)).bind(error.as_bytes());
         Ok(statement.execute(connection).await?.rows_affected())
     }
 }

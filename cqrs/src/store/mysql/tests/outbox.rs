@@ -330,3 +330,31 @@ async fn a_row_that_cannot_be_read_is_a_dead_letter_and_holds_up_its_key_alone()
     assert!(store.discard(letters[0].id).await.unwrap());
     assert_eq!(names(&claim(&store, "one", 1).await), ["a2"]);
 }
+
+/// A process that was stopped in the middle has locked a row: whoever settles waits for it, and its shards can be renewed and taken over
+/// all the same.
+#[tokio::test]
+async fn g12_who_waits_for_a_locked_row_keeps_nobody_from_its_shards() {
+    for outcome in [OutboxOutcome::Published, OutboxOutcome::Dead { error: "no".to_owned() }] {
+        let (_place, store) = fresh().await;
+        keep(&store, ["a", "b"].map(|name| Record::Outbox(message(name, Some(name))))).await;
+        let claimed = claim(&store, "one", 1).await;
+        let mut hand = store.pool.begin().await.unwrap();
+        sqlx::query("SELECT seq FROM cqrs_outbox WHERE name = 'b' FOR UPDATE").fetch_all(&mut *hand).await.unwrap();
+        let outcomes = claimed.iter().map(|row| (row.claim, outcome.clone())).collect();
+        let others = async {
+            // It waits by then.
+            while number(&store, "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'")
+                .await
+                == 0
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            let claims = claimed.iter().map(|row| row.claim).collect();
+            assert_eq!(store.renew_outbox(claims, at(60)).await.unwrap().len(), 2);
+            hand.rollback().await.unwrap();
+        };
+        let (settled, ()) = tokio::join!(store.settle_outbox(outcomes), others);
+        assert_eq!(settled.unwrap(), 2);
+    }
+}

@@ -70,7 +70,7 @@ fn filled(template: &str) -> String {
 fn built() -> Vec<String> {
     let numbers: Vec<i64> = (0..1_000).map(|n| if n < 500 { 5_000 + n } else { 5_000 + 7 * n }).collect();
     let few = &numbers[..rows::MOST_ROWS];
-    let (_, published) = settle::PUBLISHED.split_once(';').unwrap();
+    let (_, published) = settle::PUBLISHED.rsplit_once(';').unwrap();
     let cases = few.iter().map(|seq| format!(" WHEN {seq} THEN 7")).collect::<Vec<_>>().concat();
     let listed = few.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
     let claimed = few
@@ -78,8 +78,8 @@ fn built() -> Vec<String> {
         .fold(rows::claimed_marks(few.len()), |text, seq| text.replacen("seq = ?", &format!("seq = {seq}"), 1));
     let marks: Vec<String> = few.iter().map(|n| format!("(UNHEX(MD5({})), UNHEX(MD5({n})))", n % 9)).collect();
     vec![
-        published.replace('#', &settle::among("mine.seq", &numbers)).replace('@', "7"),
-        filled(&settle::RETRY.replace('#', &listed).replace('@', &cases)),
+        published.replace('#', &settle::among("mine.seq", &numbers)),
+        filled(&settle::RETRY.replace('#', &listed).replace('~', &cases)),
         filled(&format!("{}{claimed})", work::HOLD)),
         filled(&format!("{}{claimed})", work::HELD)),
         filled(&format!("{}({})", inbox::MINE, marks.join(", "))),
