@@ -115,6 +115,7 @@ struct Reading {
 
 impl Desk {
     /// The shards that rows may be given out of.
+    #[cfg(any(feature = "mysql", feature = "postgres"))]
     pub(super) fn open(&self) -> Vec<i16> {
         self.held.iter().filter(|(_, held)| !held.leaving).map(|(shard, _)| *shard).collect()
     }
@@ -183,6 +184,7 @@ impl Desk {
     }
 
     /// Which shards are to be given up. Gives those of which nothing is under way: they can be given up now.
+    #[cfg(any(feature = "mysql", feature = "postgres"))]
     pub(super) fn leave(&mut self, shards: &[i16]) -> Vec<i16> {
         for (shard, held) in &mut self.held {
             let leaving = shards.contains(shard);
