@@ -118,7 +118,11 @@ impl Bulk {
                     self.pace(begun, report.found).await;
                     let ended = self.operator.operate(self.deed.on(letter.id), &note).await;
                     let done = ended.inspect_err(|_| {
-                        tracing::warn!(done = report.done, gone = report.gone, "{note}: ended by an error; what is done stays");
+                        tracing::warn!(
+                            done = report.done,
+                            gone = report.gone,
+                            "{note}: ended by an error; what is done stays"
+                        );
                     })?;
                     *(if done { &mut report.done } else { &mut report.gone }) += 1;
                 }
