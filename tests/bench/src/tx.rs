@@ -98,7 +98,7 @@ async fn by_hand(pool: &SqlitePool) -> Result<(), sqlx::Error> {
 /// A table like the outbox, and what both sides write besides.
 async fn tables(pool: &SqlitePool) -> Result<(), sqlx::Error> {
     sqlx::query("CREATE TABLE bookings (id INTEGER PRIMARY KEY, what TEXT NOT NULL)").execute(pool).await?;
-    let outbox = "SELECT sql FROM sqlite_master WHERE tbl_name = 'cqrs_outbox' AND sql IS NOT NULL ORDER BY type DESC";
+    let outbox = "SELECT sql FROM sqlite_master WHERE tbl_name = 'cqrs_outbox' AND type <> 'trigger' AND sql IS NOT NULL ORDER BY type DESC";
     let statements: Vec<String> = sqlx::query_scalar(outbox).fetch_all(pool).await?;
     for statement in statements {
         sqlx::query(AssertSqlSafe(statement.replace("cqrs_outbox", "by_hand"))).execute(pool).await?;
