@@ -11,10 +11,13 @@ use super::{MySqlStore, rows};
 use crate::store::desk::Desk;
 use crate::store::{Claim, OutboxOutcome, StoreError};
 
-/// Notes the shards that are this process's, for the statements that come after it. A plain read, which locks none of them: a statement
-/// that changes rows and asks for shards itself would lock those until it ends, and it may wait for long for a row that somebody has
-/// locked who was stopped. Nobody could renew or take over the shard meanwhile, this process neither.
-const HELD: &str = "SET @cqrs_held = (SELECT GROUP_CONCAT(shard) FROM cqrs_shards WHERE owner = ?)";
+/// The shards that are this process's. Read by itself, which locks none of them: a statement that changes rows or sets something, and asks
+/// for shards within, locks those until its transaction ends, and it may wait for long for a row that somebody has locked who was
+/// stopped. Nobody could renew or take over the shard meanwhile, this process neither.
+const HELD: &str = "SELECT shard FROM cqrs_shards WHERE owner = ?";
+
+/// Notes them for the statements that come after it.
+const NOTE_HELD: &str = "SET @cqrs_held = ?";
 
 /// The end of every statement that settles a row: it is of a shard that is this process's.
 macro_rules! of_mine {
@@ -57,7 +60,7 @@ const PURGE: &str = "DELETE FROM cqrs_published WHERE kept_until <= ? ORDER BY k
 /// How much is purged in one statement.
 const PURGED_AT_ONCE: u16 = 1_000;
 
-/// In one packet and without a transaction of its own: next to nothing comes between the look at the shards and the end of the rows, and
+/// In one packet, each statement a transaction of its own: next to nothing comes between the look at the shards and the end of the rows, and
 /// whoever takes a shard over just then publishes at most what is published already. The level is for the deletion: what it passes by it
 /// does not lock. By their numbers alone: another index would lead it over rows that are not committed yet, and it would wait for
 /// them. What is put in are numbers and this process's own name.
@@ -225,7 +228,10 @@ impl MySqlStore {
             return Ok(0);
         }
         let mut tx = self.transaction().await?;
-        sqlx::query(self.names.sql(HELD)).bind(self.me.as_str()).execute(&mut *tx).await?;
+        let held: Vec<i16> =
+            sqlx::query_scalar(self.names.sql(HELD)).bind(self.me.as_str()).fetch_all(&mut *tx).await?;
+        let held = held.iter().map(i16::to_string).collect::<Vec<_>>().join(",");
+        sqlx::query(self.names.sql(NOTE_HELD)).bind(held).execute(&mut *tx).await?;
         let mut ended = 0;
         for ((is_counted, error), rows) in &others.waiting {
             for rows in rows.chunks(rows::MOST_ROWS) {

@@ -343,12 +343,10 @@ async fn g12_who_waits_for_a_locked_row_keeps_nobody_from_its_shards() {
         sqlx::query("SELECT seq FROM cqrs_outbox WHERE name = 'b' FOR UPDATE").fetch_all(&mut *hand).await.unwrap();
         let outcomes = claimed.iter().map(|row| (row.claim, outcome.clone())).collect();
         let others = async {
-            // It waits by then.
-            while number(&store, "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'")
-                .await
-                == 0
-            {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+            // It waits by then. What the server tells of transactions is told anew only to who has not asked for a while.
+            let waiting = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'";
+            while number(&store, waiting).await == 0 {
+                tokio::time::sleep(Duration::from_millis(200)).await;
             }
             let claims = claimed.iter().map(|row| row.claim).collect();
             assert_eq!(store.renew_outbox(claims, at(60)).await.unwrap().len(), 2);
