@@ -279,7 +279,6 @@ impl Engine {
         if self.ledger.unsettled().is_empty() || Instant::now() < self.settle_at {
             return;
         }
-        self.ledger.level();
         let is_published = |(_, outcome): &(_, OutboxOutcome)| outcome.is_published();
         if !self.stopping && self.settle_failures == 0 && self.ledger.unsettled().iter().all(is_published) {
             if self.settling.is_none() && Instant::now() >= self.mark_due() {
@@ -300,6 +299,7 @@ impl Engine {
     }
 
     async fn settle(&mut self) {
+        self.ledger.level();
         let outcomes = self.ledger.unsettled().to_vec();
         let count = outcomes.len();
         pass(FailPoint::RelaySettling);

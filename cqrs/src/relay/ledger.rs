@@ -33,6 +33,7 @@ impl Ledger {
     /// Takes what the store has not been told, to tell it. Then comes [`was_told`](Self::was_told), or
     /// [`were_not_told`](Self::were_not_told).
     pub(super) fn tell(&mut self) -> Vec<(Claim, OutboxOutcome)> {
+        self.level();
         self.told = std::mem::take(&mut self.unsettled);
         self.told.clone()
     }
@@ -202,5 +203,19 @@ mod tests {
         ledger.settled_one(claim(1, 1));
         assert_eq!(ledger.unsettled(), [(claim(2, 1), OutboxOutcome::Published)]);
         assert_eq!(ledger.len(), 1);
+    }
+
+    /// A store writes what is kept in one go, where it has one time.
+    #[test]
+    fn what_is_kept_is_told_with_one_time() {
+        let at = |seconds| std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        let kept = |seconds| OutboxOutcome::Kept { at: at(seconds), until: at(seconds + 60) };
+        let mut ledger = Ledger::default();
+        ledger.hold([claim(1, 1), claim(2, 1), claim(3, 1)]);
+        ledger.ended(claim(1, 1), kept(5));
+        ledger.ended(claim(2, 1), OutboxOutcome::Published);
+        ledger.ended(claim(3, 1), kept(7));
+        let told = [(claim(1, 1), kept(7)), (claim(2, 1), OutboxOutcome::Published), (claim(3, 1), kept(7))];
+        assert_eq!(ledger.tell(), told);
     }
 }

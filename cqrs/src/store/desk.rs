@@ -44,7 +44,7 @@ pub(super) struct Out {
 
 impl Out {
     /// The shards of these rows.
-    #[cfg(any(feature = "mysql", feature = "postgres"))]
+    #[cfg(any(test, feature = "mysql", feature = "postgres"))]
     pub(super) fn shards(out: &[Self]) -> Vec<i16> {
         let mut shards: Vec<i16> = out.iter().map(|out| out.shard).collect();
         shards.sort_unstable();
@@ -115,13 +115,13 @@ struct Reading {
 
 impl Desk {
     /// The shards that rows may be given out of.
-    #[cfg(any(feature = "mysql", feature = "postgres"))]
+    #[cfg(any(test, feature = "mysql", feature = "postgres"))]
     pub(super) fn open(&self) -> Vec<i16> {
         self.held.iter().filter(|(_, held)| !held.leaving).map(|(shard, _)| *shard).collect()
     }
 
     /// Every shard that is held, with its fence.
-    #[cfg(any(feature = "mysql", feature = "postgres"))]
+    #[cfg(any(test, feature = "mysql", feature = "postgres"))]
     pub(super) fn shards(&self) -> Vec<(i16, i64)> {
         self.held.iter().map(|(shard, held)| (*shard, held.fence)).collect()
     }
@@ -184,7 +184,7 @@ impl Desk {
     }
 
     /// Which shards are to be given up. Gives those of which nothing is under way: they can be given up now.
-    #[cfg(any(feature = "mysql", feature = "postgres"))]
+    #[cfg(any(test, feature = "mysql", feature = "postgres"))]
     pub(super) fn leave(&mut self, shards: &[i16]) -> Vec<i16> {
         for (shard, held) in &mut self.held {
             let leaving = shards.contains(shard);

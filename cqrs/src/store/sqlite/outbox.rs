@@ -116,14 +116,13 @@ WHERE state = 'parked' AND NOT EXISTS (
 )";
 
 /// When what waits is due, and what is ready, that nothing stored stands in the way of, and that has not been read, or not since it was
-/// made ready again. A hundred rows are looked at.
+/// made ready again: nothing where somebody else has the lease, with whom it is in good hands. A hundred rows are looked at.
 pub(super) const NEXT: &str = "
-SELECT MIN(due_at) AS due_at, NULL AS topic, NULL AS message_key,
-    (SELECT owner FROM cqrs_relay WHERE one = 1) AS owner
+SELECT MIN(due_at) AS due_at, NULL AS topic, NULL AS message_key
 FROM cqrs_outbox INDEXED BY cqrs_outbox_due WHERE state = 'waiting'
 UNION ALL
 SELECT * FROM (
-    SELECT page.due_at, page.topic, page.message_key, NULL FROM (
+    SELECT page.due_at, page.topic, page.message_key FROM (
         SELECT seq, due_at, topic, message_key FROM cqrs_outbox
         WHERE state = 'ready' AND (SELECT owner IS NULL OR owner = ?2 FROM cqrs_relay WHERE one = 1)
             AND seq > (SELECT MIN(?1, COALESCE(again - 1, ?1)) FROM cqrs_relay WHERE one = 1)
@@ -346,26 +345,19 @@ impl SqliteStore {
 
     /// When something is due: what waits, or what is ready and has not been given out.
     pub(super) async fn next_event_due(&self) -> Result<Option<SystemTime>, StoreError> {
-        let (is_mine, cursor) = {
+        let cursor = {
             let desk = self.desk();
-            let is_mine = desk.held(ALL).is_some();
-            (is_mine, if is_mine { desk.cursor() } else { 0 })
+            desk.held(ALL).map_or(0, |_| desk.cursor())
         };
         let due = self.named(next_due(&self.pool, cursor, &self.me).await)?;
         let Some((first, ready)) = due.split_first() else { return Ok(None) };
-        let waiting = first.due_at;
-        let is_others = !is_mine && first.owner.as_ref().is_some_and(|owner| *owner != self.me);
-        if is_others {
-            // In good hands.
-            return Ok(waiting.map(rows::time));
-        }
         let desk = self.desk();
         let is_free = |row: &&Next| {
             let lane = row.topic.as_deref().and_then(|topic| lane_of(topic, row.message_key.as_deref()));
             lane.is_none_or(|lane| !desk.is_under_way(lane))
         };
         let ready = ready.iter().find(is_free).and_then(|row| row.due_at);
-        Ok(waiting.into_iter().chain(ready).min().map(rows::time))
+        Ok(first.due_at.into_iter().chain(ready).min().map(rows::time))
     }
 
     /// How many rows this process is busy with.
@@ -409,9 +401,8 @@ impl Found {
         let topic: &str = row.try_get("topic").unwrap_or_default();
         let lane = lane_of(topic, row.try_get("message_key").unwrap_or_default());
         match row.try_get::<Option<&str>, _>("blocked")? {
-            Some("dead") => self.behind_dead.push(seq),
-            // It is found again when what it waits for is ready: that comes before it.
-            Some(_) => {}
+            // Behind a dead one: what waits for another is not read.
+            Some(_) => self.behind_dead.push(seq),
             None if lane.is_some_and(|lane| self.broken.contains(&lane)) => {}
             None => {
                 if let Offer::Given(claim) = desk.offer(seq, ALL, lane, &self.asked) {
@@ -439,13 +430,12 @@ impl Found {
     }
 }
 
-/// A row of [`NEXT`]. The first one is what waits, and whose the lease is.
+/// A row of [`NEXT`]. The first one is what waits.
 #[derive(sqlx::FromRow)]
 struct Next {
     due_at: Option<i64>,
     topic: Option<String>,
     message_key: Option<String>,
-    owner: Option<String>,
 }
 
 async fn next_due(pool: &SqlitePool, cursor: i64, me: &str) -> Result<Vec<Next>, sqlx::Error> {
