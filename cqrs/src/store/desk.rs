@@ -44,7 +44,7 @@ pub(super) struct Out {
 
 impl Out {
     /// The shards of these rows.
-    #[cfg(any(test, feature = "mysql", feature = "postgres"))]
+    #[cfg(any(feature = "mysql", feature = "postgres"))]
     pub(super) fn shards(out: &[Self]) -> Vec<i16> {
         let mut shards: Vec<i16> = out.iter().map(|out| out.shard).collect();
         shards.sort_unstable();
@@ -121,7 +121,7 @@ impl Desk {
     }
 
     /// Every shard that is held, with its fence.
-    #[cfg(any(test, feature = "mysql", feature = "postgres"))]
+    #[cfg(any(feature = "mysql", feature = "postgres"))]
     pub(super) fn shards(&self) -> Vec<(i16, i64)> {
         self.held.iter().map(|(shard, held)| (*shard, held.fence)).collect()
     }
