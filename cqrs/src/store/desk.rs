@@ -241,34 +241,9 @@ impl Desk {
 
     /// Gives out a row that was read, unless something stands before it.
     pub(super) fn offer(&mut self, seq: i64, shard: i16, lane: Option<Lane>, asked: &Asked) -> Offer {
-        let gone = self.reading.as_ref().is_some_and(|reading| reading.settled.contains(&seq));
-        let Some(held) = self.held(shard).filter(|held| !held.leaving && !gone) else { return Offer::Passed };
-        if self.flights.contains_key(&seq) {
-            return Offer::Passed;
-        }
-        let is_suspicious = held.lost >= SUSPICIOUS;
-        if is_suspicious && !self.is_idle(shard) {
-            // One at a time: the one that is under way leads back here when it ends.
-            if let Some(flight) = self.flights.values().find(|flight| flight.shard == shard) {
-                let lane = flight.lane.unwrap_or(seq_lane(shard));
-                self.pass(lane, seq);
-            }
-            return Offer::Passed;
-        }
-        if let Some(lane) = lane
-            && self.lanes.get(&lane).is_some_and(|under| !under.takes_more(asked))
-        {
-            self.pass(lane, seq);
-            return Offer::Passed;
-        }
-        let has_ended = |reading: &Reading| {
-            reading.shards.contains(&shard) || lane.is_some_and(|lane| reading.lanes.contains(&lane))
-        };
-        if self.reading.as_ref().is_some_and(has_ended) {
-            self.look_back(seq);
-            return Offer::Passed;
-        }
+        let Some(held) = self.free(seq, shard, lane, asked) else { return Offer::Passed };
         // Without a key a row has no lane, but for one that is alone in its shard: what waits for it has to find it.
+        let is_suspicious = held.lost >= SUSPICIOUS;
         let lane = lane.or(is_suspicious.then(|| seq_lane(shard)));
         if let Some(lane) = lane {
             let under =
@@ -280,6 +255,53 @@ impl Desk {
         let flight = Flight { fence: held.fence, shard, lane, owner, lease_until, counted: is_suspicious };
         self.flights.insert(seq, flight);
         Offer::Given(Claim { seq, fence: held.fence })
+    }
+
+    /// Whether a row would be given out if it were offered. Otherwise it is passed by, as an offer would.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(super) fn would_give(&mut self, seq: i64, shard: i16, lane: Option<Lane>, asked: &Asked) -> bool {
+        self.free(seq, shard, lane, asked).is_some()
+    }
+
+    /// The shard of a row that may be given out. What stands before another one leads back to it when it ends.
+    fn free(&mut self, seq: i64, shard: i16, lane: Option<Lane>, asked: &Asked) -> Option<Held> {
+        let gone = self.reading.as_ref().is_some_and(|reading| reading.settled.contains(&seq));
+        let held = self.held(shard).filter(|held| !held.leaving && !gone)?;
+        if self.flights.contains_key(&seq) {
+            return None;
+        }
+        if held.lost >= SUSPICIOUS && !self.is_idle(shard) {
+            // One at a time: the one that is under way leads back here when it ends.
+            if let Some(flight) = self.flights.values().find(|flight| flight.shard == shard) {
+                let lane = flight.lane.unwrap_or(seq_lane(shard));
+                self.pass(lane, seq);
+            }
+            return None;
+        }
+        if let Some(lane) = lane
+            && self.lanes.get(&lane).is_some_and(|under| !under.takes_more(asked))
+        {
+            self.pass(lane, seq);
+            return None;
+        }
+        let has_ended = |reading: &Reading| {
+            reading.shards.contains(&shard) || lane.is_some_and(|lane| reading.lanes.contains(&lane))
+        };
+        if self.reading.as_ref().is_some_and(has_ended) {
+            self.look_back(seq);
+            return None;
+        }
+        Some(held)
+    }
+
+    /// Passes a row by, if something of its lane is under way, which leads back to it when it ends. Whether it does.
+    #[cfg(feature = "mysql")]
+    pub(super) fn pass_by(&mut self, seq: i64, lane: Lane) -> bool {
+        let is_held = self.is_under_way(lane);
+        if !self.flights.contains_key(&seq) {
+            self.pass(lane, seq);
+        }
+        is_held
     }
 
     fn pass(&mut self, lane: Lane, seq: i64) {

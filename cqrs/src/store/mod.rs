@@ -8,6 +8,8 @@ mod claiming;
 mod desk;
 pub mod driver;
 mod error;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod found;
 mod memory;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod migrations;

@@ -12,10 +12,10 @@ use sqlx::{AssertSqlSafe, MySql, MySqlConnection, Row};
 
 use super::connect::{is_answered, odd_number};
 use super::fault::Tries;
-use super::page::Read;
+use super::page::{Read, Seen};
 use super::{MySqlStore, rows};
 use crate::BoxError;
-use crate::lane::lane_of;
+use crate::lane::{Lane, lane_of};
 use crate::store::claiming::Request;
 use crate::store::desk::{Asked, Desk, Offer};
 use crate::store::names::Names;
@@ -30,6 +30,9 @@ const SEEN_BACK: usize = 5_000;
 
 /// How many pages of rows one claim reads at most, whoever's they are.
 const MOST_PAGES: usize = 20;
+
+/// How often a claim that can take nothing of a page looks on from there, so many rows at a time.
+const MOST_LOOKS: usize = 20;
 
 /// How many rows are read at a time, at least.
 const SMALLEST_PAGE: usize = 50;
@@ -353,7 +356,7 @@ impl MySqlStore {
                     let stands = |before| !under_way.contains(&before) && !desk.was_settled(before);
                     if row.before.is_some_and(stands) {
                         known.insert(row.seq);
-                        passed.push(row);
+                        passed.push((row.seq, row.lane));
                         continue;
                     }
                     match desk.offer(row.seq, row.shard, row.lane, &asked) {
@@ -373,13 +376,45 @@ impl MySqlStore {
                 }
                 desk.read_to(place.at);
             });
+            let found_none = taken.is_empty();
             self.hand_out(taken, &mut given).await?;
             self.named(self.park(&passed).await)?;
             if is_last || given.len() >= request.limit {
                 break;
             }
+            if found_none && given.is_empty() {
+                self.pass_by(open, place, known).await?;
+            }
         }
         Ok(given)
+    }
+
+    /// Goes on to the first row that may be given out, without reading what is between: that stands behind rows that wait, are dead or
+    /// under way.
+    async fn pass_by(&self, open: &[i16], place: &mut Place, known: &mut HashSet<i64>) -> Result<(), StoreError> {
+        for _ in 0..MOST_LOOKS {
+            let seen = self.named(self.scan(place.at, i64::MAX, SEEN_BACK).await)?;
+            let is_last = seen.len() < SEEN_BACK;
+            let Some(last) = seen.last().map(|row| row.seq) else { return Ok(()) };
+            let mine: Vec<(i64, Option<Lane>)> =
+                seen.iter().filter(|row| open.contains(&row.shard)).map(|row| (row.seq, row.lane)).collect();
+            // Whatever is not passed by now, no claim begins meanwhile.
+            let rest = self.with_desk(|desk| {
+                let is_free = |row: &Seen| row.lane.is_none_or(|lane| !desk.pass_by(row.seq, lane));
+                seen.into_iter().filter(is_free).collect()
+            });
+            let free = self.first_free(rest, |shard| open.contains(&shard)).await?;
+            let until = free.as_ref().map_or(last, |free| free.seq - 1);
+            let passed: Vec<_> = mine.into_iter().take_while(|(seq, _)| *seq <= until).collect();
+            known.extend(passed.iter().map(|(seq, _)| *seq));
+            place.at = until;
+            self.with_desk(|desk| desk.read_to(until));
+            self.named(self.park(&passed).await)?;
+            if free.is_some() || is_last {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     /// The first row that stands before one of these, is ready, and was neither read with them nor before: nobody has given it
@@ -442,8 +477,8 @@ impl MySqlStore {
     }
 
     /// Parks rows that were passed by, where what holds them back is dead.
-    async fn park(&self, passed: &[Read]) -> Result<(), sqlx::Error> {
-        let mut lanes: Vec<i64> = passed.iter().filter_map(|row| row.lane).map(u64::cast_signed).collect();
+    async fn park(&self, passed: &[(i64, Option<Lane>)]) -> Result<(), sqlx::Error> {
+        let mut lanes: Vec<i64> = passed.iter().filter_map(|(_, lane)| *lane).map(u64::cast_signed).collect();
         lanes.sort_unstable();
         lanes.dedup();
         let mut fronts: HashMap<i64, i64> = HashMap::new();
@@ -460,11 +495,11 @@ impl MySqlStore {
         numbers.sort_unstable();
         let locked = rows::listed(&self.names, LOCK_DEAD, &numbers).fetch_all(&mut *tx).await?;
         let locked: HashSet<i64> = locked.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-        let is_behind = |row: &&Read| {
-            let front = row.lane.and_then(|lane| fronts.get(&lane.cast_signed()));
-            front.is_some_and(|front| *front < row.seq && locked.contains(front))
+        let is_behind = |(seq, lane): &&(i64, Option<Lane>)| {
+            let front = lane.and_then(|lane| fronts.get(&lane.cast_signed()));
+            front.is_some_and(|front| front < seq && locked.contains(front))
         };
-        let behind: Vec<i64> = passed.iter().filter(is_behind).map(|row| row.seq).collect();
+        let behind: Vec<i64> = passed.iter().filter(is_behind).map(|(seq, _)| *seq).collect();
         if !behind.is_empty() {
             rows::listed(&self.names, PARK, &behind).execute(&mut *tx).await?;
         }

@@ -90,8 +90,8 @@ impl Read {
 pub(super) struct Seen {
     pub(super) seq: i64,
     pub(super) due_at: i64,
-    shard: i16,
-    lane: Option<u64>,
+    pub(super) shard: i16,
+    pub(super) lane: Option<u64>,
 }
 
 impl Seen {

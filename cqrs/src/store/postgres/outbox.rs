@@ -11,18 +11,17 @@ use uuid::Uuid;
 
 use super::{PostgresStore, rows};
 use crate::BoxError;
-use crate::lane::{Lane, lane_of};
+use crate::lane::lane_of;
 use crate::store::claiming::Request;
-use crate::store::desk::{Asked, Offer, Out};
+use crate::store::desk::Out;
+use crate::store::found::{End, Found, PageRow, Place, Way};
 use crate::store::names::Names;
 use crate::store::shards::{SHARDS, shard_of};
 use crate::store::{Claim, ClaimedOutbox, OutboxRecord, StoreError, StoreErrorKind};
 
-/// How many pages full of rows one claim reads at most, when it cannot take what it finds.
-const MOST_PAGES: usize = 4;
-
-/// How much further a claim looks each time that it has found too little.
+/// How much further a claim looks each time that it has found too little, up to so many numbers.
 const FURTHER: i64 = 8;
+const FURTHEST: i64 = 200_000;
 
 /// One row, as most commands raise: nine arrays of one cost the server 0.1 ms more.
 const INSERT_ONE: &str = "
@@ -36,7 +35,8 @@ SELECT id, name, version, topic, message_key, payload, headers, raised_at, raise
 FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[], $6::bytea[], $7::text[], $8::bigint[], $9::smallint[])
     AS new (id, name, version, topic, message_key, payload, headers, raised_at, shard)";
 
-/// Reads on behind a row, of some shards, what is ready; what is behind an earlier row of its key that is not, without its payload.
+/// Reads on behind a row, of some shards, what is ready and has nothing before it that waits; what is behind a dead row of its key, without
+/// its payload, and everything without where that is asked for. However much waits for one row, it is not counted.
 ///
 /// Whether anything is held is asked in the order of its index: the planner might hope to find such a row early in the table.
 ///
@@ -48,7 +48,10 @@ FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[], $6::bytea
 /// low: above some estimate the server compiles a statement before it runs it, which takes longer than to read a page.
 ///
 /// It reads no further than a number of numbers behind the first row: a planner that knows nothing of a table that has just been
-/// filled takes all rows there are, and sorts them. Where it would go on is told.
+/// filled takes all rows there are, and sorts them. Where it would go on is told, or where there is nothing to go on for, the last number.
+///
+/// What stands before a row is found once: `OFFSET` keeps it from being asked for again. That it may not be one of two states, and not
+/// that it must be one of others, makes the planner expect that nearly every row is taken.
 pub(super) const READ: &str = "
 WITH late AS MATERIALIZED (
     SELECT MIN(seq) AS seq FROM (
@@ -71,13 +74,15 @@ WITH late AS MATERIALIZED (
             ORDER BY topic, message_key, seq LIMIT 1) IS NOT NULL AS is_held
 ), near AS MATERIALIZED (
     SELECT head.*, (SELECT MIN(seq) FROM cqrs_outbox WHERE state = 'ready' AND seq > head.start) + $6 AS until FROM head
-), part AS MATERIALIZED (
+), next AS MATERIALIZED (
     SELECT near.*, (SELECT MIN(seq) FROM cqrs_outbox WHERE state = 'ready' AND seq >= near.until) AS beyond FROM near
+), part AS MATERIALIZED (
+    SELECT next.*, CASE WHEN beyond IS NULL THEN (SELECT MAX(seq) FROM cqrs_outbox WHERE state = 'ready') END AS newest FROM next
 )
-SELECT part.snapshot, part.start, part.is_due, part.beyond, page.* FROM part LEFT JOIN LATERAL (
+SELECT part.snapshot, part.start, part.is_due, part.beyond, part.newest, page.* FROM part LEFT JOIN LATERAL (
     SELECT found.seq, found.shard, found.attempts, found.blocked, found.id, found.name, found.version, found.topic,
         found.message_key, found.headers, found.raised_at,
-        CASE WHEN found.blocked IS NULL THEN found.payload END AS payload
+        CASE WHEN found.blocked IS NULL AND NOT $7 THEN found.payload END AS payload
     FROM (
         SELECT mine.*, CASE WHEN part.is_held AND mine.message_key IS NOT NULL THEN (
             SELECT earlier.state FROM cqrs_outbox AS earlier
@@ -86,8 +91,10 @@ SELECT part.snapshot, part.start, part.is_due, part.beyond, page.* FROM part LEF
             ORDER BY earlier.seq LIMIT 1) END AS blocked
         FROM cqrs_outbox AS mine
         WHERE mine.state = 'ready' AND mine.seq > part.start AND mine.seq < part.until AND mine.shard = ANY ($4)
-        ORDER BY mine.seq LIMIT $3
+        ORDER BY mine.seq OFFSET 0
     ) AS found
+    WHERE COALESCE(found.blocked, 'ready') NOT IN ('waiting', 'parked')
+    ORDER BY found.seq LIMIT $3
 ) AS page ON TRUE
 ORDER BY page.seq";
 
@@ -276,24 +283,6 @@ struct Next {
     is_free: bool,
 }
 
-/// What one claim has found so far.
-struct Found {
-    asked: Asked,
-    rows: Vec<ClaimedOutbox>,
-    /// Rows behind a dead one of their key.
-    behind_dead: Vec<i64>,
-    /// Rows that cannot be read, and why.
-    unreadable: Vec<(Claim, String)>,
-    /// Rows whose claim is counted before it is given out, since they may be what ends their processes.
-    suspicious: Vec<i64>,
-    /// Keys that turned out to have an unreadable row.
-    broken: Vec<Lane>,
-    /// How far it has read.
-    last: i64,
-    /// Whether there is nothing behind that.
-    is_all: bool,
-}
-
 impl PostgresStore {
     /// One at a time: two that read side by side would find the same rows.
     pub(super) async fn take_outbox(&self, request: Request) -> Result<Vec<ClaimedOutbox>, StoreError> {
@@ -314,7 +303,7 @@ impl PostgresStore {
         if let Err(error) = read {
             // What it gave out nobody will hear of.
             let mut desk = self.desk();
-            found.rows.iter().for_each(|row| desk.back(row.claim));
+            found.given().for_each(|claim| desk.back(claim));
             return Err(error);
         }
         if found.rows.is_empty() && found.is_all && self.leases().is_time_to_start_over(request.lease_now) {
@@ -335,37 +324,26 @@ impl PostgresStore {
         // So many rows are found among half as many numbers, where each shard has as many, and some numbers none.
         let shares = i64::try_from(open.len()).unwrap_or(i64::MAX).max(1);
         let mut among = rows::limit(most).saturating_mul(2 * i64::from(SHARDS)) / shares;
-        let mut full = 0;
-        while full < MOST_PAGES {
-            let limit = (most - found.rows.len()).max(most.div_ceil(4));
-            let page = self.read_page(request.now, snapshot.as_deref(), (cursor, among), limit, open).await?;
+        while found.reads_on() {
+            let page = self.read_page(request.now, snapshot.as_deref(), (cursor, among), open, found).await?;
             let Some(first) = page.first() else { return Ok(()) };
-            let (seen, beyond) = (first.try_get("snapshot")?, first.try_get::<Option<i64>, _>("beyond")?);
+            let seen = first.try_get("snapshot")?;
             found.last = first.try_get("start")?;
             let mut desk = self.desk();
-            let mut count = 0;
-            for row in &page {
-                if found.rows.len() == most || row.try_get::<Option<i64>, _>("seq")?.is_none() {
-                    break;
+            if found.look_through(&page, &mut desk)? == End::Last {
+                // What is left among these numbers waits for something before it.
+                match first.try_get::<Option<i64>, _>("beyond")? {
+                    Some(beyond) => found.last = found.last.max(beyond - 1),
+                    None => {
+                        found.is_all = true;
+                        found.last = found.last.max(first.try_get::<Option<i64>, _>("newest")?.unwrap_or(0));
+                    }
                 }
-                count += 1;
-                found.look_at(row, &mut desk)?;
-            }
-            let is_enough = found.rows.len() == most;
-            if count == limit || is_enough {
-                full += 1;
-            } else if let Some(beyond) = beyond {
-                found.last = beyond - 1;
-                among = among.saturating_mul(FURTHER).min(i64::MAX / 4);
-            } else {
-                found.is_all = true;
+                among = among.saturating_mul(FURTHER).min(FURTHEST.max(among));
             }
             cursor = found.last;
             desk.read_to(cursor);
             *snapshot = Some(seen);
-            if is_enough || found.is_all {
-                break;
-            }
         }
         Ok(())
     }
@@ -376,13 +354,14 @@ impl PostgresStore {
         now: i64,
         snapshot: Option<&str>,
         (cursor, among): (i64, i64),
-        limit: usize,
         open: &[i16],
+        found: &Found,
     ) -> Result<Vec<PgRow>, sqlx::Error> {
         let mut is_first = true;
         loop {
-            let read = sqlx::query(self.names.sql(READ)).bind(cursor).bind(snapshot).bind(rows::limit(limit));
-            let page = read.bind(open).bind(now).bind(among).fetch_all(&self.pool).await?;
+            let read = sqlx::query(self.names.sql(READ)).bind(cursor).bind(snapshot).bind(rows::limit(found.page()));
+            let read = read.bind(open).bind(now).bind(among).bind(found.way == Way::Look);
+            let page = read.fetch_all(&self.pool).await?;
             let is_due = page.first().map_or(Ok(false), |row| row.try_get("is_due"))?;
             if !is_due || !std::mem::take(&mut is_first) {
                 return Ok(page);
@@ -396,8 +375,7 @@ impl PostgresStore {
         let end = self.write_down(&mut found).await;
         let mut desk = self.desk();
         if end.is_err() {
-            found.rows.iter().for_each(|row| desk.back(row.claim));
-            found.unreadable.iter().for_each(|(claim, _)| desk.back(*claim));
+            found.given().for_each(|claim| desk.back(claim));
         }
         end.map(|()| found.rows)
     }
@@ -490,57 +468,16 @@ impl PostgresStore {
     }
 }
 
-impl Found {
-    fn new(request: &Request) -> Self {
-        Self {
-            asked: Asked {
-                owner: request.owner.as_str().into(),
-                lease_until: request.lease_until,
-                limit: request.limit,
-            },
-            rows: Vec::new(),
-            behind_dead: Vec::new(),
-            unreadable: Vec::new(),
-            suspicious: Vec::new(),
-            broken: Vec::new(),
-            last: 0,
-            is_all: false,
-        }
+impl PageRow for PgRow {
+    fn place(&self) -> Result<Option<Place>, sqlx::Error> {
+        let Some(seq) = self.try_get("seq")? else { return Ok(None) };
+        let lane = lane_of(self.try_get("topic")?, self.try_get("message_key")?);
+        let is_behind_dead = self.try_get::<Option<&str>, _>("blocked")?.is_some();
+        Ok(Some(Place { seq, shard: self.try_get("shard")?, lane, is_behind_dead }))
     }
 
-    fn look_at(&mut self, row: &PgRow, desk: &mut crate::store::desk::Desk) -> Result<(), sqlx::Error> {
-        let (seq, shard): (i64, i16) = (row.try_get("seq")?, row.try_get("shard")?);
-        let (topic, key): (&str, Option<&str>) = (row.try_get("topic")?, row.try_get("message_key")?);
-        let lane = lane_of(topic, key);
-        self.last = seq;
-        match row.try_get::<Option<&str>, _>("blocked")? {
-            Some("dead") => self.behind_dead.push(seq),
-            // It is found again when what it waits for is ready: that comes before it.
-            Some(_) => {}
-            None if lane.is_some_and(|lane| self.broken.contains(&lane)) => {}
-            None => {
-                if let Offer::Given(claim) = desk.offer(seq, shard, lane, &self.asked) {
-                    self.take(row, claim, lane, desk);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, row: &PgRow, claim: Claim, lane: Option<Lane>, desk: &crate::store::desk::Desk) {
-        match read(row, claim) {
-            Ok(row) => {
-                if desk.flight(claim).is_some_and(|flight| flight.counted) {
-                    self.suspicious.push(claim.seq);
-                }
-                self.rows.push(row);
-            }
-            // One bad row must not hold up the others: it becomes a dead letter here and now.
-            Err(error) => {
-                self.unreadable.push((claim, format!("the row cannot be read: {error}")));
-                self.broken.extend(lane);
-            }
-        }
+    fn read(&self, claim: Claim) -> Result<ClaimedOutbox, BoxError> {
+        read(self, claim)
     }
 }
 

@@ -12,13 +12,10 @@ use sqlx::{AssertSqlSafe, Row, SqlSafeStr, SqliteConnection, SqlitePool};
 use super::leases::ALL;
 use super::{SqliteStore, rows};
 use crate::BoxError;
-use crate::lane::{Lane, lane_of};
+use crate::lane::lane_of;
 use crate::store::claiming::Request;
-use crate::store::desk::{Asked, Desk, Offer};
+use crate::store::found::{End, Found, PageRow, Place, Way};
 use crate::store::{Claim, ClaimedOutbox, OutboxRecord, StoreError};
-
-/// How many pages full of rows one claim reads at most, when it cannot take what it finds.
-const MOST_PAGES: usize = 4;
 
 /// How often rows may be made ready again under a claim before it gives what it has.
 const MOST_LOOKS: usize = 4;
@@ -74,14 +71,14 @@ macro_rules! before_mine {
 }
 
 /// Reads on behind a row what is ready, and has nothing before it but a dead one. In the same look: the last number there is, and whether
-/// something has been made ready again. There is one row at least.
+/// something has been made ready again. There is one row at least. Without payloads, where that is asked for.
 pub(super) const READ: &str = concat!(
     "SELECT state.again, state.newest, page.* FROM
         (SELECT again, (SELECT MAX(seq) FROM cqrs_outbox) AS newest FROM cqrs_relay WHERE one = 1) AS state
     LEFT JOIN (
         SELECT found.* FROM (
-            SELECT mine.seq, mine.attempts, mine.id, mine.name, mine.version, mine.topic, mine.message_key, mine.payload,
-                mine.headers, mine.raised_at,
+            SELECT mine.seq, mine.attempts, mine.id, mine.name, mine.version, mine.topic, mine.message_key,
+                CASE WHEN ? THEN NULL ELSE mine.payload END AS payload, mine.headers, mine.raised_at,
                 CASE WHEN mine.message_key IS NOT NULL
                     AND EXISTS (SELECT 1 FROM cqrs_outbox WHERE message_key IS NOT NULL AND state <> 'ready') THEN ",
     before_mine!(),
@@ -163,27 +160,9 @@ UPDATE cqrs_outbox SET state = 'dead', attempts = attempts + 1, error = ? WHERE 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[READ, PARK, FREE_KEY, FREE_STRANDED, NEXT, COUNT_LOST, BURY_UNREADABLE];
 
-/// What one claim has found so far.
-struct Found {
-    asked: Asked,
-    rows: Vec<ClaimedOutbox>,
-    /// Rows behind a dead one of their key.
-    behind_dead: Vec<i64>,
-    /// Rows that cannot be read, and why.
-    unreadable: Vec<(Claim, String)>,
-    /// Rows whose claim is counted before it is given out, since they may be what ends their processes.
-    suspicious: Vec<i64>,
-    /// Keys that turned out to have an unreadable row.
-    broken: Vec<Lane>,
-    /// How far it has read.
-    last: i64,
-    /// Whether there is nothing behind that.
-    is_all: bool,
-}
-
 /// What reading came to.
 #[derive(PartialEq, Eq)]
-enum End {
+enum Read {
     Enough,
     /// Something before it has been made ready again, and comes first.
     Again,
@@ -209,8 +188,8 @@ impl SqliteStore {
             };
             self.desk().end_read();
             match read {
-                Ok(End::Again) => {}
-                Ok(End::Enough) => break,
+                Ok(Read::Again) => {}
+                Ok(Read::Enough) => break,
                 Err(error) => {
                     // What it gave out nobody will hear of.
                     let mut desk = self.desk();
@@ -226,40 +205,29 @@ impl SqliteStore {
         self.see_to(found, &request).await
     }
 
-    async fn read(&self, found: &mut Found) -> Result<End, StoreError> {
+    async fn read(&self, found: &mut Found) -> Result<Read, StoreError> {
         let mut cursor = self.desk().begin_read();
-        let most = found.asked.limit;
-        for _ in 0..MOST_PAGES {
-            let limit = (most - found.rows.len()).max(most.div_ceil(4));
-            let read = sqlx::query(READ).bind(cursor).bind(rows::limit(limit)).fetch_all(&self.pool).await;
-            let page = self.named(read)?;
+        found.way = Way::Take;
+        while found.reads_on() {
+            let is_bare = found.way == Way::Look;
+            let read = sqlx::query(READ).bind(is_bare).bind(cursor).bind(rows::limit(found.page()));
+            let page = self.named(read.fetch_all(&self.pool).await)?;
             let Some(first) = page.first() else { break };
             if self.named(first.try_get::<Option<i64>, _>("again"))?.is_some() {
-                return Ok(End::Again);
+                return Ok(Read::Again);
             }
-            let newest = self.named(first.try_get::<Option<i64>, _>("newest"))?.unwrap_or(0);
+            found.last = cursor;
             let mut desk = self.desk();
-            let mut count = 0;
-            for row in &page {
-                if found.rows.len() == most || self.named(row.try_get::<Option<i64>, _>("seq"))?.is_none() {
-                    break;
-                }
-                count += 1;
-                self.named(found.look_at(row, &mut desk))?;
-            }
-            let is_enough = found.rows.len() == most;
-            if count < limit && !is_enough {
+            if self.named(found.look_through(&page, &mut desk))? == End::Last {
                 // What is between, waits for something that comes before it.
+                let newest = self.named(first.try_get::<Option<i64>, _>("newest"))?.unwrap_or(0);
                 found.is_all = true;
-                found.last = found.last.max(newest).max(cursor);
+                found.last = found.last.max(newest);
             }
             cursor = found.last;
             desk.read_to(cursor);
-            if is_enough || found.is_all {
-                break;
-            }
         }
-        Ok(End::Enough)
+        Ok(Read::Enough)
     }
 
     /// Whether everything is to be read once more: there should be nothing that was not seen, but somebody may have changed rows by hand.
@@ -371,62 +339,19 @@ impl SqliteStore {
     }
 }
 
-impl Found {
-    fn new(request: &Request) -> Self {
-        Self {
-            asked: Asked {
-                owner: request.owner.as_str().into(),
-                lease_until: request.lease_until,
-                limit: request.limit,
-            },
-            rows: Vec::new(),
-            behind_dead: Vec::new(),
-            unreadable: Vec::new(),
-            suspicious: Vec::new(),
-            broken: Vec::new(),
-            last: 0,
-            is_all: false,
-        }
+impl PageRow for SqliteRow {
+    fn place(&self) -> Result<Option<Place>, sqlx::Error> {
+        let Some(seq) = self.try_get("seq")? else { return Ok(None) };
+        // What cannot even be read is a row without key: it is given out, and found out when it is read.
+        let topic: &str = self.try_get("topic").unwrap_or_default();
+        let lane = lane_of(topic, self.try_get("message_key").unwrap_or_default());
+        // What waits for another row is not read.
+        let is_behind_dead = self.try_get::<Option<&str>, _>("blocked")?.is_some();
+        Ok(Some(Place { seq, shard: ALL, lane, is_behind_dead }))
     }
 
-    /// Every claim that was given out.
-    fn given(&self) -> impl Iterator<Item = Claim> {
-        self.rows.iter().map(|row| row.claim).chain(self.unreadable.iter().map(|(claim, _)| *claim))
-    }
-
-    fn look_at(&mut self, row: &SqliteRow, desk: &mut Desk) -> Result<(), sqlx::Error> {
-        let seq: i64 = row.try_get("seq")?;
-        self.last = seq;
-        // What cannot even be read is a row without key: it is given out, and found out below.
-        let topic: &str = row.try_get("topic").unwrap_or_default();
-        let lane = lane_of(topic, row.try_get("message_key").unwrap_or_default());
-        match row.try_get::<Option<&str>, _>("blocked")? {
-            // Behind a dead one: what waits for another is not read.
-            Some(_) => self.behind_dead.push(seq),
-            None if lane.is_some_and(|lane| self.broken.contains(&lane)) => {}
-            None => {
-                if let Offer::Given(claim) = desk.offer(seq, ALL, lane, &self.asked) {
-                    self.take(row, claim, lane, desk);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, row: &SqliteRow, claim: Claim, lane: Option<Lane>, desk: &Desk) {
-        match read(row, claim) {
-            Ok(row) => {
-                if desk.flight(claim).is_some_and(|flight| flight.counted) {
-                    self.suspicious.push(claim.seq);
-                }
-                self.rows.push(row);
-            }
-            // One bad row must not hold up the others: it becomes a dead letter here and now.
-            Err(error) => {
-                self.unreadable.push((claim, format!("the row cannot be read: {error}")));
-                self.broken.extend(lane);
-            }
-        }
+    fn read(&self, claim: Claim) -> Result<ClaimedOutbox, BoxError> {
+        read(self, claim)
     }
 }
 

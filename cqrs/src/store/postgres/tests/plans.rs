@@ -112,7 +112,7 @@ async fn a_claim_reads_what_it_gives_whatever_is_known_of_the_table() {
     let mut connection = store.pool.acquire().await.unwrap();
     run_on(&mut connection, &format!("PREPARE it AS {}", outbox::READ)).await.unwrap();
     let shards = (0..16).map(|shard| shard.to_string()).collect::<Vec<_>>().join(",");
-    let call = format!("it (5000, pg_current_snapshot()::text, 1000, '{{{shards}}}', -1, 1062)");
+    let call = format!("it (5000, pg_current_snapshot()::text, 1000, '{{{shards}}}', -1, 1062, FALSE)");
     for known in ["SELECT 1", "ANALYZE cqrs_outbox"] {
         run_on(&mut connection, known).await.unwrap();
         for mode in ["force_custom_plan", "force_generic_plan"] {

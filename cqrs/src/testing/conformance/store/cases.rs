@@ -16,6 +16,8 @@ macro_rules! __store_cases {
                 "of one key within its topic `claim_outbox` gives rows in order, and none while an earlier one is claimed",
             outbox::a_row_that_waits_holds_back_its_key_only =>
                 "a row that waits for its retry holds back the later ones of its key, and no others",
+            outbox::a_backlog_that_is_held_back_hides_nothing =>
+                "rows behind one that waits or is under way, however many, keep no claim from the rows of other keys",
             outbox::a_row_that_is_due_again_comes_first_whatever_the_limit =>
                 "a row that is due again comes before the later ones of its key",
             outbox::a_dead_row_holds_back_its_key =>

@@ -76,6 +76,31 @@ pub(super) async fn a_row_that_waits_holds_back_its_key_only(store: Bench) {
     assert_eq!((again[0].attempts, again[1].attempts), (1, 0));
 }
 
+pub(super) async fn a_backlog_that_is_held_back_hides_nothing(store: Bench) {
+    let behind = |key: &'static str| (0..2_000).map(move |n| message(&format!("{key}{n}"), Some(key)));
+    keep_messages(&*store, behind("waits")).await;
+    let head = store.claim_outbox(request("one", 1, 1)).await.unwrap();
+    end(&*store, &head[0], retry(60)).await;
+    keep_messages(&*store, behind("hangs")).await;
+    let hanging = store.claim_outbox(request("one", 1, 3)).await.unwrap();
+    assert_eq!(message_names(&hanging), ["hangs0", "hangs1", "hangs2"]);
+    keep_messages(&*store, [message("other", Some("other")), message("none", None)]).await;
+    let others = store.claim_outbox(request("one", 1, 3)).await.unwrap();
+    assert_eq!(message_names(&others), ["other", "none"]);
+    for row in others.iter().chain(&hanging) {
+        end(&*store, row, OutboxOutcome::Published).await;
+    }
+    for (seconds, key, from) in [(2, "hangs", 3), (60, "waits", 0)] {
+        let rest = store.claim_outbox(request("one", seconds, 5_000)).await.unwrap();
+        let names = message_names(&rest);
+        let expected: Vec<String> = (from..2_000).map(|n| format!("{key}{n}")).collect();
+        let first = names.iter().zip(&expected).position(|(name, expected)| name != expected);
+        assert_eq!((names.len(), first), (expected.len(), None), "what comes of `{key}`");
+        let outcomes = rest.iter().map(|row| (row.claim, OutboxOutcome::Published)).collect();
+        assert_eq!(store.settle_outbox(outcomes).await.unwrap(), rest.len() as u64);
+    }
+}
+
 pub(super) async fn a_row_that_is_due_again_comes_first_whatever_the_limit(store: Bench) {
     keep_messages(&*store, [message("a1", Some("a")), message("a2", Some("a"))]).await;
     let claimed = store.claim_outbox(request("one", 1, 1)).await.unwrap();
