@@ -194,6 +194,53 @@ impl Place {
     }
 }
 
+/// What becomes of a page.
+#[derive(Default)]
+struct Page {
+    /// Rows that are given out.
+    taken: Vec<(Claim, Read)>,
+    /// Rows that stand behind others.
+    passed: Vec<(i64, Option<Lane>)>,
+}
+
+impl Page {
+    /// Gives out of what was read what nothing stands before, up to so many rows.
+    fn take(
+        found: Vec<Read>,
+        room: usize,
+        desk: &mut Desk,
+        asked: &Asked,
+        place: &mut Place,
+        known: &mut HashSet<i64>,
+    ) -> Self {
+        let mut page = Self::default();
+        let mut under_way: HashSet<i64> = desk.numbers().into_iter().collect();
+        for row in found {
+            if page.taken.len() == room {
+                break;
+            }
+            place.at = row.seq;
+            let stands = |before| !under_way.contains(&before) && !desk.was_settled(before);
+            if row.before.is_some_and(stands) {
+                known.insert(row.seq);
+                page.passed.push((row.seq, row.lane));
+                continue;
+            }
+            match desk.offer(row.seq, row.shard, row.lane, asked) {
+                Offer::Given(claim) => {
+                    known.remove(&row.seq);
+                    under_way.insert(claim.seq);
+                    page.taken.push((claim, row));
+                }
+                // It was seen: what stands behind it need not lead back to it. Whoever holds it back does.
+                Offer::Passed if !under_way.contains(&row.seq) => drop(known.insert(row.seq)),
+                Offer::Passed => {}
+            }
+        }
+        page
+    }
+}
+
 /// How far somebody has looked back.
 #[derive(Debug, Default)]
 pub(super) struct LookBack {
@@ -345,37 +392,16 @@ impl MySqlStore {
                 self.with_desk(|desk| desk.look_back(late));
                 continue;
             }
-            let (mut taken, mut passed) = (Vec::new(), Vec::new());
-            self.with_desk(|desk| {
-                let mut under_way: HashSet<i64> = desk.numbers().into_iter().collect();
-                for row in found {
-                    if given.len() + taken.len() == request.limit {
-                        break;
-                    }
-                    place.at = row.seq;
-                    let stands = |before| !under_way.contains(&before) && !desk.was_settled(before);
-                    if row.before.is_some_and(stands) {
-                        known.insert(row.seq);
-                        passed.push((row.seq, row.lane));
-                        continue;
-                    }
-                    match desk.offer(row.seq, row.shard, row.lane, &asked) {
-                        Offer::Given(claim) => {
-                            known.remove(&row.seq);
-                            under_way.insert(claim.seq);
-                            claims.push(claim);
-                            taken.push((claim, row));
-                        }
-                        // It was seen: what stands behind it need not lead back to it. Whoever holds it back does.
-                        Offer::Passed if !under_way.contains(&row.seq) => drop(known.insert(row.seq)),
-                        Offer::Passed => {}
-                    }
-                }
-                if is_last && given.len() + taken.len() < request.limit {
+            let room = request.limit - given.len();
+            let Page { taken, passed } = self.with_desk(|desk| {
+                let page = Page::take(found, room, desk, &asked, place, known);
+                if is_last && page.taken.len() < room {
                     place.end();
                 }
                 desk.read_to(place.at);
+                page
             });
+            claims.extend(taken.iter().map(|(claim, _)| *claim));
             let found_none = taken.is_empty();
             self.hand_out(taken, &mut given).await?;
             self.named(self.park(&passed).await)?;

@@ -332,13 +332,10 @@ impl PostgresStore {
             let mut desk = self.desk();
             if found.look_through(&page, &mut desk)? == End::Last {
                 // What is left among these numbers waits for something before it.
-                match first.try_get::<Option<i64>, _>("beyond")? {
-                    Some(beyond) => found.last = found.last.max(beyond - 1),
-                    None => {
-                        found.is_all = true;
-                        found.last = found.last.max(first.try_get::<Option<i64>, _>("newest")?.unwrap_or(0));
-                    }
-                }
+                let beyond: Option<i64> = first.try_get("beyond")?;
+                let newest: Option<i64> = first.try_get("newest")?;
+                found.is_all = beyond.is_none();
+                found.last = beyond.map(|beyond| beyond - 1).or(newest).map_or(found.last, |last| last.max(found.last));
                 among = among.saturating_mul(FURTHER).min(FURTHEST.max(among));
             }
             cursor = found.last;
