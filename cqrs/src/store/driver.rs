@@ -20,8 +20,9 @@ use futures_core::stream::BoxStream;
 use uuid::Uuid;
 
 use super::{
-    Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, IdempotentClaim, IdempotentOutcome, InboxMark,
-    Operations, OutboxOutcome, Record, Standing, StoreError, TimerRecord, WorkQueue,
+    AwaitedEvent, Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, IdempotentClaim,
+    IdempotentOutcome, InboxMark, Operations, OutboxOutcome, Record, SagaChange, SagaSaved, Sagas, Standing,
+    StoreError, StoreErrorKind, TimerRecord, WorkQueue,
 };
 use crate::inject::Resolved;
 
@@ -378,6 +379,11 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
         None
     }
 
+    /// What the store does for sagas. Without it, an app with sagas does not start.
+    fn sagas(&self) -> Option<&dyn Sagas> {
+        None
+    }
+
     /// By what processes tell each other that something was stored, where the store has such a thing and it is asked for. Without it
     /// a process finds by polling what another has stored.
     fn notices(&self) -> Option<Arc<dyn Notices>> {
@@ -404,6 +410,10 @@ pub trait Notices: Send + Sync + 'static {
     /// # Errors
     /// Fails with what the database said.
     fn listen(&self) -> BoxFuture<'_, Result<BoxStream<'static, Result<String, StoreError>>, StoreError>>;
+}
+
+fn no_sagas() -> StoreError {
+    StoreError::new(StoreErrorKind::Configuration, "this store has no sagas")
 }
 
 /// One unit of work's transaction. Dropped, it is rolled back.
@@ -477,6 +487,25 @@ pub trait Transaction: Send + fmt::Debug + 'static {
         response: Vec<u8>,
         now: SystemTime,
     ) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Stores what has become of a saga, in this transaction: [`Sagas::save`] of it. Where the saga is
+    /// [`Lost`](SagaSaved::Lost), nothing was stored: roll back then.
+    ///
+    /// # Errors
+    /// Fails with what the database said, and where the store has no sagas.
+    fn save_saga(&mut self, change: SagaChange) -> BoxFuture<'_, Result<SagaSaved, StoreError>> {
+        drop(change);
+        Box::pin(std::future::ready(Err(no_sagas())))
+    }
+
+    /// Keeps an event that came for sagas. Those that wait for it are due when they are [told](Sagas::tell), after the commit.
+    ///
+    /// # Errors
+    /// Fails with what the database said, and where the store has no sagas.
+    fn keep_awaited(&mut self, event: AwaitedEvent, now: SystemTime) -> BoxFuture<'_, Result<(), StoreError>> {
+        let _ = (event, now);
+        Box::pin(std::future::ready(Err(no_sagas())))
+    }
 
     /// Begins a savepoint.
     ///

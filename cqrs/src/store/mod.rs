@@ -28,6 +28,7 @@ mod postgres;
 mod record;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod rows;
+mod sagas;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod shards;
 #[cfg(feature = "sqlite")]
@@ -54,6 +55,10 @@ pub use self::record::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, DeadSource, IdempotentClaim,
     IdempotentOutcome, InboxMark, OutboxOutcome, OutboxRecord, Record, Standing, TimerRecord, WorkKind, WorkQueue,
     WorkRecord,
+};
+pub use self::sagas::{
+    AwaitedEvent, ClaimedSaga, SagaAsked, SagaChange, SagaClaim, SagaFilter, SagaLog, SagaPhase, SagaProgress,
+    SagaRest, SagaRow, SagaSaved, SagaStart, SagaStarted, SagaStep, SagaUse, SagaWait, Sagas,
 };
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;

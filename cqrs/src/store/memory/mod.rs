@@ -5,6 +5,7 @@
 
 mod keys;
 mod operations;
+mod sagas;
 mod state;
 mod table;
 #[cfg(test)]
@@ -24,7 +25,7 @@ use self::transaction::MemoryTransaction;
 use super::driver::{BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, IdempotentRequest, Transaction, WorkShare};
 use super::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, IdempotentClaim, IdempotentOutcome, InboxMark,
-    Operations, OutboxOutcome, Standing, StoreError, StoreErrorKind, TimerRecord, WorkQueue,
+    Operations, OutboxOutcome, Sagas, Standing, StoreError, StoreErrorKind, TimerRecord, WorkQueue,
 };
 
 /// How long anybody waits for a transaction of somebody else's.
@@ -314,6 +315,10 @@ impl Driver for MemoryStore {
     /// Nobody deletes rows by hand.
     fn free_stranded(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(std::future::ready(Ok(0)))
+    }
+
+    fn sagas(&self) -> Option<&dyn Sagas> {
+        Some(self)
     }
 
     fn operations(&self) -> Option<&dyn Operations> {

@@ -7,11 +7,13 @@ use uuid::Uuid;
 
 use super::keys::{Key, Keys, Name, name_of};
 use super::operations::Audit;
+use super::sagas::SagaTable;
 use super::table::{Lane, Row, Stage, Table, Taker};
 use crate::store::driver::{ClaimRequest, IdempotentRequest, WorkShare};
 use crate::store::{
-    Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, DeadSource, IdempotentClaim,
-    IdempotentOutcome, InboxMark, OutboxOutcome, OutboxRecord, Standing, TimerRecord, WorkKind, WorkQueue, WorkRecord,
+    AwaitedEvent, Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, DeadSource, IdempotentClaim,
+    IdempotentOutcome, InboxMark, OutboxOutcome, OutboxRecord, SagaChange, Standing, TimerRecord, WorkKind, WorkQueue,
+    WorkRecord,
 };
 
 /// Somebody's transaction has what is asked for, and has not ended: ask again when it has.
@@ -37,6 +39,11 @@ pub(super) enum Change {
     FinishKey {
         claim: IdempotentClaim,
         response: Vec<u8>,
+        at: SystemTime,
+    },
+    Saga(SagaChange),
+    Awaited {
+        event: AwaitedEvent,
         at: SystemTime,
     },
 }
@@ -66,6 +73,7 @@ pub(super) struct State {
     /// How many changes of the transaction are about a key.
     taken_keys: HashMap<Name, usize>,
     pub(super) audit: Audit,
+    pub(super) sagas: SagaTable,
 }
 
 /// The lane of stored work.
@@ -486,6 +494,9 @@ impl State {
         if let Change::Remove(seq) = change {
             self.work.change(*seq, |row| row.taken = false);
         }
+        if let Change::Saga(change) = change {
+            self.sagas.let_go(&change.claim.id);
+        }
         self.leave_key(change);
     }
 
@@ -517,6 +528,8 @@ impl State {
                         self.keys.put(name, key);
                     }
                 }
+                Change::Saga(change) => self.sagas.apply(change),
+                Change::Awaited { event, at } => self.sagas.arrive(event, at),
             }
         }
     }

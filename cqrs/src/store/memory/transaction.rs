@@ -13,7 +13,8 @@ use super::keys::{Key, Name, name_of};
 use super::state::{Change, Marked, State, marked, timer_of};
 use crate::store::driver::{BoxFuture, IdempotentRequest, Transaction};
 use crate::store::{
-    Claim, IdempotentClaim, IdempotentOutcome, InboxMark, Record, StoreError, StoreErrorKind, WorkRecord,
+    AwaitedEvent, Claim, IdempotentClaim, IdempotentOutcome, InboxMark, Record, SagaChange, SagaSaved, StoreError,
+    StoreErrorKind, WorkRecord,
 };
 use crate::unit::Carried;
 
@@ -136,6 +137,14 @@ impl MemoryTransaction {
         first
     }
 
+    fn save_saga(&mut self, change: SagaChange) -> SagaSaved {
+        let saved = self.shared.state().sagas.take(&change);
+        if saved != SagaSaved::Lost {
+            self.changes.push(Change::Saga(change));
+        }
+        saved
+    }
+
     fn is_lane_held(&self, lane: &str) -> bool {
         let by_own = |change: &Change| matches!(change, Change::Work(work) if work.lane.as_deref() == Some(lane));
         self.shared.state().lane_is_held(lane) || self.changes.iter().any(by_own)
@@ -204,6 +213,17 @@ impl Transaction for MemoryTransaction {
         now: SystemTime,
     ) -> BoxFuture<'_, Result<bool, StoreError>> {
         Box::pin(async move { Ok(self.finish_key(claim, response, now)) })
+    }
+
+    fn save_saga(&mut self, change: SagaChange) -> BoxFuture<'_, Result<SagaSaved, StoreError>> {
+        Box::pin(async move { Ok(Self::save_saga(self, change)) })
+    }
+
+    fn keep_awaited(&mut self, event: AwaitedEvent, now: SystemTime) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.changes.push(Change::Awaited { event, at: now });
+            Ok(())
+        })
     }
 
     fn savepoint(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {

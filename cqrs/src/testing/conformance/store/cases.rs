@@ -1,6 +1,6 @@
 //! The list of the cases, each with its promise: the only one there is.
 
-use super::{Bench, Case, dead, idempotent, inbox, operations, outbox, texts, timers, unit, upkeep, work};
+use super::{Bench, Case, dead, idempotent, inbox, operations, outbox, sagas, texts, timers, unit, upkeep, work};
 
 /// Hands the list of cases to another macro.
 #[doc(hidden)]
@@ -124,6 +124,30 @@ macro_rules! __store_cases {
                 "`standing` says what is committed, by mark and by lane, and waits for nobody who writes",
             inbox::thousands_are_marked_and_purged =>
                 "`purge_inbox` deletes the marks that are older, and no others",
+            sagas::a_saga_is_there_as_it_was_started =>
+                "what `start` was given is what `saga` gives",
+            sagas::an_id_is_started_once =>
+                "of those that start a saga of one id one has started it, and the others are told what there is",
+            sagas::a_saga_is_held_by_one =>
+                "whoever comes back after its lease, and after another owner, stores nothing of a saga",
+            sagas::a_renewed_saga_stays_its_owners =>
+                "`renew` gives the sagas that are still held, and nobody is given those until their leases end",
+            sagas::a_change_is_stored_as_a_whole =>
+                "what `save` was given is what `saga` and `log` give",
+            sagas::a_change_commits_with_its_transaction =>
+                "`save_saga` is undone with its transaction, and the saga stays held meanwhile",
+            sagas::what_waits_is_due_in_its_time =>
+                "sagas that wait are claimed when they are due, those first that are due first; those that ended never",
+            sagas::what_is_handed_back_is_due_at_once =>
+                "`hand_back` lets go what an owner holds, who was not lost, and what others hold stays theirs",
+            sagas::what_is_asked_is_heard =>
+                "what is asked of a saga its owner hears with the next change, or whoever claims it, until it was heard",
+            sagas::an_event_wakes_what_waits_for_it =>
+                "an event that was kept wakes the sagas that wait for it, and is there for those that wait later",
+            sagas::sagas_are_found_page_by_page =>
+                "`find` gives sagas by name, phase and place, those last started first, and `in_use` counts versions and steps",
+            sagas::what_has_ended_goes_when_it_is_purged =>
+                "`purge` deletes sagas that ended before, with their logs, and events that came before",
             timers::the_same_name_and_key_moves_a_timer =>
                 "storing a timer of the same name and key moves it, and it keeps its id",
             timers::storing_says_under_which_id_each_record_is_stored =>

@@ -46,6 +46,7 @@ mod idempotent;
 mod inbox;
 mod operations;
 mod outbox;
+mod sagas;
 mod texts;
 mod timers;
 mod unit;
