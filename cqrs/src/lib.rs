@@ -56,6 +56,7 @@ pub mod prelude;
 mod registry;
 mod relay;
 mod retry;
+mod saga;
 mod settings;
 pub mod store;
 mod stream;
@@ -99,6 +100,7 @@ pub use self::message::{
 };
 pub use self::middleware::{Call, CallKind, Next, Outcome};
 pub use self::policy::Cause;
+pub use self::saga::{Apply, StepKey};
 pub use self::settings::{Settings, SettingsError, SettingsErrorKind};
 pub use self::store::{Store, StoreError};
 pub use self::stream::{ItemStream, Items};

@@ -6,7 +6,7 @@ use std::fmt;
 use super::codec::{CodecError, DebugFn, DecodeFn, DuplicateFn, EncodeFn, KeyFn, ProtobufFns, RunFn};
 use super::upgrade::Upgrade;
 
-/// Which of the four derives a message carries.
+/// Which of the four derives a message carries, or that it is the context of a saga.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MessageKind {
@@ -18,6 +18,8 @@ pub enum MessageKind {
     DomainEvent,
     /// `#[derive(NotificationEvent)]`.
     NotificationEvent,
+    /// The context of a `#[saga]`.
+    Saga,
 }
 
 impl MessageKind {
@@ -28,6 +30,7 @@ impl MessageKind {
             Self::Query => "query",
             Self::DomainEvent => "domain event",
             Self::NotificationEvent => "notification event",
+            Self::Saga => "saga",
         }
     }
 }

@@ -35,6 +35,7 @@ impl CallKind {
             MessageKind::Command => Self::Command,
             MessageKind::Query => Self::Query,
             MessageKind::DomainEvent | MessageKind::NotificationEvent => Self::Event,
+            MessageKind::Saga => Self::Step,
         }
     }
 

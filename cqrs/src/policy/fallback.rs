@@ -8,7 +8,7 @@ use crate::message::Message;
 use crate::policy::Cause;
 use crate::registry::HandlerItem;
 use crate::unit::{Begin, Cx, Tx, TxOf};
-use crate::{App, Events, Inject, Items, Meta};
+use crate::{App, Events, Inject, Items, Meta, StepKey};
 
 /// A function under `#[fallback]`, for handlers of `M`.
 ///
@@ -58,6 +58,7 @@ impl<E, Db: TxOf> FitsCause<E> for &mut Begin<Db> {}
 impl<E> FitsCause<E> for &Meta {}
 impl<E> FitsCause<E> for &App {}
 impl<E, T> FitsCause<E> for &mut Items<T> {}
+impl<E> FitsCause<E> for StepKey {}
 
 /// A message lent to a fallback, which comes last: it may have the message where nobody else does.
 #[derive(Debug)]
@@ -79,6 +80,21 @@ impl<'c, M> Lent<'c, M> {
             Self::Own(message) => message.as_ref().expect("a message was taken twice; please report this"),
             Self::Shared(message) => message,
         }
+    }
+}
+
+impl<'c, M> Lent<'c, M> {
+    /// The context of a saga, to change.
+    ///
+    /// # Panics
+    /// Where it is another's: a step is given its own.
+    #[expect(clippy::expect_used, reason = "a step is lent a context of its own")]
+    pub fn by_mut(self) -> &'c mut M {
+        match self {
+            Self::Own(message) => message.as_mut(),
+            Self::Shared(_) => None,
+        }
+        .expect("a step was lent no context of its own; please report this")
     }
 }
 

@@ -12,6 +12,7 @@ use super::fallback::{Backup, Lent};
 use super::outcome::{Attempted, Counts};
 use super::planned::PlannedPolicy;
 use super::undo::{Before, enter};
+use crate::BoxError;
 use crate::breaker::{Open, Permit, Ticket};
 use crate::dispatch::thunk::HandleLent;
 use crate::dispatch::{Caught, DispatchError, Failure};
@@ -25,6 +26,13 @@ pub(crate) enum Kept<M> {
     Own(Option<M>),
     /// An event that is for others, too.
     Shared(Arc<M>),
+    /// The context of a saga, which its step may change.
+    Stored {
+        value: Option<M>,
+        /// As it is stored: what a failed step has changed, its fallback does not see.
+        bytes: Arc<[u8]>,
+        read: fn(&[u8]) -> Result<M, BoxError>,
+    },
 }
 
 impl<M: Message> Kept<M> {
@@ -35,9 +43,30 @@ impl<M: Message> Kept<M> {
         Arc::try_unwrap(event).map_or_else(Self::Shared, |event| Self::Own(Some(event)))
     }
 
+    /// The context of a saga as it is stored.
+    pub(crate) fn stored(bytes: Arc<[u8]>, read: fn(&[u8]) -> Result<M, BoxError>) -> Result<Self, BoxError> {
+        Ok(Self::Stored { value: Some(read(&bytes)?), bytes, read })
+    }
+
+    /// What there is of it.
+    pub(crate) fn value(&self) -> Option<&M> {
+        match self {
+            Self::Own(value) | Self::Stored { value, .. } => value.as_ref(),
+            Self::Shared(value) => Some(value),
+        }
+    }
+
+    /// Makes it again what it was before the first attempt.
+    fn restore(&mut self) {
+        if let Self::Stored { value, bytes, read } = self {
+            // It was read before.
+            *value = read(bytes).ok();
+        }
+    }
+
     fn lend(&mut self) -> Lent<'_, M> {
         match self {
-            Self::Own(message) => Lent::Own(message),
+            Self::Own(message) | Self::Stored { value: message, .. } => Lent::Own(message),
             Self::Shared(message) => Lent::Shared(message),
         }
     }
@@ -385,6 +414,7 @@ where
     B: Backup<M, Own, R, E>,
 {
     enter(cx, number).await.map_err(Failure::widen)?;
+    message.restore();
     let handler = cx.app.planned(number).item.name;
     if let Some(unit) = cx.unit.as_mut() {
         unit.cause = Some(Box::new(cause));

@@ -143,6 +143,10 @@ pub enum HandlerKind {
     Link,
     /// `#[fallback]`.
     Fallback,
+    /// `#[saga_step]`.
+    Step,
+    /// `#[compensation]`.
+    Compensation,
 }
 
 /// The thunk of a handler, as erased as its kind allows.

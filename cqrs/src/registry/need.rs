@@ -36,6 +36,8 @@ pub enum Need {
     Items,
     /// `Cause<E>`.
     Cause,
+    /// `StepKey`.
+    StepKey,
     /// What is no parameter, which the compiler says elsewhere.
     Unknown,
 }
@@ -49,7 +51,7 @@ impl Need {
             Self::Tx { .. } | Self::Begin { .. } => Some(Once::Transaction),
             Self::Items => Some(Once::Items),
             Self::Cause => Some(Once::Cause),
-            Self::Inject { .. } | Self::Meta | Self::App | Self::Unknown => None,
+            Self::Inject { .. } | Self::Meta | Self::App | Self::StepKey | Self::Unknown => None,
         }
     }
 }

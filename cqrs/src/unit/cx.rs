@@ -13,7 +13,9 @@ use crate::app::App;
 use crate::dispatch::current;
 use crate::event::Events;
 use crate::inject::{Inject, Resolved, Scope};
+use crate::message::Erased;
 use crate::policy::Progress;
+use crate::saga::StepKey;
 
 /// The context of one handler call.
 ///
@@ -45,6 +47,10 @@ pub(crate) struct Unit<'a> {
     pub(crate) progress: Option<Arc<Progress>>,
     /// Why a fallback is called: its `Cause<E>`.
     pub(crate) cause: Option<Box<dyn Any + Send>>,
+    /// The idempotency key of a saga's step.
+    pub(crate) key: Option<StepKey>,
+    /// The event that a saga's step has waited for.
+    pub(crate) event: Option<Erased>,
     /// Whether the handler has failed with an error that its `on` does not list: another attempt would be in vain.
     pub(crate) in_vain: bool,
 }
@@ -65,6 +71,7 @@ pub(super) struct UnitParts<'c> {
     pub(super) meta: &'c Meta,
     pub(super) items: Option<&'c mut (dyn Any + Send)>,
     pub(super) cause: Option<Box<dyn Any + Send>>,
+    pub(super) key: Option<&'c StepKey>,
 }
 
 impl fmt::Debug for Parts<'_> {
@@ -117,6 +124,7 @@ impl Unit<'_> {
             meta: &self.meta,
             items: self.items.as_deref_mut(),
             cause: self.cause.take(),
+            key: self.key.as_ref(),
         });
     }
 }

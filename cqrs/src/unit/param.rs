@@ -1,12 +1,13 @@
 //! How a parameter takes its part of the unit of work, by its type, and which kinds of function may ask for it.
 
-use super::role::{FallbackHandler, Raises, Sends, Writes, Yields};
+use super::role::{FallbackHandler, Keyed, Raises, Sends, Writes, Yields};
 use super::{Begin, Cx, Meta, Parts, Tx, TxOf};
 use crate::app::App;
 use crate::event::Events;
 use crate::inject::{Dependency, Inject};
 use crate::policy::Cause;
 use crate::registry::Need;
+use crate::saga::StepKey;
 use crate::stream::Items;
 
 /// A parameter that a function with the role `R` may take. The table of implementations is closed.
@@ -28,6 +29,7 @@ impl<'c, R: Sends> TakenBy<'c, R> for &'c App {}
 impl<'c, R: Yields<T>, T: Send + 'static> TakenBy<'c, R> for &'c mut Items<T> {}
 
 impl<M, E: Send + 'static> TakenBy<'_, FallbackHandler<M>> for Cause<E> {}
+impl<R: Keyed> TakenBy<'_, R> for StepKey {}
 
 /// A parameter of a handler.
 pub trait Param<'c>: Sized {
@@ -183,5 +185,13 @@ impl<'c, E: Send + 'static> Param<'c> for Cause<E> {
     fn take(parts: &mut Parts<'c>) -> Option<Self> {
         let cause = parts.unit.as_mut()?.cause.take()?;
         cause.downcast().ok().map(|cause| *cause)
+    }
+}
+
+impl<'c> Param<'c> for StepKey {
+    const NEED: Need = Need::StepKey;
+
+    fn take(parts: &mut Parts<'c>) -> Option<Self> {
+        parts.unit.as_ref()?.key.cloned()
     }
 }

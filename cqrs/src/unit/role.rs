@@ -28,6 +28,10 @@ roles! {
     /// A fallback of a handler of `M`. What that handler may not take, its fallback may not either: that is asked where the
     /// two are put together.
     FallbackHandler,
+    /// A step of a saga over `M`.
+    StepHandler,
+    /// A compensation in a saga over `M`.
+    CompensationHandler,
 }
 
 /// A provider with one value per app.
@@ -74,6 +78,18 @@ pub trait Sends {}
 )]
 pub trait Yields<T> {}
 
+/// May take a `StepKey`.
+#[diagnostic::on_unimplemented(
+    message = "this function cannot take a `StepKey`",
+    label = "no step of a saga",
+    note = "a `StepKey` is for `#[saga_step]`, `#[compensation]` and the `#[fallback]` of a step"
+)]
+pub trait Keyed {}
+
+impl<M> Keyed for StepHandler<M> {}
+impl<M> Keyed for CompensationHandler<M> {}
+impl<M: crate::saga::step::SagaContext> Keyed for FallbackHandler<M> {}
+
 impl<M> Raises for CommandHandler<M> {}
 impl<M> Raises for PlainEventHandler<M> {}
 impl<M> Raises for InlineEventHandler<M> {}
@@ -93,6 +109,13 @@ impl<M> Sends for GroupEventHandler<M> {}
 
 impl<M: crate::message::Streaming<Item = T>, T> Yields<T> for CommandHandler<M> {}
 impl<M: crate::message::Streaming<Item = T>, T> Yields<T> for QueryHandler<M> {}
+
+impl<M> Raises for StepHandler<M> {}
+impl<M> Writes for StepHandler<M> {}
+impl<M> Sends for StepHandler<M> {}
+impl<M> Raises for CompensationHandler<M> {}
+impl<M> Writes for CompensationHandler<M> {}
+impl<M> Sends for CompensationHandler<M> {}
 
 impl<M> Raises for FallbackHandler<M> {}
 impl<M> Writes for FallbackHandler<M> {}

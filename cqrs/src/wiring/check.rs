@@ -47,6 +47,8 @@ pub(super) fn describe(item: &HandlerItem) -> String {
         HandlerKind::Chain => "chain for",
         HandlerKind::Link => "link",
         HandlerKind::Fallback => "fallback",
+        HandlerKind::Step => "saga step",
+        HandlerKind::Compensation => "compensation",
     };
     format!("{kind} `{}`", item.name)
 }

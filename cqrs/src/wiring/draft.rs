@@ -7,6 +7,7 @@ use crate::breaker::BreakerPolicy;
 use crate::inject::Resolved;
 use crate::message::{MessageSpec, SourceLocation};
 use crate::registry::{ChainItem, HandlerItem, LinkItem, MessageItem, MiddlewareItem, ProviderItem, by_order};
+use crate::saga::item::SagaItem;
 use crate::store::driver::HandleSpec;
 
 use super::Problem;
@@ -40,6 +41,7 @@ pub(crate) struct Draft {
     /// Handlers, and chains, which are handlers to everybody else.
     pub(crate) handlers: Vec<&'static HandlerItem>,
     pub(crate) chains: Vec<&'static ChainItem>,
+    pub(crate) sagas: Vec<&'static SagaItem>,
     /// Every link there is, listed in a chain or not.
     pub(crate) links: Vec<&'static HandlerItem>,
     /// The links and fallbacks that handlers and chains name.
@@ -79,8 +81,10 @@ impl Draft {
         let mut middlewares: Vec<MiddlewareItem> = inventory::iter::<MiddlewareItem>.into_iter().copied().collect();
         middlewares.sort_by_key(|item| by_order(item.order, &item.location, item.name));
         let messages = inventory::iter::<MessageItem>.into_iter().map(|item| item.0).collect();
-        let parts = parts(&handlers, &chains);
-        Self { handlers, chains, links, parts, providers, middlewares, messages, ..Self::default() }
+        let mut sagas: Vec<&SagaItem> = inventory::iter::<SagaItem>.into_iter().collect();
+        sagas.sort_by_key(|saga| by_order(0, &saga.location(), saga.context.name));
+        let parts = parts(&handlers, &chains, &sagas);
+        Self { handlers, chains, sagas, links, parts, providers, middlewares, messages, ..Self::default() }
     }
 
     /// Handlers, and the links and fallbacks that they name.
@@ -92,6 +96,7 @@ impl Draft {
     pub(crate) fn knows(&self, name: &str) -> bool {
         let is_of = |location: &SourceLocation| location.crate_name() == name;
         self.handlers.iter().any(|item| is_of(&item.location))
+            || self.sagas.iter().any(|saga| is_of(&saga.location()))
             || self.links.iter().any(|item| is_of(&item.location))
             || self.providers.iter().any(|item| is_of(&item.location))
             || self.middlewares.iter().any(|item| is_of(&item.location))

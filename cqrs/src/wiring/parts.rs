@@ -7,6 +7,7 @@ use super::draft::Draft;
 use super::problem::{Problem, ProblemKind};
 use crate::message::SourceLocation;
 use crate::registry::{ChainItem, HandlerItem, HandlerKind};
+use crate::saga::item::SagaItem;
 
 /// What tells one function from another.
 pub(super) type Key = (SourceLocation, &'static str);
@@ -15,12 +16,17 @@ pub(super) fn key(item: &HandlerItem) -> Key {
     (item.location, item.name)
 }
 
-/// The links and fallbacks that handlers and chains name, each once, in the order they are named.
-pub(super) fn parts(handlers: &[&'static HandlerItem], chains: &[&'static ChainItem]) -> Vec<&'static HandlerItem> {
+/// The functions that handlers, chains and sagas name, each once, in the order they are named.
+pub(super) fn parts(
+    handlers: &[&'static HandlerItem],
+    chains: &[&'static ChainItem],
+    sagas: &[&'static SagaItem],
+) -> Vec<&'static HandlerItem> {
     let links = chains.iter().flat_map(|chain| (chain.links)());
     let fallbacks = handlers.iter().filter_map(|item| item.fallback);
     let mut parts: Vec<&'static HandlerItem> = Vec::new();
-    for part in fallbacks.chain(links.flat_map(|link| [Some(link), link.fallback]).flatten()) {
+    let steps = sagas.iter().flat_map(|saga| saga.functions());
+    for part in fallbacks.chain(links.flat_map(|link| [Some(link), link.fallback]).flatten()).chain(steps) {
         if !parts.iter().any(|known| key(known) == key(part)) {
             parts.push(part);
         }
@@ -68,5 +74,5 @@ pub(super) fn check_links(draft: &Draft, problems: &mut Vec<Problem>) {
 
 /// Whether an item is a part, and no handler by itself.
 pub(super) fn is_part(kind: HandlerKind) -> bool {
-    matches!(kind, HandlerKind::Link | HandlerKind::Fallback)
+    matches!(kind, HandlerKind::Link | HandlerKind::Fallback | HandlerKind::Step | HandlerKind::Compensation)
 }

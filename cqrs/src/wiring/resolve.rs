@@ -21,6 +21,7 @@ use crate::registry::{
     EventMode, GroupOptions, HandlerItem, HandlerKind, MiddlewareKinds, Need, ProviderItem, ProviderScope,
 };
 use crate::retry::RetryPolicy;
+use crate::saga::{PlannedSaga, Sagas};
 use crate::store::driver::Gift;
 
 /// A provider failed while the app started.
@@ -111,6 +112,7 @@ impl Wired {
         }
         plan.handlers.extend(self.draft.parts.iter().map(|item| planned(item, made.slots(&self.sources, item.needs))));
         connect(&mut plan.handlers, &self.draft, &panel);
+        plan.sagas = sagas(&plan.handlers, &self.draft);
         plan.panel = panel;
         plan.middleware = self.chains(made);
         plan.calls = calls(&plan);
@@ -191,10 +193,19 @@ fn connect(handlers: &mut [Planned], draft: &Draft, panel: &Panel) {
     }
 }
 
+/// Sagas with the numbers of their functions.
+fn sagas(handlers: &[Planned], draft: &Draft) -> Sagas {
+    let parts = handlers.iter().zip(0_u32..).filter(|(planned, _)| is_part(planned.item.kind));
+    let numbers: HashMap<Key, u32> = parts.map(|(planned, number)| (key(planned.item), number)).collect();
+    let number_of = |item: &HandlerItem| numbers.get(&key(item)).copied();
+    Sagas::new(draft.sagas.iter().map(|item| PlannedSaga::new(item, number_of)))
+}
+
 fn index(plan: &mut Plan, item: &'static HandlerItem, number: u32) {
     let type_id = item.message.type_id;
     match item.kind {
-        HandlerKind::Command | HandlerKind::Query | HandlerKind::Chain | HandlerKind::Link | HandlerKind::Fallback => {}
+        HandlerKind::Command | HandlerKind::Query | HandlerKind::Chain => {}
+        HandlerKind::Link | HandlerKind::Fallback | HandlerKind::Step | HandlerKind::Compensation => {}
         HandlerKind::Event(EventMode::Plain) => event(plan, type_id).plain.push(number),
         HandlerKind::Event(EventMode::Inline) => event(plan, type_id).inline.push(number),
         HandlerKind::Event(EventMode::Durable(_)) => event(plan, type_id).durable.push(number),

@@ -159,7 +159,11 @@ impl Shape {
     pub(crate) fn next(&self, mut state: State, input: Input) -> Result<(State, Vec<Effect>), Illegal> {
         let before = state.clone();
         let mut effects = Vec::new();
-        if self.take(&mut state, input, &mut effects) { Ok((state, effects)) } else { Err(Illegal { state: before, input }) }
+        if self.take(&mut state, input, &mut effects) {
+            Ok((state, effects))
+        } else {
+            Err(Illegal { state: before, input })
+        }
     }
 
     fn take(&self, state: &mut State, input: Input, effects: &mut Vec<Effect>) -> bool {
@@ -264,9 +268,12 @@ impl Shape {
     fn undo_next(&self, state: &mut State, effects: &mut Vec<Effect>) {
         let has_happened =
             |progress: &Progress| matches!(progress, Progress::Done | Progress::Failed { in_doubt: true });
-        let next = state.steps.iter().enumerate().rev().find(|(at, progress)| {
-            self.steps[*at].undo.is_some() && has_happened(progress)
-        });
+        let next = state
+            .steps
+            .iter()
+            .enumerate()
+            .rev()
+            .find(|(at, progress)| self.steps[*at].undo.is_some() && has_happened(progress));
         if let Some((step, _)) = next {
             undo(state, step, 1, effects);
         } else if state.steps.contains(&Progress::Kept) {
@@ -365,9 +372,10 @@ impl Shape {
                 self.undo_next(state, effects);
             }
             Stuck::Lost => {
-                let is_back = state.steps.iter().any(|progress| {
-                    matches!(progress, Progress::Undoing { .. } | Progress::UndoPausing { .. })
-                });
+                let is_back = state
+                    .steps
+                    .iter()
+                    .any(|progress| matches!(progress, Progress::Undoing { .. } | Progress::UndoPausing { .. }));
                 state.phase = if is_back { Phase::Compensating } else { Phase::Forward };
                 self.again(state, effects);
             }

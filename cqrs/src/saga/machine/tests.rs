@@ -78,12 +78,9 @@ fn is_under_way(state: &State) -> bool {
 #[test]
 fn a_step_that_may_have_happened_is_undone_and_one_that_did_not_is_not() {
     let open = Step { has_tx: false, ..PLAIN };
-    for (step, ended, undone) in [
-        (PLAIN, Ended::Failed, 0),
-        (PLAIN, Ended::Broke, 0),
-        (open, Ended::Failed, 0),
-        (open, Ended::Broke, 1),
-    ] {
+    for (step, ended, undone) in
+        [(PLAIN, Ended::Failed, 0), (PLAIN, Ended::Broke, 0), (open, Ended::Failed, 0), (open, Ended::Broke, 1)]
+    {
         let shape = line(vec![PLAIN, step]);
         let first = [Input::Start, Input::Ended(0, Ended::Well), Input::Ended(1, ended)];
         let (state, effects) = follow(&shape, &first);
@@ -116,7 +113,8 @@ fn a_compensation_that_gives_up_does_not_stop_the_earlier_ones_and_can_be_resume
 #[test]
 fn one_failure_in_a_group_lets_the_others_end() {
     let shape = Shape { steps: vec![PLAIN; 3], places: vec![3] };
-    let (state, effects) = follow(&shape, &[Input::Start, Input::Ended(1, Ended::Failed), Input::Ended(2, Ended::Well)]);
+    let (state, effects) =
+        follow(&shape, &[Input::Start, Input::Ended(1, Ended::Failed), Input::Ended(2, Ended::Well)]);
     assert_eq!((state.phase, effects), (Phase::Forward, vec![]));
     let (state, effects) = shape.next(state, Input::Ended(0, Ended::Well)).unwrap();
     assert_eq!((state.phase, effects), (Phase::Compensating, vec![Effect::Undo { step: 2, attempt: 1 }]));
@@ -124,7 +122,8 @@ fn one_failure_in_a_group_lets_the_others_end() {
 
 #[test]
 fn behind_the_pivot_it_is_stuck_and_goes_on_when_it_is_resumed() {
-    let shape = line(vec![PLAIN, Step { is_pivot: true, undo: None, ..PLAIN }, Step { attempts: 2, undo: None, ..PLAIN }]);
+    let shape =
+        line(vec![PLAIN, Step { is_pivot: true, undo: None, ..PLAIN }, Step { attempts: 2, undo: None, ..PLAIN }]);
     let mut inputs = vec![Input::Start, Input::Ended(0, Ended::Well), Input::Ended(1, Ended::Well)];
     assert!(shape.next(follow(&shape, &inputs).0, Input::Cancel).is_err(), "there is no way back");
     inputs.extend([Input::Ended(2, Ended::Failed), Input::Due(2), Input::Ended(2, Ended::Failed)]);
@@ -199,7 +198,8 @@ fn happen(shape: &Shape, world: &mut World, dice: &mut Dice, effect: Effect) -> 
         Effect::Await { step } => Input::Came(step),
         Effect::Pause { step, .. } | Effect::UndoPause { step, .. } => Input::Due(step),
         Effect::Run { step, .. } => {
-            let has_happened = ended == Ended::Well || (ended == Ended::Broke && !shape.steps[step].has_tx && dice.roll(2) == 0);
+            let has_happened =
+                ended == Ended::Well || (ended == Ended::Broke && !shape.steps[step].has_tx && dice.roll(2) == 0);
             world.done[step] += u32::from(has_happened);
             Input::Ended(step, ended)
         }
@@ -265,7 +265,10 @@ fn g15_g16_g17_sagas_of_any_shape_end_and_leave_the_world_in_order() {
                 Ok((next, effects)) => {
                     for effect in &effects {
                         if was == Phase::Compensating {
-                            assert!(!matches!(effect, Effect::Run { .. } | Effect::Await { .. }), "seed {seed}: forward again");
+                            assert!(
+                                !matches!(effect, Effect::Run { .. } | Effect::Await { .. }),
+                                "seed {seed}: forward again"
+                            );
                         }
                         if let Effect::Undo { step, .. } = effect {
                             assert!(*step <= last_undo, "seed {seed}: {step} after {last_undo}");

@@ -1,0 +1,114 @@
+//! One call of a step's function, or of its compensation's, in its unit of work.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::StepKey;
+use super::item::WayBack;
+use super::machine::Ended;
+use super::plan::PlannedSaga;
+use super::step::{StepEnd, StepFailure, StepThunk};
+use crate::app::App;
+use crate::dispatch::{Conclusion, Guarded, abandon, call_context, conclude};
+use crate::error::chain;
+use crate::message::Erased;
+use crate::unit::{Meta, MetaInit};
+use crate::wire;
+use crate::worker::open;
+
+/// What is to be called.
+pub(crate) struct Job {
+    pub(crate) saga: Arc<str>,
+    pub(crate) plan: Arc<PlannedSaga>,
+    pub(crate) headers: Arc<BTreeMap<String, String>>,
+    pub(crate) step: usize,
+    pub(crate) is_undo: bool,
+    pub(crate) attempt: u32,
+    pub(crate) context: Arc<[u8]>,
+    /// What the step has waited for.
+    pub(crate) event: Option<Erased>,
+}
+
+/// How a call ended.
+pub(crate) struct Called {
+    pub(crate) step: usize,
+    pub(crate) began_at: SystemTime,
+    pub(crate) ended: Ended,
+    pub(crate) error: Option<String>,
+    pub(crate) end: StepEnd,
+    /// Its unit of work, where only the commit is missing.
+    pub(crate) unit: Option<Conclusion<'static>>,
+}
+
+impl Job {
+    fn function(&self) -> Option<(u32, StepThunk)> {
+        let step = &self.plan.steps[self.step];
+        if !self.is_undo {
+            return Some((step.handler, step.item.thunk));
+        }
+        match step.item.back {
+            WayBack::By(compensation) => Some((step.undo?, compensation.thunk)),
+            WayBack::Unsaid | WayBack::Nothing => None,
+        }
+    }
+
+    fn meta(&self) -> Meta {
+        let uuid = |name| self.headers.get(name).and_then(|text| text.parse().ok());
+        Meta::new(MetaInit {
+            correlation_id: uuid(wire::CORRELATION_ID),
+            causation_id: uuid(wire::CAUSATION_ID),
+            key: Some(self.saga.to_string()),
+            headers: (*self.headers).clone(),
+            attempt: Some(self.attempt),
+            ..MetaInit::default()
+        })
+    }
+
+    /// Makes the call. An attempt that takes longer than the app's deadline has failed, as one that takes longer than its own.
+    pub(crate) async fn run(self, app: App) -> Called {
+        let (step, began_at, deadline) = (self.step, app.clock().now(), app.options().deadline);
+        let called = |ended, error, end, unit| Called { step, began_at, ended, error, end, unit };
+        let ended = tokio::time::timeout(deadline, self.call(&app)).await;
+        match ended {
+            Ok(Ok((end, unit))) => called(Ended::Well, None, end, Some(unit)),
+            Ok(Err((ended, error))) => called(ended, Some(error), StepEnd::default(), None),
+            Err(_) => {
+                let error = format!("the attempt took longer than its deadline of {deadline:?}");
+                called(Ended::Broke, Some(error), StepEnd::default(), None)
+            }
+        }
+    }
+
+    async fn call(self, app: &App) -> Result<(StepEnd, Conclusion<'static>), (Ended, String)> {
+        let Some((handler, thunk)) = self.function() else {
+            return Err((Ended::Hopeless, "this program has no such function".to_owned()));
+        };
+        let meta = Arc::new(self.meta());
+        let failed = |failure: crate::dispatch::Failure| (Ended::Failed, chain(&failure));
+        let mut unit = open(app, handler, &meta).await.map_err(failed)?;
+        unit.key = Some(StepKey::new(&self.saga, self.plan.steps[self.step].name, self.is_undo));
+        unit.event = self.event;
+        let cx = call_context(app, Some(unit));
+        let item = app.planned(handler).item;
+        let (end, cx) = match Guarded::new((thunk.0)(self.context, cx, handler), false).await {
+            Ok(ended) => ended,
+            Err(panic) => return Err((Ended::Broke, format!("it panicked: {panic}"))),
+        };
+        match end {
+            Ok(end) => {
+                let unit = conclude(cx, Some(meta), item.message.name).await.map_err(failed)?;
+                Ok((end, unit))
+            }
+            Err(StepFailure { error, may_have_happened, is_in_vain }) => {
+                abandon(cx).await;
+                let ended = match (may_have_happened, is_in_vain) {
+                    (true, _) => Ended::Broke,
+                    (false, true) => Ended::Hopeless,
+                    (false, false) => Ended::Failed,
+                };
+                Err((ended, chain(error.as_ref())))
+            }
+        }
+    }
+}

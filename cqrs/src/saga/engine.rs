@@ -1,0 +1,369 @@
+//! A saga for as long as this process holds it: effects are done, what comes of them is stored, and so on until there is nothing to do.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+
+use super::attempt::{Called, Job};
+use super::instance::{Instance, Told, Turn};
+use super::machine::{Effect, Ended, Input, Phase, Progress};
+use crate::app::App;
+use crate::dispatch::{Conclusion, DispatchError, Failure, undo};
+use crate::error::chain;
+use crate::lease;
+use crate::message::Erased;
+use crate::retry::random;
+use crate::store::driver::{BoxFuture, Driver};
+use crate::store::{SagaAsked, SagaClaim, SagaRest, SagaSaved, StoreError, StoreErrorKind};
+
+/// A pause that is over within this time is waited for; during a longer one nobody holds the saga.
+const SOON: Duration = Duration::from_secs(1);
+
+/// The pause before a store is asked again that could not be reached.
+const OUTAGE: Duration = Duration::from_millis(200);
+
+/// A saga that this process holds.
+pub(crate) struct Held {
+    pub(crate) claim: SagaClaim,
+    pub(crate) saga: Instance,
+    pub(crate) headers: BTreeMap<String, String>,
+    /// What somebody asks, and it has not heard of.
+    pub(crate) asked: Option<SagaAsked>,
+}
+
+/// Why this process goes on with a saga no longer.
+#[derive(Debug)]
+enum Gone {
+    /// There is nothing to do, or not yet.
+    Rests,
+    /// Somebody else has it.
+    Lost,
+    /// Nobody knows what was stored. When the lease runs out, whoever takes the saga up reads it.
+    Unknown,
+}
+
+/// Goes on with a saga until it rests, or is lost. `effects` are to be done first.
+pub(crate) async fn drive(app: &App, store: &Arc<dyn Driver>, held: Held, effects: Vec<Effect>) {
+    let (id, claim): (Arc<str>, _) = (held.claim.id.as_str().into(), held.claim.clone());
+    let mut run = Run {
+        app,
+        store,
+        id: Arc::clone(&id),
+        headers: Arc::new(held.headers),
+        claim: held.claim,
+        saga: held.saga,
+        asked: held.asked,
+        calls: FuturesUnordered::new(),
+    };
+    let renew = || async {
+        let Some(sagas) = store.sagas() else { return Ok(false) };
+        let held = sagas.renew(vec![claim.clone()], app.clock().lease_now() + app.options().lease).await?;
+        Ok(!held.is_empty())
+    };
+    tokio::select! {
+        biased;
+        gone = run.go(effects) => match gone {
+            Gone::Rests => {}
+            Gone::Lost => tracing::warn!(saga = %id, "a saga was taken over by another instance"),
+            Gone::Unknown => tracing::warn!(saga = %id, "what was stored of a saga is not known: it goes on when its lease has run out"),
+        },
+        () = lease::keep(app.options().lease, "the hold on a saga", renew) => {
+            tracing::warn!(saga = %id, "a saga was taken over by another instance");
+        }
+    }
+    app.saga_bell().notify_waiters();
+}
+
+struct Run<'a> {
+    app: &'a App,
+    store: &'a Arc<dyn Driver>,
+    id: Arc<str>,
+    headers: Arc<BTreeMap<String, String>>,
+    claim: SagaClaim,
+    saga: Instance,
+    asked: Option<SagaAsked>,
+    calls: FuturesUnordered<BoxFuture<'static, Called>>,
+}
+
+impl Run<'_> {
+    async fn go(&mut self, effects: Vec<Effect>) -> Gone {
+        match self.run(effects).await {
+            Ok(()) => Gone::Rests,
+            Err(gone) => gone,
+        }
+    }
+
+    async fn run(&mut self, effects: Vec<Effect>) -> Result<(), Gone> {
+        self.begin(effects).await;
+        loop {
+            self.hear().await?;
+            self.take_due().await?;
+            if !self.is_held() {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                Some(called) = self.calls.next(), if !self.calls.is_empty() => self.ended(called).await?,
+                () = self.wait() => {}
+            }
+        }
+    }
+
+    /// Whether this process holds the saga on.
+    fn is_held(&self) -> bool {
+        self.saga.is_busy() || self.rest(&self.saga) == SagaRest::Held
+    }
+
+    /// Who holds it from now on. Where nobody would take it up, this process waits for it.
+    fn rest(&self, saga: &Instance) -> SagaRest {
+        let is_under_way = matches!(saga.state.phase, Phase::New | Phase::Forward | Phase::Compensating);
+        if is_under_way && !self.app.runs_sagas() {
+            return SagaRest::Held;
+        }
+        saga.rest(self.app.clock().now(), SOON)
+    }
+
+    /// Waits until a pause is over, or it is time to look for an event.
+    async fn wait(&self) {
+        let now = self.app.clock().now();
+        let awaits = self.saga.state.steps.contains(&Progress::Awaiting);
+        let look = awaits.then(|| now + self.app.options().lease / 3);
+        match self.saga.next_due().into_iter().chain(look).min() {
+            Some(due) => self.app.clock().sleep_until(due).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Hears what somebody asks.
+    async fn hear(&mut self) -> Result<(), Gone> {
+        let Some(asked) = self.asked.take() else { return Ok(()) };
+        let input = match asked {
+            SagaAsked::Cancel => Input::Cancel,
+            SagaAsked::Resume => Input::Resume,
+        };
+        self.turn(input, Told { heard: Some(asked), ..Told::default() }, None).await
+    }
+
+    /// Goes on with what has paused or waited for long enough, or has come.
+    async fn take_due(&mut self) -> Result<(), Gone> {
+        let waiting: Vec<usize> = self.saga.waiting().collect();
+        for step in waiting {
+            let is_due = self.saga.marks[step].due_at.is_some_and(|due| due <= self.app.clock().now());
+            match self.saga.state.steps[step] {
+                Progress::Awaiting => {
+                    if let Some((event, message)) = self.event(step).await {
+                        self.came(step, event, message).await?;
+                    } else if is_due {
+                        let name = self.saga.planned(step).awaits().map_or("", |awaits| awaits.event.name);
+                        let error = Some(format!("the event `{name}` did not come in time"));
+                        self.turn(Input::Late(step), Told { error, ..Told::default() }, None).await?;
+                    }
+                }
+                Progress::Pausing { .. } | Progress::UndoPausing { .. } if is_due => {
+                    self.turn(Input::Due(step), Told::default(), None).await?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn came(&mut self, step: usize, event: uuid::Uuid, _message: Erased) -> Result<(), Gone> {
+        self.turn(Input::Came(step), Told { event: Some(event), ..Told::default() }, None).await
+    }
+
+    /// The first event that came for a step, and was not taken by another one.
+    async fn event(&self, step: usize) -> Option<(uuid::Uuid, Erased)> {
+        let wait = self.saga.marks[step].wait.clone()?;
+        let events = match self.store.sagas()?.awaited(wait).await {
+            Ok(events) => events,
+            Err(error) => {
+                tracing::warn!(saga = %self.id, %error, "events of a saga could not be looked for; it is tried again");
+                return None;
+            }
+        };
+        let is_taken = |id: &uuid::Uuid| self.saga.marks.iter().any(|mark| mark.event.as_ref() == Some(id));
+        let event = events.into_iter().find(|event| !is_taken(&event.id))?;
+        Some((event.id, self.read(step, event.version, &event.payload).await?))
+    }
+
+    async fn read(&self, step: usize, version: u32, payload: &[u8]) -> Option<Erased> {
+        let spec = self.saga.planned(step).awaits()?.event;
+        crate::worker::decode(spec, version, crate::wire::Payload::Json, payload).await.ok()
+    }
+
+    async fn ended(&mut self, called: Called) -> Result<(), Gone> {
+        let Called { step, began_at, ended, error, end, unit } = called;
+        let told = Told { began_at: Some(began_at), error, end, ..Told::default() };
+        self.turn(Input::Ended(step, ended), told, unit).await
+    }
+
+    /// Stores what follows, and does it.
+    async fn turn(&mut self, input: Input, told: Told, unit: Option<Conclusion<'static>>) -> Result<(), Gone> {
+        let (began_at, now) = (told.began_at, self.app.clock().now());
+        let turn = match self.saga.turn(input, told, now, random()) {
+            Ok(turn) => turn,
+            Err(illegal) => {
+                // It came too late: what it is about has ended otherwise.
+                tracing::debug!(saga = %self.id, ?illegal, "what happened to a saga does not matter any more");
+                if let Some(unit) = unit {
+                    undo(unit, self.app).await;
+                }
+                return Ok(());
+            }
+        };
+        // Of a group whose changes could not be applied, what the last member wrote is undone with it.
+        let is_kept = matches!(input, Input::Ended(step, Ended::Well) if turn.next.state.steps[step] == Progress::Done
+            || self.saga.state.phase == Phase::Compensating);
+        let unit = match unit {
+            Some(unit) if !is_kept => {
+                undo(unit, self.app).await;
+                None
+            }
+            unit => unit,
+        };
+        match self.store(&turn, unit, now).await {
+            Ok(()) => {
+                let Turn { next, effects, .. } = turn;
+                self.saga = next;
+                self.begin(effects).await;
+                Ok(())
+            }
+            Err(Unstored::Gone(gone)) => Err(gone),
+            Err(Unstored::Refused(failure)) => {
+                let Input::Ended(step, _) = input else { return Err(Gone::Unknown) };
+                let told = Told { began_at, error: Some(chain(&failure)), ..Told::default() };
+                Box::pin(self.turn(Input::Ended(step, Ended::Failed), told, None)).await
+            }
+        }
+    }
+
+    /// Stores what follows, in the step's own transaction where it has one.
+    async fn store(&mut self, turn: &Turn, unit: Option<Conclusion<'static>>, now: SystemTime) -> Result<(), Unstored> {
+        let change = turn.change(&self.claim, now, self.rest(&turn.next));
+        let what = turn.next.plan.name();
+        let Some(mut unit) = unit.filter(|unit| unit.has_something()) else {
+            let saved = self.save(change).await?;
+            return self.heard(saved);
+        };
+        if !unit.has_begun() {
+            let saved = self.save(change).await?;
+            self.heard(saved)?;
+            return self.complete(unit).await;
+        }
+        let saved = match unit.begun(self.app, what).await {
+            Ok(tx) => tx.save_saga(change).await.map_err(Failure::from),
+            Err(failure) => Err(failure),
+        };
+        match saved {
+            Ok(SagaSaved::Lost) => {
+                undo(unit, self.app).await;
+                Err(Unstored::Gone(Gone::Lost))
+            }
+            Ok(saved) => {
+                self.complete(unit).await?;
+                self.heard(saved)
+            }
+            Err(failure) => {
+                undo(unit, self.app).await;
+                Err(Unstored::Refused(failure))
+            }
+        }
+    }
+
+    async fn complete(&self, unit: Conclusion<'static>) -> Result<(), Unstored> {
+        match unit.complete(self.app).await {
+            Ok(()) => Ok(()),
+            // After the commit: reported where it happened.
+            Err(DispatchError::EventFailed { .. } | DispatchError::EventDepth { .. }) => Ok(()),
+            Err(failure) if is_unknown(&failure) => Err(Unstored::Gone(Gone::Unknown)),
+            Err(failure) => Err(Unstored::Refused(failure)),
+        }
+    }
+
+    /// Stores a change by itself. While the store cannot be reached it is tried again: for as long as the lease lasts nobody else does.
+    async fn save(&self, change: crate::store::SagaChange) -> Result<SagaSaved, Unstored> {
+        let Some(sagas) = self.store.sagas() else { return Err(Unstored::Gone(Gone::Lost)) };
+        loop {
+            match sagas.save(change.clone()).await {
+                Ok(saved) => return Ok(saved),
+                Err(error) if error.is_retryable() => {
+                    tracing::warn!(saga = %self.id, %error, "what became of a saga could not be stored; it is tried again");
+                    tokio::time::sleep(OUTAGE).await;
+                }
+                Err(error) => {
+                    tracing::error!(saga = %self.id, %error, "what became of a saga could not be stored");
+                    return Err(Unstored::Gone(Gone::Unknown));
+                }
+            }
+        }
+    }
+
+    fn heard(&mut self, saved: SagaSaved) -> Result<(), Unstored> {
+        match saved {
+            SagaSaved::Stored(asked) => {
+                self.asked = asked;
+                Ok(())
+            }
+            SagaSaved::Lost => Err(Unstored::Gone(Gone::Lost)),
+        }
+    }
+
+    /// Begins what is to be done.
+    async fn begin(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            let (step, attempt, is_undo) = match effect {
+                Effect::Run { step, attempt } => (step, attempt, false),
+                Effect::Undo { step, attempt } => (step, attempt, true),
+                // They are stored, and found when they are due.
+                Effect::Pause { .. } | Effect::UndoPause { .. } | Effect::Await { .. } => continue,
+            };
+            let event = if is_undo { None } else { self.taken_event(step).await };
+            let job = Job {
+                saga: Arc::clone(&self.id),
+                plan: Arc::clone(&self.saga.plan),
+                headers: Arc::clone(&self.headers),
+                step,
+                is_undo,
+                attempt,
+                context: Arc::clone(&self.saga.context),
+                event,
+            };
+            self.calls.push(Box::pin(job.run(self.app.clone())));
+        }
+        self.app.saga_bell().notify_waiters();
+    }
+
+    /// The event that a step took, which its attempts are given.
+    async fn taken_event(&self, step: usize) -> Option<Erased> {
+        let (wait, id) = (self.saga.marks[step].wait.clone()?, self.saga.marks[step].event?);
+        let events = self.store.sagas()?.awaited(wait).await.ok()?;
+        let event = events.into_iter().find(|event| event.id == id)?;
+        self.read(step, event.version, &event.payload).await
+    }
+}
+
+/// Why a turn was not stored.
+enum Unstored {
+    Gone(Gone),
+    /// The step's transaction could not be committed: it has not happened.
+    Refused(Failure),
+}
+
+impl From<Gone> for Unstored {
+    fn from(gone: Gone) -> Self {
+        Self::Gone(gone)
+    }
+}
+
+fn is_unknown(failure: &Failure) -> bool {
+    let is = |error: &StoreError| error.kind() == StoreErrorKind::CommitUnknown;
+    match failure {
+        DispatchError::CommitUnknown { .. } => true,
+        DispatchError::Store { source } => is(source),
+        _ => false,
+    }
+}

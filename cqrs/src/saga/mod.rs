@@ -1,0 +1,16 @@
+//! Sagas: sequences of steps, each with a way back.
+//!
+//! `item` is what the attributes leave behind, `step` how a function becomes a step, `plan` what a running app makes of both. `machine`
+//! says what follows from what; `instance` is one saga as the machine sees it and as it is stored; `attempt` calls one function once;
+//! `engine` puts them together for as long as this process holds a saga. `call` starts sagas and waits for them, `worker` takes up those
+//! that nobody holds.
+
+pub(crate) mod item;
+mod key;
+mod machine;
+mod plan;
+pub(crate) mod step;
+
+pub use self::key::StepKey;
+pub(crate) use self::plan::{PlannedSaga, Sagas};
+pub use self::step::Apply;

@@ -1,0 +1,240 @@
+//! How a function becomes a step: it is given the context as it is stored, and what it makes of that is stored.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::item::{CompensationItem, StepItem};
+use crate::BoxError;
+use crate::dispatch::DispatchError;
+use crate::dispatch::thunk::HandleLent;
+use crate::error::chain;
+use crate::message::Message;
+use crate::policy::{Attempted, Backup, Counts, Kept, run};
+use crate::unit::Cx;
+
+/// The context of a saga: what its steps read and change, stored between them.
+///
+/// Implemented by `#[saga(..)]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the context of a saga",
+    label = "no saga",
+    note = "consider annotating `{Self}` with `#[cqrs::saga(name = \"..\", version = 1, steps = [..])]`"
+)]
+pub trait SagaContext: Message + Serialize + DeserializeOwned {
+    /// What was registered.
+    const ITEM: &'static super::item::SagaItem;
+}
+
+/// Takes a change that a step returned: of a step that stands beside others, which cannot each have the context to themselves.
+///
+/// ```
+/// use cqrs::Apply;
+/// use serde::{Deserialize, Serialize};
+///
+/// struct Checkout { label: Option<String> }
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Printed { label: String }
+///
+/// impl Apply<Printed> for Checkout {
+///     fn apply(&mut self, printed: Printed) {
+///         self.label = Some(printed.label);
+///     }
+/// }
+/// # let mut checkout = Checkout { label: None };
+/// # checkout.apply(Printed { label: "L1".to_owned() });
+/// # assert_eq!(checkout.label.as_deref(), Some("L1"));
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot take the change `{P}` of a step",
+    label = "no `Apply<{P}>` for `{Self}`",
+    note = "what a step returns that takes `&{Self}` is a change: `impl cqrs::Apply<{P}> for {Self}`; `()` changes nothing"
+)]
+pub trait Apply<P> {
+    /// Takes the change.
+    fn apply(&mut self, patch: P);
+}
+
+impl<C> Apply<()> for C {
+    fn apply(&mut self, (): ()) {}
+}
+
+/// A function under `#[saga_step]`, for sagas over `C`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a step of a saga over `{C}`",
+    label = "no `#[saga_step]` function that takes `{C}`",
+    note = "`steps = [..]` names functions under `#[saga_step]` that take the saga's context first: `&mut {C}`, or `&{C}` where they stand beside others"
+)]
+pub trait SagaStep<C>: 'static {
+    /// What was registered.
+    const ITEM: &'static StepItem;
+}
+
+/// A function under `#[compensation]`, for sagas over `C`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a compensation in a saga over `{C}`",
+    label = "no `#[compensation]` function that takes `{C}`",
+    note = "`compensate = ..` names a function under `#[compensation]` that takes the saga's context first: `&mut {C}` or `&{C}`"
+)]
+pub trait Compensation<C>: 'static {
+    /// What was registered.
+    const ITEM: &'static CompensationItem;
+}
+
+/// What a step that takes `&C` returns: a change.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no change, nor a `Result` of one",
+    label = "not what a step beside others returns",
+    note = "a step that takes its context by `&` returns `Result<P, E>`, where the context is `Apply<P>`"
+)]
+pub trait Patches {
+    /// The change.
+    type Patch;
+}
+
+impl Patches for () {
+    type Patch = ();
+}
+
+impl<P, E> Patches for Result<P, E> {
+    type Patch = P;
+}
+
+/// How an attempt at a step failed.
+#[derive(Debug)]
+pub(crate) struct StepFailure {
+    pub(crate) error: BoxError,
+    /// Whether it may have happened all the same.
+    pub(crate) may_have_happened: bool,
+    /// Whether another attempt is in vain: the context cannot be read, or the error is none that `on` lists.
+    pub(crate) is_in_vain: bool,
+}
+
+impl StepFailure {
+    fn in_vain(error: impl Into<BoxError>) -> Self {
+        Self { error: error.into(), may_have_happened: false, is_in_vain: true }
+    }
+
+    fn of(error: DispatchError<BoxError>, is_in_vain: bool) -> Self {
+        let may_have_happened = match &error {
+            DispatchError::Timeout { .. } | DispatchError::Panicked { .. } => true,
+            // Which of the two was cut short, nobody can tell.
+            DispatchError::FallbackFailed { .. } => true,
+            _ => false,
+        };
+        let error = match error {
+            DispatchError::Handler(own) => own,
+            other => Told(chain(&other)).into(),
+        };
+        Self { error, may_have_happened, is_in_vain }
+    }
+}
+
+/// An error that is known by its words alone.
+#[derive(Debug)]
+pub(crate) struct Told(pub(crate) String);
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Told {}
+
+/// What a step leaves behind that is to be stored.
+#[derive(Debug, Default)]
+pub(crate) struct StepEnd {
+    /// The context, of a step that has it to itself.
+    pub(crate) context: Option<Arc<[u8]>>,
+    /// The change, of one that stands beside others.
+    pub(crate) patch: Option<Vec<u8>>,
+}
+
+/// The future of a step or a compensation: what became of it, and the call's context handed back.
+pub(crate) type StepFuture<'a> = Pin<Box<dyn Future<Output = (Result<StepEnd, StepFailure>, Cx<'a>)> + Send + 'a>>;
+
+/// Calls a step or a compensation with a context as it is stored.
+#[derive(Debug, Clone, Copy)]
+pub struct StepThunk(pub(crate) for<'a> fn(Arc<[u8]>, Cx<'a>, u32) -> StepFuture<'a>);
+
+/// Makes a stored change of a stored context.
+#[derive(Debug, Clone, Copy)]
+pub struct ApplyFn(pub(crate) fn(&[u8], &[u8]) -> Result<Vec<u8>, BoxError>);
+
+/// Calls a step or a compensation that takes `&mut C`.
+pub(crate) fn alone<H, J, B, C, O, How>(context: Arc<[u8]>, mut cx: Cx<'_>, handler: u32) -> StepFuture<'_>
+where
+    H: HandleLent<Message = C, Output = O>,
+    C: SagaContext,
+    O: Attempted<(), BoxError, How>,
+    J: Counts<O::Own>,
+    B: Backup<C, O::Own, (), BoxError>,
+{
+    Box::pin(async move {
+        let mut kept = match Kept::<C>::stored(context, read) {
+            Ok(kept) => kept,
+            Err(error) => return (Err(StepFailure::in_vain(error)), cx),
+        };
+        let answer = run::<H, J, B, (), BoxError, How>(&mut kept, &mut cx, handler, false).await;
+        let end = answer.map_err(|error| failure(*error, &cx)).and_then(|()| {
+            let written = kept.value().map(write);
+            let context = written.transpose().map_err(StepFailure::in_vain)?.map(Arc::from);
+            Ok(StepEnd { context, patch: None })
+        });
+        (end, cx)
+    })
+}
+
+/// Calls a step or a compensation that takes `&C`.
+pub(crate) fn beside<H, J, B, C, O, How>(context: Arc<[u8]>, mut cx: Cx<'_>, handler: u32) -> StepFuture<'_>
+where
+    H: HandleLent<Message = C, Output = O>,
+    C: SagaContext,
+    O: Patches<Patch: Serialize + Send> + Attempted<<O as Patches>::Patch, BoxError, How>,
+    J: Counts<O::Own>,
+    B: Backup<C, O::Own, <O as Patches>::Patch, BoxError>,
+{
+    Box::pin(async move {
+        let mut kept = match Kept::<C>::stored(context, read) {
+            Ok(kept) => kept,
+            Err(error) => return (Err(StepFailure::in_vain(error)), cx),
+        };
+        let answer = run::<H, J, B, O::Patch, BoxError, How>(&mut kept, &mut cx, handler, false).await;
+        let end = answer.map_err(|error| failure(*error, &cx)).and_then(|patch| {
+            let patch = write(&patch).map_err(StepFailure::in_vain)?;
+            Ok(StepEnd { context: None, patch: Some(patch) })
+        });
+        (end, cx)
+    })
+}
+
+fn failure(error: DispatchError<BoxError>, cx: &Cx<'_>) -> StepFailure {
+    StepFailure::of(error, cx.unit.as_ref().is_some_and(|unit| unit.in_vain))
+}
+
+/// Makes a stored change of a stored context.
+pub(crate) fn apply<C: SagaContext + Apply<P>, P: DeserializeOwned>(
+    context: &[u8],
+    patch: &[u8],
+) -> Result<Vec<u8>, BoxError> {
+    let mut value: C = read(context)?;
+    value.apply(read(patch)?);
+    write(&value)
+}
+
+pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BoxError> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        Told(format!("cannot read `{}` from what is stored: {error}", std::any::type_name::<T>())).into()
+    })
+}
+
+pub(crate) fn write<T: Serialize>(value: &T) -> Result<Vec<u8>, BoxError> {
+    serde_json::to_vec(value)
+        .map_err(|error| Told(format!("cannot write `{}`: {error}", std::any::type_name::<T>())).into())
+}
