@@ -6,6 +6,7 @@ mod handler;
 mod links;
 mod middleware;
 mod provider;
+mod sagas;
 mod verify;
 
 pub use inventory;
@@ -59,4 +60,8 @@ pub use self::links::{
 pub use self::middleware::{middleware_call, middleware_next, middleware_outcome};
 pub use self::provider::{ProviderParam, dependency};
 
+pub use self::sagas::{
+    AwaitsItem, Compensation, CompensationItem, FieldFn, NamedStep, Patches, PlaceItem, SagaContext, SagaItem,
+    SagaStep, StepItem, WayBack, compensation, member, step,
+};
 pub use self::verify::{verify, verify_linked};

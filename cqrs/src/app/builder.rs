@@ -388,6 +388,7 @@ impl Builder {
             tracker: TaskTracker::new(),
             stopping: CancellationToken::new(),
             wake: Arc::new(Notify::new()),
+            sagas: Arc::new(Notify::new()),
             announcer,
             owner,
             life,
@@ -423,7 +424,8 @@ fn uncompressed(options: &Options) -> Option<Problem> {
 fn unknown_parts(run: &[String], draft: &Draft) -> Vec<Problem> {
     let groups = groups(draft).into_iter();
     let groups = groups.flat_map(|group| [format!("group:{group}"), format!("retries:{group}")]);
-    let known: BTreeSet<String> = ["relay", "work", "timers"].into_iter().map(str::to_owned).chain(groups).collect();
+    let known: BTreeSet<String> =
+        ["relay", "work", "timers", "sagas"].into_iter().map(str::to_owned).chain(groups).collect();
     let unknown = run.iter().filter(|part| !known.contains(*part));
     let said = |part: &String| format!("`run` names the part `{part}`, which this app does not have");
     unknown.map(|part| Problem::new(ProblemKind::Setting, said(part), suggest(part, "parts", &known))).collect()

@@ -18,7 +18,7 @@ use crate::event::Node;
 use crate::message::{MessageKind, MessageSpec};
 use crate::middleware::CallKind;
 use crate::supervise::supervised;
-use crate::{consumer, notices, relay, store, worker};
+use crate::{consumer, notices, relay, saga, store, worker};
 
 /// How long what was given up may take to be dropped.
 const DROPPING: Duration = Duration::from_secs(1);
@@ -102,6 +102,11 @@ pub(crate) struct Life {
 impl Life {
     pub(crate) fn new(handlers: usize) -> Self {
         Self { running: (0..handlers).map(|_| AtomicUsize::new(0)).collect(), ..Self::default() }
+    }
+
+    /// Whether what is stored runs in this process.
+    pub(crate) fn has_run(&self) -> bool {
+        self.ran.load(Ordering::Relaxed)
     }
 
     /// Warns once where something is stored in a process that never ran anything.
@@ -188,6 +193,7 @@ impl App {
             });
         }
         worker::start(self, &turns, &parts.others, &stop);
+        saga::start(self, &parts.others, &stop);
         Ok(())
     }
 

@@ -58,6 +58,8 @@ pub(crate) struct Inner {
     stopping: CancellationToken,
     /// Rung after every commit that stored something.
     wake: Arc<Notify>,
+    /// Rung when something has become of a saga in this process.
+    sagas: Arc<Notify>,
     /// Tells other processes, where they are to be told.
     announcer: Option<Arc<Announcer>>,
     /// Unique per start: owns claims.
@@ -112,6 +114,15 @@ impl App {
 
     pub(crate) fn wake_bell(&self) -> &Arc<Notify> {
         &self.0.wake
+    }
+
+    pub(crate) fn saga_bell(&self) -> &Arc<Notify> {
+        &self.0.sagas
+    }
+
+    /// Whether this process takes up sagas that nobody holds.
+    pub(crate) fn runs_sagas(&self) -> bool {
+        self.options().runs("sagas") && self.0.life.has_run()
     }
 
     /// What was raised in a unit of work counts from here on. `stored`: some of it was stored with the unit.

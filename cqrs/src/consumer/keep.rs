@@ -107,7 +107,8 @@ fn cut(text: &str, most: usize) -> String {
     format!("{}... ({} bytes, SHA-256 {})", &shown[..end], text.len(), hex(text.as_bytes()))
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// The SHA-256 of some bytes, in hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

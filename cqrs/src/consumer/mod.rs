@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use self::deliver::again;
 use self::jobs::Jobs;
+pub(crate) use self::keep::hex;
 use crate::Error;
 use crate::app::{App, Connecting};
 use crate::broker::BrokerError;

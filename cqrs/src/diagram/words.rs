@@ -36,6 +36,7 @@ pub(super) fn parameters(item: &HandlerItem) -> Vec<String> {
         Need::App => Some("App".to_owned()),
         Need::Items => Some("Items".to_owned()),
         Need::Cause => Some("Cause".to_owned()),
+        Need::StepKey => Some("StepKey".to_owned()),
     });
     parameters.collect()
 }

@@ -167,6 +167,16 @@ async fn lend<'a>(
 }
 
 impl Conclusion<'_> {
+    /// Whether its transaction has begun.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.tx.open.is_some()
+    }
+
+    /// Whether there is anything to commit, or to do after it.
+    pub(crate) fn has_something(&self) -> bool {
+        self.has_begun() || !self.after.is_empty()
+    }
+
     /// The same, begun here where the call needed none.
     pub(crate) async fn begun(&mut self, app: &App, what: &'static str) -> Result<&mut Box<dyn Transaction>, Failure> {
         let open = match self.tx.open.take() {

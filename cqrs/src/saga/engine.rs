@@ -104,11 +104,13 @@ impl Run<'_> {
             if !self.is_held() {
                 return Ok(());
             }
-            tokio::select! {
+            let look = self.next_look();
+            let called = tokio::select! {
                 biased;
-                Some(called) = self.calls.next(), if !self.calls.is_empty() => self.ended(called).await?,
-                () = self.wait() => {}
-            }
+                Some(called) = self.calls.next(), if !self.calls.is_empty() => called,
+                () = sleep_until(self.app, look) => continue,
+            };
+            self.ended(called).await?;
         }
     }
 
@@ -126,15 +128,11 @@ impl Run<'_> {
         saga.rest(self.app.clock().now(), SOON)
     }
 
-    /// Waits until a pause is over, or it is time to look for an event.
-    async fn wait(&self) {
-        let now = self.app.clock().now();
+    /// When a pause is over, or it is time to look for an event.
+    fn next_look(&self) -> Option<SystemTime> {
         let awaits = self.saga.state.steps.contains(&Progress::Awaiting);
-        let look = awaits.then(|| now + self.app.options().lease / 3);
-        match self.saga.next_due().into_iter().chain(look).min() {
-            Some(due) => self.app.clock().sleep_until(due).await,
-            None => std::future::pending().await,
-        }
+        let look = awaits.then(|| self.app.clock().now() + self.app.options().lease / 3);
+        self.saga.next_due().into_iter().chain(look).min()
     }
 
     /// Hears what somebody asks.
@@ -176,7 +174,7 @@ impl Run<'_> {
     }
 
     /// The first event that came for a step, and was not taken by another one.
-    async fn event(&self, step: usize) -> Option<(uuid::Uuid, Erased)> {
+    async fn event(&mut self, step: usize) -> Option<(uuid::Uuid, Erased)> {
         let wait = self.saga.marks[step].wait.clone()?;
         let events = match self.store.sagas()?.awaited(wait).await {
             Ok(events) => events,
@@ -190,7 +188,7 @@ impl Run<'_> {
         Some((event.id, self.read(step, event.version, &event.payload).await?))
     }
 
-    async fn read(&self, step: usize, version: u32, payload: &[u8]) -> Option<Erased> {
+    async fn read(&mut self, step: usize, version: u32, payload: &[u8]) -> Option<Erased> {
         let spec = self.saga.planned(step).awaits()?.event;
         crate::worker::decode(spec, version, crate::wire::Payload::Json, payload).await.ok()
     }
@@ -274,7 +272,7 @@ impl Run<'_> {
         }
     }
 
-    async fn complete(&self, unit: Conclusion<'static>) -> Result<(), Unstored> {
+    async fn complete(&mut self, unit: Conclusion<'static>) -> Result<(), Unstored> {
         match unit.complete(self.app).await {
             Ok(()) => Ok(()),
             // After the commit: reported where it happened.
@@ -285,7 +283,7 @@ impl Run<'_> {
     }
 
     /// Stores a change by itself. While the store cannot be reached it is tried again: for as long as the lease lasts nobody else does.
-    async fn save(&self, change: crate::store::SagaChange) -> Result<SagaSaved, Unstored> {
+    async fn save(&mut self, change: crate::store::SagaChange) -> Result<SagaSaved, Unstored> {
         let Some(sagas) = self.store.sagas() else { return Err(Unstored::Gone(Gone::Lost)) };
         loop {
             match sagas.save(change.clone()).await {
@@ -338,11 +336,18 @@ impl Run<'_> {
     }
 
     /// The event that a step took, which its attempts are given.
-    async fn taken_event(&self, step: usize) -> Option<Erased> {
+    async fn taken_event(&mut self, step: usize) -> Option<Erased> {
         let (wait, id) = (self.saga.marks[step].wait.clone()?, self.saga.marks[step].event?);
         let events = self.store.sagas()?.awaited(wait).await.ok()?;
         let event = events.into_iter().find(|event| event.id == id)?;
         self.read(step, event.version, &event.payload).await
+    }
+}
+
+async fn sleep_until(app: &App, time: Option<SystemTime>) {
+    match time {
+        Some(time) => app.clock().sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::machine::{Effect, Ended, Illegal, Input, Phase, Progress, State, Stuck};
@@ -149,7 +148,14 @@ impl Instance {
         (input, told, Some(context))
     }
 
-    fn entry(&self, next: &Self, step: usize, began_at: SystemTime, ended_at: SystemTime, error: Option<String>) -> SagaLog {
+    fn entry(
+        &self,
+        next: &Self,
+        step: usize,
+        began_at: SystemTime,
+        ended_at: SystemTime,
+        error: Option<String>,
+    ) -> SagaLog {
         let (is_undo, attempt) = match self.state.steps[step] {
             Progress::Undoing { attempt } => (true, attempt),
             Progress::Running { attempt, .. } => (false, attempt),
@@ -176,7 +182,9 @@ impl Instance {
         }
         for effect in effects {
             let (step, due_at) = match *effect {
-                Effect::Pause { step, attempt } => (step, Some(now + self.plan.steps[step].retry.pause(attempt - 1, random))),
+                Effect::Pause { step, attempt } => {
+                    (step, Some(now + self.plan.steps[step].retry.pause(attempt - 1, random)))
+                }
                 Effect::UndoPause { step, attempt } => {
                     (step, Some(now + self.plan.steps[step].undo_retry.pause(attempt - 1, random)))
                 }
@@ -206,7 +214,8 @@ impl Instance {
 
     /// The steps that are not what they were.
     fn changed(&self, before: &Self) -> Vec<SagaStep> {
-        let is_changed = |at: &usize| self.state.steps[*at] != before.state.steps[*at] || self.marks[*at] != before.marks[*at];
+        let is_changed =
+            |at: &usize| self.state.steps[*at] != before.state.steps[*at] || self.marks[*at] != before.marks[*at];
         (0..self.marks.len()).filter(is_changed).filter_map(|at| self.step(at)).collect()
     }
 
@@ -296,12 +305,7 @@ impl Turn {
 
 /// The digest by which a saga and its event find each other.
 pub(crate) fn digest(field: &[u8]) -> String {
-    let digest = Sha256::digest(field);
-    digest.iter().fold(String::with_capacity(64), |mut text, byte| {
-        use std::fmt::Write;
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    crate::consumer::hex(field)
 }
 
 fn phase_of(row: &SagaRow) -> Phase {

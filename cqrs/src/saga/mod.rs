@@ -5,12 +5,21 @@
 //! `engine` puts them together for as long as this process holds a saga. `call` starts sagas and waits for them, `worker` takes up those
 //! that nobody holds.
 
+mod attempt;
+mod call;
+mod engine;
+mod error;
+mod instance;
 pub(crate) mod item;
 mod key;
 mod machine;
 mod plan;
 pub(crate) mod step;
+mod worker;
 
+pub use self::call::{SagaCall, SagaSteps, StepDone};
+pub use self::error::{SagaError, SagaId};
 pub use self::key::StepKey;
 pub(crate) use self::plan::{PlannedSaga, Sagas};
 pub use self::step::Apply;
+pub(crate) use self::worker::start;

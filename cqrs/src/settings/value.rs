@@ -16,7 +16,7 @@ use crate::wire::Compression;
 pub(super) type Expected = &'static str;
 
 /// The parts that `run` may name; those of groups beside them.
-const PARTS: [&str; 3] = ["relay", "work", "timers"];
+const PARTS: [&str; 4] = ["relay", "work", "timers", "sagas"];
 const OF_GROUPS: [&str; 2] = ["group:", "retries:"];
 
 pub(super) fn url(value: &Value) -> Result<String, Expected> {

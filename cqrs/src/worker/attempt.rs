@@ -206,7 +206,7 @@ async fn in_unit(app: &App, unit: UnitOf<'_>, cell: &MessageCell) -> Result<(End
 
 /// Opens the attempt's unit of work. It waits for its transaction for as long as others write: until then nothing has been
 /// tried, and the deadline is around it.
-async fn open(app: &App, handler: u32, meta: &Arc<Meta>) -> Result<Box<Unit<'static>>, Failure> {
+pub(crate) async fn open(app: &App, handler: u32, meta: &Arc<Meta>) -> Result<Box<Unit<'static>>, Failure> {
     let scope = Arc::new(Scope::new(Arc::clone(meta)));
     loop {
         let opening = Opening { meta: Arc::clone(meta), scope: Some(Arc::clone(&scope)), within: None };

@@ -21,7 +21,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub(crate) use self::attempt::{Attempt, Commit, Ended, attempt, in_time};
+pub(crate) use self::attempt::{Attempt, Commit, Ended, attempt, in_time, open};
 pub(crate) use self::job::{Trouble, after_breaker, decode, describe, meta_of};
 use self::queues::Share;
 #[cfg(feature = "testing")]

@@ -118,6 +118,8 @@ pub(crate) enum Ended {
     Failed,
     /// Its time was over, or it panicked: it may have happened where it has no transaction.
     Broke,
+    /// It has not happened, and another attempt would fail in the same way.
+    Hopeless,
 }
 
 /// What is to be done once the state is stored.
@@ -148,6 +150,11 @@ impl Shape {
     fn members(&self, place: usize) -> std::ops::Range<usize> {
         let begin = if place == 0 { 0 } else { self.places[place - 1] };
         begin..self.places[place]
+    }
+
+    /// The steps that stand side by side with this one, and it.
+    pub(crate) fn beside(&self, step: usize) -> std::ops::Range<usize> {
+        self.members(self.place_of(step))
     }
 
     /// A saga that has not begun.
@@ -229,7 +236,7 @@ impl Shape {
         }
         let in_doubt = in_doubt || (ended == Ended::Broke && !self.steps[step].has_tx);
         // Whoever wants it back does not want it tried again.
-        if attempt < self.steps[step].attempts && !state.is_cancelled {
+        if attempt < self.steps[step].attempts && !state.is_cancelled && ended != Ended::Hopeless {
             let attempt = attempt + 1;
             state.steps[step] = Progress::Pausing { attempt, in_doubt };
             effects.push(Effect::Pause { step, attempt });
@@ -288,7 +295,7 @@ impl Shape {
         state.cuts = 0;
         if ended == Ended::Well {
             state.steps[step] = Progress::Undone;
-        } else if self.steps[step].undo.is_some_and(|attempts| attempt < attempts) {
+        } else if ended != Ended::Hopeless && self.steps[step].undo.is_some_and(|attempts| attempt < attempts) {
             let attempt = attempt + 1;
             state.steps[step] = Progress::UndoPausing { attempt };
             effects.push(Effect::UndoPause { step, attempt });

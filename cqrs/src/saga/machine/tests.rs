@@ -23,7 +23,7 @@ fn inputs() -> Vec<Input> {
     let mut all = vec![Input::Start, Input::Cut, Input::Cancel, Input::Resume];
     for step in 0..3 {
         all.extend([Input::Came(step), Input::Late(step), Input::Due(step)]);
-        all.extend([Ended::Well, Ended::Failed, Ended::Broke].map(|ended| Input::Ended(step, ended)));
+        all.extend([Ended::Well, Ended::Failed, Ended::Broke, Ended::Hopeless].map(|ended| Input::Ended(step, ended)));
     }
     all
 }

@@ -1,0 +1,324 @@
+//! Starting a saga, and waiting for it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::future::IntoFuture;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_core::Stream;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::engine::{Held, drive};
+use super::instance::{Instance, Told};
+use super::machine::Input;
+use super::plan::PlannedSaga;
+use super::step::{SagaContext, Told as Words, read, write};
+use super::{SagaError, SagaId};
+use crate::app::App;
+use crate::dispatch::current;
+use crate::retry::random;
+use crate::store::driver::{BoxFuture, Driver};
+use crate::store::{SagaLog, SagaPhase, SagaProgress, SagaRow, SagaStart, SagaStarted, SagaStep};
+use crate::wire;
+
+/// How often somebody who waits looks at the store, where another process goes on with the saga.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// A saga that is about to begin: made by [`App::saga`].
+///
+/// Awaited, it gives its context as the last step left it. Whoever stops waiting stops nothing: the saga goes on, and
+/// who starts the same id again joins it.
+#[must_use = "a saga begins when it is awaited or started"]
+pub struct SagaCall<C> {
+    app: App,
+    context: C,
+    id: Option<SagaId>,
+}
+
+impl<C: fmt::Debug> fmt::Debug for SagaCall<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SagaCall").field("context", &self.context).field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// A saga over this context, which is about to begin.
+    pub fn saga<C: SagaContext>(&self, context: C) -> SagaCall<C> {
+        SagaCall { app: self.clone(), context, id: None }
+    }
+}
+
+impl<C: SagaContext> SagaCall<C> {
+    /// The id of the saga, unique over all sagas of the store; without it, it is given a new one.
+    ///
+    /// Who starts an id a second time joins the first, if it began with the same context.
+    pub fn id(mut self, id: impl Into<SagaId>) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+
+    /// Starts the saga, and lets it go on in the background.
+    ///
+    /// # Errors
+    /// Fails where the id is another saga's, or with what the store said: then nothing was started.
+    pub async fn start(self) -> Result<SagaId, SagaError> {
+        let Self { app, context, id } = self;
+        begin::<C>(&app, &context, id).await
+    }
+
+    /// Starts the saga, and gives its steps as they end. Dropping the stream does not stop the saga.
+    pub fn steps(self) -> SagaSteps {
+        let Self { app, context, id } = self;
+        let steps = async move { begin::<C>(&app, &context, id).await.map(|id| Follow { app, id, seen: 0 }) };
+        SagaSteps { state: Steps::Starting(Box::pin(steps)), ready: VecDeque::new() }
+    }
+}
+
+impl<C: SagaContext> IntoFuture for SagaCall<C> {
+    type Output = Result<C, SagaError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let Self { app, context, id } = self;
+        Box::pin(async move {
+            let id = begin::<C>(&app, &context, id).await?;
+            drop(context);
+            let row = ended(&app, &id).await?;
+            read(&row.context).map_err(|source| SagaError::Context { source })
+        })
+    }
+}
+
+/// Starts a saga, or joins it.
+async fn begin<C: SagaContext>(app: &App, context: &C, id: Option<SagaId>) -> Result<SagaId, SagaError> {
+    let spec = C::ITEM.context;
+    let unknown = || SagaError::UnknownVersion { saga: spec.name.to_owned(), version: spec.version };
+    let plan = app.plan().sagas.get(spec.name, spec.version).ok_or_else(unknown)?;
+    let id = id.unwrap_or_else(|| SagaId::from(Uuid::now_v7().to_string()));
+    let context = write(context).map_err(|source| SagaError::Context { source })?;
+    let store = app.store().filter(|store| store.sagas().is_some()).ok_or(SagaError::NoStore)?;
+    start(app, store, Arc::clone(plan), &id, context).await?;
+    Ok(id)
+}
+
+async fn start(
+    app: &App,
+    store: &Arc<dyn Driver>,
+    plan: Arc<PlannedSaga>,
+    id: &SagaId,
+    context: Vec<u8>,
+) -> Result<(), SagaError> {
+    let sagas = store.sagas().ok_or(SagaError::NoStore)?;
+    let (now, digest) = (app.clock().now(), Sha256::digest(&context).into());
+    let instance = Instance::begin(Arc::clone(&plan), context.as_slice().into());
+    // Nothing has happened to it yet: it can be started.
+    let Ok(turn) = instance.turn(Input::Start, Told::default(), now, random()) else { return Err(SagaError::NoStore) };
+    let headers = headers();
+    let start = SagaStart {
+        id: id.as_str().to_owned(),
+        name: plan.name().to_owned(),
+        version: plan.version(),
+        context,
+        digest,
+        headers: headers.clone(),
+        steps: turn.next.steps(),
+        at: now,
+        owner: app.owner().to_owned(),
+        lease_until: app.clock().lease_now() + app.options().lease,
+    };
+    match sagas.start(start).await? {
+        SagaStarted::New(claim) => {
+            let held = Held { claim, saga: turn.next, headers, asked: None };
+            let (app, store, effects) = (app.clone(), Arc::clone(store), turn.effects);
+            let tracker = app.tracker().clone();
+            tracker.spawn(async move {
+                let _ = app.give_up().run_until_cancelled(drive(&app, &store, held, effects)).await;
+            });
+            Ok(())
+        }
+        SagaStarted::Known { name, digest: known, .. } if name == plan.name() && known == digest => Ok(()),
+        SagaStarted::Known { .. } => Err(SagaError::IdTaken { id: id.clone() }),
+    }
+}
+
+/// What the steps of a saga carry on: the correlation of the call that starts it.
+fn headers() -> BTreeMap<String, String> {
+    let Some(meta) = current::caused_here().parent else { return BTreeMap::new() };
+    let mut headers = BTreeMap::from([
+        (wire::CORRELATION_ID.to_owned(), meta.correlation_id().to_string()),
+        (wire::CAUSATION_ID.to_owned(), meta.id().to_string()),
+    ]);
+    headers.extend(meta.trace_parent().map(|parent| ("traceparent".to_owned(), parent.to_owned())));
+    headers
+}
+
+/// Waits until a saga has ended, or is stuck. Its row, if it is completed.
+pub(crate) async fn ended(app: &App, id: &SagaId) -> Result<SagaRow, SagaError> {
+    loop {
+        let bell = app.saga_bell().notified();
+        let (row, steps) = look(app, id).await?;
+        match row.phase {
+            SagaPhase::Completed => return Ok(row),
+            SagaPhase::Compensated => return Err(compensated(row, steps)),
+            SagaPhase::Stuck => return Err(stuck(row)),
+            _ => {}
+        }
+        tokio::select! {
+            () = bell => {}
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}
+
+async fn look(app: &App, id: &SagaId) -> Result<(SagaRow, Vec<SagaStep>), SagaError> {
+    let sagas = app.store().and_then(|store| store.sagas()).ok_or(SagaError::NoStore)?;
+    loop {
+        match sagas.saga(id.as_str()).await {
+            Ok(Some(found)) => return Ok(found),
+            Ok(None) => return Err(SagaError::Missing { id: id.clone() }),
+            // The saga waits for the store as well.
+            Err(error) if error.is_retryable() => tokio::time::sleep(LOOK).await,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn compensated(row: SagaRow, steps: Vec<SagaStep>) -> SagaError {
+    let is_failed = |step: &SagaStep| step.error.is_some() && step.progress != SagaProgress::Done;
+    let failed = steps.into_iter().find(|step| step.progress == SagaProgress::Failed || is_failed(step));
+    let (step, error) = failed.map_or_else(Default::default, |step| (step.step, step.error));
+    let words = error.or(row.error).unwrap_or_else(|| "somebody has cancelled it".to_owned());
+    SagaError::Compensated { step, source: Words(words).into() }
+}
+
+fn stuck(row: SagaRow) -> SagaError {
+    let reason = match row.why.as_str() {
+        "forward" => "a step behind the pivot has used up its attempts",
+        "undoing" => "a compensation has used up its attempts; the others were made",
+        _ => "its owner was lost too many times in a row: what it does may be what ends the process",
+    };
+    SagaError::Stuck { reason, source: Words(row.error.unwrap_or_default()).into() }
+}
+
+/// A step that has ended well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepDone {
+    name: String,
+    attempt: u32,
+}
+
+impl StepDone {
+    /// The stored name of the step.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Which attempt it was that ended well, from 1 on.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+}
+
+/// The steps of a saga as they end: a `Stream` of `Result<StepDone, SagaError>`. It ends with the saga; where that is not completed, the
+/// last item says why.
+pub struct SagaSteps {
+    state: Steps,
+    ready: VecDeque<StepDone>,
+}
+
+enum Steps {
+    Starting(BoxFuture<'static, Result<Follow, SagaError>>),
+    Looking(BoxFuture<'static, Result<(Follow, Vec<StepDone>, bool), SagaError>>),
+    Ended,
+}
+
+/// Where somebody is who follows a saga.
+struct Follow {
+    app: App,
+    id: SagaId,
+    seen: u32,
+}
+
+impl Follow {
+    /// Waits for more. The steps that have ended well since, and whether that was all.
+    async fn next(mut self) -> Result<(Self, Vec<StepDone>, bool), SagaError> {
+        let app = self.app.clone();
+        loop {
+            let bell = app.saga_bell().notified();
+            let (row, steps) = look(&app, &self.id).await?;
+            let done = self.done_since(&row).await?;
+            let is_end = match row.phase {
+                SagaPhase::Completed => true,
+                SagaPhase::Compensated if done.is_empty() => return Err(compensated(row, steps)),
+                SagaPhase::Stuck if done.is_empty() => return Err(stuck(row)),
+                _ => false,
+            };
+            if is_end || !done.is_empty() {
+                return Ok((self, done, is_end));
+            }
+            tokio::select! {
+                () = bell => {}
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+
+    async fn done_since(&mut self, row: &SagaRow) -> Result<Vec<StepDone>, SagaError> {
+        if row.logged <= self.seen {
+            return Ok(Vec::new());
+        }
+        let sagas = self.app.store().and_then(|store| store.sagas()).ok_or(SagaError::NoStore)?;
+        let log = sagas.log(self.id.as_str()).await?;
+        let seen = self.seen;
+        self.seen = log.last().map_or(seen, |entry| entry.number);
+        Ok(log.into_iter().filter(|entry| entry.number > seen).filter_map(step_done).collect())
+    }
+}
+
+fn step_done(entry: SagaLog) -> Option<StepDone> {
+    let is_done = !entry.is_undo && entry.progress == SagaProgress::Done;
+    is_done.then_some(StepDone { name: entry.step, attempt: entry.attempt })
+}
+
+impl fmt::Debug for SagaSteps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SagaSteps").finish_non_exhaustive()
+    }
+}
+
+impl Stream for SagaSteps {
+    type Item = Result<StepDone, SagaError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(done) = self.ready.pop_front() {
+                return Poll::Ready(Some(Ok(done)));
+            }
+            let end = match &mut self.state {
+                Steps::Ended => return Poll::Ready(None),
+                Steps::Starting(starting) => match std::task::ready!(starting.as_mut().poll(cx)) {
+                    Ok(follow) => {
+                        self.state = Steps::Looking(Box::pin(follow.next()));
+                        continue;
+                    }
+                    Err(error) => Err(error),
+                },
+                Steps::Looking(looking) => std::task::ready!(looking.as_mut().poll(cx)),
+            };
+            match end {
+                Ok((follow, done, is_end)) => {
+                    self.ready.extend(done);
+                    self.state = if is_end { Steps::Ended } else { Steps::Looking(Box::pin(follow.next())) };
+                }
+                Err(error) => {
+                    self.state = Steps::Ended;
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What a saga can fail with, and its id.
+
+use std::fmt;
+
+use crate::BoxError;
+use crate::store::StoreError;
+
+/// The id of a saga: unique over all sagas of a store.
+///
+/// ```
+/// use cqrs::SagaId;
+///
+/// assert_eq!(SagaId::from("checkout-42").as_str(), "checkout-42");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SagaId(String);
+
+impl SagaId {
+    /// The id.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<T: Into<String>> From<T> for SagaId {
+    fn from(id: T) -> Self {
+        Self(id.into())
+    }
+}
+
+impl AsRef<str> for SagaId {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SagaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a saga ended with that was not completed, or why it was not started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SagaError {
+    /// A step failed, and what was done before it is undone.
+    #[error("the saga was compensated, since its step `{step}` failed")]
+    Compensated {
+        /// The step that failed; empty where somebody has cancelled the saga.
+        step: String,
+        /// Why.
+        source: BoxError,
+    },
+    /// The saga cannot go on by itself: somebody has to look, mend and resume it.
+    #[error("the saga is stuck: {reason}")]
+    Stuck {
+        /// What it cannot do.
+        reason: &'static str,
+        /// The last error of a step or of a compensation.
+        source: BoxError,
+    },
+    /// The program does not have this version of the saga.
+    #[error("this program has no version {version} of the saga `{saga}`")]
+    UnknownVersion {
+        /// The saga.
+        saga: String,
+        /// Its version.
+        version: u32,
+    },
+    /// There is another saga of this id, or one that began with another context.
+    #[error(
+        "there is another saga of the id `{id}`; help: give each its own, or begin this one with what it began with"
+    )]
+    IdTaken {
+        /// The id.
+        id: SagaId,
+    },
+    /// The context could not be written, or read from what is stored.
+    #[error("the context of the saga could not be stored")]
+    Context {
+        /// What could not be done.
+        source: BoxError,
+    },
+    /// There is no saga of this id.
+    #[error("there is no saga of the id `{id}`")]
+    Missing {
+        /// The id.
+        id: SagaId,
+    },
+    /// The app has no store, or one without sagas.
+    #[error(
+        "the app has no store that keeps sagas; help: give the builder one: `.store(Store::url(\"sqlite://app.db\"))`"
+    )]
+    NoStore,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

@@ -1,0 +1,162 @@
+//! Takes up sagas that nobody holds: those whose time has come, and those of processes that are gone.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::engine::{Held, drive};
+use super::instance::{Instance, Told};
+use super::machine::Input;
+use crate::app::App;
+use crate::retry::random;
+use crate::store::driver::{ClaimRequest, Driver};
+use crate::store::{ClaimedSaga, SagaChange, SagaRest};
+use crate::supervise::supervised;
+
+/// The longest pause between two looks at the store with nothing to do: other processes' sagas show up so late.
+const IDLE: Duration = Duration::from_millis(900);
+
+/// How many sagas one process goes on with at once, at most.
+const AT_ONCE: usize = 256;
+
+/// How long a saga is left alone that this program does not have: another one may.
+const ABSENT: Duration = Duration::from_mins(1);
+
+/// Starts to take up sagas, if the app has any and runs them.
+pub(crate) fn start(app: &App, parts: &TaskTracker, stop: &CancellationToken) {
+    let Some(store) = app.store().filter(|store| store.sagas().is_some()).cloned() else { return };
+    if app.plan().sagas.is_empty() || !app.options().runs("sagas") {
+        return;
+    }
+    let (app, stop) = (app.clone(), stop.clone());
+    parts.spawn(async move {
+        let work = || run(app.clone(), Arc::clone(&store), stop.clone());
+        supervised("the worker of sagas", &stop, work).await;
+    });
+}
+
+async fn run(app: App, store: Arc<dyn Driver>, stop: CancellationToken) {
+    let (jobs, places) = (TaskTracker::new(), Arc::new(Semaphore::new(AT_ONCE)));
+    while !stop.is_cancelled() {
+        let bell = app.wake_bell().notified();
+        let looked = app.clock().now();
+        let claimed = claim(&app, &store, places.available_permits(), looked).await;
+        let more = !claimed.is_empty();
+        for saga in claimed {
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let (app, store, busy) = (app.clone(), Arc::clone(&store), app.tracker().token());
+            jobs.spawn(async move {
+                app.give_up().run_until_cancelled(take_up(&app, &store, saga)).await;
+                drop((place, busy));
+            });
+        }
+        if more {
+            continue;
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = bell => {}
+            () = pause(&app, &store, looked) => {}
+        }
+    }
+    jobs.close();
+    jobs.wait().await;
+}
+
+async fn claim(app: &App, store: &Arc<dyn Driver>, limit: usize, now: SystemTime) -> Vec<ClaimedSaga> {
+    let Some(sagas) = store.sagas().filter(|_| limit > 0) else { return Vec::new() };
+    let lease_now = app.clock().lease_now();
+    let request =
+        ClaimRequest { owner: app.owner(), now, lease_now, lease_until: lease_now + app.options().lease, limit };
+    let claimed = async {
+        sagas.tell(now).await?;
+        sagas.claim(request).await
+    };
+    claimed.await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "sagas could not be claimed; it is tried again");
+        Vec::new()
+    })
+}
+
+async fn pause(app: &App, store: &Arc<dyn Driver>, looked: SystemTime) {
+    let due = match store.sagas() {
+        Some(sagas) => sagas.next_due().await.ok().flatten(),
+        None => None,
+    };
+    let latest = app.clock().now() + IDLE;
+    app.clock().sleep_until(due.filter(|due| *due > looked).map_or(latest, |due| due.min(latest))).await;
+}
+
+/// Goes on with a saga that was claimed.
+async fn take_up(app: &App, store: &Arc<dyn Driver>, claimed: ClaimedSaga) {
+    let ClaimedSaga { claim, row, steps, was_held } = claimed;
+    let Some(plan) = app.plan().sagas.get(&row.name, row.version) else {
+        tracing::warn!(
+            saga = row.id,
+            name = row.name,
+            version = row.version,
+            "a saga is of a version that this program does not have; it waits for another"
+        );
+        return leave(app, store, claim, &row).await;
+    };
+    let saga = match Instance::stored(Arc::clone(plan), &row, steps) {
+        Ok(saga) => saga,
+        Err(error) => {
+            tracing::warn!(saga = row.id, %error, "a saga cannot be gone on with; it waits for another program");
+            return leave(app, store, claim, &row).await;
+        }
+    };
+    let (asked, headers) = (row.asked, row.headers);
+    let mut held = Held { claim, saga, headers, asked };
+    // What was under way is done again; what only waited goes on.
+    let effects = if was_held || held.saga.is_busy() {
+        match held.saga.turn(Input::Cut, Told::default(), app.clock().now(), random()) {
+            Ok(turn) => {
+                let change = turn.change(&held.claim, app.clock().now(), SagaRest::Held);
+                if !is_stored(store, change).await {
+                    return;
+                }
+                held.saga = turn.next;
+                turn.effects
+            }
+            Err(_) => Vec::new(),
+        }
+    } else {
+        Vec::new()
+    };
+    drive(app, store, held, effects).await;
+}
+
+async fn is_stored(store: &Arc<dyn Driver>, change: SagaChange) -> bool {
+    let Some(sagas) = store.sagas() else { return false };
+    match sagas.save(change).await {
+        Ok(saved) => matches!(saved, crate::store::SagaSaved::Stored(_)),
+        Err(error) => {
+            tracing::warn!(%error, "a saga could not be taken up; it is tried again when its lease has run out");
+            false
+        }
+    }
+}
+
+/// Leaves a saga as it is, to a program that has it.
+async fn leave(app: &App, store: &Arc<dyn Driver>, claim: crate::store::SagaClaim, row: &crate::store::SagaRow) {
+    let now = app.clock().now();
+    let change = SagaChange {
+        claim,
+        phase: row.phase,
+        why: row.why.clone(),
+        context: None,
+        is_cancelled: row.is_cancelled,
+        heard: None,
+        cuts: row.cuts,
+        error: row.error.clone(),
+        steps: Vec::new(),
+        log: Vec::new(),
+        at: now,
+        rest: SagaRest::Until(now + ABSENT),
+    };
+    is_stored(store, change).await;
+}
