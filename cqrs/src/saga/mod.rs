@@ -15,6 +15,8 @@ mod key;
 mod machine;
 mod plan;
 pub(crate) mod step;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use self::call::{SagaCall, SagaSteps, StepDone};
