@@ -164,7 +164,8 @@ pub(crate) async fn ended(app: &App, id: &SagaId) -> Result<SagaRow, SagaError> 
         match row.phase {
             SagaPhase::Completed => return Ok(row),
             SagaPhase::Compensated => return Err(compensated(row, steps)),
-            SagaPhase::Stuck => return Err(stuck(row)),
+            // Where somebody has asked it to go on, it has not heard of that yet.
+            SagaPhase::Stuck if row.asked.is_none() => return Err(stuck(row)),
             _ => {}
         }
         tokio::select! {
@@ -254,7 +255,7 @@ impl Follow {
             let is_end = match row.phase {
                 SagaPhase::Completed => true,
                 SagaPhase::Compensated if done.is_empty() => return Err(compensated(row, steps)),
-                SagaPhase::Stuck if done.is_empty() => return Err(stuck(row)),
+                SagaPhase::Stuck if done.is_empty() && row.asked.is_none() => return Err(stuck(row)),
                 _ => false,
             };
             if is_end || !done.is_empty() {

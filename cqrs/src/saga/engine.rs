@@ -56,6 +56,7 @@ pub(crate) async fn drive(app: &App, store: &Arc<dyn Driver>, held: Held, effect
         claim: held.claim,
         saga: held.saga,
         asked: held.asked,
+        is_held: true,
         calls: FuturesUnordered::new(),
     };
     let renew = || async {
@@ -85,6 +86,8 @@ struct Run<'a> {
     claim: SagaClaim,
     saga: Instance,
     asked: Option<SagaAsked>,
+    /// Whether what was stored last says that this process holds it.
+    is_held: bool,
     calls: FuturesUnordered<BoxFuture<'static, Called>>,
 }
 
@@ -101,8 +104,13 @@ impl Run<'_> {
         loop {
             self.hear().await?;
             self.take_due().await?;
-            if !self.is_held() {
+            if !self.is_held {
                 return Ok(());
+            }
+            let rest = self.rest(&self.saga);
+            if rest != SagaRest::Held {
+                self.let_go(rest).await?;
+                continue;
             }
             let look = self.next_look();
             let called = tokio::select! {
@@ -114,9 +122,18 @@ impl Run<'_> {
         }
     }
 
-    /// Whether this process holds the saga on.
-    fn is_held(&self) -> bool {
-        self.saga.is_busy() || self.rest(&self.saga) == SagaRest::Held
+    /// Lets the saga go, as it is.
+    async fn let_go(&mut self, rest: SagaRest) -> Result<(), Gone> {
+        let change = self.saga.unchanged(&self.claim, self.app.clock().now(), rest);
+        match self.save(change).await {
+            Ok(SagaSaved::Stored(_)) => {
+                self.is_held = false;
+                Ok(())
+            }
+            Ok(SagaSaved::Lost) => Err(Gone::Lost),
+            Err(Unstored::Gone(gone)) => Err(gone),
+            Err(Unstored::Refused(_)) => Err(Gone::Unknown),
+        }
     }
 
     /// Who holds it from now on. Where nobody would take it up, this process waits for it.
@@ -223,8 +240,10 @@ impl Run<'_> {
             }
             unit => unit,
         };
-        match self.store(&turn, unit, now).await {
+        let rest = self.rest(&turn.next);
+        match self.store(&turn, unit, now, rest.clone()).await {
             Ok(()) => {
+                self.is_held = rest == SagaRest::Held;
                 let Turn { next, effects, .. } = turn;
                 self.saga = next;
                 self.begin(effects).await;
@@ -240,8 +259,14 @@ impl Run<'_> {
     }
 
     /// Stores what follows, in the step's own transaction where it has one.
-    async fn store(&mut self, turn: &Turn, unit: Option<Conclusion<'static>>, now: SystemTime) -> Result<(), Unstored> {
-        let change = turn.change(&self.claim, now, self.rest(&turn.next));
+    async fn store(
+        &mut self,
+        turn: &Turn,
+        unit: Option<Conclusion<'static>>,
+        now: SystemTime,
+        rest: SagaRest,
+    ) -> Result<(), Unstored> {
+        let change = turn.change(&self.claim, now, rest);
         let what = turn.next.plan.name();
         let Some(mut unit) = unit.filter(|unit| unit.has_something()) else {
             let saved = self.save(change).await?;

@@ -232,6 +232,13 @@ impl Instance {
         Some(SagaStep { step, progress, attempt, in_doubt, due_at, wait, event, patch, error })
     }
 
+    /// The same as it is, but for who holds it.
+    pub(crate) fn unchanged(&self, claim: &SagaClaim, at: SystemTime, rest: SagaRest) -> SagaChange {
+        let (effects, steps, log) = (Vec::new(), Vec::new(), Vec::new());
+        let turn = Turn { next: self.clone(), effects, steps, log, heard: None, has_context: false };
+        turn.change(claim, at, rest)
+    }
+
     /// Every step that has begun.
     pub(crate) fn steps(&self) -> Vec<SagaStep> {
         (0..self.marks.len()).filter_map(|at| self.step(at)).collect()

@@ -1,8 +1,8 @@
-//! Sagas: sequences of steps, each with a way back.
+//! PlannedSagas: sequences of steps, each with a way back.
 //!
 //! `item` is what the attributes leave behind, `step` how a function becomes a step, `plan` what a running app makes of both. `machine`
 //! says what follows from what; `instance` is one saga as the machine sees it and as it is stored; `attempt` calls one function once;
-//! `engine` puts them together for as long as this process holds a saga. `call` starts sagas and waits for them, `worker` takes up those
+//! `engine` puts them together for as long as this process holds a saga. `call` starts sagas and waits for them, `operate` is for people who look after them, `worker` takes up those
 //! that nobody holds.
 
 mod attempt;
@@ -13,6 +13,7 @@ mod instance;
 pub(crate) mod item;
 mod key;
 mod machine;
+mod operate;
 mod plan;
 pub(crate) mod step;
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod worker;
 pub use self::call::{SagaCall, SagaSteps, StepDone};
 pub use self::error::{SagaError, SagaId};
 pub use self::key::StepKey;
-pub(crate) use self::plan::{PlannedSaga, Sagas};
+pub use self::operate::Sagas;
+pub(crate) use self::plan::{PlannedSaga, PlannedSagas};
 pub use self::step::Apply;
 pub(crate) use self::worker::start;

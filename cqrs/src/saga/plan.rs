@@ -1,4 +1,4 @@
-//! Sagas as a running app uses them: their steps with the numbers of what they call, and the shape that the machine knows.
+//! PlannedSagas as a running app uses them: their steps with the numbers of what they call, and the shape that the machine knows.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -114,9 +114,9 @@ fn has_tx(item: &HandlerItem) -> bool {
 
 /// Every saga of an app, by stored name and version.
 #[derive(Debug, Default)]
-pub(crate) struct Sagas(BTreeMap<&'static str, BTreeMap<u32, Arc<PlannedSaga>>>);
+pub(crate) struct PlannedSagas(BTreeMap<&'static str, BTreeMap<u32, Arc<PlannedSaga>>>);
 
-impl Sagas {
+impl PlannedSagas {
     pub(crate) fn new(sagas: impl IntoIterator<Item = PlannedSaga>) -> Self {
         let mut all = Self::default();
         for saga in sagas {

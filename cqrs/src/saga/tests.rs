@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,9 @@ use crate::dispatch::thunk::HandleLent;
 use crate::message::{Message, SourceLocation};
 use crate::policy::{HasPolicy, Lent, Policy};
 use crate::registry::RetryOptions;
-use crate::store::{MemoryStore, SagaPhase, SagaProgress};
+use crate::store::{
+    MemoryStore, SagaChange, SagaPhase, SagaProgress, SagaRest, SagaSaved, SagaStart, SagaStarted, SagaStep as StepRow,
+};
 use crate::unit::role::{CompensationHandler, StepHandler};
 use crate::{BoxError, Store};
 
@@ -257,4 +259,134 @@ async fn the_steps_of_a_saga_are_a_stream_that_may_be_dropped() {
     let id: SagaId = app.saga(checkout(&[])).id("h").start().await.unwrap();
     super::call::ended(&app, &id).await.unwrap();
     assert_eq!(done("h").len(), 6);
+}
+
+fn row_of(id: &str, steps: Vec<StepRow>) -> SagaStart {
+    SagaStart {
+        id: id.to_owned(),
+        name: "Checkout".to_owned(),
+        version: 1,
+        context: serde_json::to_vec(&checkout(&[])).unwrap(),
+        digest: [0; 32],
+        headers: BTreeMap::new(),
+        steps,
+        at: SystemTime::now(),
+        owner: "gone".to_owned(),
+        lease_until: SystemTime::now() - Duration::from_secs(1),
+    }
+}
+
+fn stored(step: &str, progress: SagaProgress, attempt: u32) -> StepRow {
+    let step = step.to_owned();
+    StepRow {
+        step,
+        progress,
+        attempt,
+        in_doubt: false,
+        due_at: None,
+        wait: None,
+        event: None,
+        patch: None,
+        error: None,
+    }
+}
+
+/// Stores a saga as a process left it that is gone, in this phase.
+async fn left(store: &MemoryStore, start: SagaStart, phase: SagaPhase) {
+    let sagas = crate::store::driver::Driver::sagas(store).unwrap();
+    let id = start.id.clone();
+    let SagaStarted::New(claim) = sagas.start(start).await.unwrap() else { panic!("`{id}` was there before") };
+    let change = SagaChange {
+        claim,
+        phase,
+        why: String::new(),
+        context: None,
+        is_cancelled: false,
+        heard: None,
+        cuts: 0,
+        error: None,
+        steps: Vec::new(),
+        log: Vec::new(),
+        at: SystemTime::now(),
+        rest: SagaRest::Held,
+    };
+    assert_ne!(sagas.save(change).await.unwrap(), SagaSaved::Lost);
+}
+
+#[tokio::test]
+async fn g18_what_a_process_left_is_taken_up_where_it_was() {
+    let store = MemoryStore::new();
+    let steps = vec![stored("reserve", SagaProgress::Done, 0), stored("charge", SagaProgress::Running, 1)];
+    left(&store, row_of("left", steps), SagaPhase::Forward).await;
+    let (one, two) = (app(&store).await, app(&store).await);
+    one.start_parts().await.unwrap();
+    two.start_parts().await.unwrap();
+    one.sagas().join::<Checkout>("left").await.unwrap();
+    assert_eq!(done("left"), ["charge", "notify", "print", "ship", "close"], "and once, though two look for it");
+    assert_eq!(one.sagas().history("left").await.unwrap().len(), 5);
+}
+
+#[tokio::test]
+async fn g16_what_compensates_never_goes_forward() {
+    let store = MemoryStore::new();
+    let steps = vec![
+        stored("reserve", SagaProgress::Done, 0),
+        stored("charge", SagaProgress::Undoing, 2),
+        stored("notify", SagaProgress::Undone, 0),
+        stored("print", SagaProgress::Failed, 0),
+    ];
+    left(&store, row_of("back", steps), SagaPhase::Compensating).await;
+    let app = app(&store).await;
+    app.start_parts().await.unwrap();
+    let error = app.sagas().join::<Checkout>("back").await.unwrap_err();
+    assert!(matches!(error, SagaError::Compensated { ref step, .. } if step == "print"), "{error}");
+    assert_eq!(done("back"), ["charge/undo", "reserve/undo"]);
+}
+
+#[tokio::test]
+async fn a_pause_is_nobodys_and_goes_on_when_it_is_over() {
+    let store = MemoryStore::new();
+    let pausing = StepRow {
+        due_at: Some(SystemTime::now() + Duration::from_hours(1)),
+        ..stored("close", SagaProgress::Pausing, 3)
+    };
+    let done_before = ["reserve", "charge", "notify", "print", "ship"].map(|step| stored(step, SagaProgress::Done, 0));
+    left(&store, row_of("pause", done_before.into_iter().chain([pausing]).collect()), SagaPhase::Forward).await;
+    let app = app(&store).await;
+    app.start_parts().await.unwrap();
+    while app.sagas().get("pause").await.unwrap().unwrap().0.is_held {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(done("pause"), Vec::<String>::new());
+    app.clock().advance(Duration::from_hours(1));
+    app.wake_bell().notify_waiters();
+    app.sagas().join::<Checkout>("pause").await.unwrap();
+    assert_eq!(done("pause"), ["close"]);
+    assert_eq!(app.sagas().history("pause").await.unwrap()[0].attempt, 3);
+}
+
+#[tokio::test]
+async fn g15_what_is_stuck_is_resumed_and_what_goes_forward_is_cancelled() {
+    let app = alone().await;
+    app.start_parts().await.unwrap();
+    let error = app.saga(checkout(&[("close", 12)])).id("stuck").await.unwrap_err();
+    assert!(matches!(error, SagaError::Stuck { .. }), "{error}");
+    assert!(!app.sagas().cancel("stuck").await.unwrap());
+    assert!(app.sagas().resume("stuck").await.unwrap());
+    app.sagas().join::<Checkout>("stuck").await.unwrap();
+    assert_eq!(done("stuck").iter().filter(|step| *step == "close").count(), 13);
+    assert!(!app.sagas().resume("stuck").await.unwrap());
+
+    let store = MemoryStore::new();
+    let pausing = StepRow {
+        due_at: Some(SystemTime::now() + Duration::from_hours(1)),
+        ..stored("charge", SagaProgress::Pausing, 2)
+    };
+    left(&store, row_of("cancel", vec![stored("reserve", SagaProgress::Done, 0), pausing]), SagaPhase::Forward).await;
+    let app = self::app(&store).await;
+    app.start_parts().await.unwrap();
+    assert!(app.sagas().cancel("cancel").await.unwrap());
+    let error = app.sagas().join::<Checkout>("cancel").await.unwrap_err();
+    assert!(matches!(error, SagaError::Compensated { .. }), "{error}");
+    assert_eq!(done("cancel"), ["reserve/undo"]);
 }

@@ -13,7 +13,7 @@ use crate::message::{Handled, MessageKind, MessageSpec};
 use crate::middleware::{CallKind, Chain};
 use crate::policy::PlannedPolicy;
 use crate::registry::{CallThunk, ChainItem, GroupOptions, HandlerItem, HandlerKind, Thunk, by_order};
-use crate::saga::Sagas;
+use crate::saga::PlannedSagas;
 
 /// A handler with its dependencies.
 #[derive(Debug)]
@@ -114,7 +114,7 @@ pub(crate) struct Plan {
     pub(crate) messages: Vec<&'static MessageSpec>,
     /// The chains, each of which is a handler too: kept to be drawn.
     pub(crate) chains: Vec<&'static ChainItem>,
-    pub(crate) sagas: Sagas,
+    pub(crate) sagas: PlannedSagas,
     /// The circuit breakers.
     pub(crate) panel: Panel,
     pub(super) names: Names,

@@ -21,7 +21,7 @@ use crate::registry::{
     EventMode, GroupOptions, HandlerItem, HandlerKind, MiddlewareKinds, Need, ProviderItem, ProviderScope,
 };
 use crate::retry::RetryPolicy;
-use crate::saga::{PlannedSaga, Sagas};
+use crate::saga::{PlannedSaga, PlannedSagas};
 use crate::store::driver::Gift;
 
 /// A provider failed while the app started.
@@ -193,12 +193,12 @@ fn connect(handlers: &mut [Planned], draft: &Draft, panel: &Panel) {
     }
 }
 
-/// Sagas with the numbers of their functions.
-fn sagas(handlers: &[Planned], draft: &Draft) -> Sagas {
+/// PlannedSagas with the numbers of their functions.
+fn sagas(handlers: &[Planned], draft: &Draft) -> PlannedSagas {
     let parts = handlers.iter().zip(0_u32..).filter(|(planned, _)| is_part(planned.item.kind));
     let numbers: HashMap<Key, u32> = parts.map(|(planned, number)| (key(planned.item), number)).collect();
     let number_of = |item: &HandlerItem| numbers.get(&key(item)).copied();
-    Sagas::new(draft.sagas.iter().map(|item| PlannedSaga::new(item, number_of)))
+    PlannedSagas::new(draft.sagas.iter().map(|item| PlannedSaga::new(item, number_of)))
 }
 
 fn index(plan: &mut Plan, item: &'static HandlerItem, number: u32) {

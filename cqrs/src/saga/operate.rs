@@ -1,0 +1,100 @@
+//! Sagas, as people who operate a service look at them.
+
+use super::call::ended;
+use super::step::{SagaContext, read};
+use super::{SagaError, SagaId};
+use crate::app::App;
+use crate::store::{SagaAsked, SagaFilter, SagaLog, SagaRow, SagaStep, Sagas as Stored};
+
+/// The sagas of an app's store. Made by [`App::sagas`].
+#[derive(Debug, Clone)]
+pub struct Sagas(App);
+
+impl App {
+    /// The sagas of the app's store, whoever started them.
+    pub fn sagas(&self) -> Sagas {
+        Sagas(self.clone())
+    }
+}
+
+impl Sagas {
+    fn stored(&self) -> Result<&dyn Stored, SagaError> {
+        self.0.store().and_then(|store| store.sagas()).ok_or(SagaError::NoStore)
+    }
+
+    /// Sagas that a filter takes, those last started first, at most `limit`.
+    ///
+    /// # Errors
+    /// Fails where the app has no store, or with what the store said.
+    pub async fn find(&self, filter: SagaFilter, limit: usize) -> Result<Vec<SagaRow>, SagaError> {
+        Ok(self.stored()?.find(filter, limit).await?)
+    }
+
+    /// A saga with its steps that have begun, in the order of the definition where this program has it. `None` where there is none.
+    ///
+    /// # Errors
+    /// Fails where the app has no store, or with what the store said.
+    pub async fn get(&self, id: impl Into<SagaId>) -> Result<Option<(SagaRow, Vec<SagaStep>)>, SagaError> {
+        let Some((row, mut steps)) = self.stored()?.saga(id.into().as_str()).await? else { return Ok(None) };
+        if let Some(plan) = self.0.plan().sagas.get(&row.name, row.version) {
+            steps.sort_by_key(|step| plan.step(&step.step));
+        }
+        Ok(Some((row, steps)))
+    }
+
+    /// The context of a saga as it is stored. `None` where there is none of this id.
+    ///
+    /// # Errors
+    /// [`SagaError::IdTaken`] where the saga of this id is another one, [`SagaError::Context`] where the context cannot be read; else
+    /// with what the store said.
+    pub async fn context<C: SagaContext>(&self, id: impl Into<SagaId>) -> Result<Option<C>, SagaError> {
+        let id = id.into();
+        let Some((row, _)) = self.stored()?.saga(id.as_str()).await? else { return Ok(None) };
+        if row.name != C::ITEM.context.name {
+            return Err(SagaError::IdTaken { id });
+        }
+        read(&row.context).map(Some).map_err(|source| SagaError::Context { source })
+    }
+
+    /// What a saga did, attempt by attempt, in its order.
+    ///
+    /// # Errors
+    /// Fails where the app has no store, or with what the store said.
+    pub async fn history(&self, id: impl Into<SagaId>) -> Result<Vec<SagaLog>, SagaError> {
+        Ok(self.stored()?.log(id.into().as_str()).await?)
+    }
+
+    /// Asks a saga to undo what it has done. What runs is let end; what waits does not wait any more. `false` where there is no such saga, or
+    /// it does not go forward; behind its pivot it goes on all the same.
+    ///
+    /// # Errors
+    /// Fails where the app has no store, or with what the store said.
+    pub async fn cancel(&self, id: impl Into<SagaId>) -> Result<bool, SagaError> {
+        self.ask(id.into(), SagaAsked::Cancel).await
+    }
+
+    /// Makes a saga go on that is stuck, its attempts forgotten. `false` where there is no such saga, or it is not stuck.
+    ///
+    /// # Errors
+    /// Fails where the app has no store, or with what the store said.
+    pub async fn resume(&self, id: impl Into<SagaId>) -> Result<bool, SagaError> {
+        self.ask(id.into(), SagaAsked::Resume).await
+    }
+
+    async fn ask(&self, id: SagaId, asked: SagaAsked) -> Result<bool, SagaError> {
+        let is_asked = self.stored()?.ask(id.as_str(), asked, self.0.clock().now()).await?;
+        if is_asked {
+            self.0.wake();
+        }
+        Ok(is_asked)
+    }
+
+    /// Waits until a saga has ended, whoever goes on with it. Gives its context.
+    ///
+    /// # Errors
+    /// As awaiting the saga does; [`SagaError::Missing`] where there is none of this id.
+    pub async fn join<C: SagaContext>(&self, id: impl Into<SagaId>) -> Result<C, SagaError> {
+        let row = ended(&self.0, &id.into()).await?;
+        read(&row.context).map_err(|source| SagaError::Context { source })
+    }
+}
