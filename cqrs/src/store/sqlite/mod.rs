@@ -16,6 +16,7 @@ mod operate;
 mod operations;
 mod outbox;
 mod rows;
+mod sagas;
 mod settle;
 #[cfg(test)]
 mod tests;
@@ -41,7 +42,7 @@ use super::desk::Desk;
 use super::driver::{self, BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, IdempotentRequest, WorkShare};
 use super::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, IdempotentClaim, IdempotentOutcome, InboxMark,
-    Operations, OutboxOutcome, Standing, StoreError, TimerRecord, WorkQueue,
+    Operations, OutboxOutcome, Sagas, Standing, StoreError, TimerRecord, WorkQueue,
 };
 use crate::unit::Tx;
 
@@ -272,6 +273,10 @@ impl Driver for SqliteStore {
             let pieces = self.named(work::free_stranded(&self.writer).await)?;
             Ok(events + pieces)
         })
+    }
+
+    fn sagas(&self) -> Option<&dyn Sagas> {
+        Some(self)
     }
 
     fn operations(&self) -> Option<&dyn Operations> {
