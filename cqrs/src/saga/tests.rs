@@ -14,7 +14,7 @@ use super::{Apply, SagaError, SagaId, StepKey};
 use crate::__private as macros;
 use crate::app::App;
 use crate::dispatch::thunk::HandleLent;
-use crate::message::{Message, SourceLocation};
+use crate::message::SourceLocation;
 use crate::policy::{HasPolicy, Lent, Policy};
 use crate::registry::RetryOptions;
 use crate::store::{MemoryStore, SagaPhase, SagaProgress};
@@ -148,8 +148,8 @@ macro_rules! member {
             Ok(Label(world(&key).1))
         }, Label);
         impl SagaStep<Checkout> for $name {
-            const ITEM: &'static macros::StepItem = &macros::member::<
-                Self, macros::EveryError, macros::NoFallback, Checkout, _, _, _, _,
+            const ITEM: &'static macros::StepItem = &macros::Shape::<Result<Label, BoxError>>::MEMBER.item::<
+                Self, macros::EveryError, macros::NoFallback, Checkout, Result<Label, BoxError>, _, _,
             >(stringify!($name), SourceLocation { line: line!(), ..HERE }, &[macros::Need::StepKey], None)
             .with(QUICK, WayBack::By(<release as Compensation<Checkout>>::ITEM), false, None);
         }
@@ -170,16 +170,13 @@ const fn named<S: SagaStep<Checkout>>(name: &'static str) -> NamedStep {
 }
 
 impl SagaContext for Checkout {
-    const ITEM: &'static SagaItem = &SagaItem::new(
-        <Self as Message>::SPEC,
-        &[
-            PlaceItem::One(named::<reserve>("reserve")),
-            PlaceItem::One(named::<charge>("charge")),
-            PlaceItem::Group(&[named::<notify>("notify"), named::<print>("print")]),
-            PlaceItem::One(named::<ship>("ship")),
-            PlaceItem::One(named::<close>("close")),
-        ],
-    );
+    const ITEM: &'static SagaItem = &SagaItem::of::<Self>(&[
+        PlaceItem::One(named::<reserve>("reserve")),
+        PlaceItem::One(named::<charge>("charge")),
+        PlaceItem::Group(&[named::<notify>("notify"), named::<print>("print")]),
+        PlaceItem::One(named::<ship>("ship")),
+        PlaceItem::One(named::<close>("close")),
+    ]);
 }
 
 inventory::submit! { *<Checkout as SagaContext>::ITEM }
