@@ -12,8 +12,8 @@ use crate::dispatch::thunk::{Fallible, HandleLent, Plain};
 use crate::message::SourceLocation;
 use crate::registry::{HandlerItem, HandlerKind, Need, RetryOptions, Thunk};
 pub use crate::saga::item::{AwaitsItem, CompensationItem, FieldFn, NamedStep, PlaceItem, SagaItem, StepItem, WayBack};
-use crate::saga::step::{self, ApplyFn, StepThunk};
-pub use crate::saga::step::{Change, Changes, Compensation, Ends, SagaContext, SagaStep};
+use crate::saga::step;
+pub use crate::saga::step::{ApplyFn, Change, Changes, Compensation, Ends, SagaContext, SagaStep, StepThunk};
 
 type FallbackItem = Option<&'static HandlerItem>;
 

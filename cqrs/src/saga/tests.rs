@@ -181,6 +181,20 @@ impl SagaContext for Checkout {
 
 inventory::submit! { *<Checkout as SagaContext>::ITEM }
 
+#[crate::saga(name = "waits", steps = [confirm])]
+#[derive(Serialize, Deserialize)]
+struct Waits {
+    order: u32,
+}
+
+#[derive(crate::DomainEvent, Serialize, Deserialize)]
+struct Paid {
+    number: u32,
+}
+
+#[crate::saga_step(awaits = Paid, by = (order, number), timeout = "15m", name = "confirmed", pivot)]
+async fn confirm(_context: &mut Waits, _paid: &Paid) {}
+
 async fn app(store: &MemoryStore) -> App {
     crate::Builder::linked(&[]).store(Store::driver(store.clone())).await.unwrap()
 }
@@ -240,6 +254,17 @@ async fn g18_who_starts_an_id_again_joins_it() {
     assert_eq!(done("f").len(), 6);
     let error = app.saga(checkout(&[("charge", 1)])).id("f").start().await.unwrap_err();
     assert!(matches!(error, SagaError::IdTaken { ref id } if id.as_str() == "f"), "{error}");
+}
+
+#[test]
+fn context_and_event_find_each_other_by_the_same_bytes() {
+    let step = <Waits as SagaContext>::ITEM.steps().next().unwrap();
+    let awaits = step.item.awaits.unwrap();
+    assert_eq!((step.name, awaits.timeout), ("confirmed", Some(Duration::from_mins(15))));
+    let field = (awaits.of_event)(&Paid { number: 7 });
+    assert_eq!(field.as_deref(), Some(&b"7"[..]));
+    assert_eq!(field, (awaits.of_context)(&Waits { order: 7 }));
+    assert_eq!((awaits.of_event)(&Waits { order: 7 }), None);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 #[saga(name = "checkout", version = 3, steps = [reserve, stock::reserve as r#again, (notify, stock::print), ship,])]
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Checkout;
+struct Checkout;
 
 #[saga_step(compensate = none)]
 async fn reserve(_cx: &mut Checkout) {}
