@@ -72,10 +72,8 @@ impl Impl {
         let types = generics.type_params().map(|param| &param.ident);
         bounds.extend(quote!(#(#types: ::core::marker::Send + ::core::marker::Sync + 'static,)*));
         let is_concrete = generics.params.is_empty();
-        let checked = match message.kind {
-            MessageKind::Saga => quote!(checked_context),
-            _ => quote!(checked_message),
-        };
+        let is_saga = message.kind == MessageKind::Saga;
+        let checked = if is_saga { quote!(checked_context) } else { quote!(checked_message) };
         let check = if is_concrete {
             // Where this constant is an error, the impls that depend on it bring none, and stand for every use.
             if reader == Reader::Compiler {
@@ -92,7 +90,7 @@ impl Impl {
                 }
             };
             bounds.extend(quote!(#ty: __cqrs::Shareable));
-            if message.kind == MessageKind::Saga {
+            if is_saga {
                 bounds.extend(quote!(+ __cqrs::Keepable));
             }
             check

@@ -67,13 +67,13 @@ pub(crate) fn fallback(fallback: &Fallback) -> TokenStream {
     let Fallback { function, message } = fallback;
     let Function { name, cfgs, krate, .. } = function;
     let ty = function.ty(&message.ty).to_token_stream();
-    let (by_value, by_mut) = (message.taken == Taken::ByValue, message.taken == Taken::ByMut);
+    let (by_value, by_mut) = (message.taken == Taken::Value, message.taken == Taken::Mut);
     let (origin, needs) = (name_and_location(function), needs(function, &ty, false));
     let (lent, context) = (local("message"), context());
     let (first, make) = match message.taken {
-        Taken::ByValue => (quote!(#lent.by_value()), quote!(fallback)),
-        Taken::ByRef => (quote!(#lent.by_ref()), quote!(fallback)),
-        Taken::ByMut => (quote!(#lent.by_mut()), quote!(fallback_mut)),
+        Taken::Value => (quote!(#lent.by_value()), quote!(fallback)),
+        Taken::Ref => (quote!(#lent.by_ref()), quote!(fallback)),
+        Taken::Mut => (quote!(#lent.by_mut()), quote!(fallback_mut)),
     };
     let (taken, arguments) = arguments(function, &first, &quote!(__cqrs::role::FallbackHandler<#ty>));
     let call = called(name, &arguments);

@@ -79,13 +79,11 @@ fn steps(places: &[Place], context: &TokenStream) -> TokenStream {
 
 fn named(step: &Step, context: &TokenStream) -> TokenStream {
     let path = &step.path;
-    match &step.name {
-        Some(name) => {
-            let name = name.unraw().to_string();
-            quote_spanned!(span(step)=> __cqrs::step_as::<#path, #context>(#name))
-        }
-        None => quote_spanned!(span(step)=> __cqrs::step_of::<#path, #context>()),
-    }
+    let Some(name) = &step.name else {
+        return quote_spanned!(span(step)=> __cqrs::step_of::<#path, #context>());
+    };
+    let name = name.unraw().to_string();
+    quote_spanned!(span(step)=> __cqrs::step_as::<#path, #context>(#name))
 }
 
 /// The word by which a step is known.

@@ -85,8 +85,8 @@ fn handler(function: &Function, param: &MessageParam, role: &TokenStream, awaits
     let (ty, output, name) = (function.ty(&param.ty).to_token_stream(), returned(function), &function.name);
     let lent = local("lent");
     let first = match param.taken {
-        Taken::ByMut => quote!(#lent.by_mut()),
-        Taken::ByRef | Taken::ByValue => quote!(#lent.by_ref()),
+        Taken::Mut => quote!(#lent.by_mut()),
+        Taken::Ref | Taken::Value => quote!(#lent.by_ref()),
     };
     let role = quote!(__cqrs::role::#role<#ty>);
     let body = match awaits {

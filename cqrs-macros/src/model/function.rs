@@ -34,15 +34,15 @@ pub(crate) struct MessageParam {
 /// How the first parameter is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Taken {
-    ByValue,
-    ByRef,
+    Value,
+    Ref,
     /// The context of a saga.
-    ByMut,
+    Mut,
 }
 
 impl MessageParam {
     pub(crate) fn by_ref(&self) -> bool {
-        self.taken == Taken::ByRef
+        self.taken == Taken::Ref
     }
 }
 

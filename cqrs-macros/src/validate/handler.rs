@@ -81,10 +81,10 @@ fn message_param(checked: &Checked<'_>, sink: &Sink) -> Option<MessageParam> {
                     sink.at(lifetime, catalogue::static_message(checked.place, name));
                     return None;
                 }
-                let taken = if by_mut { Taken::ByMut } else { Taken::ByRef };
+                let taken = if by_mut { Taken::Mut } else { Taken::Ref };
                 return Some(MessageParam { ty: made_static(&reference.elem), taken });
             }
-            _ => return Some(MessageParam { ty: made_static(ty), taken: Taken::ByValue }),
+            _ => return Some(MessageParam { ty: made_static(ty), taken: Taken::Value }),
         }
     }
 }

@@ -161,7 +161,7 @@ fn context_param(checked: &Checked<'_>, sink: &Sink) -> Option<MessageParam> {
         sink.at(lifetime, catalogue::static_message(checked.place, name));
         return None;
     }
-    let taken = if reference.mutability.is_some() { Taken::ByMut } else { Taken::ByRef };
+    let taken = if reference.mutability.is_some() { Taken::Mut } else { Taken::Ref };
     Some(MessageParam { ty: made_static(&reference.elem), taken })
 }
 
