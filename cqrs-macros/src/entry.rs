@@ -8,7 +8,9 @@ use quote::quote;
 use crate::diag::{Sink, catalogue};
 use crate::expand::Reader;
 use crate::model::MessageKind;
-use crate::parse::{FnItem, NotAFunction, Place, arguments, fn_item, message_item, without_second_attribute};
+use crate::parse::{
+    FnItem, NotAFunction, NotAType, Place, arguments, context_item, fn_item, message_item, without_second_attribute,
+};
 use crate::{expand, validate};
 
 /// A derive. Its impls are emitted beside its errors, so that uses of the type bring no errors of their own.
@@ -30,6 +32,29 @@ pub(crate) fn problem(item: TokenStream) -> TokenStream {
             sink.syntax(error);
             None
         }
+    })
+}
+
+/// `#[saga]` on the type that is its context. The type goes out first and unchanged; its impls stand beside its errors.
+pub(crate) fn saga(args: TokenStream, item: TokenStream) -> TokenStream {
+    let place = Place::Saga;
+    let (item, seconds) = without_second_attribute(place, item);
+    run(place.word(), item.clone(), |sink| {
+        for second in &seconds {
+            sink.at(second, catalogue::second_attribute(place, &second.to_string()));
+        }
+        match context_item(item) {
+            Ok(item) => {
+                let saga = validate::saga(arguments(args), &item, sink);
+                // What borrows cannot be read from a store, which would be the compiler's error, too.
+                let borrows = item.generics.lifetimes().next().is_some();
+                let broken = if borrows { sink.take_first() } else { None };
+                return Some(expand::saga(&saga, reader(), broken.as_ref()));
+            }
+            Err(NotAType::Other(word)) => sink.at(&word, catalogue::not_a_context(&word.to_string())),
+            Err(NotAType::Unparsable(error)) => sink.syntax(error),
+        }
+        None
     })
 }
 
@@ -66,6 +91,8 @@ fn registration(place: Place, args: TokenStream, function: &FnItem, sink: &Sink)
     let args = arguments(args);
     match place {
         Place::Fallback => validate::fallback(args, function, sink).map(|fallback| expand::fallback(&fallback)),
+        Place::SagaStep => validate::saga_step(args, function, sink).map(|step| expand::saga_step(&step)),
+        Place::Compensation => validate::compensation(args, function, sink).map(|back| expand::compensation(&back)),
         Place::Provider => validate::provider(args, function, sink).map(|provider| expand::provider(&provider)),
         Place::Middleware => {
             validate::middleware(args, function, sink).map(|middleware| expand::middleware(&middleware))

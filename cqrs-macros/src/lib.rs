@@ -77,6 +77,24 @@ pub fn fallback(args: TokenStream, item: TokenStream) -> TokenStream {
     entry::attribute(Place::Fallback, args.into(), item.into()).into()
 }
 
+/// Makes a struct the context of a saga.
+#[proc_macro_attribute]
+pub fn saga(args: TokenStream, item: TokenStream) -> TokenStream {
+    entry::saga(args.into(), item.into()).into()
+}
+
+/// Makes an async function a step of sagas.
+#[proc_macro_attribute]
+pub fn saga_step(args: TokenStream, item: TokenStream) -> TokenStream {
+    entry::attribute(Place::SagaStep, args.into(), item.into()).into()
+}
+
+/// Makes an async function the way back of a step.
+#[proc_macro_attribute]
+pub fn compensation(args: TokenStream, item: TokenStream) -> TokenStream {
+    entry::attribute(Place::Compensation, args.into(), item.into()).into()
+}
+
 /// Registers a function as the provider of a dependency.
 #[proc_macro_attribute]
 pub fn provider(args: TokenStream, item: TokenStream) -> TokenStream {

@@ -77,8 +77,8 @@ pub use serde;
 pub use sqlx;
 
 pub use self::macros::{
-    Command, DomainEvent, NotificationEvent, Query, chain_link, command_handler, event_handler, fallback, middleware,
-    provider, query_handler,
+    Command, DomainEvent, NotificationEvent, Query, chain_link, command_handler, compensation, event_handler, fallback,
+    middleware, provider, query_handler, saga, saga_step,
 };
 
 #[cfg(feature = "axum")]

@@ -15,6 +15,8 @@ pub use cqrs_macros::Query;
 pub use cqrs_macros::chain_link;
 #[doc = include_str!("docs/macros/command_handler.md")]
 pub use cqrs_macros::command_handler;
+#[doc = include_str!("docs/macros/compensation.md")]
+pub use cqrs_macros::compensation;
 #[doc = include_str!("docs/macros/event_handler.md")]
 pub use cqrs_macros::event_handler;
 #[doc = include_str!("docs/macros/fallback.md")]
@@ -25,6 +27,10 @@ pub use cqrs_macros::middleware;
 pub use cqrs_macros::provider;
 #[doc = include_str!("docs/macros/query_handler.md")]
 pub use cqrs_macros::query_handler;
+#[doc = include_str!("docs/macros/saga.md")]
+pub use cqrs_macros::saga;
+#[doc = include_str!("docs/macros/saga_step.md")]
+pub use cqrs_macros::saga_step;
 
 /// Gathers everything the attributes registered in this program into an inert [`Builder`](crate::Builder).
 ///

@@ -3,10 +3,10 @@
 //! Brings neither serde nor sqlx, and shadows no name of std's prelude.
 
 pub use crate::{
-    App, Begin, Breakers, Broker, Call, Cause, DispatchError, Events, Inject, Items, Link, Meta, Next, Outcome,
-    Settings, Store, Tx,
+    App, Apply, Begin, Breakers, Broker, Call, Cause, DispatchError, Events, Inject, Items, Link, Meta, Next, Outcome,
+    Settings, StepKey, Store, Tx,
 };
 pub use crate::{
-    Command, DomainEvent, NotificationEvent, Query, chain_link, command_handler, event_handler, fallback, middleware,
-    provider, query_handler,
+    Command, DomainEvent, NotificationEvent, Query, chain_link, command_handler, compensation, event_handler, fallback,
+    middleware, provider, query_handler, saga, saga_step,
 };

@@ -209,11 +209,88 @@ pub(crate) fn not_a_uri(found: &str) -> Text {
         .help("write an address or a path of visible ASCII characters: \"https://example.com/problems/sold-out\"")
 }
 
+// Sagas
+
+pub(crate) fn not_a_context(word: &str) -> Text {
+    Text::new(format!("`#[saga]` belongs on the type that is the saga's context, not on `{word}`"))
+        .help("write `#[saga(steps = [reserve, ship])]` on a struct; its steps are functions under `#[saga_step]`")
+}
+
+pub(crate) fn generic_context(ident: &Ident) -> Text {
+    Text::new(format!("`{ident}` is the context of a saga, which cannot be generic"))
+        .help("name the concrete types")
+        .note("a saga is stored under one name, and its context is read by it")
+}
+
+pub(crate) fn no_steps(ident: &Ident) -> Text {
+    Text::new(format!("saga `{ident}` has no steps"))
+        .help("list functions under `#[saga_step]` in their order: `steps = [reserve, (notify, print), ship]`")
+}
+
+pub(crate) fn not_a_step() -> Text {
+    Text::new("this is not a step")
+        .help("name a function under `#[saga_step]`: `reserve`, `stock::reserve` or `reserve as reserve_again`")
+        .note("steps in parentheses stand side by side: `(notify, print)`")
+}
+
+pub(crate) fn group_in_a_group() -> Text {
+    Text::new("a group of steps holds no other group").help("list its steps beside the others: `(notify, print)`")
+}
+
+pub(crate) fn empty_group() -> Text {
+    Text::new("a group without steps does nothing").help("list the steps that stand side by side: `(notify, print)`")
+}
+
+pub(crate) fn group_of_one() -> Text {
+    Text::new("a group of one step is a step").help("remove the parentheses, or list a second step in them")
+}
+
+pub(crate) fn slash_in_a_step() -> Text {
+    Text::new("the name of a step cannot contain a slash")
+        .note("a step's key is made of the saga's id, a slash and the step's name")
+}
+
+pub(crate) fn missing_context(place: Place, name: &Ident) -> Text {
+    Text::new(format!("{} `{name}` takes no context", place.noun()))
+        .help(format!("the saga's context comes first: `{}`", place.signature()))
+}
+
+pub(crate) fn context_by_value(place: Place, name: &Ident) -> Text {
+    Text::new(format!("{} `{name}` takes its context by reference", place.noun())).help(match place {
+        Place::SagaStep => "take `&mut C` to change the context, or `&C` and return what is to change",
+        _ => "take `&mut C` to change the context, or `&C` to look at it",
+    })
+}
+
+pub(crate) fn awaits_without_by() -> Text {
+    Text::new("`awaits` does not say which event is the one")
+        .help("name a field that context and event both have, `by = order`, or one of each, `by = (order, order_id)`")
+}
+
+pub(crate) fn needs_awaits(key: &Key) -> Text {
+    Text::new(format!("`{}` is for steps that wait for an event", key.word))
+        .help(format!("write `#[saga_step(awaits = PaymentReceived, {})]`", key.form))
+}
+
+pub(crate) fn missing_event(name: &Ident) -> Text {
+    Text::new(format!("saga step `{name}` does not take the event that it awaits"))
+        .help(format!("the event comes second: `async fn {name}(cx: &mut Checkout, e: &PaymentReceived, ..)`"))
+}
+
+pub(crate) fn event_by_value(name: &Ident) -> Text {
+    Text::new(format!("saga step `{name}` takes the event that it awaits second, and by reference"))
+        .help(format!("write `async fn {name}(cx: &mut Checkout, e: &PaymentReceived, ..)`"))
+        .note("the event may be what others wait for, too")
+}
+
 // Functions
 
 pub(crate) fn second_attribute(place: Place, second: &str) -> Text {
-    Text::new(format!("`#[{second}]` stands on a function that is a {} already", place.noun()))
-        .help("remove one of the two; where both are meant, write a second function that calls the first")
+    let what = if place == Place::Saga { "type" } else { "function" };
+    Text::new(format!("`#[{second}]` stands on a {what} that is a {} already", place.noun())).help(match place {
+        Place::Saga => "remove one of the two; a second saga has a context of its own",
+        _ => "remove one of the two; where both are meant, write a second function that calls the first",
+    })
 }
 
 pub(crate) fn not_a_function(place: Place, keyword: &str) -> Text {
@@ -288,8 +365,13 @@ pub(crate) fn mutable_message(place: Place, name: &Ident) -> Text {
 }
 
 pub(crate) fn static_message(place: Place, name: &Ident) -> Text {
-    Text::new(format!("{} `{name}` cannot borrow its message for `'static`", place.noun()))
-        .help("take `&M`: the message is there for the time of the call, or `M` to own it")
+    let (what, help) = match place {
+        Place::SagaStep | Place::Compensation => {
+            ("context", "take `&mut C` or `&C`: it is there for the time of the call")
+        }
+        _ => ("message", "take `&M`: the message is there for the time of the call, or `M` to own it"),
+    };
+    Text::new(format!("{} `{name}` cannot borrow its {what} for `'static`", place.noun())).help(help)
 }
 
 pub(crate) fn repeated_parameter(place: Place, name: &Ident, ty: &str) -> Text {

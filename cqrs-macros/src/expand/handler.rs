@@ -7,7 +7,7 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 
 use super::part::{Link, link};
-use super::policy::{Guarded, guarded};
+use super::policy::{Guarded, guarded, stands_in_for};
 use super::registration::{name_and_location, registration};
 use super::thunk::{Thunk, thunk};
 use crate::model::{EventMode, Function, Group, Handler, HandlerKind, OnDead, OnUnknown, Retry};
@@ -19,7 +19,8 @@ pub(crate) fn handler(handler: &Handler) -> TokenStream {
     let origin = name_and_location(function);
     let needs = needs(function, &message, !matches!(handler.kind, HandlerKind::Link));
     let Thunk { by_ref, definition, output } = thunk(handler);
-    let guarded = handler.policy.as_ref().map(|policy| guarded(handler, policy, &output));
+    let policy = handler.policy.as_ref();
+    let guarded = policy.map(|policy| guarded(policy, &output, &message, &stands_in_for(handler)));
     let (definitions, types, fallback) = match &guarded {
         Some(Guarded { definitions, types, fallback }) => (Some(definitions), quote!(#types,), quote!(, #fallback)),
         None => (None, TokenStream::new(), TokenStream::new()),

@@ -43,17 +43,17 @@ pub(crate) fn message(message: &Message, reader: Reader) -> TokenStream {
 }
 
 /// What stands around the body of an impl.
-struct Impl {
+pub(super) struct Impl {
     /// Asks once whether the type can be a message, so that one mistake is one error.
-    check: TokenStream,
+    pub(super) check: TokenStream,
     params: TokenStream,
-    ty: TokenStream,
+    pub(super) ty: TokenStream,
     bounds: TokenStream,
     is_concrete: bool,
 }
 
 impl Impl {
-    fn new(message: &Message, reader: Reader) -> Self {
+    pub(super) fn new(message: &Message, reader: Reader) -> Self {
         let ident = &message.ident;
         let generics = without_lifetimes(&message.generics);
         let (params, _, written) = generics.split_for_impl();
@@ -72,13 +72,15 @@ impl Impl {
         let types = generics.type_params().map(|param| &param.ident);
         bounds.extend(quote!(#(#types: ::core::marker::Send + ::core::marker::Sync + 'static,)*));
         let is_concrete = generics.params.is_empty();
+        let is_saga = message.kind == MessageKind::Saga;
+        let checked = if is_saga { quote!(checked_context) } else { quote!(checked_message) };
         let check = if is_concrete {
             // Where this constant is an error, the impls that depend on it bring none, and stand for every use.
             if reader == Reader::Compiler {
                 bounds.extend(quote!(__Checked:));
             }
             quote!(
-                type __Checked = [(); __cqrs::checked_message::<#ty>()];
+                type __Checked = [(); __cqrs::#checked::<#ty>()];
             )
         } else {
             let check = quote! {
@@ -88,12 +90,15 @@ impl Impl {
                 }
             };
             bounds.extend(quote!(#ty: __cqrs::Shareable));
+            if is_saga {
+                bounds.extend(quote!(+ __cqrs::Keepable));
+            }
             check
         };
         Self { check, params: quote!(#params), ty, bounds, is_concrete }
     }
 
-    fn of(&self, name: &TokenStream, body: &TokenStream) -> TokenStream {
+    pub(super) fn of(&self, name: &TokenStream, body: &TokenStream) -> TokenStream {
         let Self { params, ty, bounds, .. } = self;
         quote! {
             #[automatically_derived]
@@ -116,7 +121,7 @@ fn argument(param: &GenericParam) -> TokenStream {
     }
 }
 
-fn spec(message: &Message, generics: &Impl) -> TokenStream {
+pub(super) fn spec(message: &Message, generics: &Impl) -> TokenStream {
     let kind = format_ident!("{}", message.kind.derive());
     let streaming = matches!(message.answer, Answer::Stream { .. });
     let Message { name, version, topic, .. } = message;
@@ -195,7 +200,7 @@ fn codec(message: &Message, generics: &Impl) -> TokenStream {
     }
     let stored = match message.kind {
         MessageKind::Command | MessageKind::Query => quote!(..__cqrs::Probe::<Self>::STORED),
-        MessageKind::DomainEvent | MessageKind::NotificationEvent => quote! {
+        MessageKind::DomainEvent | MessageKind::NotificationEvent | MessageKind::Saga => quote! {
             encode: __cqrs::Probe::<Self>::ENCODE,
             decode: __cqrs::Probe::<Self>::DECODE,
             ..__cqrs::Codec::NONE
@@ -227,6 +232,8 @@ fn kind_impls(message: &Message, generics: &Impl) -> TokenStream {
             let kind = generics.of(&quote!(#kind), &nothing);
             return quote!(#event #kind);
         }
+        // What its context is besides is written where its steps are.
+        MessageKind::Saga => return nothing,
     };
     let unit = quote!(());
     let no_error = quote!(__cqrs::BoxError);

@@ -1,12 +1,12 @@
-//! Functions that others name by a path: links and fallbacks. Beside the function stands an empty type of its name.
+//! Functions that others name by a path: links and fallbacks, and what stands for a broken one. Beside the function stands an empty type of its name.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote};
 
 use super::handler::needs;
 use super::registration::{name_and_location, registration};
 use super::thunk::{arguments, called, context, local, returned};
-use crate::model::{Fallback, Function};
+use crate::model::{Fallback, Function, Taken};
 use crate::parse::{Place, borrow};
 
 /// The type of the function's name, by which a path to the function is a path to what was registered.
@@ -66,10 +66,15 @@ pub(super) fn link(link: &Link<'_>) -> TokenStream {
 pub(crate) fn fallback(fallback: &Fallback) -> TokenStream {
     let Fallback { function, message } = fallback;
     let Function { name, cfgs, krate, .. } = function;
-    let (ty, by_value) = (function.ty(&message.ty).to_token_stream(), !message.by_ref);
+    let ty = function.ty(&message.ty).to_token_stream();
+    let (by_value, by_mut) = (message.taken == Taken::Value, message.taken == Taken::Mut);
     let (origin, needs) = (name_and_location(function), needs(function, &ty, false));
     let (lent, context) = (local("message"), context());
-    let first = if message.by_ref { quote!(#lent.by_ref()) } else { quote!(#lent.by_value()) };
+    let (first, make) = match message.taken {
+        Taken::Value => (quote!(#lent.by_value()), quote!(fallback)),
+        Taken::Ref => (quote!(#lent.by_ref()), quote!(fallback)),
+        Taken::Mut => (quote!(#lent.by_mut()), quote!(fallback_mut)),
+    };
     let (taken, arguments) = arguments(function, &first, &quote!(__cqrs::role::FallbackHandler<#ty>));
     let call = called(name, &arguments);
     let output = returned(function);
@@ -88,7 +93,8 @@ pub(crate) fn fallback(fallback: &Fallback) -> TokenStream {
             impl __cqrs::Fallback<#ty> for #name {
                 type Output = #output;
                 const BY_VALUE: bool = #by_value;
-                const ITEM: &'static __cqrs::HandlerItem = &__cqrs::fallback::<#ty>(#origin, #needs);
+                const BY_MUT: bool = #by_mut;
+                const ITEM: &'static __cqrs::HandlerItem = &__cqrs::#make::<#ty>(#origin, #needs);
                 fn call<'c>(#lent: __cqrs::Lent<'c, #ty>, #context) -> #future {
                     #checked
                     #taken
@@ -104,41 +110,25 @@ pub(crate) fn fallback(fallback: &Fallback) -> TokenStream {
 /// is in error has none of its own.
 pub(crate) fn broken_part(place: Place, function: &Function, error: &TokenStream) -> TokenStream {
     let Function { name, cfgs, krate, .. } = function;
-    let item = quote! {
-        const ITEM: &'static __cqrs::HandlerItem = {
-            let _: __Error;
-            loop {}
-        };
+    let item = |of: TokenStream| {
+        quote! {
+            const ITEM: &'static __cqrs::#of = {
+                let _: __Error;
+                loop {}
+            };
+        }
     };
-    let part = if place == Place::Fallback {
-        quote! {
-            impl<__M: __cqrs::Message> __cqrs::Fallback<__M> for #name {
-                type Output = __Error;
-                const BY_VALUE: bool = false;
-                #item
-                fn call<'c>(
-                    _: __cqrs::Lent<'c, __M>,
-                    _: &'c mut __cqrs::Cx<'_>,
-                    _: u32,
-                ) -> impl ::core::future::Future<Output = Self::Output> {
-                    async { loop {} }
-                }
-            }
-            impl<__E> __cqrs::AnswersTo<__E> for #name {}
+    let part = match place {
+        Place::Fallback => broken_fallback(name, &item(quote!(HandlerItem))),
+        Place::SagaStep => {
+            let item = item(quote!(StepItem));
+            quote!(impl<__C> __cqrs::SagaStep<__C> for #name { #item })
         }
-    } else {
-        quote! {
-            impl<__M: __cqrs::Handled> __cqrs::ChainLink<__M> for #name {
-                #item
-                fn ask<'c>(
-                    _: &'c mut __cqrs::Passed<__M>,
-                    _: &'c mut __cqrs::Cx<'_>,
-                    _: u32,
-                ) -> impl ::core::future::Future<Output = ()> {
-                    async { loop {} }
-                }
-            }
+        Place::Compensation => {
+            let item = item(quote!(CompensationItem));
+            quote!(impl<__C> __cqrs::Compensation<__C> for #name { #item })
         }
+        _ => broken_link(name, &item(quote!(HandlerItem))),
     };
     let marker = marker(function);
     quote! {
@@ -149,5 +139,39 @@ pub(crate) fn broken_part(place: Place, function: &Function, error: &TokenStream
             type __Error = [(); { #error }];
             #part
         };
+    }
+}
+
+fn broken_fallback(name: &Ident, item: &TokenStream) -> TokenStream {
+    quote! {
+        impl<__M: __cqrs::Message> __cqrs::Fallback<__M> for #name {
+            type Output = __Error;
+            const BY_VALUE: bool = false;
+            const BY_MUT: bool = false;
+            #item
+            fn call<'c>(
+                _: __cqrs::Lent<'c, __M>,
+                _: &'c mut __cqrs::Cx<'_>,
+                _: u32,
+            ) -> impl ::core::future::Future<Output = Self::Output> {
+                async { loop {} }
+            }
+        }
+        impl<__E> __cqrs::AnswersTo<__E> for #name {}
+    }
+}
+
+fn broken_link(name: &Ident, item: &TokenStream) -> TokenStream {
+    quote! {
+        impl<__M: __cqrs::Handled> __cqrs::ChainLink<__M> for #name {
+            #item
+            fn ask<'c>(
+                _: &'c mut __cqrs::Passed<__M>,
+                _: &'c mut __cqrs::Cx<'_>,
+                _: u32,
+            ) -> impl ::core::future::Future<Output = ()> {
+                async { loop {} }
+            }
+        }
     }
 }

@@ -18,8 +18,13 @@ pub(super) struct Guarded {
     pub(super) fallback: TokenStream,
 }
 
-/// `output` is the type of what the handler's call returns.
-pub(super) fn guarded(handler: &Handler, policy: &Policy, output: &TokenStream) -> Guarded {
+/// `output` is the type of what the call of the function returns; `stands_in_for` is what its fallback may take no more than.
+pub(super) fn guarded(
+    policy: &Policy,
+    output: &TokenStream,
+    message: &TokenStream,
+    stands_in_for: &TokenStream,
+) -> Guarded {
     let Policy { fallback, on, timeout, retry: retries, breaker } = policy;
     let timeout = option(timeout.map(duration));
     let retries = option(retries.as_ref().map(retry));
@@ -39,14 +44,11 @@ pub(super) fn guarded(handler: &Handler, policy: &Policy, output: &TokenStream) 
     };
     let (backup, fallback) = match fallback {
         None => (quote!(__cqrs::NoFallback), quote!(::core::option::Option::None)),
-        Some(path) => {
-            let (stands_in_for, message) = (stands_in_for(handler), handler.function.ty(&handler.message.ty));
-            // Whatever does not fit is blamed on the path.
-            (
-                quote_spanned!(path.span()=> __cqrs::Backed<#path, _>),
-                quote_spanned!(path.span()=> __cqrs::fallback_of::<#path, #message>(#stands_in_for)),
-            )
-        }
+        // Whatever does not fit is blamed on the path.
+        Some(path) => (
+            quote_spanned!(path.span()=> __cqrs::Backed<#path, _>),
+            quote_spanned!(path.span()=> __cqrs::fallback_of::<#path, #message>(#stands_in_for)),
+        ),
     };
     Guarded { definitions, types: quote!(#judge, #backup), fallback }
 }
@@ -84,8 +86,8 @@ fn breaker(breaker: &Breaker) -> TokenStream {
     quote!(__cqrs::BreakerOptions::new(#failures, #open_for, #window, #name))
 }
 
-/// What the fallback stands in for, and may take no more than.
-fn stands_in_for(handler: &Handler) -> TokenStream {
+/// What the fallback of a handler stands in for, and may take no more than.
+pub(super) fn stands_in_for(handler: &Handler) -> TokenStream {
     let variant: Ident = match &handler.kind {
         HandlerKind::Command => format_ident!("Command"),
         HandlerKind::Query => format_ident!("Query"),

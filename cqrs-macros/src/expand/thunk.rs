@@ -25,7 +25,7 @@ pub(super) struct Thunk {
 /// `impl Handle for __Handler { fn call(message, context, handler) -> impl Future { .. place_order(message, p0) } }`.
 pub(super) fn thunk(handler: &Handler) -> Thunk {
     let function = &handler.function;
-    let by_ref = handler.message.by_ref || is_shared(&handler.kind);
+    let by_ref = handler.message.by_ref() || is_shared(&handler.kind);
     let message = function.ty(&handler.message.ty);
     let (handle, message_type) = match (&handler.policy, by_ref) {
         (Some(_), _) => (quote!(HandleLent), quote!(__cqrs::Lent<'c, Self::Message>)),
@@ -171,7 +171,7 @@ fn first_argument(handler: &Handler, by_ref: bool) -> TokenStream {
     let message = local("message");
     let ty = handler.function.ty(&handler.message.ty);
     let copied = |how: TokenStream, message: TokenStream| quote!(__cqrs::Copies(__cqrs::Probe::<#ty>::CHECKED).#how::<#ty>(#message));
-    let by_value = !handler.message.by_ref;
+    let by_value = !handler.message.by_ref();
     match &handler.policy {
         None if by_ref && by_value => copied(quote!(duplicated), message.into_token_stream()),
         None => message.into_token_stream(),

@@ -28,7 +28,22 @@ pub(crate) struct Function {
 pub(crate) struct MessageParam {
     /// The message's type, without the `&`.
     pub(crate) ty: Type,
-    pub(crate) by_ref: bool,
+    pub(crate) taken: Taken,
+}
+
+/// How the first parameter is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    Value,
+    Ref,
+    /// The context of a saga.
+    Mut,
+}
+
+impl MessageParam {
+    pub(crate) fn by_ref(&self) -> bool {
+        self.taken == Taken::Ref
+    }
 }
 
 /// A type in a signature, with the lifetimes that mean nothing outside of it.

@@ -13,6 +13,8 @@ pub(crate) enum MessageKind {
     Query,
     DomainEvent,
     NotificationEvent,
+    /// `#[saga]`, which is an attribute.
+    Saga,
 }
 
 impl MessageKind {
@@ -22,6 +24,7 @@ impl MessageKind {
             Self::Query => "query",
             Self::DomainEvent => "domain event",
             Self::NotificationEvent => "notification event",
+            Self::Saga => "saga",
         }
     }
 
@@ -32,6 +35,7 @@ impl MessageKind {
             Self::Query => "Query",
             Self::DomainEvent => "DomainEvent",
             Self::NotificationEvent => "NotificationEvent",
+            Self::Saga => "Saga",
         }
     }
 
@@ -41,6 +45,7 @@ impl MessageKind {
             Self::Command => Place::CommandDerive,
             Self::Query => Place::QueryDerive,
             Self::DomainEvent | Self::NotificationEvent => Place::EventDerive,
+            Self::Saga => Place::Saga,
         }
     }
 }

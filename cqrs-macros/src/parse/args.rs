@@ -62,7 +62,7 @@ fn is_path_value(tokens: &[TokenTree]) -> bool {
 }
 
 /// Splits at commas outside of `<..>`, since types are values.
-fn split(input: TokenStream) -> Vec<Vec<TokenTree>> {
+pub(super) fn split(input: TokenStream) -> Vec<Vec<TokenTree>> {
     let mut parts = vec![Vec::new()];
     let mut depth = 0_usize;
     let mut after_dash = false;

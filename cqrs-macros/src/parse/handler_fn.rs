@@ -40,8 +40,16 @@ pub(crate) fn fn_item(item: TokenStream) -> Result<FnItem, NotAFunction> {
 }
 
 /// The attributes that make a function one thing: it carries one of them, once.
-const EXCLUSIVE: [&str; 6] =
-    ["command_handler", "query_handler", "event_handler", "chain_link", "provider", "middleware"];
+const EXCLUSIVE: [&str; 8] = [
+    "command_handler",
+    "query_handler",
+    "event_handler",
+    "chain_link",
+    "saga_step",
+    "compensation",
+    "provider",
+    "middleware",
+];
 
 /// Takes out the attributes that would make the function a second thing beside `place`; gives their names.
 pub(crate) fn without_second_attribute(place: Place, item: TokenStream) -> (TokenStream, Vec<Ident>) {

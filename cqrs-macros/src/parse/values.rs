@@ -6,7 +6,7 @@ use proc_macro2::{Ident, TokenStream};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
-use syn::{Lit, LitStr, Token};
+use syn::{Lit, LitStr, Member, Token};
 
 use super::args::{Arg, ArgValue};
 
@@ -19,7 +19,7 @@ pub(crate) trait Value: Sized {
     fn read(arg: &Arg) -> Result<Self, Malformed>;
 }
 
-fn given<T>(arg: &Arg, parse: impl Parser<Output = T>) -> Result<T, Malformed> {
+pub(super) fn given<T>(arg: &Arg, parse: impl Parser<Output = T>) -> Result<T, Malformed> {
     match &arg.value {
         ArgValue::Given(tokens) => parse.parse2(tokens.clone()).map_err(|_| Malformed),
         ArgValue::Absent | ArgValue::List(_) => Err(Malformed),
@@ -54,19 +54,22 @@ impl Value for syn::Path {
     }
 }
 
-/// The field a message is keyed by. A keyword can only mean the field `r#type`.
-impl Value for syn::Member {
+/// The field a message is keyed by.
+impl Value for Member {
     fn read(arg: &Arg) -> Result<Self, Malformed> {
-        given(arg, |input: ParseStream<'_>| {
-            if input.peek(syn::Ident) || !input.peek(Ident::peek_any) {
-                return Self::parse(input);
-            }
-            let word = input.call(Ident::parse_any)?;
-            // Some, such as `self`, cannot be raw.
-            syn::parse_str::<Ident>(&format!("r#{word}"))?;
-            Ok(Self::Named(Ident::new_raw(&word.to_string(), word.span())))
-        })
+        given(arg, member)
     }
+}
+
+/// A field. A keyword can only mean the field `r#type`.
+pub(super) fn member(input: ParseStream<'_>) -> syn::Result<Member> {
+    if input.peek(syn::Ident) || !input.peek(Ident::peek_any) {
+        return input.parse();
+    }
+    let word = input.call(Ident::parse_any)?;
+    // Some, such as `self`, cannot be raw.
+    syn::parse_str::<Ident>(&format!("r#{word}"))?;
+    Ok(Member::Named(Ident::new_raw(&word.to_string(), word.span())))
 }
 
 /// `[a, b]`.

@@ -111,3 +111,46 @@ fn an_item_that_does_not_parse_comes_back_with_one_error() {
     assert!(found.contains("async fn count"));
     assert_eq!(found.matches("compile_error").count(), 1);
 }
+
+#[test]
+fn every_mistake_of_a_list_of_steps_is_reported_in_order() {
+    let found = errors(entry::saga(
+        quote!(name = "", steps = [reserve(), (), (notify), (print, (ship)), close]),
+        quote!(
+            struct Checkout<T>(T);
+        ),
+    ));
+    assert_eq!(
+        found,
+        [
+            "`name` cannot be empty",
+            "this is not a step",
+            "a group without steps does nothing",
+            "a group of one step is a step",
+            "a group of steps holds no other group",
+            "`Checkout` is the context of a saga, which cannot be generic",
+        ]
+    );
+}
+
+#[test]
+fn every_mistake_of_a_step_is_reported_in_order() {
+    let found = errors(entry::attribute(
+        Place::SagaStep,
+        quote!(compensate = 1, name = "a/b", timeout = "0s", group = "till"),
+        quote!(
+            fn confirm(cx: Checkout) -> &str {}
+        ),
+    ));
+    assert_eq!(
+        found,
+        [
+            "the name of a step cannot contain a slash",
+            "`timeout` is no time at all",
+            "saga step `confirm` must be `async`",
+            "saga step `confirm` takes its context by reference",
+            "`group` is for steps that wait for an event",
+            "saga step `confirm` cannot return what borrows",
+        ]
+    );
+}

@@ -17,6 +17,7 @@ enum Call {
     Derive(MessageKind, TokenStream),
     Problem(TokenStream),
     Attribute(Place, TokenStream, TokenStream),
+    Saga(TokenStream, TokenStream),
 }
 
 impl Input {
@@ -25,6 +26,7 @@ impl Input {
             Call::Derive(kind, item) => entry::derive(kind, item),
             Call::Problem(item) => entry::problem(item),
             Call::Attribute(place, args, item) => entry::attribute(place, args, item),
+            Call::Saga(args, item) => entry::saga(args, item),
         }
     }
 
@@ -36,7 +38,7 @@ impl Input {
                 *item = quote!(#[#word(crate = ::renamed)] #item);
             }
             Call::Problem(item) => *item = quote!(#[problem(crate = ::renamed)] #item),
-            Call::Attribute(_, args, _) => *args = quote!(crate = ::renamed, #args),
+            Call::Attribute(_, args, _) | Call::Saga(args, _) => *args = quote!(crate = ::renamed, #args),
         }
         self
     }
@@ -54,9 +56,14 @@ fn attribute(name: &'static str, place: Place, args: TokenStream, item: TokenStr
     Input { name, call: Call::Attribute(place, args, item) }
 }
 
+fn saga(name: &'static str, args: TokenStream, item: TokenStream) -> Input {
+    Input { name, call: Call::Saga(args, item) }
+}
+
 pub(super) fn inputs() -> Vec<Input> {
     let mut inputs = messages();
     inputs.extend(problems());
+    inputs.extend(sagas());
     inputs.extend(handlers());
     inputs.extend(event_handlers());
     inputs.extend(wiring());
@@ -395,6 +402,76 @@ fn guarded() -> Vec<Input> {
                     Link::Answer(())
                 }
             },
+        ),
+    ]
+}
+
+fn sagas() -> Vec<Input> {
+    vec![
+        saga(
+            "saga",
+            quote!(name = "checkout", version = 2, steps = [reserve, stock::reserve as again, (notify, print), ship]),
+            quote!(
+                #[derive(Serialize, Deserialize)]
+                pub struct Checkout {
+                    order: u32,
+                }
+            ),
+        ),
+        saga(
+            "saga_with_an_error",
+            quote!(),
+            quote!(
+                struct Checkout;
+            ),
+        ),
+        attribute(
+            "saga_step",
+            Place::SagaStep,
+            quote!(compensate = stock::release, retry(max = 3), timeout = "10s", fallback = by_hand, name = "stock"),
+            quote!(
+                pub async fn reserve(cx: &mut Checkout, key: StepKey) -> Result<(), StockError> {}
+            ),
+        ),
+        attribute(
+            "saga_step_beside_others",
+            Place::SagaStep,
+            quote!(compensate = none),
+            quote!(
+                async fn notify(cx: &Checkout, mailer: Inject<dyn Mailer>) -> Result<Notified, MailError> {}
+            ),
+        ),
+        attribute(
+            "saga_step_that_awaits",
+            Place::SagaStep,
+            quote!(pivot, awaits = PaymentReceived, by = (order, 0), timeout = "15m", group = "till"),
+            quote!(
+                async fn confirm(cx: &mut Checkout, e: &PaymentReceived, events: &mut Events) {}
+            ),
+        ),
+        attribute(
+            "saga_step_with_an_error",
+            Place::SagaStep,
+            quote!(pivot),
+            quote!(
+                fn ship(cx: &mut Checkout) {}
+            ),
+        ),
+        attribute(
+            "compensation",
+            Place::Compensation,
+            quote!(retry(max = 5)),
+            quote!(
+                async fn release(cx: &Checkout, tx: &mut Tx<Sqlite>) -> Result<(), sqlx::Error> {}
+            ),
+        ),
+        attribute(
+            "fallback_of_a_step",
+            Place::Fallback,
+            quote!(),
+            quote!(
+                async fn by_hand(cx: &mut Checkout, cause: Cause<StockError>) {}
+            ),
         ),
     ]
 }

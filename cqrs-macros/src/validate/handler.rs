@@ -8,7 +8,7 @@ use super::event::event_kind;
 use super::policy::policy;
 use super::signature::{Asyncness, Checked, signature};
 use crate::diag::{Sink, catalogue};
-use crate::model::{Fallback, Function, Handler, HandlerKind, MessageParam};
+use crate::model::{EventMode, Fallback, Function, Handler, HandlerKind, MessageParam, Taken};
 use crate::parse::{Arg, FnItem, Place, made_static};
 
 /// Checks a handler; `None` means that an error was reported.
@@ -26,7 +26,8 @@ pub(crate) fn handler(
         Place::ChainLink => HandlerKind::Link,
         _ => HandlerKind::Command,
     };
-    let policy = policy(&args, &kind, &item.sig);
+    let stored = matches!(kind, HandlerKind::Event { mode: EventMode::Durable(_) | EventMode::Group(_), .. });
+    let policy = policy(&args, stored, &item.sig);
     let checked = signature(place, item, Asyncness::Required, sink);
     let message = message_param(&checked, sink);
     checked.output(sink);
@@ -44,9 +45,9 @@ pub(crate) fn fallback(args: Vec<Result<Arg, TokenStream>>, item: &FnItem, sink:
     sink.is_clean().then(|| Fallback { function: checked.function(1, krate), message })
 }
 
-/// A link or a fallback that has errors, as far as it can be named.
+/// A part of something else that has errors, as far as it can be named.
 pub(crate) fn named_part(place: Place, args: Vec<Result<Arg, TokenStream>>, item: &FnItem) -> Option<Function> {
-    if !matches!(place, Place::ChainLink | Place::Fallback) {
+    if !matches!(place, Place::ChainLink | Place::Fallback | Place::SagaStep | Place::Compensation) {
         return None;
     }
     let silent = Sink::default();
@@ -54,7 +55,7 @@ pub(crate) fn named_part(place: Place, args: Vec<Result<Arg, TokenStream>>, item
     Some(signature(place, item, Asyncness::Either, &silent).function(1, krate))
 }
 
-/// The first parameter: `M` or `&M`, behind any pattern. A message borrows nothing; where one does, its derive tells.
+/// The first parameter: `M` or `&M`, behind any pattern; of a fallback `&mut M`, too. A message borrows nothing; where one does, its derive tells.
 fn message_param(checked: &Checked<'_>, sink: &Sink) -> Option<MessageParam> {
     let name = &checked.sig.ident;
     let Some(first) = checked.params.first() else {
@@ -70,7 +71,9 @@ fn message_param(checked: &Checked<'_>, sink: &Sink) -> Option<MessageParam> {
             Type::Group(group) => ty = &group.elem,
             Type::Paren(paren) => ty = &paren.elem,
             Type::Reference(reference) => {
-                if reference.mutability.is_some() {
+                let by_mut = reference.mutability.is_some();
+                // Of a step's fallback the message is a context, which it may change.
+                if by_mut && checked.place != Place::Fallback {
                     sink.at(ty, catalogue::mutable_message(checked.place, name));
                     return None;
                 }
@@ -78,9 +81,10 @@ fn message_param(checked: &Checked<'_>, sink: &Sink) -> Option<MessageParam> {
                     sink.at(lifetime, catalogue::static_message(checked.place, name));
                     return None;
                 }
-                return Some(MessageParam { ty: made_static(&reference.elem), by_ref: true });
+                let taken = if by_mut { Taken::Mut } else { Taken::Ref };
+                return Some(MessageParam { ty: made_static(&reference.elem), taken });
             }
-            _ => return Some(MessageParam { ty: made_static(ty), by_ref: false }),
+            _ => return Some(MessageParam { ty: made_static(ty), taken: Taken::Value }),
         }
     }
 }

@@ -48,7 +48,7 @@ pub(crate) fn message(kind: MessageKind, item: &MessageItem, sink: &Sink) -> Mes
     }
 }
 
-fn unraw(ident: &syn::Ident) -> String {
+pub(super) fn unraw(ident: &syn::Ident) -> String {
     syn::ext::IdentExt::unraw(ident).to_string()
 }
 
@@ -127,6 +127,14 @@ fn field_names(fields: &Fields) -> Vec<String> {
         field.ident.as_ref().map_or_else(|| index.to_string(), ToString::to_string)
     };
     fields.iter().enumerate().map(name).collect()
+}
+
+/// What `#[saga]` stands on.
+pub(super) fn context_target(item: &MessageItem, sink: &Sink) {
+    target(MessageKind::Saga, item, sink);
+    if let Some(param) = item.generics.params.iter().find(|param| !matches!(param, GenericParam::Lifetime(_))) {
+        sink.at(param, catalogue::generic_context(&item.ident));
+    }
 }
 
 /// What the derive stands on.

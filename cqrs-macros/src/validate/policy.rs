@@ -5,15 +5,14 @@ use syn::{ReturnType, Signature};
 
 use super::args::Args;
 use crate::diag::catalogue;
-use crate::model::{Breaker, EventMode, HandlerKind, Policy, Retry};
+use crate::model::{Breaker, Policy, Retry};
 use crate::parse::{Arm, Place, arguments};
 
 /// The words of which `on` judges the errors.
 const JUDGED: [&str; 3] = ["fallback", "retry", "breaker"];
 
-/// The policy of a handler; `None` where its attribute says nothing about it.
-pub(super) fn policy(args: &Args<'_>, kind: &HandlerKind, sig: &Signature) -> Option<Policy> {
-    let stored = matches!(kind, HandlerKind::Event { mode: EventMode::Durable(_) | EventMode::Group(_), .. });
+/// The policy of a function; `None` where its attribute says nothing about it. `stored`: it is the store that tries it again.
+pub(super) fn policy(args: &Args<'_>, stored: bool, sig: &Signature) -> Option<Policy> {
     let on: Option<Vec<Arm>> = args.value("on");
     if let Some((_, arg)) = args.written("on") {
         if !JUDGED.iter().any(|word| args.written(word).is_some()) {
@@ -29,7 +28,7 @@ pub(super) fn policy(args: &Args<'_>, kind: &HandlerKind, sig: &Signature) -> Op
         fallback: args.value("fallback"),
         on: on.unwrap_or_default(),
         timeout: args.positive_duration("timeout"),
-        // Validated where the handler's mode is, where the store is to try it again.
+        // Else validated by whoever says that it is stored.
         retry: if stored { None } else { retry(args) },
         breaker: breaker(args),
     };

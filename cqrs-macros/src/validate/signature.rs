@@ -145,7 +145,7 @@ impl Checked<'_> {
             }
         } else if let Some(lifetime) = object_lifetime(ty) {
             sink.at(lifetime, catalogue::borrowed_object(self.place, name));
-        } else if self.place == Place::Fallback
+        } else if matches!(self.place, Place::Fallback | Place::SagaStep | Place::Compensation)
             && let Some(borrow) = borrow(ty)
         {
             sink.at(borrow, catalogue::borrowed_output(self.place, name));

@@ -24,6 +24,7 @@ const _: () = {
     impl __cqrs::Fallback<GetQuote> for cached {
         type Output = Result<Quote, QuoteError>;
         const BY_VALUE: bool = true;
+        const BY_MUT: bool = false;
         const ITEM: &'static __cqrs::HandlerItem = &__cqrs::fallback::<
             GetQuote,
         >(

@@ -11,6 +11,7 @@ pub use crate::policy::{
     Policy,
 };
 use crate::registry::{EventMode, GroupOptions, HandlerItem, HandlerKind, Need, Thunk, WholeThunk};
+use crate::saga::step::SagaContext;
 
 type FallbackItem = Option<&'static HandlerItem>;
 
@@ -97,6 +98,26 @@ pub const fn fallback<M: Message>(name: &'static str, location: SourceLocation, 
     HandlerItem::part(HandlerKind::Fallback, name, location, M::SPEC, needs, Thunk::Part)
 }
 
+/// What a fallback may take by `&mut`.
+#[diagnostic::on_unimplemented(
+    message = "a fallback cannot take `{Self}` as `&mut`",
+    label = "not the context of a saga",
+    note = "take `{Self}` to own the message, or `&{Self}` to look at it; `&mut` is for the context of a `#[saga]`"
+)]
+pub trait Changeable: SagaContext {}
+
+#[diagnostic::do_not_recommend]
+impl<C: SagaContext> Changeable for C {}
+
+/// The item of a step's fallback that takes `&mut C`.
+pub const fn fallback_mut<C: Changeable>(
+    name: &'static str,
+    location: SourceLocation,
+    needs: &'static [Need],
+) -> HandlerItem {
+    fallback::<C>(name, location, needs)
+}
+
 /// What a fallback stands in for: it may take no more than that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StandsInFor {
@@ -108,6 +129,10 @@ pub enum StandsInFor {
     PlainEvent,
     /// An event handler in a unit of work.
     Event,
+    /// A step that has its context to itself.
+    Step,
+    /// A step that takes its context as `&`, and may stand beside others.
+    Member,
 }
 
 /// The fallback of a handler, or of a link, of messages of type `M`.
@@ -123,11 +148,15 @@ pub const fn fallback_of<F: Fallback<M>, M: Message>(stands_in_for: StandsInFor)
         !(event && F::BY_VALUE && message.codec.duplicate.is_none()),
         "the fallback of an event handler takes its event by reference, or the event is `Clone`: it goes to several handlers"
     );
+    assert!(
+        !(F::BY_MUT && matches!(stands_in_for, StandsInFor::Member)),
+        "this fallback takes its context as `&mut`, and its step as `&`: let it take `&` too, and return what is to change"
+    );
     let (mut i, mut items) = (0, false);
     while i < F::ITEM.needs.len() {
         match F::ITEM.needs[i] {
             Need::Tx { .. } | Need::Begin { .. } => assert!(
-                matches!(stands_in_for, StandsInFor::Command | StandsInFor::Event),
+                !matches!(stands_in_for, StandsInFor::Query | StandsInFor::PlainEvent),
                 "this fallback takes a transaction, which its handler may not take: a query changes nothing, a plain event handler runs after the commit"
             ),
             Need::Events | Need::App => assert!(

@@ -1,5 +1,6 @@
 //! Not public API: what generated code names. Everything here may change with every release.
 
+mod awaits;
 mod codec;
 mod guarded;
 mod handler;
@@ -39,13 +40,14 @@ pub use crate::registry::{
 pub use crate::unit::{Cx, Meta, Param, TakenBy, role};
 pub use crate::{BoxError, Inject};
 
+pub use self::awaits::{By, Comparable, SameAs, awaited, awaits, by, in_group};
 #[cfg(feature = "protobuf")]
 pub use self::codec::protobuf;
 pub use self::codec::{Probe, ProbeFallback, Shareable, checked_message, key};
 pub use self::guarded::{
     AnswersTo, Attempted, Backed, Backup, Counts, EveryError, Fails, Fallback, FitsCause, GivenAgain, HasPolicy, Lent,
-    NoFallback, Policy, StandsInFor, fallback, fallback_of, guarded_command_handler, guarded_domain_event_handler,
-    guarded_group_handler, guarded_query_handler,
+    NoFallback, Policy, StandsInFor, fallback, fallback_mut, fallback_of, guarded_command_handler,
+    guarded_domain_event_handler, guarded_group_handler, guarded_query_handler,
 };
 pub use self::handler::{
     Answer, AnyCommand, AnyQuery, Asked, AskedFallback, Copies, EventAnswer, Fallible, Handle, HandleLent, HandleRef,
@@ -61,7 +63,8 @@ pub use self::middleware::{middleware_call, middleware_next, middleware_outcome}
 pub use self::provider::{ProviderParam, dependency};
 
 pub use self::sagas::{
-    AwaitsItem, Compensation, CompensationItem, FieldFn, NamedStep, Patches, PlaceItem, SagaContext, SagaItem,
-    SagaStep, StepItem, WayBack, compensation, member, step,
+    ApplyFn, AwaitsItem, Change, Changes, Compensation, CompensationItem, Ends, FieldFn, Keepable, Member, NamedStep,
+    PlaceItem, SagaContext, SagaItem, SagaStep, Shape, ShapeFallback, StepItem, StepThunk, WayBack, back_by,
+    checked_context, compensation, step, step_as, step_at, step_of,
 };
 pub use self::verify::{verify, verify_linked};

@@ -1,16 +1,19 @@
 //! Sagas: the items that `#[saga]`, `#[saga_step]` and `#[compensation]` register.
 
+use std::marker::PhantomData;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::guarded::{Attempted, Backup, Counts, EveryError, HasPolicy, NoFallback};
+use super::codec::Shareable;
+use super::guarded::{Backup, Counts, EveryError, HasPolicy, NoFallback};
 use crate::BoxError;
-use crate::dispatch::thunk::HandleLent;
+use crate::dispatch::thunk::{Fallible, HandleLent, Plain};
 use crate::message::SourceLocation;
 use crate::registry::{HandlerItem, HandlerKind, Need, RetryOptions, Thunk};
 pub use crate::saga::item::{AwaitsItem, CompensationItem, FieldFn, NamedStep, PlaceItem, SagaItem, StepItem, WayBack};
-use crate::saga::step::{self, Apply, ApplyFn, StepThunk};
-pub use crate::saga::step::{Compensation, Patches, SagaContext, SagaStep};
+use crate::saga::step;
+pub use crate::saga::step::{ApplyFn, Change, Changes, Compensation, Ends, SagaContext, SagaStep, StepThunk};
 
 type FallbackItem = Option<&'static HandlerItem>;
 
@@ -24,7 +27,77 @@ const fn function<C: SagaContext>(
 }
 
 const fn item(handler: HandlerItem, thunk: StepThunk, apply: Option<ApplyFn>) -> StepItem {
-    StepItem { handler, thunk, apply, retry: RetryOptions::NONE, back: WayBack::Unsaid, is_pivot: false, awaits: None }
+    let name = handler.name;
+    StepItem {
+        name,
+        handler,
+        thunk,
+        apply,
+        retry: RetryOptions::NONE,
+        back: WayBack::Unsaid,
+        is_pivot: false,
+        awaits: None,
+    }
+}
+
+/// A type that can be the context of a saga.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the context of a saga: it cannot be stored",
+    label = "needs `Serialize` and `Deserialize`",
+    note = "consider annotating `{Self}` with `#[derive(Serialize, Deserialize)]`: it is stored between its steps"
+)]
+pub trait Keepable: Serialize + DeserializeOwned {}
+
+#[diagnostic::do_not_recommend]
+impl<C: Serialize + DeserializeOwned> Keepable for C {}
+
+/// Checks the context of a saga where it is declared.
+#[must_use]
+pub const fn checked_context<C: Shareable + Keepable>() -> usize {
+    0
+}
+
+/// Tells a change from a `Result` of one.
+#[derive(Debug)]
+pub struct Shape<O>(PhantomData<fn() -> O>);
+
+/// The answer where it is no `Result`.
+pub trait ShapeFallback {
+    /// The change itself.
+    const MEMBER: Member<Plain> = Member(PhantomData);
+}
+
+impl<O> ShapeFallback for Shape<O> {}
+
+impl<P, E> Shape<Result<P, E>> {
+    /// A `Result`.
+    pub const MEMBER: Member<Fallible> = Member(PhantomData);
+}
+
+/// A step that takes `&C`, and may stand beside others.
+#[derive(Debug)]
+pub struct Member<How>(PhantomData<fn() -> How>);
+
+impl<How> Member<How> {
+    /// Its item.
+    pub const fn item<H, J, B, C, O, P, Own>(
+        self,
+        name: &'static str,
+        location: SourceLocation,
+        needs: &'static [Need],
+        fallback: FallbackItem,
+    ) -> StepItem
+    where
+        H: HandleLent<Message = C, Output = O> + HasPolicy,
+        C: SagaContext,
+        O: Changes<C, How, Error = Own, Patch = P>,
+        P: Change,
+        J: Counts<Own>,
+        B: Backup<C, Own, P, BoxError>,
+    {
+        let handler = function::<C>(HandlerKind::Step, name, location, needs).guarded(&H::POLICY, fallback);
+        item(handler, StepThunk(step::beside::<H, J, B, C, O, P, How>), Some(ApplyFn(step::apply::<C, O, P, How>)))
+    }
 }
 
 /// The item of a step that takes `&mut C`.
@@ -37,31 +110,12 @@ pub const fn step<H, J, B, C, O, How, Own>(
 where
     H: HandleLent<Message = C, Output = O> + HasPolicy,
     C: SagaContext,
-    O: Attempted<(), BoxError, How, Own = Own>,
+    O: Ends<How, Error = Own>,
     J: Counts<Own>,
     B: Backup<C, Own, (), BoxError>,
 {
     let handler = function::<C>(HandlerKind::Step, name, location, needs).guarded(&H::POLICY, fallback);
     item(handler, StepThunk(step::alone::<H, J, B, C, O, How>), None)
-}
-
-/// The item of a step that takes `&C`, and may stand beside others.
-pub const fn member<H, J, B, C, O, P, How, Own>(
-    name: &'static str,
-    location: SourceLocation,
-    needs: &'static [Need],
-    fallback: FallbackItem,
-) -> StepItem
-where
-    H: HandleLent<Message = C, Output = O> + HasPolicy,
-    C: SagaContext + Apply<P>,
-    P: Serialize + DeserializeOwned + Send,
-    O: Patches<Patch = P> + Attempted<P, BoxError, How, Own = Own>,
-    J: Counts<Own>,
-    B: Backup<C, Own, P, BoxError>,
-{
-    let handler = function::<C>(HandlerKind::Step, name, location, needs).guarded(&H::POLICY, fallback);
-    item(handler, StepThunk(step::beside::<H, J, B, C, O, How>), Some(ApplyFn(step::apply::<C, P>)))
 }
 
 /// The item of a compensation.
@@ -74,10 +128,88 @@ pub const fn compensation<H, C, O, How, Own>(
 where
     H: HandleLent<Message = C, Output = O> + HasPolicy,
     C: SagaContext,
-    O: Attempted<(), BoxError, How, Own = Own>,
+    O: Ends<How, Error = Own>,
     Own: 'static,
 {
     let handler = function::<C>(HandlerKind::Compensation, name, location, needs).guarded(&H::POLICY, None);
     let thunk = StepThunk(step::alone::<H, EveryError, NoFallback, C, O, How>);
     CompensationItem { handler, thunk, retry }
+}
+
+/// The way back by a compensation.
+#[must_use]
+pub const fn back_by<K: Compensation<C>, C: SagaContext>() -> WayBack {
+    WayBack::By(K::ITEM)
+}
+
+/// A step of a saga over `C`, under its own name.
+#[must_use]
+pub const fn step_of<S: SagaStep<C>, C: SagaContext>() -> NamedStep {
+    NamedStep { name: S::ITEM.name, item: S::ITEM }
+}
+
+/// A step of a saga over `C`, under the name that the saga gives it.
+#[must_use]
+pub const fn step_as<S: SagaStep<C>, C: SagaContext>(name: &'static str) -> NamedStep {
+    NamedStep { name, item: S::ITEM }
+}
+
+/// Checks what a step is to the others of its saga: the one at `index` of `place`.
+///
+/// # Panics
+/// At compile time, where it cannot stand there.
+#[track_caller]
+// The compiler then blames the caller alone, which is the step in `steps = [..]`.
+pub const fn step_at(places: &[PlaceItem], place: usize, index: usize) {
+    let step = places[place].steps()[index];
+    let before = Before::of(places, place, index, step.name);
+    if let PlaceItem::Group(_) = places[place] {
+        assert!(
+            step.item.apply.is_some(),
+            "this step takes its context as `&mut`, and stands beside others here: let it take `&`, and return what is to change"
+        );
+        assert!(!step.item.is_pivot, "a pivot stands by itself: take it out of the parentheses");
+    }
+    assert!(
+        !before.has_name,
+        "this saga has a step of this name already, and stores its progress by it: list it under another, `reserve as reserve_again`"
+    );
+    assert!(!(before.has_pivot && step.item.is_pivot), "this saga has a pivot already: say `pivot` of one step");
+    assert!(
+        before.has_pivot || step.item.is_pivot || !matches!(step.item.back, WayBack::Unsaid),
+        "no pivot comes before this step, so its attribute says how it is undone: `compensate = release`, or `compensate = none` where there is nothing to undo"
+    );
+}
+
+/// What stands before a step.
+struct Before {
+    has_pivot: bool,
+    has_name: bool,
+}
+
+impl Before {
+    const fn of(places: &[PlaceItem], place: usize, index: usize, name: &str) -> Self {
+        let mut before = Self { has_pivot: false, has_name: false };
+        let mut i = 0;
+        while i <= place {
+            let steps = places[i].steps();
+            let mut j = 0;
+            while j < steps.len() && !(i == place && j == index) {
+                before.has_pivot |= steps[j].item.is_pivot;
+                before.has_name |= is_same(steps[j].name, name);
+                j += 1;
+            }
+            i += 1;
+        }
+        before
+    }
+}
+
+const fn is_same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut i = 0;
+    while i < one.len() && i < other.len() && one[i] == other[i] {
+        i += 1;
+    }
+    i == one.len() && i == other.len()
 }

@@ -25,6 +25,8 @@ pub trait Fallback<M>: 'static {
     const ITEM: &'static HandlerItem;
     /// Whether it takes the message by value.
     const BY_VALUE: bool;
+    /// Whether it takes it as `&mut`: the context of a saga.
+    const BY_MUT: bool;
 
     /// Calls the function.
     fn call<'c>(

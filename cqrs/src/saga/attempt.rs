@@ -84,6 +84,10 @@ impl Job {
         let Some((handler, thunk)) = self.function() else {
             return Err((Ended::Hopeless, "this program has no such function".to_owned()));
         };
+        let awaits = self.plan.steps[self.step].awaits().filter(|_| !self.is_undo);
+        if let Some(awaits) = awaits.filter(|_| self.event.is_none()) {
+            return Err((Ended::Failed, format!("the `{}` that it has waited for cannot be read", awaits.event.name)));
+        }
         let meta = Arc::new(self.meta());
         let failed = |failure: crate::dispatch::Failure| (Ended::Failed, chain(&failure));
         let mut unit = open(app, handler, &meta).await.map_err(failed)?;

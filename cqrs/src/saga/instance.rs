@@ -110,7 +110,11 @@ impl Instance {
         match input {
             Input::Ended(step, _) => {
                 let mark = &mut next.marks[step];
-                (mark.error, mark.patch) = (told.error.clone(), told.end.patch.or(mark.patch.take()));
+                mark.patch = told.end.patch.or(mark.patch.take());
+                // What its compensation fails with is logged; why the step failed is asked for at the end.
+                if !matches!(self.state.steps[step], Progress::Undoing { .. }) {
+                    mark.error.clone_from(&told.error);
+                }
                 log.extend(told.began_at.map(|began_at| self.entry(&next, step, began_at, now, told.error.clone())));
             }
             Input::Late(step) => next.marks[step].error.clone_from(&told.error),

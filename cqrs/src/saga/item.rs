@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::time::Duration;
 
-use super::step::{ApplyFn, StepThunk};
+use super::step::{ApplyFn, SagaContext, StepThunk};
 use crate::message::{MessageSpec, SourceLocation};
 use crate::registry::{HandlerItem, RetryOptions};
 
@@ -40,6 +40,8 @@ pub struct AwaitsItem {
 /// A step.
 #[derive(Debug, Clone, Copy)]
 pub struct StepItem {
+    /// The name by which it is stored, where a saga gives it no other.
+    pub(crate) name: &'static str,
     pub(crate) handler: HandlerItem,
     pub(crate) thunk: StepThunk,
     /// Makes a change of what it returned: of a step that may stand beside others.
@@ -51,6 +53,13 @@ pub struct StepItem {
 }
 
 impl StepItem {
+    /// The same under another name than its function's.
+    #[must_use]
+    pub const fn named(mut self, name: &'static str) -> Self {
+        self.name = name;
+        self
+    }
+
     /// The same with what its attribute says besides.
     #[must_use]
     pub const fn with(
@@ -110,8 +119,8 @@ pub struct SagaItem {
 
 impl SagaItem {
     /// A saga over a context, whose stored name and version are the saga's.
-    pub const fn new(context: &'static MessageSpec, places: &'static [PlaceItem]) -> Self {
-        Self { context, places }
+    pub const fn of<C: SagaContext>(places: &'static [PlaceItem]) -> Self {
+        Self { context: C::SPEC, places }
     }
 
     /// Where it was written.

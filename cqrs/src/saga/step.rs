@@ -1,5 +1,6 @@
 //! How a function becomes a step: it is given the context as it is stored, and what it makes of that is stored.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -11,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::item::{CompensationItem, StepItem};
 use crate::BoxError;
 use crate::dispatch::DispatchError;
-use crate::dispatch::thunk::HandleLent;
+use crate::dispatch::thunk::{Fallible, HandleLent, Plain};
 use crate::error::chain;
 use crate::message::Message;
 use crate::policy::{Attempted, Backup, Counts, Kept, run};
@@ -86,24 +87,68 @@ pub trait Compensation<C>: 'static {
     const ITEM: &'static CompensationItem;
 }
 
-/// What a step that takes `&C` returns: a change.
+/// What a step that takes `&mut C` returns, and a compensation.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no change, nor a `Result` of one",
-    label = "not what a step beside others returns",
-    note = "a step that takes its context by `&` returns `Result<P, E>`, where the context is `Apply<P>`"
+    message = "`{Self}` is not what this function returns",
+    label = "neither `()` nor a `Result<(), _>` with a fitting error",
+    note = "a compensation, and a step that takes its context as `&mut`, return nothing, or `Result<(), E>` with an error that is `Display` and `Into<cqrs::BoxError>`"
 )]
-pub trait Patches {
+pub trait Ends<How>: Attempted<(), BoxError, How, Own = <Self as Ends<How>>::Error> {
+    /// The function's own error.
+    type Error: fmt::Display + Send + 'static;
+}
+
+#[diagnostic::do_not_recommend]
+impl Ends<Plain> for () {
+    type Error = Infallible;
+}
+
+#[diagnostic::do_not_recommend]
+impl<E: Into<BoxError> + fmt::Display + Send + 'static> Ends<Fallible> for Result<(), E> {
+    type Error = E;
+}
+
+/// What a step that takes `&C` returns: a change, or a `Result` of one.
+pub trait Changes<C, How>:
+    Attempted<<Self as Changes<C, How>>::Patch, BoxError, How, Own = <Self as Changes<C, How>>::Error>
+{
     /// The change.
     type Patch;
+    /// The function's own error.
+    type Error: fmt::Display + Send + 'static;
+
+    /// Makes the change.
+    fn make(context: &mut C, patch: Self::Patch);
 }
 
-impl Patches for () {
-    type Patch = ();
-}
-
-impl<P, E> Patches for Result<P, E> {
+impl<C: Apply<P>, P> Changes<C, Plain> for P {
     type Patch = P;
+    type Error = Infallible;
+
+    fn make(context: &mut C, patch: P) {
+        context.apply(patch);
+    }
 }
+
+impl<C: Apply<P>, P, E: Into<BoxError> + fmt::Display + Send + 'static> Changes<C, Fallible> for Result<P, E> {
+    type Patch = P;
+    type Error = E;
+
+    fn make(context: &mut C, patch: P) {
+        context.apply(patch);
+    }
+}
+
+/// A change that can be stored until the steps beside it have ended.
+#[diagnostic::on_unimplemented(
+    message = "the change `{Self}` cannot be stored",
+    label = "needs `Serialize` and `Deserialize`",
+    note = "consider annotating `{Self}` with `#[derive(Serialize, Deserialize)]`: it is stored until the steps beside it have ended"
+)]
+pub trait Change: Serialize + DeserializeOwned + Send {}
+
+#[diagnostic::do_not_recommend]
+impl<P: Serialize + DeserializeOwned + Send> Change for P {}
 
 /// How an attempt at a step failed.
 #[derive(Debug)]
@@ -192,20 +237,21 @@ where
 }
 
 /// Calls a step or a compensation that takes `&C`.
-pub(crate) fn beside<H, J, B, C, O, How>(context: Arc<[u8]>, mut cx: Cx<'_>, handler: u32) -> StepFuture<'_>
+pub(crate) fn beside<H, J, B, C, O, P, How>(context: Arc<[u8]>, mut cx: Cx<'_>, handler: u32) -> StepFuture<'_>
 where
     H: HandleLent<Message = C, Output = O>,
     C: SagaContext,
-    O: Patches<Patch: Serialize + Send> + Attempted<<O as Patches>::Patch, BoxError, How>,
+    O: Attempted<P, BoxError, How>,
+    P: Serialize + Send,
     J: Counts<O::Own>,
-    B: Backup<C, O::Own, <O as Patches>::Patch, BoxError>,
+    B: Backup<C, O::Own, P, BoxError>,
 {
     Box::pin(async move {
         let mut kept = match Kept::<C>::stored(context, read) {
             Ok(kept) => kept,
             Err(error) => return (Err(StepFailure::in_vain(error)), cx),
         };
-        let answer = run::<H, J, B, O::Patch, BoxError, How>(&mut kept, &mut cx, handler, false).await;
+        let answer = run::<H, J, B, P, BoxError, How>(&mut kept, &mut cx, handler, false).await;
         let end = answer.map_err(|error| failure(*error, &cx)).and_then(|patch| {
             let patch = write(&patch).map_err(StepFailure::in_vain)?;
             Ok(StepEnd { context: None, patch: Some(patch) })
@@ -219,12 +265,12 @@ fn failure(error: DispatchError<BoxError>, cx: &Cx<'_>) -> StepFailure {
 }
 
 /// Makes a stored change of a stored context.
-pub(crate) fn apply<C: SagaContext + Apply<P>, P: DeserializeOwned>(
+pub(crate) fn apply<C: SagaContext, O: Changes<C, How, Patch = P>, P: Change, How>(
     context: &[u8],
     patch: &[u8],
 ) -> Result<Vec<u8>, BoxError> {
     let mut value: C = read(context)?;
-    value.apply(read(patch)?);
+    O::make(&mut value, read(patch)?);
     write(&value)
 }
 

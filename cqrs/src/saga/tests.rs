@@ -14,7 +14,7 @@ use super::{Apply, SagaError, SagaId, StepKey};
 use crate::__private as macros;
 use crate::app::App;
 use crate::dispatch::thunk::HandleLent;
-use crate::message::{Message, SourceLocation};
+use crate::message::SourceLocation;
 use crate::policy::{HasPolicy, Lent, Policy};
 use crate::registry::RetryOptions;
 use crate::store::{
@@ -150,8 +150,8 @@ macro_rules! member {
             Ok(Label(world(&key).1))
         }, Label);
         impl SagaStep<Checkout> for $name {
-            const ITEM: &'static macros::StepItem = &macros::member::<
-                Self, macros::EveryError, macros::NoFallback, Checkout, _, _, _, _,
+            const ITEM: &'static macros::StepItem = &macros::Shape::<Result<Label, BoxError>>::MEMBER.item::<
+                Self, macros::EveryError, macros::NoFallback, Checkout, Result<Label, BoxError>, _, _,
             >(stringify!($name), SourceLocation { line: line!(), ..HERE }, &[macros::Need::StepKey], None)
             .with(QUICK, WayBack::By(<release as Compensation<Checkout>>::ITEM), false, None);
         }
@@ -172,19 +172,30 @@ const fn named<S: SagaStep<Checkout>>(name: &'static str) -> NamedStep {
 }
 
 impl SagaContext for Checkout {
-    const ITEM: &'static SagaItem = &SagaItem::new(
-        <Self as Message>::SPEC,
-        &[
-            PlaceItem::One(named::<reserve>("reserve")),
-            PlaceItem::One(named::<charge>("charge")),
-            PlaceItem::Group(&[named::<notify>("notify"), named::<print>("print")]),
-            PlaceItem::One(named::<ship>("ship")),
-            PlaceItem::One(named::<close>("close")),
-        ],
-    );
+    const ITEM: &'static SagaItem = &SagaItem::of::<Self>(&[
+        PlaceItem::One(named::<reserve>("reserve")),
+        PlaceItem::One(named::<charge>("charge")),
+        PlaceItem::Group(&[named::<notify>("notify"), named::<print>("print")]),
+        PlaceItem::One(named::<ship>("ship")),
+        PlaceItem::One(named::<close>("close")),
+    ]);
 }
 
 inventory::submit! { *<Checkout as SagaContext>::ITEM }
+
+#[crate::saga(name = "waits", steps = [confirm])]
+#[derive(Serialize, Deserialize)]
+struct Waits {
+    order: u32,
+}
+
+#[derive(crate::DomainEvent, Serialize, Deserialize)]
+struct Paid {
+    number: u32,
+}
+
+#[crate::saga_step(awaits = Paid, by = (order, number), timeout = "15m", name = "confirmed", pivot)]
+async fn confirm(_context: &mut Waits, _paid: &Paid) {}
 
 async fn app(store: &MemoryStore) -> App {
     crate::Builder::linked(&[]).store(Store::driver(store.clone())).await.unwrap()
@@ -245,6 +256,17 @@ async fn g18_who_starts_an_id_again_joins_it() {
     assert_eq!(done("f").len(), 6);
     let error = app.saga(checkout(&[("charge", 1)])).id("f").start().await.unwrap_err();
     assert!(matches!(error, SagaError::IdTaken { ref id } if id.as_str() == "f"), "{error}");
+}
+
+#[test]
+fn context_and_event_find_each_other_by_the_same_bytes() {
+    let step = <Waits as SagaContext>::ITEM.steps().next().unwrap();
+    let awaits = step.item.awaits.unwrap();
+    assert_eq!((step.name, awaits.timeout), ("confirmed", Some(Duration::from_mins(15))));
+    let field = (awaits.of_event)(&Paid { number: 7 });
+    assert_eq!(field.as_deref(), Some(&b"7"[..]));
+    assert_eq!(field, (awaits.of_context)(&Waits { order: 7 }));
+    assert_eq!((awaits.of_event)(&Waits { order: 7 }), None);
 }
 
 #[tokio::test]

@@ -1,0 +1,93 @@
+//! Sagas: their context as a message, and the list of their steps.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::ext::IdentExt;
+
+use super::message::{Impl, Reader, spec};
+use crate::model::{Place, Saga, Step};
+
+/// The impls of a context, and the registration of its saga. `broken`: an error that says why it can be no context, for what
+/// depends on what is in error has none of its own.
+pub(crate) fn saga(saga: &Saga, reader: Reader, broken: Option<&TokenStream>) -> TokenStream {
+    let Saga { context, cfgs, places } = saga;
+    let (krate, mut generics) = (&context.krate, Impl::new(context, reader));
+    if let Some(error) = broken {
+        generics.check = quote!(
+            type __Checked = [(); { #error }];
+        );
+    }
+    let (check, ty, spec) = (&generics.check, &generics.ty, spec(context, &generics));
+    let (item, steps) = match places {
+        Some(places) => (quote!(__ITEM), steps(places, ty)),
+        None => (quote!(__cqrs::SagaItem::of::<Self>(&[])), TokenStream::new()),
+    };
+    let item = generics.of(
+        &quote!(SagaContext),
+        &quote! {
+            const ITEM: &'static __cqrs::SagaItem = &#item;
+        },
+    );
+    let register = places.is_some().then(|| {
+        quote! {
+            __cqrs::inventory::submit! { __cqrs::MessageItem::of::<#ty>() }
+            __cqrs::inventory::submit! { __ITEM }
+        }
+    });
+    quote! {
+        #(#cfgs)*
+        #[allow(deprecated)]
+        const _: () = {
+            use #krate::__private as __cqrs;
+            #check
+            #spec
+            #item
+            #steps
+            #register
+        };
+    }
+}
+
+/// The list, and what each step is to the others: blamed on the step.
+fn steps(places: &[Place], context: &TokenStream) -> TokenStream {
+    let items = places.iter().map(|place| match place {
+        Place::One(step) => {
+            let step = named(step, context);
+            quote!(__cqrs::PlaceItem::One(#step))
+        }
+        Place::Group(members) => {
+            let members = members.iter().map(|member| named(member, context));
+            quote!(__cqrs::PlaceItem::Group(&[#(#members),*]))
+        }
+    });
+    let checks = places.iter().enumerate().flat_map(|(place, item)| {
+        let members = match item {
+            Place::One(step) => std::slice::from_ref(step),
+            Place::Group(members) => members,
+        };
+        members.iter().enumerate().map(move |(index, step)| {
+            let check = quote_spanned!(span(step)=> __cqrs::step_at(__PLACES, #place, #index));
+            quote!(const _: () = #check;)
+        })
+    });
+    quote! {
+        const __PLACES: &[__cqrs::PlaceItem] = &[#(#items),*];
+        const __ITEM: __cqrs::SagaItem = __cqrs::SagaItem::of::<#context>(__PLACES);
+        #(#checks)*
+    }
+}
+
+fn named(step: &Step, context: &TokenStream) -> TokenStream {
+    let path = &step.path;
+    let Some(name) = &step.name else {
+        return quote_spanned!(span(step)=> __cqrs::step_of::<#path, #context>());
+    };
+    let name = name.unraw().to_string();
+    quote_spanned!(span(step)=> __cqrs::step_as::<#path, #context>(#name))
+}
+
+/// The word by which a step is known.
+fn span(step: &Step) -> Span {
+    let last = step.path.segments.last().map(|segment| segment.ident.span());
+    step.name.as_ref().map(syn::Ident::span).or(last).unwrap_or_else(Span::call_site)
+}

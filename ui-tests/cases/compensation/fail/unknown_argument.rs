@@ -1,0 +1,15 @@
+// A compensation cannot be undone.
+use cqrs::prelude::*;
+use serde::{Deserialize, Serialize};
+
+#[saga(steps = [reserve])]
+#[derive(Serialize, Deserialize)]
+struct Checkout;
+
+#[saga_step(compensate = none)]
+async fn reserve(_cx: &mut Checkout) {}
+
+#[compensation(compensate = none)]
+async fn release(_cx: &mut Checkout) {}
+
+fn main() {}

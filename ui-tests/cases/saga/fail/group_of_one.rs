@@ -1,0 +1,12 @@
+// A group of one is no group.
+use cqrs::prelude::*;
+use serde::{Deserialize, Serialize};
+
+#[saga(steps = [(reserve)])]
+#[derive(Serialize, Deserialize)]
+struct Checkout;
+
+#[saga_step(compensate = none)]
+async fn reserve(_cx: &mut Checkout) {}
+
+fn main() {}

@@ -1,0 +1,16 @@
+// A function is a step or a compensation.
+use cqrs::prelude::*;
+use serde::{Deserialize, Serialize};
+
+#[saga(steps = [reserve])]
+#[derive(Serialize, Deserialize)]
+struct Checkout;
+
+#[saga_step(compensate = none)]
+async fn reserve(_cx: &mut Checkout) {}
+
+#[saga_step(pivot)]
+#[compensation]
+async fn ship(_cx: &mut Checkout) {}
+
+fn main() {}

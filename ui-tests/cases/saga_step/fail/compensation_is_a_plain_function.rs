@@ -1,0 +1,17 @@
+// A compensation is a function under `#[compensation]`.
+use cqrs::prelude::*;
+use serde::{Deserialize, Serialize};
+
+#[saga(steps = [reserve])]
+#[derive(Serialize, Deserialize)]
+struct Checkout;
+
+#[saga_step(compensate = none)]
+async fn reserve(_cx: &mut Checkout) {}
+
+#[saga_step(compensate = release)]
+async fn ship(_cx: &mut Checkout) {}
+
+async fn release(_cx: &mut Checkout) {}
+
+fn main() {}

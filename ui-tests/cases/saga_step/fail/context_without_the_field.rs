@@ -1,0 +1,19 @@
+// Both have the field, or each its own is named.
+use cqrs::prelude::*;
+use serde::{Deserialize, Serialize};
+
+#[saga(steps = [confirm])]
+#[derive(Serialize, Deserialize)]
+struct Checkout {
+    id: u32,
+}
+
+#[derive(DomainEvent, Serialize, Deserialize)]
+struct Paid {
+    order: u32,
+}
+
+#[saga_step(awaits = Paid, by = (order, order), compensate = none)]
+async fn confirm(_cx: &mut Checkout, _e: &Paid) {}
+
+fn main() {}

@@ -1,0 +1,19 @@
+// What a step fails with is told.
+use cqrs::prelude::*;
+use serde::{Deserialize, Serialize};
+
+#[saga(steps = [reserve])]
+#[derive(Serialize, Deserialize)]
+struct Checkout;
+
+#[saga_step(compensate = none)]
+async fn reserve(_cx: &mut Checkout) {}
+
+#[saga_step(pivot)]
+async fn ship(_cx: &mut Checkout) -> Result<(), Late> {
+    Err(Late)
+}
+
+struct Late;
+
+fn main() {}

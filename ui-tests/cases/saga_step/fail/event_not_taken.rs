@@ -1,0 +1,19 @@
+// A step takes the event that it awaits.
+use cqrs::prelude::*;
+use serde::{Deserialize, Serialize};
+
+#[saga(steps = [confirm])]
+#[derive(Serialize, Deserialize)]
+struct Checkout {
+    order: u32,
+}
+
+#[derive(DomainEvent, Serialize, Deserialize)]
+struct Paid {
+    order: u32,
+}
+
+#[saga_step(awaits = Paid, by = order, compensate = none)]
+async fn confirm(_cx: &mut Checkout) {}
+
+fn main() {}

@@ -1,0 +1,17 @@
+// A step takes the context of a saga.
+use cqrs::prelude::*;
+use serde::{Deserialize, Serialize};
+
+#[saga(steps = [reserve])]
+#[derive(Serialize, Deserialize)]
+struct Checkout;
+
+#[saga_step(compensate = none)]
+async fn reserve(_cx: &mut Checkout) {}
+
+#[saga_step(pivot)]
+async fn ship(_cx: &mut Order) {}
+
+struct Order;
+
+fn main() {}

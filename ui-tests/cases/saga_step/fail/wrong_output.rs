@@ -1,0 +1,17 @@
+// A step that changes the context returns nothing besides.
+use cqrs::prelude::*;
+use serde::{Deserialize, Serialize};
+
+#[saga(steps = [reserve])]
+#[derive(Serialize, Deserialize)]
+struct Checkout;
+
+#[saga_step(compensate = none)]
+async fn reserve(_cx: &mut Checkout) {}
+
+#[saga_step(pivot)]
+async fn ship(_cx: &mut Checkout) -> u64 {
+    1
+}
+
+fn main() {}
