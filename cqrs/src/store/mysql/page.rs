@@ -205,7 +205,9 @@ impl MySqlStore {
                 let is_first = row.lane.is_none_or(|lane| !desk.is_under_way(lane) && lanes.insert(lane));
                 is_of_shards(row.shard) && is_first && !under_way.contains(&row.seq)
             };
-            seen.into_iter().filter(may_be_free).collect()
+            // What has ended since it was seen stands before nothing.
+            let there = seen.into_iter().filter(|row| !desk.was_settled(row.seq)).collect::<Vec<_>>();
+            there.into_iter().filter(may_be_free).collect()
         });
         let mut rest = free.into_iter().peekable();
         while rest.peek().is_some() {
