@@ -175,6 +175,6 @@ async fn an_empty_claim_walks_over_nothing_that_was_published() {
     let pages = |line: &String| {
         line.split_once("shared hit=").and_then(|(_, rest)| rest.split(' ').next()?.parse::<u32>().ok())
     };
-    let most = plan.iter().filter_map(pages).max().unwrap();
+    let most = plan.iter().take_while(|line| !line.starts_with("Planning")).filter_map(pages).max().unwrap();
     assert!(most < 100, "{most} pages\n{}", plan.join("\n"));
 }
