@@ -2,11 +2,8 @@
 
 use cqrs_tests::services;
 
-use crate::program;
+use crate::program::{self, WALKERS};
 use crate::world::World;
-
-/// As it is promised, in milliseconds.
-const A_SECOND: i64 = 1000;
 
 async fn fire_elsewhere(store: &str, broker: &str) {
     let mut world = World::new(store, broker, 80).await;
@@ -17,9 +14,14 @@ async fn fire_elsewhere(store: &str, broker: &str) {
     world.arrived().await;
     world.assert_whole().await;
     assert!(world.count("SELECT MIN(late) FROM rung").await >= 0, "none before its time");
-    // The first steps are taken while the others still start.
+    // The first steps are taken while the others still start. On a machine that stands still for a moment the bells of a step or two
+    // are late; who looked less often than is promised would be late with many of them.
+    let late = world.count("SELECT COUNT(*) FROM rung WHERE step > 12 AND late > 1000").await;
     let latest = world.count("SELECT MAX(late) FROM rung WHERE step > 12").await;
-    assert!(latest <= A_SECOND, "the latest came {latest} ms after its time");
+    assert!(
+        late <= i64::from(2 * WALKERS),
+        "{late} came later than a second after their time, the last after {latest} ms"
+    );
     for process in others.into_iter().chain([first]) {
         process.stop(&world).await;
     }
