@@ -7,7 +7,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::Shared;
 use super::error::{configuration, explain, kind_of, unavailable};
-use super::producer::Answer;
+use super::producer::{Answer, Producer};
 use crate::broker::driver::Outgoing;
 use crate::broker::lanes::{fail_followers, lane_of};
 use crate::broker::options::Declare;
@@ -61,29 +61,49 @@ async fn send(shared: &Shared, batch: &[Outgoing]) -> Results {
     judged.collect()
 }
 
-/// What the broker refuses as too large it refuses with everything it travelled with. Sent alone, each message shows
-/// whether it is the one; what was behind it was not published, so no order is lost.
+/// What the broker refuses may be refused for what it travelled with, of this call or another. Sent alone, each message shows whether it
+/// is the one; what was behind it was not published, so no order is lost.
 async fn one_by_one(shared: &Shared, batch: &[Outgoing], answers: &mut [Option<Answer>]) {
-    if batch.len() < 2 {
-        return;
-    }
-    let mut failed = HashSet::new();
+    let (mut failed, mut own, mut is_early) = (HashSet::new(), None, false);
     for (outgoing, answer) in batch.iter().zip(answers) {
         let lane = lane_of(&outgoing.delivery);
         let free = lane.is_none_or(|lane| !failed.contains(&lane));
-        if free && is_too_large(answer.as_ref()) {
-            let Ok(producer) = shared.producer() else { return };
-            *answer = producer.send(std::slice::from_ref(outgoing)).await.pop().flatten();
+        if free && may_be_of_another(answer.as_ref()) {
+            // Once the clock is known to be ahead, it is so for all.
+            *answer = if is_early { None } else { alone(shared, &mut own, outgoing).await };
         }
+        is_early |= code_of(answer.as_ref()) == Some(Code::InvalidTimestamp);
         if !matches!(answer, Some(Ok(()))) {
             failed.extend(lane);
         }
     }
+    if let Some(own) = own {
+        own.retire();
+    }
 }
 
-fn is_too_large(answer: Option<&Answer>) -> bool {
-    let code = answer.and_then(|answer| answer.as_ref().err()?.rdkafka_error_code());
-    matches!(code, Some(Code::MessageSizeTooLarge | Code::MessageBatchTooLarge))
+/// Sends a message by a producer of our own, which no other call hands anything to; a new one where it has failed for good.
+async fn alone(shared: &Shared, own: &mut Option<Producer>, outgoing: &Outgoing) -> Option<Answer> {
+    if shared.is_closed() {
+        return None;
+    }
+    let producer = match own.take() {
+        Some(producer) if !producer.is_retired() => producer,
+        _ => Producer::new(&shared.config).ok()?,
+    };
+    let answer = producer.send(std::slice::from_ref(outgoing)).await.pop().flatten();
+    *own = Some(producer);
+    answer
+}
+
+/// Whether the broker refuses a message by a word that it also has for others of its batch. `InvalidRecord` is what the library makes
+/// of any, where several of a batch are wrong.
+fn may_be_of_another(answer: Option<&Answer>) -> bool {
+    matches!(code_of(answer), Some(Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidRecord))
+}
+
+fn code_of(answer: Option<&Answer>) -> Option<Code> {
+    answer?.as_ref().err()?.rdkafka_error_code()
 }
 
 fn judge(shared: &Shared, delivery: &Delivery, answer: Option<Answer>, why: Option<&str>) -> Result<(), BrokerError> {
