@@ -263,12 +263,20 @@ impl Store {
 
     /// The same kind of store in a place of a test's own, and what removes that when it is dropped. `None` where it is a file's matter.
     #[cfg(feature = "testing")]
-    #[cfg_attr(not(feature = "postgres"), expect(clippy::unused_async, reason = "a store on a server waits for it"))]
+    #[cfg_attr(
+        not(any(feature = "mysql", feature = "postgres")),
+        expect(clippy::unused_async, reason = "a store on a server waits for it")
+    )]
     pub(crate) async fn apart(&self) -> Result<Option<(Self, Box<dyn Any + Send + Sync>)>, StoreError> {
         match self.kind() {
             #[cfg(feature = "postgres")]
             Ok(Kind::Postgres) => {
                 let (store, scratch) = super::postgres::scratch::Scratch::new(&self.source).await?;
+                Ok(Some((store, Box::new(scratch))))
+            }
+            #[cfg(feature = "mysql")]
+            Ok(Kind::MySql) => {
+                let (store, scratch) = super::mysql::scratch::Scratch::new(&self.source).await?;
                 Ok(Some((store, Box::new(scratch))))
             }
             _ => Ok(None),
@@ -282,6 +290,7 @@ impl Store {
     /// What transactions of this store lend to handlers, known without connecting.
     pub(crate) fn handle(&self) -> Result<Option<HandleSpec>, StoreError> {
         if let Source::Driver(driver) = &self.source {
+            self.check_driver()?;
             Ok(driver.handle())
         } else {
             let kind = self.kind()?;
@@ -309,6 +318,7 @@ impl Store {
     )]
     pub async fn connect(self) -> Result<Arc<dyn Driver>, StoreError> {
         if let Source::Driver(driver) = &self.source {
+            self.check_driver()?;
             return Ok(Arc::clone(driver));
         }
         let kind = self.kind()?;
@@ -340,6 +350,23 @@ impl Store {
             return Err(self.refuses("`notify`: only PostgreSQL has notices"));
         }
         Ok(())
+    }
+
+    /// A driver is ready as it is: what else is said of it would be said to nobody.
+    fn check_driver(&self) -> Result<(), StoreError> {
+        let StoreOptions { prefix, schema, notify, .. } = &self.options;
+        let said = [
+            (prefix.is_some(), "prefix"),
+            (schema.is_some(), "schema"),
+            (*notify == Some(true), "`notify`"),
+            (self.migrator.is_some(), "migrations"),
+        ];
+        match said.into_iter().find(|(is_said, _)| *is_said) {
+            Some((_, what)) => Err(self.refuses(&format!(
+                "{what}: `Store::driver` was given a store that is ready; say it where that is made"
+            ))),
+            None => Ok(()),
+        }
     }
 
     fn refuses(&self, what: &str) -> StoreError {
@@ -399,5 +426,20 @@ mod tests {
             assert!(error.to_string().contains(what), "{error}");
         }
         assert!(store().notify(false).handle().is_ok());
+    }
+
+    #[test]
+    fn a_driver_takes_nothing_besides() {
+        let driver = || Store::driver(crate::store::MemoryStore::new());
+        for (store, what) in [
+            (driver().prefix("shop_"), "takes no prefix"),
+            (driver().schema("shop"), "takes no schema"),
+            (driver().notify(true), "takes no `notify`"),
+        ] {
+            let error = store.handle().unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Configuration);
+            assert!(error.to_string().contains(what), "{error}");
+        }
+        assert!(driver().notify(false).handle().is_ok());
     }
 }

@@ -61,7 +61,7 @@ pub struct TestApp {
 
 impl TestApp {
     /// Starts an app in a temporary place: an SQLite store becomes a fresh file, a PostgreSQL store a schema of its own in the
-    /// database it names, dropped with the test app; a store in memory stays one, with nothing in it. The broker becomes the
+    /// database it names, a MySQL or MariaDB store a database of its own on its server, both dropped with the test app; a store in memory stays one, with nothing in it. The broker becomes the
     /// memory broker.
     ///
     /// # Errors
