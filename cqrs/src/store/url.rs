@@ -268,14 +268,14 @@ impl Store {
         expect(clippy::unused_async, reason = "a store on a server waits for it")
     )]
     pub(crate) async fn apart(&self) -> Result<Option<(Self, Box<dyn Any + Send + Sync>)>, StoreError> {
-        match self.kind() {
+        match self.kind()? {
             #[cfg(feature = "postgres")]
-            Ok(Kind::Postgres) => {
+            Kind::Postgres => {
                 let (store, scratch) = super::postgres::scratch::Scratch::new(&self.source).await?;
                 Ok(Some((store, Box::new(scratch))))
             }
             #[cfg(feature = "mysql")]
-            Ok(Kind::MySql) => {
+            Kind::MySql => {
                 let (store, scratch) = super::mysql::scratch::Scratch::new(&self.source).await?;
                 Ok(Some((store, Box::new(scratch))))
             }
@@ -363,7 +363,7 @@ impl Store {
         ];
         match said.into_iter().find(|(is_said, _)| *is_said) {
             Some((_, what)) => Err(self.refuses(&format!(
-                "{what}: `Store::driver` was given a store that is ready; say it where that is made"
+                "{what}: `Store::driver` was given a store that is ready, which is told such things where it is made"
             ))),
             None => Ok(()),
         }
@@ -440,6 +440,16 @@ mod tests {
             assert_eq!(error.kind(), StoreErrorKind::Configuration);
             assert!(error.to_string().contains(what), "{error}");
         }
+        let migrator = sqlx::migrate::Migrator::DEFAULT;
+        assert!(driver().migrations(migrator).handle().unwrap_err().to_string().contains("takes no migrations"));
         assert!(driver().notify(false).handle().is_ok());
+    }
+
+    #[cfg(feature = "testing")]
+    #[tokio::test]
+    async fn a_test_takes_no_file_for_a_store_that_there_is_not() {
+        let error = Store::url("mysqll://localhost/shop").apart().await.map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains("no store for `mysqll:`"), "{error}");
+        assert!(Store::url("sqlite://shop.db").apart().await.unwrap().is_none());
     }
 }

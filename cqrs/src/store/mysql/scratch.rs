@@ -22,8 +22,7 @@ impl Scratch {
     /// Fails where the server cannot be reached, or does not let this user create a database.
     pub(crate) async fn new(source: &Source) -> Result<(Store, Self), StoreError> {
         let options = match source {
-            // Of MariaDB the scheme is a name of ours.
-            Source::Url(url) => url.replacen("mariadb:", "mysql:", 1).parse::<MySqlConnectOptions>()?,
+            Source::Url(url) => super::connect::parse(url)?,
             Source::Pool { pool, .. } => match pool.downcast_ref::<MySqlPool>() {
                 Some(pool) => pool.connect_options().as_ref().clone(),
                 None => return Err(foreign()),
