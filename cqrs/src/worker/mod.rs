@@ -159,6 +159,7 @@ async fn run(app: App, store: Arc<dyn Driver>, mut desks: Vec<Desk>, stop: Cance
         .collect();
     let jobs = TaskTracker::new();
     let done = Arc::new(Notify::new());
+    let mut due = Due::Unknown;
     while !stop.is_cancelled() {
         // Registered before the look at the store: a commit between the look and the wait is not missed.
         let bell = app.wake_bell().notified();
@@ -199,12 +200,16 @@ async fn run(app: App, store: Arc<dyn Driver>, mut desks: Vec<Desk>, stop: Cance
         }
         let queues = desks.iter().filter(|desk| desk.may_claim()).flat_map(|desk| desk.share.queues.iter().cloned());
         let queues: Vec<WorkQueue> = queues.collect();
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = in_line(&mut desks) => {}
-            () = bell => {}
-            () = done.notified() => {}
-            () = pause(&app, &store, &queues, looked) => {}
+        let idle = pause(&app, &store, &queues, looked, &mut due);
+        let is_idle = tokio::select! {
+            () = stop.cancelled() => false,
+            () = in_line(&mut desks) => false,
+            () = bell => false,
+            () = done.notified() => false,
+            () = idle => true,
+        };
+        if !is_idle {
+            due = Due::Unknown;
         }
     }
     // Others may have the turns that were taken.
@@ -232,13 +237,28 @@ async fn claim(app: &App, store: &Arc<dyn Driver>, desks: &[&Desk], now: SystemT
     }
 }
 
-/// Waits until something of these queues is due, or long enough to look again.
-async fn pause(app: &App, store: &Arc<dyn Driver>, queues: &[WorkQueue], looked: SystemTime) {
+/// When something is due, as far as that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    /// Something has happened here since it was asked.
+    Unknown,
+    At(Option<SystemTime>),
+}
+
+/// Waits until something of these queues is due, or long enough to look again. What is due next is asked once something has happened here,
+/// or when it was due: what others store meanwhile the next claim finds, and who is idle asks half as often.
+async fn pause(app: &App, store: &Arc<dyn Driver>, queues: &[WorkQueue], looked: SystemTime, known: &mut Due) {
     if queues.is_empty() {
         return std::future::pending().await;
     }
+    if let Due::At(due) = *known
+        && due.is_none_or(|due| due > looked)
+    {
+        return app.clock().sleep_until(next_look(due, looked, app.clock().now())).await;
+    }
     // Where the store is out of reach: no tighter loop than with nothing to do.
     let due = store.next_work_due(queues).await.ok().flatten();
+    *known = Due::At(due);
     app.clock().sleep_until(next_look(due, looked, app.clock().now())).await;
 }
 

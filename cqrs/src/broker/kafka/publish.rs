@@ -7,7 +7,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::Shared;
 use super::error::{configuration, explain, kind_of, unavailable};
-use super::producer::{Answer, Producer};
+use super::producer::Answer;
 use crate::broker::driver::Outgoing;
 use crate::broker::lanes::{fail_followers, lane_of};
 use crate::broker::options::Declare;
@@ -62,47 +62,43 @@ async fn send(shared: &Shared, batch: &[Outgoing]) -> Results {
 }
 
 /// What the broker refuses may be refused for what it travelled with, of this call or another. Sent alone, each message shows whether it
-/// is the one; what was behind it was not published, so no order is lost.
+/// is the one; what was behind it was not published, so no order is lost. Once the broker says nothing, the rest waits: of it nothing is
+/// known.
 async fn one_by_one(shared: &Shared, batch: &[Outgoing], answers: &mut [Option<Answer>]) {
-    let (mut failed, mut own, mut is_early) = (HashSet::new(), None, false);
+    if !answers.iter().any(|answer| may_be_of_another(answer.as_ref())) {
+        return;
+    }
+    let turn = shared.alone.turn();
+    let (mut failed, mut is_silent) = (HashSet::new(), false);
     for (outgoing, answer) in batch.iter().zip(answers) {
         let lane = lane_of(&outgoing.delivery);
-        let free = lane.is_none_or(|lane| !failed.contains(&lane));
-        if free && may_be_of_another(answer.as_ref()) {
-            // Once the clock is known to be ahead, it is so for all.
-            *answer = if is_early { None } else { alone(shared, &mut own, outgoing).await };
+        if may_be_of_another(answer.as_ref()) {
+            let waits = is_silent || lane.is_some_and(|lane| failed.contains(&lane));
+            *answer = if waits { None } else { turn.send(shared, outgoing).await };
+            is_silent |= !waits && !is_judged(answer.as_ref());
         }
-        is_early |= code_of(answer.as_ref()) == Some(Code::InvalidTimestamp);
         if !matches!(answer, Some(Ok(()))) {
             failed.extend(lane);
         }
     }
-    if let Some(own) = own {
-        own.retire();
-    }
 }
 
-/// Sends a message by a producer of our own, which no other call hands anything to; a new one where it has failed for good.
-async fn alone(shared: &Shared, own: &mut Option<Producer>, outgoing: &Outgoing) -> Option<Answer> {
-    if shared.is_closed() {
-        return None;
-    }
-    let producer = match own.take() {
-        Some(producer) if !producer.is_retired() => producer,
-        _ => Producer::new(&shared.config).ok()?,
-    };
-    let answer = producer.send(std::slice::from_ref(outgoing)).await.pop().flatten();
-    *own = Some(producer);
-    answer
+/// Whether the broker has said what it makes of a message.
+fn is_judged(answer: Option<&Answer>) -> bool {
+    matches!(answer, Some(Ok(())))
+        || code_of(answer)
+            .is_some_and(|code| kind_of(code) == BrokerErrorKind::Refused || code == Code::InvalidTimestamp)
 }
 
 /// Whether the broker refuses a message by a word that it also has for others of its batch. `InvalidRecord` is what the library makes
-/// of any, where several of a batch are wrong.
+/// of any, where several of a batch are wrong, and `InvalidDifferentRecord` of one that is sound itself.
 fn may_be_of_another(answer: Option<&Answer>) -> bool {
-    matches!(code_of(answer), Some(Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidRecord))
+    let code = code_of(answer);
+    matches!(code, Some(Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidRecord))
+        || code == Some(Code::InvalidDifferentRecord)
 }
 
-fn code_of(answer: Option<&Answer>) -> Option<Code> {
+pub(super) fn code_of(answer: Option<&Answer>) -> Option<Code> {
     answer?.as_ref().err()?.rdkafka_error_code()
 }
 
