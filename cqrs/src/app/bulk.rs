@@ -94,7 +94,8 @@ pub struct BulkReport {
     pub done: u64,
     /// How many somebody else had replayed or discarded by the time it was their turn.
     pub gone: u64,
-    /// At how many the store failed. They are named in the log, and are as they were: the same run takes them again.
+    /// At how many the store failed. They are named in the log, and are as they were, unless the answer to a commit was lost: the same run
+    /// takes them again. A run that they keep from what is behind them goes on with a filter that begins later.
     pub failed: u64,
 }
 
