@@ -200,13 +200,12 @@ async fn run(app: App, store: Arc<dyn Driver>, mut desks: Vec<Desk>, stop: Cance
         }
         let queues = desks.iter().filter(|desk| desk.may_claim()).flat_map(|desk| desk.share.queues.iter().cloned());
         let queues: Vec<WorkQueue> = queues.collect();
-        let idle = pause(&app, &store, &queues, looked, &mut due);
         let is_idle = tokio::select! {
             () = stop.cancelled() => false,
             () = in_line(&mut desks) => false,
             () = bell => false,
             () = done.notified() => false,
-            () = idle => true,
+            () = pause(&app, &store, &queues, looked, &mut due) => true,
         };
         if !is_idle {
             due = Due::Unknown;
