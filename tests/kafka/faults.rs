@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cqrs::broker::BrokerErrorKind;
-use cqrs::broker::driver::Driver;
+use cqrs::broker::driver::{Consumer, Driver, Outgoing};
 use cqrs::{Broker, Declare};
 use cqrs_tests::kafka::{self, KafkaServer, USER};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -47,23 +47,31 @@ async fn a_stopped_broker_is_unavailable_and_no_message_passes_an_earlier_one_of
     assert!(kinds.iter().all(|kind| *kind == Err(BrokerErrorKind::Unavailable)), "{kinds:?}");
     server.signal("CONT");
 
-    let mut left = batch;
+    publish_until_done(&*driver, batch).await;
+    come_in_order(&mut *consumer, 20).await;
+    consumer.close().await;
+    driver.close().await;
+}
+
+/// Publishes what is not published yet until all of it is.
+async fn publish_until_done(driver: &dyn Driver, mut left: Vec<Outgoing>) {
     while !left.is_empty() {
         let results = bounded(driver.publish(left.clone())).await;
         left = left.into_iter().zip(results).filter_map(|(outgoing, result)| result.err().map(|_| outgoing)).collect();
     }
-    // Some may come twice, for the broker may have taken them; but none before one that is due.
+}
+
+/// Receives numbers. Some may come twice, for the broker may have taken them; but none before one that is due.
+async fn come_in_order(consumer: &mut dyn Consumer, count: usize) {
     let mut due = 0;
-    while due < 20 {
-        for incoming in receive(&mut *consumer, 1).await {
-            let number: u32 = text(&incoming).parse().expect("a number");
+    while due < count {
+        for incoming in receive(consumer, 1).await {
+            let number: usize = text(&incoming).parse().expect("a number");
             assert!(number <= due, "{number} came when {due} was due");
             due = due.max(number + 1);
-            done(&mut *consumer, &[incoming]).await;
+            done(consumer, &[incoming]).await;
         }
     }
-    consumer.close().await;
-    driver.close().await;
 }
 
 /// A topic of one partition that takes messages, and batches of them, of so many bytes at most.
@@ -84,21 +92,9 @@ async fn of_a_new_producer_nothing_overtakes_a_request_that_is_refused() {
     let (driver, topic) = (driver(&kafka::url(), &[]), narrow("100000").await);
     let mut consumer = join(&*driver, &random("group"), &topic, 500).await;
     // Two requests that are too large, and one that is not.
-    let mut left: Vec<_> = (0..COUNT).map(|number| message(&topic, "a", format!("{number:01000}"))).collect();
-    while !left.is_empty() {
-        let results = bounded(driver.publish(left.clone())).await;
-        left = left.into_iter().zip(results).filter_map(|(outgoing, result)| result.err().map(|_| outgoing)).collect();
-    }
-    // Some may come twice; but none before one that is due.
-    let mut due = 0;
-    while due < COUNT {
-        for incoming in receive(&mut *consumer, 1).await {
-            let number: usize = text(&incoming).parse().expect("a number");
-            assert!(number <= due, "{number} came when {due} was due");
-            due = due.max(number + 1);
-            done(&mut *consumer, &[incoming]).await;
-        }
-    }
+    let batch = (0..COUNT).map(|number| message(&topic, "a", format!("{number:01000}"))).collect();
+    publish_until_done(&*driver, batch).await;
+    come_in_order(&mut *consumer, COUNT).await;
     consumer.close().await;
     driver.close().await;
 }

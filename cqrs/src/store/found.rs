@@ -1,5 +1,5 @@
 //! What one claim of the outbox has found so far, where rows are read in their order and what is given out is kept in mind
-//! ([`Desk`]). Pure.
+//! ([`Desk`]). No database here: the pages are given.
 //!
 //! A claim reads pages to take what it can. Of a page with nothing to take it says so ([`Way::Look`]): what follows may be a long backlog of
 //! keys that are under way, and is looked through, without payloads, up to the first row that can be taken.
@@ -75,7 +75,7 @@ pub(super) struct Found {
     pages: usize,
     /// Whether it has read a page.
     has_read: bool,
-    /// Until when it reads on.
+    /// Until when it reads on: so little of a lease that what was given out first need not be renewed.
     until: Instant,
     /// How far it has read.
     pub(super) last: i64,
@@ -108,11 +108,6 @@ impl Found {
         let is_enough = self.rows.len() == self.asked.limit || self.is_all;
         let has_room = self.pages < MOST_PAGES && self.behind_dead.len() < MOST_PARKED;
         !is_enough && has_room && (!self.has_read || Instant::now() < self.until)
-    }
-
-    /// The claim holds until then, what was given out at its beginning too.
-    pub(super) fn renew(&self, lease_until: i64, desk: &mut Desk) {
-        self.given().for_each(|claim| desk.renew(claim, lease_until));
     }
 
     /// What was found nobody will hear of: it is found again.

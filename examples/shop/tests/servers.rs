@@ -172,59 +172,77 @@ async fn assert_is_whole(tables: &Tables, directory: &Path, paid: usize, cancell
     assert_eq!(mails, (0..30).map(|n| format!("c-{n}")).collect());
 }
 
+/// A schema and a Kafka of a test's own.
+struct Place {
+    kafka: Private,
+    schema: String,
+    tables: Tables,
+    directory: tempfile::TempDir,
+}
+
+impl Place {
+    async fn new() -> Self {
+        let schema = format!("shop_{}", uuid::Uuid::new_v4().simple());
+        let (kafka, tables) = (Private::start(&["kafka"]), Tables::new(&schema).await);
+        Self { kafka, schema, tables, directory: tempfile::tempdir().unwrap() }
+    }
+
+    /// Starts a process that runs these parts.
+    fn start(&self, parts: &str) -> Process {
+        let store = url(&self.schema);
+        let servers = [("CQRS_STORE", store.as_str()), ("CQRS_BROKER", self.kafka.url("kafka"))];
+        Process::start(self.directory.path(), &servers, parts)
+    }
+
+    async fn end(self) {
+        self.tables.end(&self.schema).await;
+    }
+}
+
 /// In one process what follows from an order is done while others are placed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_process_on_postgresql_and_kafka_does_it_alone() {
-    let kafka = Private::start(&["kafka"]);
-    let schema = format!("shop_{}", uuid::Uuid::new_v4().simple());
-    let tables = Tables::new(&schema).await;
-    let directory = tempfile::tempdir().unwrap();
-    let store = url(&schema);
-    let servers = [("CQRS_STORE", store.as_str()), ("CQRS_BROKER", kafka.url("kafka"))];
+    let place = Place::new().await;
+    let tables = &place.tables;
 
-    let shop = Process::start(directory.path(), &servers, ALL);
+    let shop = place.start(ALL);
     let (paid, cancelled) = buy(&shop);
     tables.until(MOVES, 2 * i64::try_from(30 + cancelled).unwrap()).await;
     tables.until(OUTBOX, 0).await;
     tables.until("SELECT count(*) FROM cqrs_work", 0).await;
-    assert_is_whole(&tables, directory.path(), paid, cancelled).await;
+    assert_is_whole(tables, place.directory.path(), paid, cancelled).await;
     shop.terminate();
 
     // Started again, it finds everything as it was, and goes on.
-    let shop = Process::start(directory.path(), &servers, ALL);
+    let shop = place.start(ALL);
     let (status, order) = shop.ask("GET", "/orders/o-0", "");
     assert_eq!((status, &order["status"]), (200, &json!("paid")), "{order}");
     let order = json!({"id": "o-30", "customer": "c-30", "lines": [{"sku": "tea", "quantity": 1}]}).to_string();
     assert_eq!(shop.ask("POST", "/orders", &order).0, 201);
     tables.until(MOVES, 2 * i64::try_from(30 + cancelled).unwrap() + 1).await;
     shop.terminate();
-    tables.end(&schema).await;
+    place.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_processes_on_postgresql_and_kafka_do_it_together() {
-    let kafka = Private::start(&["kafka"]);
-    let schema = format!("shop_{}", uuid::Uuid::new_v4().simple());
-    let tables = Tables::new(&schema).await;
-    let directory = tempfile::tempdir().unwrap();
-    let store = url(&schema);
-    let servers = [("CQRS_STORE", store.as_str()), ("CQRS_BROKER", kafka.url("kafka"))];
-    let start = |parts| Process::start(directory.path(), &servers, parts);
+    let place = Place::new().await;
+    let tables = &place.tables;
 
-    let web = start("timers");
+    let web = place.start("timers");
     let (paid, cancelled) = buy(&web);
     let events = i64::try_from(30 + cancelled).unwrap();
     assert_eq!(tables.number(OUTBOX).await, events, "nobody publishes yet");
 
-    let relay = start("relay");
+    let relay = place.start("relay");
     tables.until(OUTBOX, 0).await;
     assert_eq!(tables.number(MOVES).await, 0, "nobody consumes yet");
 
-    let consumers = start("work,group:stock");
+    let consumers = place.start("work,group:stock");
     tables.until(MOVES, 2 * events).await;
     tables.until("SELECT count(*) FROM cqrs_work", 0).await;
 
-    assert_is_whole(&tables, directory.path(), paid, cancelled).await;
+    assert_is_whole(tables, place.directory.path(), paid, cancelled).await;
 
     // Any of them answers: what it knows is in the database.
     let (status, listed) = consumers.ask("GET", "/orders?limit=2", "");
@@ -233,5 +251,5 @@ async fn three_processes_on_postgresql_and_kafka_do_it_together() {
     for process in [web, relay, consumers] {
         process.terminate();
     }
-    tables.end(&schema).await;
+    place.end().await;
 }

@@ -274,9 +274,6 @@ impl MySqlStore {
             Ok(late) => {
                 given.extend(late);
                 given.sort_unstable_by_key(|row| row.claim.seq);
-                // Those given first hold for as long as the others.
-                let lease_until = request.granted().lease_until;
-                self.with_desk(|desk| given.iter().for_each(|row| desk.renew(row.claim, lease_until)));
                 Ok(given)
             }
             // What was given out nobody will hear of: it is given out again, and nothing of its keys before it.
@@ -438,10 +435,8 @@ impl MySqlStore {
                 seen.iter().filter(|row| open.contains(&row.shard)).map(|row| (row.seq, row.lane)).collect();
             // Whatever is not passed by now, no claim begins meanwhile.
             let rest = self.with_desk(|desk| {
-                let is_there = |row: &Seen| !desk.was_settled(row.seq);
-                let there: Vec<Seen> = seen.into_iter().filter(is_there).collect();
                 let is_free = |row: &Seen| row.lane.is_none_or(|lane| !desk.pass_by(row.seq, lane));
-                there.into_iter().filter(is_free).collect()
+                seen.into_iter().filter(is_free).collect()
             });
             let free = self.first_free(rest, |shard| open.contains(&shard)).await?;
             let end = free.as_ref().map_or(last, |free| free.seq - 1);

@@ -315,9 +315,7 @@ impl PostgresStore {
         if found.rows.is_empty() && found.is_all && self.leases().is_time_to_start_over(request.lease_now) {
             self.desk().start_over();
         }
-        let given = self.see_to(found, &request).await;
-        drop(claimed);
-        given
+        self.see_to(found).await
     }
 
     async fn read(
@@ -376,12 +374,10 @@ impl PostgresStore {
     }
 
     /// Does what has to be done about what a claim found, before it is given out.
-    async fn see_to(&self, mut found: Found, request: &Request) -> Result<Vec<ClaimedOutbox>, StoreError> {
+    async fn see_to(&self, mut found: Found) -> Result<Vec<ClaimedOutbox>, StoreError> {
         let end = self.write_down(&mut found).await;
-        let mut desk = self.desk();
-        match end {
-            Ok(()) => found.renew(request.granted().lease_until, &mut desk),
-            Err(_) => found.give_back(&mut desk),
+        if end.is_err() {
+            found.give_back(&mut self.desk());
         }
         end.map(|()| found.rows)
     }

@@ -253,7 +253,6 @@ impl SqliteStore {
     /// Does what has to be done about what a claim found, before it is given out.
     async fn see_to(&self, mut found: Found, request: &Request) -> Result<Vec<ClaimedOutbox>, StoreError> {
         if found.behind_dead.is_empty() && found.unreadable.is_empty() && found.suspicious.is_empty() {
-            found.renew(request.granted().lease_until, &mut self.desk());
             return Ok(found.rows);
         }
         let written = self.write_down(&found).await;
@@ -265,7 +264,7 @@ impl SqliteStore {
                     // Somebody has taken the dead row away meanwhile, and did not see these.
                     found.look_back(&mut desk);
                 }
-                found.renew(lease_until, &mut desk);
+                found.given().for_each(|claim| desk.renew(claim, lease_until));
                 for (claim, _) in &found.unreadable {
                     desk.ended(*claim);
                     // What is behind it, is behind a dead one now.
