@@ -123,6 +123,7 @@ async fn g11_a_message_that_is_too_large_is_refused_and_the_others_go_on() {
         while !["a0", "c0", "end"].iter().all(|text| texts.contains(&(*text).to_owned())) {
             texts.extend(take(&mut *consumer, 1).await);
         }
+        assert!(!texts.contains(&"behind the large one".to_owned()), "it is said to wait: {texts:?}");
     })
     .await;
 }

@@ -237,6 +237,79 @@ async fn many_are_replayed_and_discarded_by_filter_and_counted_first() {
     .await;
 }
 
+/// Has the database refuse to touch what is dead of these.
+async fn damage(app: &Harness, whom: &[u32]) {
+    for n in whom {
+        let refuse = format!(
+            "CREATE TRIGGER hold_{n} BEFORE UPDATE ON cqrs_work WHEN OLD.payload LIKE '%\"{n}\"%'
+             BEGIN SELECT RAISE(ABORT, 'row {n} is damaged'); END;
+             CREATE TRIGGER keep_{n} BEFORE DELETE ON cqrs_work WHEN OLD.payload LIKE '%\"{n}\"%'
+             BEGIN SELECT RAISE(ABORT, 'row {n} is damaged'); END"
+        );
+        cqrs::sqlx::raw_sql(cqrs::sqlx::AssertSqlSafe(refuse)).execute(&app.probe.pool()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_letter_at_which_the_store_fails_is_named_and_the_rest_is_done() {
+    bounded(async {
+        let app = Harness::start().await;
+        with_dead(&app, 6).await;
+        let dead = app.dead().await;
+        let of = |n: u32| {
+            let payload = format!(r#"{{"who":"{n}"}}"#).into_bytes();
+            dead.iter().find(|letter| letter.payload == payload).unwrap()
+        };
+        damage(&app, &[1, 3]).await;
+        let log = Log::start();
+        let report = app.replay_all(DeadFilter::new().error("refused")).await.unwrap();
+        assert_eq!((report.found, report.done, report.gone, report.failed), (6, 4, 0, 2));
+        for n in [1, 3] {
+            let text = log.text();
+            let lines: Vec<_> = text.lines().filter(|line| line.contains(&of(n).message_id.to_string())).collect();
+            assert_eq!(lines.len(), 1, "{text}");
+            for part in ["name=\"Mended\"", &format!("row {n} is damaged"), "bulk: error ~ refused: passed over"] {
+                assert!(lines[0].contains(part), "`{part}` is not in: {}", lines[0]);
+            }
+        }
+        app.settle().await;
+        let mut done = app.probe.log();
+        done.sort_unstable();
+        assert_eq!(done, ["mended 0", "mended 2", "mended 4", "mended 5"]);
+        assert_eq!(app.audit(9, None).await.unwrap().len(), 4, "what failed is not written down as done");
+
+        // They are as they were, and taken again.
+        let report = app.discard_all(DeadFilter::new()).await.unwrap();
+        assert_eq!((report.found, report.done, report.failed), (2, 0, 2));
+        cqrs::sqlx::raw_sql("DROP TRIGGER keep_1").execute(&app.probe.pool()).await.unwrap();
+        let report = app.discard_all(DeadFilter::new()).await.unwrap();
+        assert_eq!((report.found, report.done, report.failed), (2, 1, 1));
+        assert_eq!(the_dead(&app).await.id, of(3).id);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_run_ends_where_one_letter_after_the_other_fails_and_says_how_far_it_came() {
+    bounded(async {
+        let app = Harness::start().await;
+        with_dead(&app, 15).await;
+        damage(&app, &(2..15).collect::<Vec<_>>()).await;
+        let log = Log::start();
+        let error = app.discard_all(DeadFilter::new()).await.unwrap_err();
+        assert!(error.to_string().contains("the database refused a statement"), "{error}");
+        let text = log.text();
+        assert_eq!(text.matches("bulk: all: passed over").count(), 9, "{text}");
+        let end: Vec<_> = text.lines().filter(|line| line.contains("ended by an error; what is done stays")).collect();
+        assert_eq!(end.len(), 1, "{text}");
+        for part in ["done=2", "gone=0", "failed=9", "is damaged"] {
+            assert!(end[0].contains(part), "`{part}` is not in: {}", end[0]);
+        }
+        assert_eq!(app.counts().await.unwrap().dead, 13);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn many_are_replayed_at_a_rate() {
     bounded(async {

@@ -8,7 +8,7 @@
 use std::env;
 use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use cqrs::__private::{FailPoint, watch};
 use cqrs::broker::Declare;
@@ -36,6 +36,8 @@ pub const POINT: &str = "FAULTS_POINT";
 pub const STEPS: &str = "FAULTS_STEPS";
 /// Set where somebody else sees to the topics.
 pub const LEAVES: &str = "FAULTS_LEAVES";
+/// Set where leases last as long as they do unless somebody says otherwise.
+pub const DEFAULTS: &str = "FAULTS_DEFAULTS";
 /// The pause between two steps, in milliseconds.
 pub const STRIDE: &str = "FAULTS_STRIDE";
 
@@ -52,7 +54,7 @@ pub const TABLES: &[(&str, &str)] = &[
     ("raised", "step BIGINT PRIMARY KEY"),
     ("diary", "id NUMBER, walker BIGINT NOT NULL, step BIGINT NOT NULL"),
     ("noted", "id NUMBER, walker BIGINT NOT NULL, step BIGINT NOT NULL"),
-    ("rung", "id NUMBER, walker BIGINT NOT NULL, step BIGINT NOT NULL"),
+    ("rung", "id NUMBER, walker BIGINT NOT NULL, step BIGINT NOT NULL, late BIGINT NOT NULL"),
     ("mended", "id BIGINT PRIMARY KEY"),
 ];
 
@@ -80,6 +82,7 @@ struct Strange;
 struct Ring {
     walker: i32,
     step: i32,
+    due: SystemTime,
 }
 
 /// Whether a bell rings for a step.
@@ -102,7 +105,8 @@ async fn write_down(e: Stepped, tx: &mut Tx<Any>, meta: &Meta, events: &mut Even
     }
     events.raise(Noted { walker, step });
     if rings(step) {
-        events.schedule(Ring { walker, step }).after(Duration::from_millis(200));
+        let due = SystemTime::now() + Duration::from_millis(200);
+        events.schedule(Ring { walker, step, due }).at(due);
     }
     Ok(())
 }
@@ -116,11 +120,17 @@ async fn index(e: Noted, begin: &mut Begin<Any>) -> Result<(), BoxError> {
 
 #[command_handler]
 async fn ring(cmd: Ring, tx: &mut Tx<Any>) -> Result<(), sqlx::Error> {
-    insert(tx, "rung", cmd.walker, cmd.step).await
+    let Ring { walker, step, due } = cmd;
+    let late = match SystemTime::now().duration_since(due) {
+        Ok(late) => i64::try_from(late.as_millis()).unwrap_or(i64::MAX),
+        Err(early) => -i64::try_from(early.duration().as_millis()).unwrap_or(i64::MAX),
+    };
+    let insert = format!("INSERT INTO rung (walker, step, late) VALUES ({walker}, {step}, {late})");
+    sqlx::query(AssertSqlSafe(insert)).execute(&mut **tx).await.map(drop)
 }
 
 /// With the numbers in it: what stands for one in a statement is called differently by each database.
-async fn insert(db: &mut AnyConnection, table: &str, walker: i32, step: i32) -> Result<(), sqlx::Error> {
+pub async fn insert(db: &mut AnyConnection, table: &str, walker: i32, step: i32) -> Result<(), sqlx::Error> {
     let insert = format!("INSERT INTO {table} (walker, step) VALUES ({walker}, {step})");
     sqlx::query(AssertSqlSafe(insert)).execute(db).await.map(drop)
 }
@@ -174,15 +184,15 @@ fn is_to_spoil() -> bool {
 
 async fn app(store: &str, broker: Named, parts: &[&str]) -> App {
     let settings = if is_to_spoil() { "group.diary.concurrency = 1" } else { "" };
-    cqrs::bootstrap!()
+    let mut builder = cqrs::bootstrap!()
         .settings(Settings::from_toml(settings).unwrap())
         .store(Store::url(store))
         .broker(Broker::driver(broker))
-        .lease(Duration::from_secs(1))
-        .shutdown_timeout(Duration::from_secs(10))
-        .run(parts.iter().copied())
-        .await
-        .unwrap()
+        .run(parts.iter().copied());
+    if env::var(DEFAULTS).is_err() {
+        builder = builder.lease(Duration::from_secs(1)).shutdown_timeout(Duration::from_secs(10));
+    }
+    builder.await.unwrap()
 }
 
 /// Kills the process, or stops it until somebody lets it go on, once the point it was told was passed so often.

@@ -12,7 +12,7 @@ const AWAY: Duration = Duration::from_secs(3);
 const RAISED: &str = "SELECT COUNT(*) FROM raised";
 
 /// Starts, stops and kills servers where that holds up nobody.
-fn meanwhile<T>(what: impl FnOnce() -> T) -> T {
+pub fn meanwhile<T>(what: impl FnOnce() -> T) -> T {
     tokio::task::block_in_place(what)
 }
 

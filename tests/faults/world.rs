@@ -141,6 +141,23 @@ impl World {
         self.place.disconnect(&self.database, &mut own).await;
     }
 
+    /// What an operator does after the clock went back by hours, with a process dead: as decision 0010 says it.
+    pub async fn let_all_leases_run_out(&self) {
+        let shards = if matches!(self.place, Place::Sqlite) { "cqrs_relay" } else { "cqrs_shards" };
+        for table in [shards, "cqrs_work", "cqrs_idempotent"] {
+            let update = format!("UPDATE {table} SET lease_until = 0 WHERE lease_until IS NOT NULL");
+            sqlx::query(AssertSqlSafe(update)).execute(&self.pool).await.unwrap();
+        }
+    }
+
+    /// Has nothing wait for its time any more.
+    pub async fn let_all_fall_due(&self) {
+        for table in ["cqrs_outbox", "cqrs_work"] {
+            let update = format!("UPDATE {table} SET due_at = 0 WHERE state = 'waiting'");
+            sqlx::query(AssertSqlSafe(update)).execute(&self.pool).await.unwrap();
+        }
+    }
+
     /// Takes the connections of the server that are free, and those of the program.
     pub async fn take_all_connections(&self) -> Vec<AnyConnection> {
         let mut taken = vec![self.place.connection().await.unwrap()];
@@ -215,7 +232,8 @@ impl World {
         assert!(strange >= 1, "what nobody takes is kept\n{}", self.log());
     }
 
-    async fn rows(&self, table: &str) -> Vec<(i32, i32)> {
+    /// Walkers and their steps, in the order in which they were written down.
+    pub async fn rows(&self, table: &str) -> Vec<(i32, i32)> {
         let select = AssertSqlSafe(format!("SELECT walker, step FROM {table} ORDER BY id"));
         sqlx::query_as(select).fetch_all(&self.pool).await.unwrap()
     }
@@ -268,6 +286,13 @@ pub struct Process(Child);
 impl Process {
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.0), signal).unwrap();
+    }
+
+    /// The most memory that it has ever had, in KiB.
+    pub fn most_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     pub fn kill(&mut self) {

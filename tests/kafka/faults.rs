@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cqrs::broker::BrokerErrorKind;
-use cqrs::broker::driver::Driver;
+use cqrs::broker::driver::{Consumer, Driver, Outgoing};
 use cqrs::{Broker, Declare};
 use cqrs_tests::kafka::{self, KafkaServer, USER};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -47,35 +47,61 @@ async fn a_stopped_broker_is_unavailable_and_no_message_passes_an_earlier_one_of
     assert!(kinds.iter().all(|kind| *kind == Err(BrokerErrorKind::Unavailable)), "{kinds:?}");
     server.signal("CONT");
 
-    let mut left = batch;
+    publish_until_done(&*driver, batch).await;
+    come_in_order(&mut *consumer, 20).await;
+    consumer.close().await;
+    driver.close().await;
+}
+
+/// Publishes what is not published yet until all of it is.
+async fn publish_until_done(driver: &dyn Driver, mut left: Vec<Outgoing>) {
     while !left.is_empty() {
         let results = bounded(driver.publish(left.clone())).await;
         left = left.into_iter().zip(results).filter_map(|(outgoing, result)| result.err().map(|_| outgoing)).collect();
     }
-    // Some may come twice, for the broker may have taken them; but none before one that is due.
+}
+
+/// Receives numbers. Some may come twice, for the broker may have taken them; but none before one that is due.
+async fn come_in_order(consumer: &mut dyn Consumer, count: usize) {
     let mut due = 0;
-    while due < 20 {
-        for incoming in receive(&mut *consumer, 1).await {
-            let number: u32 = text(&incoming).parse().expect("a number");
+    while due < count {
+        for incoming in receive(consumer, 1).await {
+            let number: usize = text(&incoming).parse().expect("a number");
             assert!(number <= due, "{number} came when {due} was due");
             due = due.max(number + 1);
-            done(&mut *consumer, &[incoming]).await;
+            done(consumer, &[incoming]).await;
         }
     }
+}
+
+/// A topic of one partition that takes messages, and batches of them, of so many bytes at most.
+async fn narrow(bytes: &str) -> String {
+    let (servers, topic) = (kafka::url().trim_start_matches("kafka://").to_owned(), random("topic"));
+    let admin: AdminClient<DefaultClientContext> =
+        rdkafka::ClientConfig::new().set("bootstrap.servers", servers).create().expect("a client");
+    let narrow = NewTopic::new(&topic, 1, TopicReplication::Fixed(-1)).set("max.message.bytes", bytes);
+    admin.create_topics([&narrow], &AdminOptions::new()).await.expect("an answer")[0].as_ref().expect("a topic");
+    topic
+}
+
+/// To a broker that does not know a producer yet the number of a request says nothing: of one that was sent before the first was refused it
+/// would take what is behind that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_new_producer_nothing_overtakes_a_request_that_is_refused() {
+    const COUNT: usize = 2_050;
+    let (driver, topic) = (driver(&kafka::url(), &[]), narrow("100000").await);
+    let mut consumer = join(&*driver, &random("group"), &topic, 500).await;
+    // Two requests that are too large, and one that is not.
+    let batch = (0..COUNT).map(|number| message(&topic, "a", format!("{number:01000}"))).collect();
+    publish_until_done(&*driver, batch).await;
+    come_in_order(&mut *consumer, COUNT).await;
     consumer.close().await;
     driver.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_only_the_broker_finds_too_large_takes_no_other_message_along() {
-    let url = kafka::url();
-    let topic = random("topic");
-    let servers = url.trim_start_matches("kafka://").to_owned();
-    let admin: AdminClient<DefaultClientContext> =
-        rdkafka::ClientConfig::new().set("bootstrap.servers", servers).create().expect("a client");
-    let narrow = NewTopic::new(&topic, 1, TopicReplication::Fixed(-1)).set("max.message.bytes", "20000");
-    admin.create_topics([&narrow], &AdminOptions::new()).await.expect("an answer")[0].as_ref().expect("a topic");
-
+    let (url, topic) = (kafka::url(), narrow("20000").await);
     let driver = driver(&url, &[]);
     let mut consumer = join(&*driver, &random("group"), &topic, 100).await;
     let mut batch: Vec<_> =

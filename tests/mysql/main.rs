@@ -10,6 +10,7 @@ use cqrs::prelude::*;
 use cqrs::sqlx::mysql::MySqlConnectOptions;
 use cqrs::sqlx::{self, AssertSqlSafe, ConnectOptions, Executor, MySql, MySqlPool};
 use cqrs::store::driver::BoxFuture;
+use cqrs::testing::TestApp;
 use cqrs::{Delivery, DispatchError};
 use cqrs_tests::until;
 use serde::{Deserialize, Serialize};
@@ -245,6 +246,32 @@ async fn g8_g12_two_instances_share_the_work_and_one_may_go() {
         assert_eq!(number(&pool, "SELECT COUNT(*) FROM bills").await, 60);
         assert_eq!(number(&pool, "SELECT COUNT(DISTINCT number) FROM counted").await, 60);
         two.shutdown().await;
+    })
+    .await;
+}
+
+#[derive(Query)]
+#[query(response = String, error = sqlx::Error)]
+struct Where;
+
+#[query_handler]
+async fn which(_q: Where, pool: Inject<MySqlPool>) -> Result<String, sqlx::Error> {
+    sqlx::query_scalar("SELECT DATABASE()").fetch_one(&*pool).await
+}
+
+#[tokio::test]
+async fn a_test_app_has_a_database_of_its_own_that_goes_with_it() {
+    with_database(async |url, pool| {
+        let app = TestApp::new(cqrs::bootstrap!().store(Store::url(url)).broker(Broker::url("memory:"))).await.unwrap();
+        let own = app.query(Where).await.unwrap();
+        assert!(own.starts_with("cqrs_test_"), "{own}");
+        assert_eq!(app.counts().await.unwrap().outbox, 0, "it is migrated");
+        drop(app);
+        let sql = "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = ?";
+        until(&format!("`{own}` is gone"), async || {
+            sqlx::query_scalar::<_, i64>(sql).bind(&own).fetch_one(&pool).await.unwrap() == 0
+        })
+        .await;
     })
     .await;
 }

@@ -9,16 +9,24 @@ use tokio::time::Instant;
 
 use super::Operator;
 use crate::Error;
-use crate::store::{DeadFilter, DeadLetterId, DeadSearch, Operation};
+use crate::error::chain;
+use crate::store::{DeadFilter, DeadLetter, DeadLetterId, DeadSearch, Operation, StoreError, StoreErrorKind};
 
 /// How many letters are looked up at a time, without their payloads.
 const PAGE: usize = 200;
+
+/// So many letters that fail one after the other fail for a reason that is not theirs.
+const MOST_IN_A_ROW: u32 = 10;
 
 /// Replays or discards every dead letter that a filter takes, oldest first, each in a transaction of its own; nothing happens
 /// until it is awaited. Made by [`App::replay_all`](crate::App::replay_all) and its like.
 ///
 /// It may be dropped at any time: what was done stays, and the rest is as it was. A letter is looked at once: one that is
 /// dead again is left. What dies while it runs may be taken too; [`DeadFilter::until`] leaves it out.
+///
+/// A letter at which the store fails is passed over: it is named in the log with the reason, and counted as
+/// [`failed`](BulkReport::failed). The run ends with an error where the store cannot be reached or written to, or has failed at ten
+/// letters one after the other; what was done until then is in the log.
 ///
 /// ```standalone_crate
 /// use cqrs::prelude::*;
@@ -86,6 +94,9 @@ pub struct BulkReport {
     pub done: u64,
     /// How many somebody else had replayed or discarded by the time it was their turn.
     pub gone: u64,
+    /// At how many the store failed. They are named in the log, and are as they were, unless the answer to a commit was lost: the same run
+    /// takes them again. A run that they keep from what is behind them goes on with a filter that begins later.
+    pub failed: u64,
 }
 
 impl Bulk {
@@ -106,30 +117,24 @@ impl Bulk {
     }
 
     async fn run(self) -> Result<BulkReport, Error> {
-        let note = format!("bulk: {}", self.filter);
-        let (mut report, mut after, begun) = (BulkReport::default(), None, Instant::now());
+        let mut run = Run { note: format!("bulk: {}", self.filter), report: BulkReport::default(), in_a_row: 0 };
+        let (mut after, begun) = (None, Instant::now());
         loop {
             let search = DeadSearch { filter: self.filter.clone(), after, limit: PAGE, with_payload: false };
-            let page = self.operator.app.operations()?.find_dead(search).await?;
+            let page = self.operator.app.operations()?.find_dead(search).await;
+            let page = page.inspect_err(|error| run.tell_end(error))?;
             let is_last = page.len() < PAGE;
             for letter in page {
                 after = Some((letter.created_at, letter.id));
                 if !self.is_dry {
-                    self.pace(begun, report.found).await;
-                    let ended = self.operator.operate(self.deed.on(letter.id), &note).await;
-                    let done = ended.inspect_err(|_| {
-                        tracing::warn!(
-                            done = report.done,
-                            gone = report.gone,
-                            "{note}: ended by an error; what is done stays"
-                        );
-                    })?;
-                    *(if done { &mut report.done } else { &mut report.gone }) += 1;
+                    self.pace(begun, run.report.found).await;
+                    let ended = self.operator.operate(self.deed.on(letter.id), &run.note).await;
+                    run.note_down(&letter, ended)?;
                 }
-                report.found += 1;
+                run.report.found += 1;
             }
             if is_last {
-                return Ok(report);
+                return Ok(run.report);
             }
         }
     }
@@ -141,6 +146,51 @@ impl Bulk {
             tokio::time::sleep_until(begun + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))).await;
         }
     }
+}
+
+/// How far one has come.
+struct Run {
+    /// What is written down with each letter.
+    note: String,
+    report: BulkReport,
+    /// How many have failed since the last that did not.
+    in_a_row: u32,
+}
+
+impl Run {
+    /// Counts what became of a letter; fails where no other would fare better.
+    fn note_down(&mut self, letter: &DeadLetter, ended: Result<bool, StoreError>) -> Result<(), StoreError> {
+        let error = match ended {
+            Ok(done) => {
+                self.in_a_row = 0;
+                *(if done { &mut self.report.done } else { &mut self.report.gone }) += 1;
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        self.in_a_row += 1;
+        if self.in_a_row >= MOST_IN_A_ROW || is_of_the_store(error.kind()) {
+            self.tell_end(&error);
+            return Err(error);
+        }
+        self.report.failed += 1;
+        let (name, message) = (&letter.name, letter.message_id);
+        let error = chain(&error);
+        tracing::warn!(name, %message, id = ?letter.id, error, "{}: passed over", self.note);
+        Ok(())
+    }
+
+    fn tell_end(&self, error: &StoreError) {
+        let BulkReport { done, gone, failed, .. } = self.report;
+        let error = chain(error);
+        tracing::warn!(done, gone, failed, error, "{}: ended by an error; what is done stays", self.note);
+    }
+}
+
+/// Whether every letter would fail by it.
+const fn is_of_the_store(kind: StoreErrorKind) -> bool {
+    use StoreErrorKind::{Configuration, ReadOnly, SchemaNewer, Unavailable, WouldDeadlock};
+    matches!(kind, Configuration | Unavailable | ReadOnly | SchemaNewer | WouldDeadlock)
 }
 
 impl IntoFuture for Bulk {

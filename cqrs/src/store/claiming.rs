@@ -1,6 +1,6 @@
 //! What claims are like in every store on a database: who asks, for what, and from when a lease counts.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::driver::{ClaimRequest, WorkShare};
 use super::{ClaimedWork, WorkKind, WorkQueue, WorkRecord, rows};
@@ -55,6 +55,11 @@ impl Request {
         }
     }
 
+    /// For how long a claim may look on behind rows that it cannot take: others wait for it meanwhile, and renew nothing.
+    fn patience(&self) -> Duration {
+        Duration::from_micros((self.lease / 6).unsigned_abs())
+    }
+
     /// How long a lease is.
     #[cfg(feature = "sqlite")]
     pub(super) fn lease(&self) -> i64 {
@@ -66,6 +71,36 @@ impl Request {
     #[cfg(feature = "sqlite")]
     pub(super) fn doubt_until(&self) -> i64 {
         self.lease_now.saturating_add(self.lease / 3).saturating_add(self.waited)
+    }
+}
+
+/// For how long claims of one process look on behind rows that they cannot take.
+#[derive(Debug, Default)]
+pub(super) struct Looking {
+    /// When one last got to the end, or had the time to.
+    last: Option<Instant>,
+}
+
+/// The time for a claim while rows are under way: what is settled, and what comes next of their keys, waits for it.
+const BUSY: Duration = Duration::from_millis(50);
+
+/// How often a claim has more than that all the same, since other keys may wait behind those that are under way.
+const ALL_THE_SAME: Duration = Duration::from_secs(1);
+
+impl Looking {
+    /// Until when the next claim looks on.
+    pub(super) fn until(&mut self, request: &Request, is_busy: bool) -> Instant {
+        let now = Instant::now();
+        if is_busy && self.last.is_some_and(|last| now.duration_since(last) < ALL_THE_SAME) {
+            return now + BUSY;
+        }
+        self.last = Some(now);
+        now + request.patience()
+    }
+
+    /// A claim got to the end.
+    pub(super) fn got_to_the_end(&mut self) {
+        self.last = Some(Instant::now());
     }
 }
 

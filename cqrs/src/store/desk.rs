@@ -294,6 +294,12 @@ impl Desk {
         Some(held)
     }
 
+    /// Whether the end of a lane that is under way leads back to a row of it.
+    #[cfg(feature = "mysql")]
+    pub(super) fn leads_back(&self, lane: Lane, seq: i64) -> bool {
+        self.lanes.get(&lane).and_then(|under| under.passed).is_some_and(|passed| passed <= seq)
+    }
+
     /// Passes a row by, if something of its lane is under way, which leads back to it when it ends. Whether it does.
     #[cfg(feature = "mysql")]
     pub(super) fn pass_by(&mut self, seq: i64, lane: Lane) -> bool {

@@ -1,8 +1,10 @@
 //! What one claim of the outbox has found so far, where rows are read in their order and what is given out is kept in mind
-//! ([`Desk`]). Pure.
+//! ([`Desk`]). No database here: the pages are given.
 //!
 //! A claim reads pages to take what it can. Of a page with nothing to take it says so ([`Way::Look`]): what follows may be a long backlog of
 //! keys that are under way, and is looked through, without payloads, up to the first row that can be taken.
+
+use std::time::Instant;
 
 use super::claiming::Request;
 use super::desk::{Asked, Desk, Offer};
@@ -13,12 +15,11 @@ use crate::lane::Lane;
 /// How many pages full of rows one claim reads at most, when it cannot take what it finds.
 const MOST_PAGES: usize = 4;
 
-/// How many rows are looked at in one statement where nothing of a page could be taken, and how often in one claim.
-const LOOKED_AT: usize = 2_000;
-const MOST_LOOKS: usize = 50;
+/// How many rows are looked at in one statement where nothing of a page could be taken. Tests have few rows.
+const LOOKED_AT: usize = if cfg!(test) { 300 } else { 2_000 };
 
 /// How many rows a claim sets aside at most that it finds behind dead ones.
-const MOST_PARKED: usize = 10_000;
+const MOST_PARKED: usize = if cfg!(test) { 1_000 } else { 10_000 };
 
 /// How the next page is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +73,10 @@ pub(super) struct Found {
     broken: Vec<Lane>,
     pub(super) way: Way,
     pages: usize,
-    looks: usize,
+    /// Whether it has read a page.
+    has_read: bool,
+    /// Until when it reads on: so little of a lease that what was given out first need not be renewed.
+    until: Instant,
     /// How far it has read.
     pub(super) last: i64,
     /// Whether there is nothing behind that.
@@ -80,7 +84,8 @@ pub(super) struct Found {
 }
 
 impl Found {
-    pub(super) fn new(request: &Request) -> Self {
+    /// For a claim that looks on until then where it can take nothing.
+    pub(super) fn new(request: &Request, until: Instant) -> Self {
         let (owner, limit) = (request.owner.as_str().into(), request.limit);
         Self {
             asked: Asked { owner, lease_until: request.lease_until, limit },
@@ -91,16 +96,31 @@ impl Found {
             broken: Vec::new(),
             way: Way::Take,
             pages: 0,
-            looks: 0,
+            has_read: false,
+            until,
             last: 0,
             is_all: false,
         }
     }
 
-    /// Whether a claim reads another page.
+    /// Whether a claim reads another page. Where it has read so far, the next one goes on.
     pub(super) fn reads_on(&self) -> bool {
         let is_enough = self.rows.len() == self.asked.limit || self.is_all;
-        !is_enough && self.pages < MOST_PAGES && self.looks < MOST_LOOKS && self.behind_dead.len() < MOST_PARKED
+        let has_room = self.pages < MOST_PAGES && self.behind_dead.len() < MOST_PARKED;
+        !is_enough && has_room && (!self.has_read || Instant::now() < self.until)
+    }
+
+    /// What was found nobody will hear of: it is found again.
+    pub(super) fn give_back(&self, desk: &mut Desk) {
+        self.given().for_each(|claim| desk.back(claim));
+        self.look_back(desk);
+    }
+
+    /// What is behind a dead row, and was not set aside, is found again.
+    pub(super) fn look_back(&self, desk: &mut Desk) {
+        if let Some(first) = self.behind_dead.iter().min() {
+            desk.look_back(*first);
+        }
     }
 
     /// How many rows the next page has at most.
@@ -119,6 +139,7 @@ impl Found {
 
     /// Takes what can be taken of a page that was asked for.
     pub(super) fn look_through(&mut self, page: &[impl PageRow], desk: &mut Desk) -> Result<End, sqlx::Error> {
+        self.has_read = true;
         let (most, had, size) = (self.asked.limit, self.rows.len(), self.page());
         let mut count = 0;
         for row in page {
@@ -134,7 +155,8 @@ impl Found {
             if self.way == Way::Take && !place.is_behind_dead {
                 self.offer(row, place, desk);
             }
-            if place.is_behind_dead {
+            // Reading may have begun anew.
+            if place.is_behind_dead && self.behind_dead.last().is_none_or(|last| *last < place.seq) {
                 self.behind_dead.push(place.seq);
             }
             self.last = place.seq;
@@ -144,10 +166,7 @@ impl Found {
             return Ok(End::Enough);
         }
         let is_full = count == size;
-        match self.way {
-            Way::Take => self.pages += usize::from(is_full),
-            Way::Look => self.looks += usize::from(is_full),
-        }
+        self.pages += usize::from(is_full && self.way == Way::Take);
         if count > 0 && self.rows.len() == had {
             self.way = Way::Look;
         }

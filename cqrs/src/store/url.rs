@@ -263,12 +263,20 @@ impl Store {
 
     /// The same kind of store in a place of a test's own, and what removes that when it is dropped. `None` where it is a file's matter.
     #[cfg(feature = "testing")]
-    #[cfg_attr(not(feature = "postgres"), expect(clippy::unused_async, reason = "a store on a server waits for it"))]
+    #[cfg_attr(
+        not(any(feature = "mysql", feature = "postgres")),
+        expect(clippy::unused_async, reason = "a store on a server waits for it")
+    )]
     pub(crate) async fn apart(&self) -> Result<Option<(Self, Box<dyn Any + Send + Sync>)>, StoreError> {
-        match self.kind() {
+        match self.kind()? {
             #[cfg(feature = "postgres")]
-            Ok(Kind::Postgres) => {
+            Kind::Postgres => {
                 let (store, scratch) = super::postgres::scratch::Scratch::new(&self.source).await?;
+                Ok(Some((store, Box::new(scratch))))
+            }
+            #[cfg(feature = "mysql")]
+            Kind::MySql => {
+                let (store, scratch) = super::mysql::scratch::Scratch::new(&self.source).await?;
                 Ok(Some((store, Box::new(scratch))))
             }
             _ => Ok(None),
@@ -282,6 +290,7 @@ impl Store {
     /// What transactions of this store lend to handlers, known without connecting.
     pub(crate) fn handle(&self) -> Result<Option<HandleSpec>, StoreError> {
         if let Source::Driver(driver) = &self.source {
+            self.check_driver()?;
             Ok(driver.handle())
         } else {
             let kind = self.kind()?;
@@ -309,6 +318,7 @@ impl Store {
     )]
     pub async fn connect(self) -> Result<Arc<dyn Driver>, StoreError> {
         if let Source::Driver(driver) = &self.source {
+            self.check_driver()?;
             return Ok(Arc::clone(driver));
         }
         let kind = self.kind()?;
@@ -340,6 +350,23 @@ impl Store {
             return Err(self.refuses("`notify`: only PostgreSQL has notices"));
         }
         Ok(())
+    }
+
+    /// A driver is ready as it is: what else is said of it would be said to nobody.
+    fn check_driver(&self) -> Result<(), StoreError> {
+        let StoreOptions { prefix, schema, notify, .. } = &self.options;
+        let said = [
+            (prefix.is_some(), "prefix"),
+            (schema.is_some(), "schema"),
+            (*notify == Some(true), "`notify`"),
+            (self.migrator.is_some(), "migrations"),
+        ];
+        match said.into_iter().find(|(is_said, _)| *is_said) {
+            Some((_, what)) => Err(self.refuses(&format!(
+                "{what}: `Store::driver` was given a store that is ready, which is told such things where it is made"
+            ))),
+            None => Ok(()),
+        }
     }
 
     fn refuses(&self, what: &str) -> StoreError {
@@ -386,18 +413,39 @@ impl fmt::Debug for Store {
 mod tests {
     use super::{Store, StoreErrorKind};
 
+    #[track_caller]
+    fn refuses(store: &Store, what: &str) {
+        let refused = store.handle().map(drop);
+        let is_so = |error: &crate::StoreError| {
+            error.kind() == StoreErrorKind::Configuration && error.to_string().contains(what)
+        };
+        assert!(refused.as_ref().is_err_and(is_so), "{refused:?}");
+    }
+
     #[test]
     fn a_store_refuses_what_it_has_not() {
         let store = || Store::url("sqlite://shop.db");
-        for (store, what) in [
-            (store().prefix("shop_"), "takes no prefix"),
-            (store().schema("shop"), "takes no schema"),
-            (store().notify(true), "takes no `notify`"),
-        ] {
-            let error = store.handle().unwrap_err();
-            assert_eq!(error.kind(), StoreErrorKind::Configuration);
-            assert!(error.to_string().contains(what), "{error}");
-        }
+        refuses(&store().prefix("shop_"), "takes no prefix");
+        refuses(&store().schema("shop"), "takes no schema");
+        refuses(&store().notify(true), "takes no `notify`");
         assert!(store().notify(false).handle().is_ok());
+    }
+
+    #[test]
+    fn a_driver_takes_nothing_besides() {
+        let driver = || Store::driver(crate::store::MemoryStore::new());
+        refuses(&driver().prefix("shop_"), "takes no prefix");
+        refuses(&driver().schema("shop"), "takes no schema");
+        refuses(&driver().notify(true), "takes no `notify`");
+        refuses(&driver().migrations(sqlx::migrate::Migrator::DEFAULT), "takes no migrations");
+        assert!(driver().notify(false).handle().is_ok());
+    }
+
+    #[cfg(feature = "testing")]
+    #[tokio::test]
+    async fn a_test_takes_no_file_for_a_store_that_there_is_not() {
+        let error = Store::url("mysqll://localhost/shop").apart().await.map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains("no store for `mysqll:`"), "{error}");
+        assert!(Store::url("sqlite://shop.db").apart().await.unwrap().is_none());
     }
 }

@@ -61,8 +61,8 @@ pub struct TestApp {
 
 impl TestApp {
     /// Starts an app in a temporary place: an SQLite store becomes a fresh file, a PostgreSQL store a schema of its own in the
-    /// database it names, dropped with the test app; a store in memory stays one, with nothing in it. The broker becomes the
-    /// memory broker.
+    /// database it names, a MySQL or MariaDB store a database of its own on its server; what is on a server is dropped with the
+    /// test app. A store in memory stays one, with nothing in it. The broker becomes the memory broker.
     ///
     /// # Errors
     /// Fails as awaiting the builder does, and where the server of a store cannot be reached.

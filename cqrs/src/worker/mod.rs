@@ -33,8 +33,9 @@ use crate::store::driver::{ClaimRequest, Driver, WorkShare};
 use crate::store::{ClaimedWork, WorkQueue};
 use crate::supervise::supervised;
 
-/// The longest pause between two looks at the store with nothing to do: other processes' work shows up so late.
-const IDLE: Duration = Duration::from_secs(1);
+/// The longest pause between two looks at the store with nothing to do: other processes' work shows up so late. With what a look takes
+/// it is within the second that timers are promised.
+const IDLE: Duration = Duration::from_millis(900);
 
 /// The pause where something was due and could not be claimed: somebody else was quicker, or will be.
 const CONTESTED: Duration = Duration::from_millis(200);
@@ -158,6 +159,7 @@ async fn run(app: App, store: Arc<dyn Driver>, mut desks: Vec<Desk>, stop: Cance
         .collect();
     let jobs = TaskTracker::new();
     let done = Arc::new(Notify::new());
+    let mut due = Due::Unknown;
     while !stop.is_cancelled() {
         // Registered before the look at the store: a commit between the look and the wait is not missed.
         let bell = app.wake_bell().notified();
@@ -198,12 +200,15 @@ async fn run(app: App, store: Arc<dyn Driver>, mut desks: Vec<Desk>, stop: Cance
         }
         let queues = desks.iter().filter(|desk| desk.may_claim()).flat_map(|desk| desk.share.queues.iter().cloned());
         let queues: Vec<WorkQueue> = queues.collect();
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = in_line(&mut desks) => {}
-            () = bell => {}
-            () = done.notified() => {}
-            () = pause(&app, &store, &queues, looked) => {}
+        let is_idle = tokio::select! {
+            () = stop.cancelled() => false,
+            () = in_line(&mut desks) => false,
+            () = bell => false,
+            () = done.notified() => false,
+            () = pause(&app, &store, &queues, looked, &mut due) => true,
+        };
+        if !is_idle {
+            due = Due::Unknown;
         }
     }
     // Others may have the turns that were taken.
@@ -231,13 +236,28 @@ async fn claim(app: &App, store: &Arc<dyn Driver>, desks: &[&Desk], now: SystemT
     }
 }
 
-/// Waits until something of these queues is due, or long enough to look again.
-async fn pause(app: &App, store: &Arc<dyn Driver>, queues: &[WorkQueue], looked: SystemTime) {
+/// When something is due, as far as that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    /// Something has happened here since it was asked.
+    Unknown,
+    At(Option<SystemTime>),
+}
+
+/// Waits until something of these queues is due, or long enough to look again. What is due next is asked once something has happened here,
+/// or when it was due: what others store meanwhile the next claim finds, and who is idle asks half as often.
+async fn pause(app: &App, store: &Arc<dyn Driver>, queues: &[WorkQueue], looked: SystemTime, known: &mut Due) {
     if queues.is_empty() {
         return std::future::pending().await;
     }
+    if let Due::At(due) = *known
+        && due.is_none_or(|due| due > looked)
+    {
+        return app.clock().sleep_until(next_look(due, looked, app.clock().now())).await;
+    }
     // Where the store is out of reach: no tighter loop than with nothing to do.
     let due = store.next_work_due(queues).await.ok().flatten();
+    *known = Due::At(due);
     app.clock().sleep_until(next_look(due, looked, app.clock().now())).await;
 }
 
@@ -263,7 +283,7 @@ mod tests {
         let at = |millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
         let next = |due: Option<u64>| next_look(due.map(at), at(10_000), at(10_003));
         assert_eq!([next(Some(10_050)), next(Some(10_004)), next(Some(10_001))], [at(10_050), at(10_004), at(10_001)]);
-        assert_eq!([next(Some(11_003)), next(Some(20_000)), next(None)], [at(11_003); 3]);
+        assert_eq!([next(Some(11_003)), next(Some(20_000)), next(None)], [at(10_903); 3]);
         assert_eq!([next(Some(10_000)), next(Some(9_000))], [at(10_203); 2]);
     }
 }

@@ -1,4 +1,4 @@
-//! On PostgreSQL and Kafka, in three processes: each does its part, and together they do what one does on SQLite.
+//! On PostgreSQL and Kafka, in one process and in three, of which each does its part: what comes of it is what comes of it on SQLite.
 #![cfg(all(unix, feature = "servers"))]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics is a test that fails")]
 
@@ -14,6 +14,9 @@ use cqrs_tests::services::{self, Private};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool};
 
+/// All parts: what a process runs that is told nothing else.
+const ALL: &str = "all";
+
 /// A process that runs some parts of the shop, and serves.
 struct Process {
     child: Child,
@@ -25,10 +28,14 @@ struct Process {
 impl Process {
     fn start(directory: &Path, servers: &[(&str, &str)], parts: &str) -> Self {
         let log = fs::File::create(directory.join(format!("{parts}.log"))).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_shop"))
+        let mut child = Command::new(env!("CARGO_BIN_EXE_shop"));
+        child.env_remove("CQRS_RUN");
+        if parts != ALL {
+            child.env("CQRS_RUN", parts);
+        }
+        let mut child = child
             .args(["--listen", "127.0.0.1:0"])
             .envs(servers.iter().copied())
-            .env("CQRS_RUN", parts)
             .current_dir(directory)
             .stdout(Stdio::piped())
             .stderr(log.try_clone().unwrap())
@@ -91,6 +98,11 @@ impl Tables {
         sqlx::query_scalar(sql).fetch_one(&self.0).await.unwrap()
     }
 
+    async fn end(self, name: &str) {
+        let sql = AssertSqlSafe(format!("DROP SCHEMA {name} CASCADE"));
+        sqlx::raw_sql(sql).execute(&self.0).await.unwrap();
+    }
+
     async fn until(&self, sql: &'static str, number: i64) {
         for _ in 0..900 {
             if self.number(sql).await == number {
@@ -133,29 +145,8 @@ fn buy(web: &Process) -> (usize, usize) {
 const OUTBOX: &str = "SELECT count(*) FROM cqrs_outbox";
 const MOVES: &str = "SELECT count(*) FROM stock_moves";
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_processes_on_postgresql_and_kafka_do_it_together() {
-    let kafka = Private::start(&["kafka"]);
-    let schema = format!("shop_{}", uuid::Uuid::new_v4().simple());
-    let tables = Tables::new(&schema).await;
-    let directory = tempfile::tempdir().unwrap();
-    let store = url(&schema);
-    let servers = [("CQRS_STORE", store.as_str()), ("CQRS_BROKER", kafka.url("kafka"))];
-    let start = |parts| Process::start(directory.path(), &servers, parts);
-
-    let web = start("timers");
-    let (paid, cancelled) = buy(&web);
-    let events = i64::try_from(30 + cancelled).unwrap();
-    assert_eq!(tables.number(OUTBOX).await, events, "nobody publishes yet");
-
-    let relay = start("relay");
-    tables.until(OUTBOX, 0).await;
-    assert_eq!(tables.number(MOVES).await, 0, "nobody consumes yet");
-
-    let consumers = start("work,group:stock");
-    tables.until(MOVES, 2 * events).await;
-    tables.until("SELECT count(*) FROM cqrs_work", 0).await;
-
+/// Each order, each move of the stock and each mail once, and the money as it was paid.
+async fn assert_is_whole(tables: &Tables, directory: &Path, paid: usize, cancelled: usize) {
     assert_eq!(tables.number("SELECT count(*) FROM orders").await, 30);
     let with = |status: &str| format!("SELECT count(*) FROM orders WHERE status = '{status}'");
     for (status, count) in [("paid", paid), ("cancelled", cancelled)] {
@@ -174,11 +165,84 @@ async fn three_processes_on_postgresql_and_kafka_do_it_together() {
     assert_eq!(tables.number("SELECT count(*) FROM unpaid WHERE cents = 0").await, i64::try_from(paid).unwrap());
 
     let mut mails = BTreeSet::new();
-    for entry in fs::read_dir(directory.path().join("spool")).unwrap() {
+    for entry in fs::read_dir(directory.join("spool")).unwrap() {
         let mail: Value = serde_json::from_slice(&fs::read(entry.unwrap().path()).unwrap()).unwrap();
         assert!(mails.insert(mail["to"].as_str().unwrap().to_owned()), "two mails: {mail}");
     }
     assert_eq!(mails, (0..30).map(|n| format!("c-{n}")).collect());
+}
+
+/// A schema and a Kafka of a test's own.
+struct Place {
+    kafka: Private,
+    schema: String,
+    tables: Tables,
+    directory: tempfile::TempDir,
+}
+
+impl Place {
+    async fn new() -> Self {
+        let schema = format!("shop_{}", uuid::Uuid::new_v4().simple());
+        let (kafka, tables) = (Private::start(&["kafka"]), Tables::new(&schema).await);
+        Self { kafka, schema, tables, directory: tempfile::tempdir().unwrap() }
+    }
+
+    /// Starts a process that runs these parts.
+    fn start(&self, parts: &str) -> Process {
+        let store = url(&self.schema);
+        let servers = [("CQRS_STORE", store.as_str()), ("CQRS_BROKER", self.kafka.url("kafka"))];
+        Process::start(self.directory.path(), &servers, parts)
+    }
+
+    async fn end(self) {
+        self.tables.end(&self.schema).await;
+    }
+}
+
+/// In one process what follows from an order is done while others are placed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_process_on_postgresql_and_kafka_does_it_alone() {
+    let place = Place::new().await;
+    let tables = &place.tables;
+
+    let shop = place.start(ALL);
+    let (paid, cancelled) = buy(&shop);
+    tables.until(MOVES, 2 * i64::try_from(30 + cancelled).unwrap()).await;
+    tables.until(OUTBOX, 0).await;
+    tables.until("SELECT count(*) FROM cqrs_work", 0).await;
+    assert_is_whole(tables, place.directory.path(), paid, cancelled).await;
+    shop.terminate();
+
+    // Started again, it finds everything as it was, and goes on.
+    let shop = place.start(ALL);
+    let (status, order) = shop.ask("GET", "/orders/o-0", "");
+    assert_eq!((status, &order["status"]), (200, &json!("paid")), "{order}");
+    let order = json!({"id": "o-30", "customer": "c-30", "lines": [{"sku": "tea", "quantity": 1}]}).to_string();
+    assert_eq!(shop.ask("POST", "/orders", &order).0, 201);
+    tables.until(MOVES, 2 * i64::try_from(30 + cancelled).unwrap() + 1).await;
+    shop.terminate();
+    place.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_processes_on_postgresql_and_kafka_do_it_together() {
+    let place = Place::new().await;
+    let tables = &place.tables;
+
+    let web = place.start("timers");
+    let (paid, cancelled) = buy(&web);
+    let events = i64::try_from(30 + cancelled).unwrap();
+    assert_eq!(tables.number(OUTBOX).await, events, "nobody publishes yet");
+
+    let relay = place.start("relay");
+    tables.until(OUTBOX, 0).await;
+    assert_eq!(tables.number(MOVES).await, 0, "nobody consumes yet");
+
+    let consumers = place.start("work,group:stock");
+    tables.until(MOVES, 2 * events).await;
+    tables.until("SELECT count(*) FROM cqrs_work", 0).await;
+
+    assert_is_whole(tables, place.directory.path(), paid, cancelled).await;
 
     // Any of them answers: what it knows is in the database.
     let (status, listed) = consumers.ask("GET", "/orders?limit=2", "");
@@ -187,6 +251,5 @@ async fn three_processes_on_postgresql_and_kafka_do_it_together() {
     for process in [web, relay, consumers] {
         process.terminate();
     }
-    let sql = AssertSqlSafe(format!("DROP SCHEMA {schema} CASCADE"));
-    sqlx::raw_sql(sql).execute(&tables.0).await.unwrap();
+    place.end().await;
 }

@@ -2,6 +2,7 @@
 //! file, with what it alone can carry.
 
 mod amqp;
+mod bombs;
 mod kafka;
 mod nats;
 
@@ -75,7 +76,7 @@ fn all_bad() -> Vec<Bad> {
 }
 
 /// Letters and digits that no index makes shorter.
-fn incompressible(length: usize) -> Vec<u8> {
+pub fn incompressible(length: usize) -> Vec<u8> {
     let mut text = String::new();
     while text.len() < length {
         text.push_str(&Uuid::new_v4().simple().to_string());

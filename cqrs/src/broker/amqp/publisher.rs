@@ -25,6 +25,7 @@ use super::topology::{Topology, short, slot_of};
 use super::waiting::Waiting;
 use crate::broker::BrokerErrorKind;
 use crate::broker::driver::Outgoing;
+use crate::broker::lanes::kept_lane_of;
 use crate::store::driver::BoxFuture;
 
 /// How long closing waits for confirmations.
@@ -208,10 +209,18 @@ impl Publisher {
     }
 
     fn send(&mut self, request: Request) {
+        // Lanes of which something is not even sent: what is behind it would come before it.
+        let mut held = HashSet::new();
         for (place, outgoing) in self.calls.begin(request) {
+            let lane = kept_lane_of(&outgoing.delivery);
+            if lane.as_ref().is_some_and(|lane| held.contains(lane)) {
+                self.calls.end(place, Err(behind()));
+                continue;
+            }
             let (topic, channel, exchange, properties) = match self.prepare(&outgoing) {
                 Ok(prepared) => prepared,
                 Err(fault) => {
+                    held.extend(lane);
                     self.calls.end(place, Err(fault));
                     continue;
                 }
@@ -358,6 +367,10 @@ fn silent(topic: &str) -> Fault {
 fn too_large(size: usize, limit: usize) -> Fault {
     let what = format!("the message has {size} bytes, and the AMQP broker takes {limit} (`max_message_size`)");
     Fault::new(BrokerErrorKind::Refused, what)
+}
+
+fn behind() -> Fault {
+    Fault::new(BrokerErrorKind::Unavailable, "an earlier message of its key was not published")
 }
 
 fn nobody(topic: &str) -> Fault {

@@ -69,6 +69,9 @@ impl Config {
         let mut config = self.client(&[
             // The relay hands over what there is in one go: a batch fills without anybody waiting for it.
             ("linger.ms", "0"),
+            // A broker takes the first request of a producer that it does not know whatever its number: if that was the second, which was
+            // under way while the first was refused, what is behind a message would come before it.
+            ("max.in.flight.requests.per.connection", "1"),
             // As Java's clients do it, so that who publishes with another finds the same partition for a key.
             ("partitioner", "murmur2_random"),
         ]);

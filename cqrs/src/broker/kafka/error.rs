@@ -24,7 +24,6 @@ pub(super) fn kind_of(code: RDKafkaErrorCode) -> BrokerErrorKind {
         | Code::MessageBatchTooLarge
         | Code::InvalidMessageSize
         | Code::InvalidRecord
-        | Code::InvalidTimestamp
         | Code::BadMessage
         | Code::InvalidArgument => BrokerErrorKind::Refused,
         Code::UnknownTopicOrPartition
@@ -44,6 +43,7 @@ pub(super) fn kind_of(code: RDKafkaErrorCode) -> BrokerErrorKind {
         | Code::GroupAuthorizationFailed
         | Code::ClusterAuthorizationFailed
         | Code::SSL => BrokerErrorKind::Configuration,
+        // `InvalidTimestamp` among them: the clock is wrong, not the message, and by a clock that is far ahead they all would be dead.
         _ => BrokerErrorKind::Unavailable,
     }
 }

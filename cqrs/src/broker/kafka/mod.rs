@@ -3,6 +3,7 @@
 //! `config` reads what is said about the broker, `topics` sees to its topics, `producer` publishes. `consumer` is a member of
 //! a group: `state` holds what it was handed and is pure, `poller` is the thread that talks to the broker.
 
+mod alone;
 mod config;
 mod consumer;
 mod error;
@@ -16,6 +17,7 @@ mod topics;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use self::alone::Alone;
 use self::config::Config;
 use self::error::closed;
 use self::producer::Producer;
@@ -34,6 +36,7 @@ struct Shared {
     config: Config,
     topics: Topics,
     producer: Mutex<Slot>,
+    alone: Alone,
 }
 
 /// The producer, made when something is published.
@@ -52,7 +55,9 @@ impl KafkaBroker {
     pub(super) fn new(url: &str, options: &BrokerOptions) -> Result<Self, BrokerError> {
         let config = Config::new(url, options)?;
         let topics = Topics::new(config.clone());
-        Ok(Self { shared: Arc::new(Shared { config, topics, producer: Mutex::new(Slot::Empty) }) })
+        Ok(Self {
+            shared: Arc::new(Shared { config, topics, producer: Mutex::new(Slot::Empty), alone: Alone::default() }),
+        })
     }
 }
 
@@ -84,6 +89,7 @@ impl Shared {
             producer.drain().await;
             producer.retire();
         }
+        self.alone.close().await;
     }
 }
 

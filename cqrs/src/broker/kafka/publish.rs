@@ -61,19 +61,21 @@ async fn send(shared: &Shared, batch: &[Outgoing]) -> Results {
     judged.collect()
 }
 
-/// What the broker refuses as too large it refuses with everything it travelled with. Sent alone, each message shows
-/// whether it is the one; what was behind it was not published, so no order is lost.
+/// What the broker refuses may be refused for what it travelled with, of this call or another. Sent alone, each message shows whether it
+/// is the one; what was behind it was not published, so no order is lost. Once the broker says nothing, the rest waits: of it nothing is
+/// known.
 async fn one_by_one(shared: &Shared, batch: &[Outgoing], answers: &mut [Option<Answer>]) {
-    if batch.len() < 2 {
+    if !answers.iter().any(|answer| may_be_of_another(answer.as_ref())) {
         return;
     }
-    let mut failed = HashSet::new();
+    let turn = shared.alone.turn();
+    let (mut failed, mut is_silent) = (HashSet::new(), false);
     for (outgoing, answer) in batch.iter().zip(answers) {
         let lane = lane_of(&outgoing.delivery);
-        let free = lane.is_none_or(|lane| !failed.contains(&lane));
-        if free && is_too_large(answer.as_ref()) {
-            let Ok(producer) = shared.producer() else { return };
-            *answer = producer.send(std::slice::from_ref(outgoing)).await.pop().flatten();
+        if may_be_of_another(answer.as_ref()) {
+            let waits = is_silent || lane.is_some_and(|lane| failed.contains(&lane));
+            *answer = if waits { None } else { turn.send(shared, outgoing).await };
+            is_silent |= !waits && !is_judged(answer.as_ref());
         }
         if !matches!(answer, Some(Ok(()))) {
             failed.extend(lane);
@@ -81,9 +83,23 @@ async fn one_by_one(shared: &Shared, batch: &[Outgoing], answers: &mut [Option<A
     }
 }
 
-fn is_too_large(answer: Option<&Answer>) -> bool {
-    let code = answer.and_then(|answer| answer.as_ref().err()?.rdkafka_error_code());
-    matches!(code, Some(Code::MessageSizeTooLarge | Code::MessageBatchTooLarge))
+/// Whether the broker has said what it makes of a message.
+fn is_judged(answer: Option<&Answer>) -> bool {
+    matches!(answer, Some(Ok(())))
+        || code_of(answer)
+            .is_some_and(|code| kind_of(code) == BrokerErrorKind::Refused || code == Code::InvalidTimestamp)
+}
+
+/// Whether the broker refuses a message by a word that it also has for others of its batch. `InvalidRecord` is what the library makes
+/// of any, where several of a batch are wrong, and `InvalidDifferentRecord` of one that is sound itself.
+fn may_be_of_another(answer: Option<&Answer>) -> bool {
+    let code = code_of(answer);
+    matches!(code, Some(Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidRecord))
+        || code == Some(Code::InvalidDifferentRecord)
+}
+
+pub(super) fn code_of(answer: Option<&Answer>) -> Option<Code> {
+    answer?.as_ref().err()?.rdkafka_error_code()
 }
 
 fn judge(shared: &Shared, delivery: &Delivery, answer: Option<Answer>, why: Option<&str>) -> Result<(), BrokerError> {

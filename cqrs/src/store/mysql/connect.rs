@@ -73,7 +73,7 @@ fn foreign(type_name: &str) -> StoreError {
     StoreError::new(StoreErrorKind::Configuration, what)
 }
 
-fn parse(url: &str) -> Result<MySqlConnectOptions, StoreError> {
+pub(super) fn parse(url: &str) -> Result<MySqlConnectOptions, StoreError> {
     let form = "write `mysql://user:password@host:3306/database` (`mariadb://` is the same)";
     // The error of a URL may hold a part of it, and that may be the password.
     let settings: MySqlConnectOptions = url.parse().map_err(|_| {

@@ -19,6 +19,8 @@ mod operations;
 mod outbox;
 mod page;
 mod rows;
+#[cfg(feature = "testing")]
+pub(crate) mod scratch;
 mod settle;
 #[cfg(test)]
 mod tests;

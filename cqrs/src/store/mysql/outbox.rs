@@ -16,7 +16,7 @@ use super::page::{Read, Seen};
 use super::{MySqlStore, rows};
 use crate::BoxError;
 use crate::lane::{Lane, lane_of};
-use crate::store::claiming::Request;
+use crate::store::claiming::{Looking, Request};
 use crate::store::desk::{Asked, Desk, Offer};
 use crate::store::names::Names;
 use crate::store::shards;
@@ -26,19 +26,16 @@ use crate::store::{Claim, ClaimedOutbox, OutboxOutcome, OutboxRecord, StoreError
 const LOOK_BACK: Duration = Duration::from_millis(200);
 
 /// How many rows such a look sees at a time.
-const SEEN_BACK: usize = 5_000;
+const SEEN_BACK: usize = if cfg!(test) { 700 } else { 5_000 };
 
 /// How many pages of rows one claim reads at most, whoever's they are.
 const MOST_PAGES: usize = 20;
 
-/// How often a claim that can take nothing of a page looks on from there, so many rows at a time.
-const MOST_LOOKS: usize = 20;
-
 /// How many rows are read at a time, at least.
 const SMALLEST_PAGE: usize = 50;
 
-/// How many rows are remembered that stand behind others.
-const MOST_KNOWN: usize = 200_000;
+/// How many rows are remembered that stand behind others. Tests have few.
+const MOST_KNOWN: usize = if cfg!(test) { 500 } else { 200_000 };
 
 /// How often a row may be given out while nothing else of its shard is, and its process be lost, until it is a dead letter.
 /// Before that, several owners were lost with everything they held.
@@ -251,6 +248,7 @@ pub(super) struct LookBack {
     until: i64,
     /// Rows that stand behind others, which wait or are dead.
     passed: HashSet<i64>,
+    looking: Looking,
 }
 
 impl MySqlStore {
@@ -354,9 +352,13 @@ impl MySqlStore {
     ) -> Result<Vec<ClaimedOutbox>, StoreError> {
         let mut place = Place { at: self.with_desk(Desk::begin_read), highest };
         let mut claims = Vec::new();
-        let given = self.read_pages(request, open, &mut place, &mut claims, &mut back.passed).await;
+        let until = back.looking.until(request, self.with_desk(|desk| desk.len()) > 0);
+        let given = self.read_pages(request, open, &mut place, &mut claims, &mut back.passed, until).await;
         let place = place.at;
         back.until = back.until.max(place);
+        if highest.is_none_or(|highest| place >= highest) {
+            back.looking.got_to_the_end();
+        }
         self.with_desk(|desk| {
             desk.end_read();
             // What was given out and cannot be handed out is given out again.
@@ -376,6 +378,7 @@ impl MySqlStore {
         place: &mut Place,
         claims: &mut Vec<Claim>,
         known: &mut HashSet<i64>,
+        until: Instant,
     ) -> Result<Vec<ClaimedOutbox>, StoreError> {
         if known.len() > MOST_KNOWN {
             known.clear();
@@ -409,7 +412,7 @@ impl MySqlStore {
                 break;
             }
             if found_none && given.is_empty() {
-                self.pass_by(open, place, known).await?;
+                self.pass_by(open, place, known, until).await?;
             }
         }
         Ok(given)
@@ -417,8 +420,14 @@ impl MySqlStore {
 
     /// Goes on to the first row that may be given out, without reading what is between: that stands behind rows that wait, are dead or
     /// under way.
-    async fn pass_by(&self, open: &[i16], place: &mut Place, known: &mut HashSet<i64>) -> Result<(), StoreError> {
-        for _ in 0..MOST_LOOKS {
+    async fn pass_by(
+        &self,
+        open: &[i16],
+        place: &mut Place,
+        known: &mut HashSet<i64>,
+        until: Instant,
+    ) -> Result<(), StoreError> {
+        while Instant::now() < until {
             let seen = self.named(self.scan(place.at, i64::MAX, SEEN_BACK).await)?;
             let is_last = seen.len() < SEEN_BACK;
             let Some(last) = seen.last().map(|row| row.seq) else { return Ok(()) };
@@ -430,11 +439,13 @@ impl MySqlStore {
                 seen.into_iter().filter(is_free).collect()
             });
             let free = self.first_free(rest, |shard| open.contains(&shard)).await?;
-            let until = free.as_ref().map_or(last, |free| free.seq - 1);
-            let passed: Vec<_> = mine.into_iter().take_while(|(seq, _)| *seq <= until).collect();
-            known.extend(passed.iter().map(|(seq, _)| *seq));
-            place.at = until;
-            self.with_desk(|desk| desk.read_to(until));
+            let end = free.as_ref().map_or(last, |free| free.seq - 1);
+            let passed: Vec<_> = mine.into_iter().take_while(|(seq, _)| *seq <= end).collect();
+            // Of each key the last one: what is read next stands behind that.
+            let last: HashMap<Lane, i64> = passed.iter().filter_map(|(seq, lane)| Some(((*lane)?, *seq))).collect();
+            known.extend(last.into_values());
+            place.at = end;
+            self.with_desk(|desk| desk.read_to(end));
             self.named(self.park(&passed).await)?;
             if free.is_some() || is_last {
                 return Ok(());
@@ -451,7 +462,10 @@ impl MySqlStore {
             let under_way: HashSet<i64> = desk.numbers().into_iter().collect();
             let is_seen =
                 |seq: &i64| [&here, known, &under_way].iter().any(|seen| seen.contains(seq)) || desk.was_settled(*seq);
-            found.iter().filter_map(|row| row.before).filter(|seq| !is_seen(seq)).collect()
+            // Where the end of what is under way leads back to it, it is not looked for before.
+            let leads_back = |row: &Read, seq| row.lane.is_some_and(|lane| desk.leads_back(lane, seq));
+            let before = found.iter().filter_map(|row| row.before.filter(|seq| !leads_back(row, *seq)));
+            before.filter(|seq| !is_seen(seq)).collect()
         });
         unseen.sort_unstable();
         unseen.dedup();

@@ -201,6 +201,10 @@ impl MySqlStore {
         let free: Vec<Seen> = self.with_desk(|desk| {
             let under_way: HashSet<i64> = desk.numbers().into_iter().collect();
             let may_be_free = |row: &Seen| {
+                // What has ended since it was seen stands before nothing.
+                if desk.was_settled(row.seq) {
+                    return false;
+                }
                 // Of each lane the first one: it stands before the others.
                 let is_first = row.lane.is_none_or(|lane| !desk.is_under_way(lane) && lanes.insert(lane));
                 is_of_shards(row.shard) && is_first && !under_way.contains(&row.seq)

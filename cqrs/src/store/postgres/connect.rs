@@ -35,7 +35,7 @@ impl PostgresStore {
             migrator: migrator.map(migrate::adopted),
             names: Arc::new(names),
             me: Uuid::now_v7().to_string(),
-            claiming: tokio::sync::Mutex::new(None),
+            claiming: tokio::sync::Mutex::default(),
             desk: Mutex::new(Desk::default()),
             leases: Mutex::new(Leases::default()),
             grown: Grown::default(),

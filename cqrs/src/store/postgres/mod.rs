@@ -40,7 +40,7 @@ use sqlx::{PgPool, Postgres, SqlSafeStr, Transaction};
 pub(crate) use self::fault::judge;
 use self::leases::Leases;
 use self::transaction::PostgresTransaction;
-use super::claiming::{self, Request};
+use super::claiming::{self, Looking, Request};
 use super::desk::Desk;
 use super::driver::{self, BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, IdempotentRequest, WorkShare};
 use super::names::Names;
@@ -66,13 +66,21 @@ pub struct PostgresStore {
     names: Arc<Names>,
     /// Who leases shards: unique for each start of a process.
     me: String,
-    /// Held while outbox rows are claimed: what was seen at the last look.
-    claiming: tokio::sync::Mutex<Option<String>>,
+    /// Held while outbox rows are claimed.
+    claiming: tokio::sync::Mutex<Claiming>,
     desk: Mutex<Desk>,
     grown: inbox::Grown,
     leases: Mutex<Leases>,
     /// Where processes tell each other what they have stored, if they are to.
     channel: Option<String>,
+}
+
+/// What claims of outbox rows leave for the next one.
+#[derive(Debug, Default)]
+struct Claiming {
+    /// What was seen at the last look.
+    snapshot: Option<String>,
+    looking: Looking,
 }
 
 impl PostgresStore {

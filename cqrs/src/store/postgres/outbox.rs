@@ -21,7 +21,7 @@ use crate::store::{Claim, ClaimedOutbox, OutboxRecord, StoreError, StoreErrorKin
 
 /// How much further a claim looks each time that it has found too little, up to so many numbers.
 const FURTHER: i64 = 8;
-const FURTHEST: i64 = 200_000;
+const FURTHEST: i64 = 20_000;
 
 /// One row, as most commands raise: nine arrays of one cost the server 0.1 ms more.
 const INSERT_ONE: &str = "
@@ -55,13 +55,13 @@ FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[], $6::bytea
 pub(super) const READ: &str = "
 WITH late AS MATERIALIZED (
     SELECT MIN(seq) AS seq FROM (
-        (SELECT seq FROM cqrs_outbox WHERE state = 'ready' AND seq <= $1
+        (SELECT seq FROM cqrs_outbox WHERE state = 'ready' AND seq <= $1 AND shard = ANY ($4)
             AND xact >= pg_snapshot_xmax($2::text::pg_snapshot)
             AND xact < pg_snapshot_xmax(pg_current_snapshot()))
         UNION ALL
         (SELECT first.seq FROM pg_snapshot_xip($2::text::pg_snapshot) AS open (xact)
             CROSS JOIN LATERAL (
-                SELECT seq FROM cqrs_outbox AS mine WHERE mine.state = 'ready' AND mine.seq <= $1
+                SELECT seq FROM cqrs_outbox AS mine WHERE mine.state = 'ready' AND mine.seq <= $1 AND mine.shard = ANY ($4)
                     AND mine.xact >= open.xact AND mine.xact <= open.xact
                 ORDER BY mine.xact, mine.seq LIMIT 1
             ) AS first)
@@ -77,7 +77,8 @@ WITH late AS MATERIALIZED (
 ), next AS MATERIALIZED (
     SELECT near.*, (SELECT MIN(seq) FROM cqrs_outbox WHERE state = 'ready' AND seq >= near.until) AS beyond FROM near
 ), part AS MATERIALIZED (
-    SELECT next.*, CASE WHEN beyond IS NULL THEN (SELECT MAX(seq) FROM cqrs_outbox WHERE state = 'ready') END AS newest FROM next
+    SELECT next.*, CASE WHEN beyond IS NULL THEN
+        (SELECT MAX(seq) FROM cqrs_outbox WHERE state = 'ready' AND seq > next.start) END AS newest FROM next
 )
 SELECT part.snapshot, part.start, part.is_due, part.beyond, part.newest, page.* FROM part LEFT JOIN LATERAL (
     SELECT found.seq, found.shard, found.attempts, found.blocked, found.id, found.name, found.version, found.topic,
@@ -135,8 +136,8 @@ WHERE mine.state = 'parked' AND NOT EXISTS (
 )";
 
 /// When what waits is due, and ready rows that nothing stored stands in the way of, of shards that nobody else has: those are in good
-/// hands, and who has no shard does not read the others' backlog. A hundred rows are looked at; the number is written into the
-/// statement, or the planner would take it to be a tenth of the table.
+/// hands, and who has no shard does not read the others' backlog. A hundred rows are looked at: what is free behind more than that, a claim
+/// finds with the next poll. The number is written into the statement, or the planner would take it to be a tenth of the table.
 const NEXT: &str = "
 WITH open AS MATERIALIZED (
     SELECT $2::smallint[] || free.shards AS shards, cardinality(free.shards) > 0 AS is_free
@@ -147,14 +148,17 @@ SELECT NULL::bigint AS seq, (SELECT MIN(due_at) FROM cqrs_outbox WHERE state = '
 FROM open
 UNION ALL
 SELECT ready.*, open.is_free FROM open CROSS JOIN LATERAL (
-    SELECT mine.seq, mine.due_at, mine.topic, mine.message_key FROM cqrs_outbox AS mine
-    WHERE mine.state = 'ready' AND mine.seq <> ALL ($1)
-        AND mine.shard = ANY (open.shards)
-        AND (mine.message_key IS NULL OR NOT EXISTS (
-            SELECT 1 FROM cqrs_outbox AS earlier
-            WHERE earlier.topic = mine.topic AND earlier.message_key = mine.message_key
-                AND earlier.seq < mine.seq AND earlier.state <> 'ready'))
-    ORDER BY mine.seq LIMIT 100
+    SELECT looked.* FROM (
+        SELECT mine.seq, mine.due_at, mine.topic, mine.message_key FROM cqrs_outbox AS mine
+        WHERE mine.state = 'ready' AND mine.seq <> ALL ($1)
+            AND mine.shard = ANY (open.shards)
+        ORDER BY mine.seq LIMIT 100
+    ) AS looked
+    WHERE looked.message_key IS NULL OR NOT EXISTS (
+        SELECT 1 FROM cqrs_outbox AS earlier
+        WHERE earlier.topic = looked.topic AND earlier.message_key = looked.message_key
+            AND earlier.seq < looked.seq AND earlier.state <> 'ready')
+    ORDER BY looked.seq
 ) AS ready
 WHERE cardinality(open.shards) > 0";
 
@@ -289,7 +293,7 @@ impl PostgresStore {
         if request.limit == 0 {
             return Ok(Vec::new());
         }
-        let mut snapshot = self.claiming.lock().await;
+        let mut claimed = self.claiming.lock().await;
         self.take_back(request.lease_now).await?;
         self.tend(&request.granted()).await?;
         let open = self.desk().open();
@@ -297,14 +301,16 @@ impl PostgresStore {
             return Ok(Vec::new());
         }
         let request = request.granted();
-        let mut found = Found::new(&request);
-        let read = self.read(&request, &mut snapshot, &open, &mut found).await;
+        let is_busy = self.under_way() > 0;
+        let mut found = Found::new(&request, claimed.looking.until(&request, is_busy));
+        let read = self.read(&request, &mut claimed.snapshot, &open, &mut found).await;
         self.desk().end_read();
         if let Err(error) = read {
-            // What it gave out nobody will hear of.
-            let mut desk = self.desk();
-            found.given().for_each(|claim| desk.back(claim));
+            found.give_back(&mut self.desk());
             return Err(error);
+        }
+        if found.is_all {
+            claimed.looking.got_to_the_end();
         }
         if found.rows.is_empty() && found.is_all && self.leases().is_time_to_start_over(request.lease_now) {
             self.desk().start_over();
@@ -370,9 +376,8 @@ impl PostgresStore {
     /// Does what has to be done about what a claim found, before it is given out.
     async fn see_to(&self, mut found: Found) -> Result<Vec<ClaimedOutbox>, StoreError> {
         let end = self.write_down(&mut found).await;
-        let mut desk = self.desk();
         if end.is_err() {
-            found.given().for_each(|claim| desk.back(claim));
+            found.give_back(&mut self.desk());
         }
         end.map(|()| found.rows)
     }
@@ -382,7 +387,7 @@ impl PostgresStore {
             let parked = sqlx::query(self.names.sql(PARK)).bind(&found.behind_dead).execute(&self.pool).await?;
             if parked.rows_affected() < found.behind_dead.len() as u64 {
                 // Somebody is about to take the dead row away, and does not see these.
-                found.behind_dead.iter().for_each(|seq| self.desk().look_back(*seq));
+                found.look_back(&mut self.desk());
             }
         }
         for (claim, error) in &found.unreadable {

@@ -64,7 +64,7 @@ impl SqliteStore {
             migrator,
             place,
             me: Uuid::now_v7().to_string(),
-            claiming: tokio::sync::Mutex::new(()),
+            claiming: tokio::sync::Mutex::default(),
             desk: Mutex::new(Desk::default()),
             started_over: AtomicI64::new(0),
         }

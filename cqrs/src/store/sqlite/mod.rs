@@ -37,7 +37,7 @@ use sqlx::{SqlSafeStr, Sqlite, SqlitePool, Transaction};
 
 use self::fault::Place;
 use self::transaction::{SqliteTransaction, Undone};
-use super::claiming::{self, Request};
+use super::claiming::{self, Looking, Request};
 use super::desk::Desk;
 use super::driver::{self, BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, IdempotentRequest, WorkShare};
 use super::{
@@ -67,7 +67,7 @@ pub struct SqliteStore {
     /// Who leases the outbox: unique for each start of a process.
     me: String,
     /// Held while outbox rows are claimed.
-    claiming: tokio::sync::Mutex<()>,
+    claiming: tokio::sync::Mutex<Looking>,
     desk: Mutex<Desk>,
     /// When rows were last read from the first one on.
     started_over: AtomicI64,

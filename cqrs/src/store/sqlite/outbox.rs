@@ -17,6 +17,9 @@ use crate::store::claiming::Request;
 use crate::store::found::{End, Found, PageRow, Place, Way};
 use crate::store::{Claim, ClaimedOutbox, OutboxRecord, StoreError};
 
+/// Among how many numbers one statement looks for rows. Tests have few rows.
+const AMONG: i64 = if cfg!(test) { 400 } else { 20_000 };
+
 /// How often rows may be made ready again under a claim before it gives what it has.
 const MOST_LOOKS: usize = 4;
 
@@ -73,18 +76,21 @@ macro_rules! before_mine {
 /// Reads on behind a row what is ready, and has nothing before it but a dead one. In the same look: the last number there is, and whether
 /// something has been made ready again. There is one row at least. Without payloads, where that is asked for.
 pub(super) const READ: &str = concat!(
-    "SELECT state.again, state.newest, page.* FROM
-        (SELECT again, (SELECT MAX(seq) FROM cqrs_outbox) AS newest FROM cqrs_relay WHERE one = 1) AS state
+    "SELECT state.again, state.newest, state.near, page.* FROM
+        (SELECT again, (SELECT MAX(seq) FROM cqrs_outbox) AS newest,
+            (SELECT MIN(seq) FROM cqrs_outbox WHERE state = 'ready' AND seq > ?2) AS near
+         FROM cqrs_relay WHERE one = 1) AS state
     LEFT JOIN (
         SELECT found.* FROM (
             SELECT mine.seq, mine.attempts, mine.id, mine.name, mine.version, mine.topic, mine.message_key,
-                CASE WHEN ? THEN NULL ELSE mine.payload END AS payload, mine.headers, mine.raised_at,
+                CASE WHEN ?1 THEN NULL ELSE mine.payload END AS payload, mine.headers, mine.raised_at,
                 CASE WHEN mine.message_key IS NOT NULL
                     AND EXISTS (SELECT 1 FROM cqrs_outbox WHERE message_key IS NOT NULL AND state <> 'ready') THEN ",
     before_mine!(),
     " END AS blocked
-            FROM cqrs_outbox AS mine WHERE mine.state = 'ready' AND mine.seq > ?
-        ) AS found WHERE COALESCE(found.blocked, 'dead') = 'dead' ORDER BY found.seq LIMIT ?
+            FROM cqrs_outbox AS mine WHERE mine.state = 'ready' AND mine.seq > ?2
+                AND mine.seq < (SELECT MIN(seq) FROM cqrs_outbox WHERE state = 'ready' AND seq > ?2) + ?4
+        ) AS found WHERE COALESCE(found.blocked, 'dead') = 'dead' ORDER BY found.seq LIMIT ?3
     ) AS page"
 );
 
@@ -174,9 +180,10 @@ impl SqliteStore {
         if request.limit == 0 {
             return Ok(Vec::new());
         }
-        let _turn = self.claiming.lock().await;
+        let mut looking = self.claiming.lock().await;
         self.take_back(request.lease_now).await?;
-        let mut found = Found::new(&request.granted());
+        let until = looking.until(&request, self.busy() > 0);
+        let mut found = Found::new(&request.granted(), until);
         for _ in 0..MOST_LOOKS {
             let tended = self.tend(&request).await;
             // It may have waited for somebody who wrote.
@@ -191,12 +198,13 @@ impl SqliteStore {
                 Ok(Read::Again) => {}
                 Ok(Read::Enough) => break,
                 Err(error) => {
-                    // What it gave out nobody will hear of.
-                    let mut desk = self.desk();
-                    found.given().for_each(|claim| desk.back(claim));
+                    found.give_back(&mut self.desk());
                     return Err(error);
                 }
             }
+        }
+        if found.is_all {
+            looking.got_to_the_end();
         }
         let is_empty = found.rows.is_empty() && found.is_all && self.desk().len() == 0;
         if is_empty && self.is_time_to_start_over(request.lease_now) {
@@ -210,7 +218,7 @@ impl SqliteStore {
         found.way = Way::Take;
         while found.reads_on() {
             let is_bare = found.way == Way::Look;
-            let read = sqlx::query(READ).bind(is_bare).bind(cursor).bind(rows::limit(found.page()));
+            let read = sqlx::query(READ).bind(is_bare).bind(cursor).bind(rows::limit(found.page())).bind(AMONG);
             let page = self.named(read.fetch_all(&self.pool).await)?;
             let Some(first) = page.first() else { break };
             if self.named(first.try_get::<Option<i64>, _>("again"))?.is_some() {
@@ -221,8 +229,10 @@ impl SqliteStore {
             if self.named(found.look_through(&page, &mut desk))? == End::Last {
                 // What is between, waits for something that comes before it.
                 let newest = self.named(first.try_get::<Option<i64>, _>("newest"))?.unwrap_or(0);
-                found.is_all = true;
-                found.last = found.last.max(newest);
+                let near = self.named(first.try_get::<Option<i64>, _>("near"))?;
+                let end = near.map(|near| near + AMONG - 1).filter(|end| *end < newest);
+                found.is_all = end.is_none();
+                found.last = found.last.max(end.unwrap_or(newest));
             }
             cursor = found.last;
             desk.read_to(cursor);
@@ -252,7 +262,7 @@ impl SqliteStore {
             Ok((parked, dead)) => {
                 if parked < found.behind_dead.len() as u64 {
                     // Somebody has taken the dead row away meanwhile, and did not see these.
-                    found.behind_dead.iter().for_each(|seq| desk.look_back(*seq));
+                    found.look_back(&mut desk);
                 }
                 found.given().for_each(|claim| desk.renew(claim, lease_until));
                 for (claim, _) in &found.unreadable {
@@ -266,8 +276,7 @@ impl SqliteStore {
                 Ok(found.rows)
             }
             Err(error) => {
-                found.given().for_each(|claim| desk.back(claim));
-                found.behind_dead.iter().for_each(|seq| desk.look_back(*seq));
+                found.give_back(&mut desk);
                 Err(error)
             }
         }

@@ -88,7 +88,7 @@ impl Drop for Schema {
     fn drop(&mut self) {
         let sql = format!(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{0}'; \
-             DROP SCHEMA IF EXISTS {0} CASCADE",
+             DROP SCHEMA IF EXISTS {0}, {0}_own CASCADE",
             self.name
         );
         let dropped = std::thread::spawn(move || {

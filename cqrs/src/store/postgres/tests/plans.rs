@@ -152,3 +152,29 @@ async fn what_every_batch_needs_keeps_its_plan() {
         assert_eq!(kept, 1, "{statement}");
     }
 }
+
+/// What was published lies in the index until a vacuum, for as long as somebody has an old snapshot: a claim that finds nothing walks over
+/// none of it.
+#[tokio::test]
+async fn an_empty_claim_walks_over_nothing_that_was_published() {
+    let (_schema, store) = fresh().await;
+    run_sql(&store.pool, "ALTER TABLE cqrs_outbox SET (autovacuum_enabled = false)").await;
+    let fill = "INSERT INTO cqrs_outbox (id, name, version, topic, message_key, payload, headers, raised_at, due_at, shard)
+        SELECT gen_random_uuid(), 'placed', 1, 'orders', 'key-' || n % 5000, '', '{}', n, n, n % 16 FROM generate_series(1, 100000) AS n";
+    run_sql(&store.pool, fill).await;
+    let mut old = store.pool.begin().await.unwrap();
+    run_on(&mut old, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await.unwrap();
+    run_on(&mut old, "SELECT COUNT(*) FROM cqrs_outbox").await.unwrap();
+    run_sql(&store.pool, "DELETE FROM cqrs_outbox").await;
+    let mut connection = store.pool.acquire().await.unwrap();
+    run_on(&mut connection, &format!("PREPARE it AS {}", outbox::READ)).await.unwrap();
+    let call = "it (100000, pg_current_snapshot()::text, 1000, '{0,1,2,3}', -1, 1062, FALSE)";
+    let explain = sqlx::raw_sql(AssertSqlSafe(format!("EXPLAIN (ANALYZE, BUFFERS, TIMING OFF) EXECUTE {call}")));
+    let lines = sqlx::Executor::fetch_all(&mut *connection, explain).await.unwrap();
+    let plan: Vec<String> = lines.iter().map(|line| line.get(0)).collect();
+    let pages = |line: &String| {
+        line.split_once("shared hit=").and_then(|(_, rest)| rest.split(' ').next()?.parse::<u32>().ok())
+    };
+    let most = plan.iter().take_while(|line| !line.starts_with("Planning")).filter_map(pages).max().unwrap();
+    assert!(most < 100, "{most} pages\n{}", plan.join("\n"));
+}

@@ -88,7 +88,7 @@ async fn steps_of_a_look_at_the_outbox(behind: usize) -> u64 {
         let look = sqlx::query(leases::STATEMENTS[0]).bind(rows::micros(at(3)));
         let seen = look.fetch_one(&mut *connection).await.unwrap();
         assert_eq!((seen.get::<bool, _>("is_due"), seen.get::<bool, _>("is_ready")), (false, false));
-        let read = sqlx::query(outbox::READ).bind(false).bind(0).bind(100);
+        let read = sqlx::query(outbox::READ).bind(false).bind(0).bind(100).bind(1_000_000);
         let page = read.fetch_all(&mut *connection).await.unwrap();
         assert_eq!((page.len(), page[0].get::<Option<i64>, _>("seq")), (1, None));
         let next = sqlx::query(outbox::NEXT).bind(0).bind("me").fetch_all(&mut *connection).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::bench::{
     Bench, LONG_LEASE, Table, Turns, assert_in_order, at, claim_messages, keep_messages, message, message_names, names,
@@ -10,6 +10,9 @@ use super::bench::{
 };
 use crate::store::driver::{ClaimRequest, Driver};
 use crate::store::{Claim, ClaimedOutbox, OutboxOutcome, OutboxRecord};
+
+/// How long other keys may wait behind a backlog that is held back. A claim may look at a part of it, and the next one go on.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn retry(seconds: u64) -> OutboxOutcome {
     OutboxOutcome::Retry { due: at(seconds), error: "broker away".to_owned() }
@@ -85,7 +88,11 @@ pub(super) async fn a_backlog_that_is_held_back_hides_nothing(store: Bench) {
     let hanging = store.claim_outbox(request("one", 1, 3)).await.unwrap();
     assert_eq!(message_names(&hanging), ["hangs0", "hangs1", "hangs2"]);
     keep_messages(&*store, [message("other", Some("other")), message("none", None)]).await;
-    let others = store.claim_outbox(request("one", 1, 3)).await.unwrap();
+    let mut others = Vec::new();
+    let begun = Instant::now();
+    while others.len() < 2 && begun.elapsed() < PATIENCE {
+        others.extend(store.claim_outbox(request("one", 1, 3)).await.unwrap());
+    }
     assert_eq!(message_names(&others), ["other", "none"]);
     for row in others.iter().chain(&hanging) {
         end(&*store, row, OutboxOutcome::Published).await;
