@@ -12,7 +12,7 @@ use crate::store::{StoreError, StoreErrorKind};
 /// Our own: `_sqlx_migrations` is the user's, and two lists of migrations in one table contradict one another.
 const TABLE: &str = "_cqrs_migrations";
 
-const MIGRATIONS: [(i64, &str, &str); 7] = [
+const MIGRATIONS: [(i64, &str, &str); 8] = [
     (1, "messages", include_str!("migrations/0001_messages.sql")),
     (2, "idempotent", include_str!("migrations/0002_idempotent.sql")),
     (3, "doubted", include_str!("migrations/0003_doubted.sql")),
@@ -20,6 +20,7 @@ const MIGRATIONS: [(i64, &str, &str); 7] = [
     (5, "operations", include_str!("migrations/0005_operations.sql")),
     (6, "relay", include_str!("migrations/0006_relay.sql")),
     (7, "published", include_str!("migrations/0007_published.sql")),
+    (8, "sagas", include_str!("migrations/0008_sagas.sql")),
 ];
 
 /// How often migrations ask for the write lock before they give up; each time they wait for the busy timeout. Another

@@ -2,7 +2,8 @@
 //!
 //! `connect` opens the file and `fault` names it in errors; `migrate` brings the schema up to date; `transaction` is
 //! the unit of work's; `outbox`, `settle`, `leases`, `work`, `timer`, `inbox`, `idempotent`, `dead` and `upkeep` hold the statements of
-//! their tables, `operations` with `find` and `operate` those of people who operate a service, and `rows` what they share.
+//! their tables, `sagas` those of sagas, `operations` with `find` and `operate` those of people who operate a service, and `rows` what
+//! they share.
 
 mod connect;
 mod dead;
@@ -16,6 +17,7 @@ mod operate;
 mod operations;
 mod outbox;
 mod rows;
+mod sagas;
 mod settle;
 #[cfg(test)]
 mod tests;
@@ -41,7 +43,7 @@ use super::desk::Desk;
 use super::driver::{self, BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, IdempotentRequest, WorkShare};
 use super::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, IdempotentClaim, IdempotentOutcome, InboxMark,
-    Operations, OutboxOutcome, Standing, StoreError, TimerRecord, WorkQueue,
+    Operations, OutboxOutcome, Sagas, Standing, StoreError, TimerRecord, WorkQueue,
 };
 use crate::unit::Tx;
 
@@ -275,6 +277,10 @@ impl Driver for SqliteStore {
     }
 
     fn operations(&self) -> Option<&dyn Operations> {
+        Some(self)
+    }
+
+    fn sagas(&self) -> Option<&dyn Sagas> {
         Some(self)
     }
 

@@ -12,9 +12,12 @@ use sqlx::{Sqlite, SqliteConnection};
 use sqlx_core::transaction::TransactionManager;
 use uuid::Uuid;
 
-use super::{idempotent, inbox, outbox, work};
+use super::{idempotent, inbox, outbox, sagas, work};
 use crate::store::driver::{BoxFuture, IdempotentRequest, Transaction};
-use crate::store::{Claim, IdempotentClaim, IdempotentOutcome, InboxMark, Record, StoreError, StoreErrorKind};
+use crate::store::{
+    AwaitedEvent, Claim, IdempotentClaim, IdempotentOutcome, InboxMark, Record, SagaChange, SagaSaved, StoreError,
+    StoreErrorKind,
+};
 use crate::unit::{Carried, Tx};
 
 /// A transaction, and whether SQLite has ended it by itself.
@@ -143,6 +146,20 @@ impl Transaction for SqliteTransaction {
         Box::pin(async move {
             self.still_open().await?;
             Ok(idempotent::finish(&mut self.tx, claim, response, now).await?)
+        })
+    }
+
+    fn save_saga(&mut self, change: SagaChange) -> BoxFuture<'_, Result<SagaSaved, StoreError>> {
+        Box::pin(async move {
+            self.still_open().await?;
+            Ok(sagas::save_within(&mut self.tx, change).await?)
+        })
+    }
+
+    fn keep_awaited(&mut self, event: AwaitedEvent, now: SystemTime) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.still_open().await?;
+            sagas::keep(&mut self.tx, event, now).await
         })
     }
 
