@@ -190,7 +190,7 @@ impl Transaction for MySqlTransaction {
         Box::pin(async move {
             sagas::check(&change)?;
             self.still_open().await?;
-            let saved = sagas::save_within(&mut self.tx, &self.names, &change).await;
+            let saved = sagas::save_within(&mut self.tx, &self.names, &change, self.is_mariadb).await;
             self.seen(saved)
         })
     }

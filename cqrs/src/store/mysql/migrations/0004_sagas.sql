@@ -78,8 +78,8 @@ CREATE TABLE IF NOT EXISTS cqrs_saga_log (
     PRIMARY KEY (saga, number)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- Events that came for sagas. saga: the name of the definition they came for. wait_digest: of saga, event and wait_key. untold: 1, until those
--- that wait for it have been woken.
+-- Events that came for sagas. saga: the name of the definition they came for. wait_digest: of saga, event and wait_key. untold: 1, until
+-- those that wait for it have been woken.
 CREATE TABLE IF NOT EXISTS cqrs_saga_events (
     seq         BIGINT     NOT NULL AUTO_INCREMENT PRIMARY KEY,
     id          BINARY(16) NOT NULL,

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::store::{
-    AwaitedEvent, SagaChange, SagaClaim, SagaFilter, SagaPhase, SagaProgress, SagaRest, SagaSaved, SagaStart,
-    SagaStarted, SagaStep, SagaWait, Sagas,
+    AwaitedEvent, SagaAsked, SagaChange, SagaClaim, SagaFilter, SagaLog, SagaPhase, SagaProgress, SagaRest, SagaSaved,
+    SagaStart, SagaStarted, SagaStep, SagaWait, Sagas,
 };
 
 fn start(id: &str) -> SagaStart {
@@ -56,6 +56,19 @@ fn parked(claim: &SagaClaim, seconds: u64, steps: Vec<SagaStep>) -> SagaChange {
         log: Vec::new(),
         at: at(0),
         rest: SagaRest::Until(at(seconds)),
+    }
+}
+
+fn entry(number: u32) -> SagaLog {
+    SagaLog {
+        number,
+        step: "first".to_owned(),
+        is_undo: false,
+        attempt: 1,
+        began_at: at(0),
+        ended_at: at(1),
+        progress: SagaProgress::Done,
+        error: None,
     }
 }
 
@@ -147,4 +160,48 @@ async fn ids_are_told_apart_byte_by_byte_and_too_long_ones_are_refused() {
     let long = parked(&held, 1, vec![step(&"s".repeat(513), None)]);
     let error = store.save(long).await.unwrap_err();
     assert!(error.to_string().contains("a step's name has 513 bytes"), "{error}");
+}
+
+#[tokio::test]
+async fn a_change_is_the_same_in_one_statement_and_in_several() {
+    let (_place, mut store) = fresh().await;
+    let mut seen = Vec::new();
+    for is_mariadb in [store.is_mariadb, false] {
+        store.is_mariadb = is_mariadb;
+        let id = format!("s-{is_mariadb}-{}", seen.len());
+        let held = begin(&store, SagaStart { steps: vec![step("first", None)], ..start(&id) }).await;
+        assert!(store.ask(&id, SagaAsked::Cancel, at(1)).await.unwrap());
+        let steps = vec![SagaStep { progress: SagaProgress::Done, ..step("first", None) }, step("second", None)];
+        let log = vec![entry(1)];
+        let change = SagaChange { log, rest: SagaRest::Held, ..parked(&held, 1, steps.clone()) };
+        let asked = SagaSaved::Stored(Some(SagaAsked::Cancel));
+        assert_eq!(store.save(change.clone()).await.unwrap(), asked);
+        assert_eq!(store.save(change.clone()).await.unwrap(), asked, "and so it is when it is stored once more");
+        let heard = SagaChange { heard: Some(SagaAsked::Cancel), log: vec![entry(2)], ..parked(&held, 1, Vec::new()) };
+        let mut tx = store.begin().await.unwrap();
+        assert_eq!(tx.save_saga(heard).await.unwrap(), SagaSaved::Stored(None));
+        tx.commit().await.unwrap();
+        assert_eq!(store.save(change).await.unwrap(), SagaSaved::Lost);
+        let (row, mut stored) = store.saga(&id).await.unwrap().unwrap();
+        stored.sort_by(|one, other| one.step.cmp(&other.step));
+        assert_eq!(stored, steps);
+        let again = SagaStart { steps: vec![step("third", None)], ..start(&id) };
+        assert!(matches!(store.start(again).await.unwrap(), SagaStarted::Known { .. }));
+        seen.push((row.logged, row.asked, row.is_held, row.due_at, store.log(&id).await.unwrap().len(), stored.len()));
+    }
+    assert_eq!(seen[0], (2, None, false, Some(at(1)), 2, 2));
+    assert_eq!(seen[0], seen[1]);
+}
+
+#[tokio::test]
+async fn a_change_of_which_a_part_fails_is_undone_and_leaves_the_connection_free() {
+    let (place, migrated) = fresh().await;
+    let store = place.lent(1).await;
+    let held = begin(&migrated, start("s")).await;
+    run_on(&store, "ALTER TABLE cqrs_saga_log ADD CHECK (number < 2)").await;
+    let change = |number| SagaChange { log: vec![entry(number)], rest: SagaRest::Held, ..parked(&held, 1, Vec::new()) };
+    store.save(SagaChange { why: "never".to_owned(), ..change(2) }).await.unwrap_err();
+    assert_eq!(migrated.saga("s").await.unwrap().unwrap().0.why, "");
+    assert_eq!(migrated.save(change(1)).await.unwrap(), SagaSaved::Stored(None), "its row is not locked");
+    assert_eq!(store.save(change(1)).await.unwrap(), SagaSaved::Stored(None));
 }

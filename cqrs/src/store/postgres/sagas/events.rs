@@ -17,8 +17,8 @@ const KEEP: &str = "
 INSERT INTO cqrs_saga_events (id, saga, event, wait_key, version, payload, headers, arrived_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 
-/// What waits for an event is due, or when it is let go. A saga that somebody has locked is passed by, and the event told another time: who has
-/// it locked may be a transaction that takes long.
+/// What waits for an event is due, or when it is let go. A saga that somebody has locked is passed by, and the event told another time:
+/// who has it locked may be a transaction that takes long.
 pub(in crate::store::postgres) const TELL: &str = "
 WITH fresh AS (
     SELECT seq, saga, event, wait_key FROM cqrs_saga_events WHERE NOT told ORDER BY seq LIMIT $2 FOR UPDATE SKIP LOCKED

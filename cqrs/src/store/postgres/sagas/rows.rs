@@ -83,7 +83,7 @@ pub(super) fn step(row: &PgRow) -> Result<SagaStep, BoxError> {
 /// Steps as lists, for `unnest`: one statement, whatever their number.
 #[derive(Default)]
 pub(super) struct Steps {
-    pub(super) steps: Vec<String>,
+    pub(super) names: Vec<String>,
     pub(super) progress: Vec<&'static str>,
     pub(super) attempts: Vec<i32>,
     pub(super) in_doubt: Vec<bool>,
@@ -104,7 +104,7 @@ impl Steps {
                 Some(wait) => (Some(wait.saga), Some(wait.event), Some(wait.key)),
                 None => (None, None, None),
             };
-            lists.steps.push(escape(step.step));
+            lists.names.push(escape(step.step));
             lists.progress.push(step.progress.as_str());
             lists.attempts.push(number(step.attempt));
             lists.in_doubt.push(step.in_doubt);
@@ -155,7 +155,7 @@ macro_rules! bind_steps {
     ($statement:expr, $steps:expr) => {{
         let steps = $steps;
         $statement
-            .bind(steps.steps)
+            .bind(steps.names)
             .bind(steps.progress)
             .bind(steps.attempts)
             .bind(steps.in_doubt)

@@ -18,8 +18,8 @@ ON CONFLICT (id) DO NOTHING RETURNING fence";
 
 const KNOWN: &str = "SELECT name, version, digest FROM cqrs_sagas WHERE id = ?";
 
-/// `?13`: whether it stays held. Let go, it is due at once where something is asked of it; otherwise when `?14` says, or at once where it was
-/// poked meanwhile.
+/// `?13`: whether it stays held. Let go, it is due at once where something is asked of it; otherwise when `?14` says, or at once where
+/// it was poked meanwhile.
 const SAVE: &str = "
 UPDATE cqrs_sagas
 SET phase = ?3, why = ?4, context = COALESCE(?5, context), is_cancelled = ?6, cuts = ?7, error = ?8, logged = MAX(logged, ?9),
