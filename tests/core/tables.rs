@@ -41,7 +41,19 @@ async fn rows(app: &Harness) -> ([i64; 4], usize) {
     let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&pool).await.unwrap();
     assert_eq!(
         tables,
-        ["cqrs_audit", "cqrs_idempotent", "cqrs_inbox", "cqrs_outbox", "cqrs_published", "cqrs_relay", "cqrs_work"],
+        [
+            "cqrs_audit",
+            "cqrs_idempotent",
+            "cqrs_inbox",
+            "cqrs_outbox",
+            "cqrs_published",
+            "cqrs_relay",
+            "cqrs_saga_events",
+            "cqrs_saga_log",
+            "cqrs_saga_steps",
+            "cqrs_sagas",
+            "cqrs_work"
+        ],
         "a new table: what keeps it small?"
     );
     let count = async |what: &'static str| sqlx::query_scalar(what).fetch_one(&pool).await.unwrap();

@@ -23,7 +23,20 @@ const LONGEST_PREFIX: usize = 32;
 const LONGEST_NAME: usize = 63;
 
 /// The tables. Indexes are not named with their schema: they are in that of their table.
-const TABLES: [&str; 8] = ["outbox", "published", "work", "inbox", "idempotent", "shards", "instances", "audit"];
+const TABLES: [&str; 12] = [
+    "outbox",
+    "published",
+    "work",
+    "inbox",
+    "idempotent",
+    "shards",
+    "instances",
+    "audit",
+    "sagas",
+    "saga_steps",
+    "saga_log",
+    "saga_events",
+];
 
 /// Where a template lies, how long it is, and its age, if it has one.
 type Place = (usize, usize, Option<u32>);

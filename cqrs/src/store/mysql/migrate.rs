@@ -9,10 +9,11 @@ use super::MySqlStore;
 use crate::store::migrations::Whose;
 use crate::store::{StoreError, StoreErrorKind};
 
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (1, "messages", include_str!("migrations/0001_messages.sql")),
     (2, "operations", include_str!("migrations/0002_operations.sql")),
     (3, "published", include_str!("migrations/0003_published.sql")),
+    (4, "sagas", include_str!("migrations/0004_sagas.sql")),
 ];
 
 /// The lock is the server's, not the database's: so it is named after the database. A name has 64 characters at most.

@@ -2,8 +2,8 @@
 //!
 //! `connect` opens the pool and `fault` names the server in errors; `migrate` brings the schema up to date; `transaction` is
 //! the unit of work's; `outbox`, `settle`, `work`, `timer`, `inbox`, `idempotent`, `dead` and `upkeep` hold the statements of their
-//! tables, `operations` with `find` and `operate` those of people who operate a service, and `rows` what they share. `claim` hands
-//! out stored work, `leases` shares out the outbox.
+//! tables, `sagas` those of sagas, `operations` with `find` and `operate` those of people who operate a service, and `rows` what they
+//! share. `claim` hands out stored work, `leases` shares out the outbox.
 
 mod claim;
 mod connect;
@@ -21,6 +21,7 @@ mod page;
 mod rows;
 #[cfg(feature = "testing")]
 pub(crate) mod scratch;
+mod sagas;
 mod settle;
 #[cfg(test)]
 mod tests;
@@ -49,7 +50,7 @@ use super::driver::{self, BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, Ide
 use super::names::Names;
 use super::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, IdempotentClaim, IdempotentOutcome, InboxMark,
-    Operations, OutboxOutcome, Standing, StoreError, TimerRecord, WorkQueue,
+    Operations, OutboxOutcome, Sagas, Standing, StoreError, TimerRecord, WorkQueue,
 };
 use crate::unit::Tx;
 
@@ -293,6 +294,10 @@ impl Driver for MySqlStore {
     }
 
     fn operations(&self) -> Option<&dyn Operations> {
+        Some(self)
+    }
+
+    fn sagas(&self) -> Option<&dyn Sagas> {
         Some(self)
     }
 

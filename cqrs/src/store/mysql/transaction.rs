@@ -14,11 +14,12 @@ use sqlx_core::transaction::TransactionManager;
 use uuid::Uuid;
 
 use super::connect::is_in_step;
-use super::{MySqlStore, idempotent, inbox, outbox, work};
+use super::{MySqlStore, idempotent, inbox, outbox, sagas, work};
 use crate::store::driver::{BoxFuture, IdempotentRequest, Transaction};
 use crate::store::names::Names;
 use crate::store::{
-    Claim, IdempotentClaim, IdempotentOutcome, InboxMark, OutboxRecord, Record, StoreError, StoreErrorKind,
+    AwaitedEvent, Claim, IdempotentClaim, IdempotentOutcome, InboxMark, OutboxRecord, Record, SagaChange, SagaSaved,
+    StoreError, StoreErrorKind,
 };
 use crate::unit::{Carried, Tx};
 
@@ -182,6 +183,23 @@ impl Transaction for MySqlTransaction {
             self.still_open().await?;
             let finished = idempotent::finish(&mut self.tx, &self.names, claim, response, now).await;
             self.seen(finished)
+        })
+    }
+
+    fn save_saga(&mut self, change: SagaChange) -> BoxFuture<'_, Result<SagaSaved, StoreError>> {
+        Box::pin(async move {
+            sagas::check(&change)?;
+            self.still_open().await?;
+            let saved = sagas::save_within(&mut self.tx, &self.names, &change, self.is_mariadb).await;
+            self.seen(saved)
+        })
+    }
+
+    fn keep_awaited(&mut self, event: AwaitedEvent, _: SystemTime) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.still_open().await?;
+            let kept = sagas::keep(&mut self.tx, &self.names, event).await;
+            self.seen(kept)
         })
     }
 

@@ -9,10 +9,11 @@ use super::{PostgresStore, fault};
 use crate::store::migrations::Whose;
 use crate::store::{StoreError, StoreErrorKind};
 
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (1, "messages", include_str!("migrations/0001_messages.sql")),
     (2, "operations", include_str!("migrations/0002_operations.sql")),
     (3, "published", include_str!("migrations/0003_published.sql")),
+    (4, "sagas", include_str!("migrations/0004_sagas.sql")),
 ];
 
 /// One at a time brings a schema up to date. The lock goes with the transaction, so that it works behind a pooler, too.

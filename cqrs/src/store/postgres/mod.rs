@@ -2,8 +2,8 @@
 //!
 //! `connect` opens the pool; `migrate` brings the schema up to date; `transaction` is the unit of work's, and `fault` says what an
 //! answer of the database means; `outbox`, `settle`, `leases`, `work`, `timer`, `inbox`, `idempotent`, `dead` and `upkeep` hold the
-//! statements of their tables, `operations` with `find` and `operate` those of people who operate a service, and `rows` what
-//! they share. `notices` are words to other processes.
+//! statements of their tables, `sagas` those of sagas, `operations` with `find` and `operate` those of people who operate a service, and
+//! `rows` what they share. `notices` are words to other processes.
 
 mod connect;
 mod dead;
@@ -18,6 +18,7 @@ mod operate;
 mod operations;
 mod outbox;
 mod rows;
+mod sagas;
 #[cfg(feature = "testing")]
 pub(crate) mod scratch;
 mod settle;
@@ -46,7 +47,7 @@ use super::driver::{self, BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, Ide
 use super::names::Names;
 use super::{
     Claim, ClaimedOutbox, ClaimedWork, Counts, DeadLetter, DeadLetterId, IdempotentClaim, IdempotentOutcome, InboxMark,
-    Operations, OutboxOutcome, Standing, StoreError, TimerRecord, WorkQueue,
+    Operations, OutboxOutcome, Sagas, Standing, StoreError, TimerRecord, WorkQueue,
 };
 use crate::unit::Tx;
 
@@ -291,6 +292,10 @@ impl Driver for PostgresStore {
     }
 
     fn operations(&self) -> Option<&dyn Operations> {
+        Some(self)
+    }
+
+    fn sagas(&self) -> Option<&dyn Sagas> {
         Some(self)
     }
 

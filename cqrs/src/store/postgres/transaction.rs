@@ -11,10 +11,13 @@ use sqlx::{PgConnection, Postgres};
 use sqlx_core::transaction::TransactionManager;
 use uuid::Uuid;
 
-use super::{fault, idempotent, inbox, outbox, work};
+use super::{fault, idempotent, inbox, outbox, sagas, work};
 use crate::store::driver::{BoxFuture, IdempotentRequest, Transaction};
 use crate::store::names::Names;
-use crate::store::{Claim, IdempotentClaim, IdempotentOutcome, InboxMark, Record, StoreError, StoreErrorKind};
+use crate::store::{
+    AwaitedEvent, Claim, IdempotentClaim, IdempotentOutcome, InboxMark, Record, SagaChange, SagaSaved, StoreError,
+    StoreErrorKind,
+};
 use crate::unit::{Carried, Tx};
 
 /// A transaction.
@@ -111,6 +114,24 @@ impl Transaction for PostgresTransaction {
         Box::pin(async move {
             self.check().await?;
             Ok(idempotent::finish(&self.names, &mut self.tx, claim, response, now).await?)
+        })
+    }
+
+    fn save_saga(&mut self, change: SagaChange) -> BoxFuture<'_, Result<SagaSaved, StoreError>> {
+        Box::pin(async move {
+            self.check().await?;
+            let saved = sagas::save(&self.names, &mut *self.tx, change).await?;
+            self.in_doubt = false;
+            Ok(saved)
+        })
+    }
+
+    fn keep_awaited(&mut self, event: AwaitedEvent, _: SystemTime) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.check().await?;
+            sagas::keep(&self.names, &mut self.tx, event).await?;
+            self.in_doubt = false;
+            Ok(())
         })
     }
 

@@ -2,7 +2,8 @@
 //!
 //! `connect` opens the file and `fault` names it in errors; `migrate` brings the schema up to date; `transaction` is
 //! the unit of work's; `outbox`, `settle`, `leases`, `work`, `timer`, `inbox`, `idempotent`, `dead` and `upkeep` hold the statements of
-//! their tables, `operations` with `find` and `operate` those of people who operate a service, and `rows` what they share.
+//! their tables, `sagas` those of sagas, `operations` with `find` and `operate` those of people who operate a service, and `rows` what
+//! they share.
 
 mod connect;
 mod dead;
@@ -275,11 +276,11 @@ impl Driver for SqliteStore {
         })
     }
 
-    fn sagas(&self) -> Option<&dyn Sagas> {
+    fn operations(&self) -> Option<&dyn Operations> {
         Some(self)
     }
 
-    fn operations(&self) -> Option<&dyn Operations> {
+    fn sagas(&self) -> Option<&dyn Sagas> {
         Some(self)
     }
 

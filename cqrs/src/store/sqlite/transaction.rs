@@ -130,20 +130,6 @@ impl Transaction for SqliteTransaction {
         })
     }
 
-    fn save_saga(&mut self, change: SagaChange) -> BoxFuture<'_, Result<SagaSaved, StoreError>> {
-        Box::pin(async move {
-            self.still_open().await?;
-            sagas::save(&mut self.tx, change).await
-        })
-    }
-
-    fn keep_awaited(&mut self, event: AwaitedEvent, _: SystemTime) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move {
-            self.still_open().await?;
-            sagas::keep(&mut self.tx, event).await
-        })
-    }
-
     fn claim_idempotent(&mut self, request: IdempotentRequest) -> BoxFuture<'_, Result<IdempotentOutcome, StoreError>> {
         Box::pin(async move {
             self.still_open().await?;
@@ -160,6 +146,20 @@ impl Transaction for SqliteTransaction {
         Box::pin(async move {
             self.still_open().await?;
             Ok(idempotent::finish(&mut self.tx, claim, response, now).await?)
+        })
+    }
+
+    fn save_saga(&mut self, change: SagaChange) -> BoxFuture<'_, Result<SagaSaved, StoreError>> {
+        Box::pin(async move {
+            self.still_open().await?;
+            Ok(sagas::save_within(&mut self.tx, change).await?)
+        })
+    }
+
+    fn keep_awaited(&mut self, event: AwaitedEvent, now: SystemTime) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.still_open().await?;
+            sagas::keep(&mut self.tx, event, now).await
         })
     }
 

@@ -7,6 +7,7 @@ mod opening;
 mod operations;
 mod outbox;
 mod plans;
+mod sagas;
 mod unit;
 mod work;
 

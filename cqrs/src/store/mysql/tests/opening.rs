@@ -145,7 +145,7 @@ async fn two_prefixes_in_one_database_are_two_stores() {
     assert_eq!((counts.outbox, counts.timers), (1, 1));
     assert_eq!(names(&claim(&other, "one", 1).await), ["placed"]);
     assert!(claim(&store, "one", 1).await.is_empty());
-    assert_eq!(number(&store, "SELECT COUNT(*) FROM _shop_migrations").await, 3);
+    assert_eq!(number(&store, "SELECT COUNT(*) FROM _shop_migrations").await, 4);
     assert_eq!(store.counts().await.unwrap(), crate::store::Counts::default());
 }
 

@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::*;
 use crate::store::mysql::{
-    claim, dead, find, idempotent, inbox, leases, operate, outbox, page, rows, settle, timer, upkeep, work,
+    claim, dead, find, idempotent, inbox, leases, operate, outbox, page, rows, sagas, settle, timer, upkeep, work,
 };
 
 /// So many rows of events and as many of work.
@@ -13,6 +13,20 @@ const ROWS: u32 = 1_000_000;
 
 /// Fewer where a row is like any other.
 const FEWER: u32 = 200_000;
+
+/// Sagas, most of them ended, and what belongs to them.
+const SAGAS: &str = "
+INSERT INTO cqrs_sagas (id, name, version, phase, context, digest, headers, owner, fence, lease_until, due_at, started_at, newest,
+    changed_at, ended_at)
+SELECT CONCAT('saga-', n), CONCAT('name-', n % 7), 1, CASE WHEN n % 100 = 0 THEN 'stuck' WHEN n % 50 = 5 THEN 'forward' ELSE 'completed' END,
+    '{}', UNHEX(SHA2(n, 256)), '{}', IF(n % 500 = 5, CONCAT('owner-', n % 50), NULL), 1, IF(n % 500 = 5, n, NULL),
+    IF(n % 50 = 5 AND n % 500 <> 5, n, NULL), n, -n, n, IF(n % 100 = 0 OR n % 50 = 5, NULL, n) FROM n;
+INSERT INTO cqrs_saga_steps (saga, step, progress, attempt, in_doubt, wait_digest)
+SELECT CONCAT('saga-', n), 'step', IF(n % 10 = 1, 'awaiting', 'done'), 1, FALSE, UNHEX(SHA2(n, 256)) FROM n;
+INSERT INTO cqrs_saga_log (saga, number, step, is_undo, attempt, began_at, ended_at, progress)
+SELECT CONCAT('saga-', n), 1, 'step', FALSE, 1, n, n, 'done' FROM fewer;
+INSERT INTO cqrs_saga_events (id, saga, event, wait_key, wait_digest, version, payload, headers, arrived_at, untold)
+SELECT UNHEX(MD5(n)), 's', 'e', n, UNHEX(SHA2(n, 256)), 1, '', '{}', n, IF(n % 1000 = 0, 1, NULL) FROM n;";
 
 /// Fills the tables with rows in every state, most of them ready. With nothing to compare them to, the server builds an index of an
 /// empty table at once instead of row by row.
@@ -36,8 +50,10 @@ async fn fill(store: &MySqlStore) {
         INSERT INTO cqrs_idempotent SELECT UNHEX(SHA2(n, 256)), '', '', REPEAT('p', 32), UNHEX(MD5(n)), n, NULL, n FROM fewer;
         INSERT INTO cqrs_audit (done_at, done_by, action, source, row_seq, message_id, name, note)
         SELECT n, 'anna', 'replay', 'work', n, UNHEX(MD5(n)), 'n', '' FROM fewer;
+        {SAGAS}
         SET SESSION unique_checks = 1, foreign_key_checks = 1;
-        ANALYZE TABLE cqrs_audit, cqrs_outbox, cqrs_work, cqrs_inbox, cqrs_idempotent"
+        ANALYZE TABLE cqrs_audit, cqrs_outbox, cqrs_work, cqrs_inbox, cqrs_idempotent, cqrs_sagas, cqrs_saga_steps, cqrs_saga_log,
+            cqrs_saga_events"
     );
     sqlx::raw_sql(AssertSqlSafe(fill)).execute(&store.pool).await.unwrap();
 }
@@ -55,6 +71,15 @@ fn filled(template: &str) -> String {
         .replace("owner = ?", "owner = '7'")
         .replace("timer_id = ?", "timer_id = UNHEX(MD5(1))")
         .replace("event_id = ?", "event_id = UNHEX(MD5(1))")
+        .replace(" id = ?", " id = 'saga-7'")
+        .replace("(id = ?", "(id = 'saga-7'")
+        .replace(" id > ?", " id > 'saga-7'")
+        .replace(" id IN (#)", " id IN ('saga-7', 'saga-8')")
+        .replace("saga = ?", "saga = 'saga-7'")
+        .replace("saga IN (#)", "saga IN ('saga-7', 'saga-8')")
+        .replace("awaits IN (#)", "awaits IN (UNHEX(SHA2(1, 256)), UNHEX(SHA2(2, 256)))")
+        .replace("phase = ?", "phase = 'stuck'")
+        .replace("name = ?", "name = 'name-6'")
         .replace("shard IN (#)", "shard IN (1, 2, 3)")
         .replace("dead_lane IN (#)", "dead_lane IN (1, 2, 3)")
         .replace("lane IN (#)", "lane IN (1, 2, 3)")
@@ -127,6 +152,9 @@ async fn no_statement_scans_a_table(store: &MySqlStore) {
         find::STATEMENTS,
         operate::STATEMENTS,
     ]
+    .into_iter()
+    .chain(sagas::STATEMENTS)
+    .collect::<Vec<_>>()
     .concat();
     assert!(fixed.len() > 60);
     let mut wrong = Vec::new();
@@ -174,6 +202,17 @@ async fn what_every_poll_asks_is_found_by_the_narrowest_index(store: &MySqlStore
         (operate::TIMER_BY_ID, "cqrs_work_timer_id"),
         (idempotent::PURGE_DONE, "cqrs_idempotent_done"),
         (idempotent::PURGE_LEFT, "cqrs_idempotent_lease"),
+        (sagas::DUE, "cqrs_sagas_due"),
+        (sagas::LATE, "cqrs_sagas_lease"),
+        (sagas::OWNED, "cqrs_sagas_owner"),
+        (sagas::UNTOLD, "cqrs_saga_events_untold"),
+        (sagas::WAITING, "cqrs_saga_steps_wait"),
+        (sagas::AWAITED, "cqrs_saga_events_wait"),
+        (sagas::LIST, "cqrs_sagas_started"),
+        (sagas::LIST_NAMED, "cqrs_sagas_name"),
+        (sagas::LIST_PHASE, "cqrs_sagas_phase"),
+        (sagas::ENDED, "cqrs_sagas_ended"),
+        (sagas::PURGE_EVENTS, "cqrs_saga_events_age"),
     ] {
         let sql = filled(template);
         let plan = plan(store, &sql).await;

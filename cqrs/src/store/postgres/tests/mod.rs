@@ -8,6 +8,7 @@ mod opening;
 mod operations;
 mod outbox;
 mod plans;
+mod sagas;
 mod shards;
 mod unit;
 mod work;

@@ -164,7 +164,7 @@ async fn runs_the_users_migrations_after_ours_in_tables_of_their_own() {
         migrator(&[(1, "CREATE TABLE mine (seq BIGINT REFERENCES cqrs_outbox (seq)); SELECT * FROM cqrs_outbox")]);
     let store = connect(Store::url(schema.url()).migrations(users)).await.unwrap();
     store.migrate().await.unwrap();
-    assert_eq!(number(&store.pool, "SELECT COUNT(*) FROM _cqrs_migrations").await, 3);
+    assert_eq!(number(&store.pool, "SELECT COUNT(*) FROM _cqrs_migrations").await, 4);
     assert_eq!(number(&store.pool, "SELECT COUNT(*) FROM _sqlx_migrations").await, 1);
     assert_eq!(number(&store.pool, "SELECT COUNT(*) FROM mine").await, 0);
 }
@@ -188,7 +188,7 @@ async fn a_newer_schema_is_refused() {
     )
     .await;
     let error = connect(Store::url(schema.url())).await.unwrap_err();
-    says(&error, StoreErrorKind::SchemaNewer, &["at version 7", "up to 3", "deploy"]);
+    says(&error, StoreErrorKind::SchemaNewer, &["at version 7", "up to 4", "deploy"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

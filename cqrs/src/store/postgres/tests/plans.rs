@@ -3,7 +3,9 @@
 use sqlx::Row;
 
 use super::*;
-use crate::store::postgres::{dead, find, idempotent, inbox, leases, operate, outbox, settle, timer, upkeep, work};
+use crate::store::postgres::{
+    dead, find, idempotent, inbox, leases, operate, outbox, sagas, settle, timer, upkeep, work,
+};
 
 /// A million rows each of events and of work, in all states; fewer where a row is like any other.
 const FILL: &[&str] = &[
@@ -23,12 +25,28 @@ const FILL: &[&str] = &[
      FROM generate_series(1, 200000) AS n",
     "INSERT INTO cqrs_audit (done_at, done_by, action, source, row_seq, message_id, name, note)
      SELECT n, 'anna', 'replay', 'work', n, gen_random_uuid(), 'name', '' FROM generate_series(1, 200000) AS n",
-    "ANALYZE cqrs_audit, cqrs_outbox, cqrs_work, cqrs_inbox, cqrs_idempotent, cqrs_shards",
+    "INSERT INTO cqrs_sagas (id, name, version, phase, context, digest, headers, owner, lease_until, due_at, started_at, changed_at, ended_at)
+     SELECT 'saga-' || n, 'name-' || n % 7, 1,
+        CASE WHEN n % 100 = 0 THEN 'stuck' WHEN n % 5 = 0 THEN 'forward' WHEN n % 100 = 1 THEN 'compensated' ELSE 'completed' END,
+        '{}', '', '{}', CASE WHEN n % 500 = 5 THEN 'owner-' || n % 50 END, CASE WHEN n % 500 = 5 THEN n END,
+        CASE WHEN n % 5 = 0 AND n % 100 <> 0 AND n % 500 <> 5 THEN n END, n, n, CASE WHEN n % 5 <> 0 THEN n END
+     FROM generate_series(1, 1000000) AS n",
+    "INSERT INTO cqrs_saga_steps (saga, step, progress, attempt, in_doubt, wait_saga, wait_event, wait_key)
+     SELECT 'saga-' || n / 2, 'step-' || n % 2, CASE WHEN n % 10 = 1 THEN 'awaiting' ELSE 'done' END, 1, FALSE, 'name-' || n % 7,
+        CASE WHEN n % 2 = 1 THEN 'event-' || n % 3 END, CASE WHEN n % 2 = 1 THEN n::text END
+     FROM generate_series(1, 1000000) AS n",
+    "INSERT INTO cqrs_saga_log (saga, number, step, is_undo, attempt, began_at, ended_at, progress)
+     SELECT 'saga-' || n / 2, n % 2, 'step', FALSE, 1, n, n, 'done' FROM generate_series(1, 1000000) AS n",
+    "INSERT INTO cqrs_saga_events (id, saga, event, wait_key, version, payload, headers, arrived_at, told)
+     SELECT gen_random_uuid(), 'name-' || n % 7, 'event-' || n % 3, n::text, 1, '', '{}', n, n % 1000 > 0
+     FROM generate_series(1, 1000000) AS n",
+    "ANALYZE cqrs_audit, cqrs_outbox, cqrs_work, cqrs_inbox, cqrs_idempotent, cqrs_shards, cqrs_sagas, cqrs_saga_steps, cqrs_saga_log,
+        cqrs_saga_events",
 ];
 
 /// The plan that is made once, without looking at values, as PostgreSQL does for statements that stay prepared.
 async fn plan(connection: &mut PgConnection, sql: &str) -> Vec<String> {
-    let parameters = (1..=20).rev().find(|number| sql.contains(&format!("${number}"))).unwrap_or(0);
+    let parameters = (1..=40).rev().find(|number| sql.contains(&format!("${number}"))).unwrap_or(0);
     run_on(connection, &format!("PREPARE it AS {sql}")).await.unwrap();
     let values = vec!["NULL"; parameters].join(", ");
     let call = if parameters == 0 { "it".to_owned() } else { format!("it ({values})") };
@@ -40,7 +58,7 @@ async fn plan(connection: &mut PgConnection, sql: &str) -> Vec<String> {
 
 /// Whether a line of a plan reads a table from end to end. Of shards and processes there are a few.
 fn scans(line: &str) -> bool {
-    ["outbox", "work", "inbox", "idempotent", "audit"]
+    ["outbox", "work", "inbox", "idempotent", "audit", "sagas", "saga_steps", "saga_log", "saga_events"]
         .iter()
         .any(|table| line.contains(&format!("Seq Scan on cqrs_{table}")))
 }
@@ -72,6 +90,9 @@ async fn no_statement_scans_a_table_of_a_million_rows() {
         find::STATEMENTS,
         operate::STATEMENTS,
     ]
+    .into_iter()
+    .chain(sagas::STATEMENTS)
+    .collect::<Vec<_>>()
     .concat();
     assert!(statements.len() > 50);
     let mut connection = store.pool.acquire().await.unwrap();
@@ -125,6 +146,44 @@ async fn a_claim_reads_what_it_gives_whatever_is_known_of_the_table() {
             assert!(cost(&plan) < COMPILED, "{known}, {mode}\n{text}");
             assert!(!plan.iter().any(|line| scans(line)), "{known}, {mode}\n{text}");
         }
+    }
+}
+
+/// A hundred thousand sagas wait, and ten thousand events have been told; some of each are due.
+const WAITING: &[&str] = &[
+    "ALTER TABLE cqrs_sagas SET (autovacuum_enabled = false)",
+    "ALTER TABLE cqrs_saga_steps SET (autovacuum_enabled = false)",
+    "INSERT INTO cqrs_sagas (id, name, version, phase, context, digest, headers, due_at, started_at, changed_at)
+     SELECT 'saga-' || n, 'name', 1, 'forward', '{}', '', '{}', n, n, n FROM generate_series(1, 100000) AS n",
+    "INSERT INTO cqrs_saga_steps (saga, step, progress, attempt, in_doubt, wait_saga, wait_event, wait_key)
+     SELECT 'saga-' || n, 'step', 'awaiting', 0, FALSE, 'name', 'event', n::text FROM generate_series(1, 100000) AS n",
+    "INSERT INTO cqrs_saga_events (id, saga, event, wait_key, version, payload, headers, arrived_at, told)
+     SELECT gen_random_uuid(), 'name', 'event', n::text, 1, '', '{}', n, n > 5 FROM generate_series(1, 10000) AS n",
+];
+
+#[tokio::test]
+async fn what_waits_costs_a_claim_of_sagas_nothing_and_neither_who_tells_them() {
+    let (_schema, store) = fresh().await;
+    for sql in WAITING {
+        run_sql(&store.pool, sql).await;
+    }
+    let mut connection = store.pool.acquire().await.unwrap();
+    for (sql, call) in [(sagas::CLAIM, "it (5, 5, 10, 'owner', 1000000)"), (sagas::TELL, "it (5, 1000)")] {
+        run_on(&mut connection, &format!("PREPARE it AS {sql}")).await.unwrap();
+        for known in ["SELECT 1", "ANALYZE cqrs_sagas, cqrs_saga_steps, cqrs_saga_events"] {
+            run_on(&mut connection, known).await.unwrap();
+            for mode in ["force_custom_plan", "force_generic_plan"] {
+                run_on(&mut connection, &format!("SET plan_cache_mode = {mode}; BEGIN")).await.unwrap();
+                let explain = sqlx::raw_sql(AssertSqlSafe(format!("EXPLAIN (ANALYZE, TIMING OFF) EXECUTE {call}")));
+                let lines = sqlx::Executor::fetch_all(&mut *connection, explain).await.unwrap();
+                run_on(&mut connection, "ROLLBACK").await.unwrap();
+                let plan: Vec<String> = lines.iter().map(|line| line.get(0)).collect();
+                let (most, text) = (plan.iter().filter_map(|line| given(line)).fold(0.0, f64::max), plan.join("\n"));
+                assert!((5.0..30.0).contains(&most), "{known}, {mode}: {most} rows\n{text}");
+                assert!(!plan.iter().any(|line| scans(line)), "{known}, {mode}\n{text}");
+            }
+        }
+        run_on(&mut connection, "DEALLOCATE it").await.unwrap();
     }
 }
 

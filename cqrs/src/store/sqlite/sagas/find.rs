@@ -1,206 +1,169 @@
-//! Sagas looked at, and forgotten.
+//! Sagas: found, read, counted, swept.
+
+use std::time::SystemTime;
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row};
+use sqlx::{Row, SqlitePool};
 
-use super::super::{SqliteStore, rows};
+use super::rows::{self, saga_columns, step_columns};
 use crate::BoxError;
-use crate::store::{
-    AwaitedEvent, SagaAsked, SagaFilter, SagaLog, SagaPhase, SagaProgress, SagaRow, SagaStep, SagaUse, SagaWait,
-    StoreError, StoreErrorKind,
-};
+use crate::store::sqlite::SqliteStore;
+use crate::store::{SagaFilter, SagaLog, SagaRow, SagaStep, SagaUse, StoreError};
 
-/// How many sagas one transaction deletes: writers wait meanwhile.
-const PURGED_AT_ONCE: i64 = 100;
+/// How many sagas one statement deletes, each with its steps and its log, and how many events: writers wait meanwhile.
+const PURGED_AT_ONCE: u16 = 100;
 
-const SAGA: &str = "SELECT * FROM cqrs_sagas WHERE id = ?";
+/// In one statement: between two of them somebody may change the saga.
+const SAGA: &str = concat!(
+    "SELECT ",
+    saga_columns!(),
+    ", of_step.* FROM cqrs_sagas
+    LEFT JOIN (SELECT ",
+    step_columns!(),
+    " FROM cqrs_saga_steps WHERE saga = ?1) AS of_step ON TRUE WHERE id = ?1"
+);
 
-pub(super) const STEPS: &str = "SELECT * FROM cqrs_saga_steps WHERE saga = ?";
+/// The place in a list: started before, or at the very time and of a later id.
+macro_rules! behind {
+    () => {
+        "started_at <= ?1 AND (?2 IS NULL OR started_at < ?1 OR id > ?2) ORDER BY started_at DESC, id LIMIT ?3"
+    };
+}
 
-const LOG: &str = "SELECT * FROM cqrs_saga_log WHERE saga = ? ORDER BY number";
+pub(in crate::store::sqlite) const LIST: &str =
+    concat!("SELECT ", saga_columns!(), " FROM cqrs_sagas INDEXED BY cqrs_sagas_started WHERE ", behind!());
 
-const AWAITED: &str = "SELECT * FROM cqrs_saga_events WHERE wait_key = ? AND event = ? AND saga = ? ORDER BY seq";
+pub(in crate::store::sqlite) const LIST_NAMED: &str =
+    concat!("SELECT ", saga_columns!(), " FROM cqrs_sagas INDEXED BY cqrs_sagas_name WHERE name = ?4 AND ", behind!());
+
+pub(in crate::store::sqlite) const LIST_PHASE: &str = concat!(
+    "SELECT ",
+    saga_columns!(),
+    " FROM cqrs_sagas INDEXED BY cqrs_sagas_phase WHERE phase = ?4 AND (?5 IS NULL OR name = ?5) AND ",
+    behind!()
+);
+
+const LOG: &str = "
+SELECT number, step, is_undo, attempt, began_at, ended_at, progress, error FROM cqrs_saga_log WHERE saga = ? ORDER BY number";
 
 const IN_USE: &str = "
-SELECT name, version, NULL AS step, COUNT(*) AS count FROM cqrs_sagas
+SELECT name, version, NULL AS step, COUNT(*) AS uses FROM cqrs_sagas
 WHERE phase IN ('forward', 'compensating', 'stuck') GROUP BY name, version
 UNION ALL
-SELECT saga.name, saga.version, step.step, COUNT(*) FROM cqrs_sagas AS saga CROSS JOIN cqrs_saga_steps AS step ON step.saga = saga.id
-WHERE saga.phase IN ('forward', 'compensating', 'stuck') GROUP BY saga.name, saga.version, step.step";
+SELECT name, version, step.step, COUNT(*) FROM cqrs_sagas AS saga CROSS JOIN cqrs_saga_steps AS step ON step.saga = saga.id
+WHERE phase IN ('forward', 'compensating', 'stuck') GROUP BY name, version, step.step";
 
-const ENDED: &str = "
-SELECT id FROM cqrs_sagas WHERE phase IN ('completed', 'compensated') AND changed_at < ? ORDER BY changed_at LIMIT ?";
+pub(in crate::store::sqlite) const PURGE: &str = "
+DELETE FROM cqrs_sagas WHERE seq IN (SELECT seq FROM cqrs_sagas WHERE ended_at < ? ORDER BY ended_at LIMIT ?) RETURNING id";
 
-const DELETE: [&str; 3] = [
-    "DELETE FROM cqrs_saga_steps WHERE saga IN (SELECT value FROM json_each(?))",
-    "DELETE FROM cqrs_saga_log WHERE saga IN (SELECT value FROM json_each(?))",
-    "DELETE FROM cqrs_sagas WHERE id IN (SELECT value FROM json_each(?))",
-];
+const PURGE_STEPS: &str = "DELETE FROM cqrs_saga_steps WHERE saga = ?";
 
-const PURGE_EVENTS: &str = "
-DELETE FROM cqrs_saga_events WHERE seq IN (SELECT seq FROM cqrs_saga_events WHERE came_at < ? LIMIT ?)";
+const PURGE_LOG: &str = "DELETE FROM cqrs_saga_log WHERE saga = ?";
 
+pub(in crate::store::sqlite) const PURGE_EVENTS: &str = "
+DELETE FROM cqrs_saga_events
+WHERE seq IN (SELECT seq FROM cqrs_saga_events WHERE arrived_at < ? ORDER BY arrived_at LIMIT ?)";
+
+/// Every statement of this file.
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] =
-    &[SAGA, STEPS, LOG, AWAITED, ENDED, DELETE[0], DELETE[1], DELETE[2], PURGE_EVENTS];
+    &[SAGA, LIST, LIST_NAMED, LIST_PHASE, LOG, IN_USE, PURGE, PURGE_STEPS, PURGE_LOG, PURGE_EVENTS];
 
-/// What a column says that is no word of ours.
-fn odd(what: &str, word: &str) -> StoreError {
-    StoreError::new(StoreErrorKind::Database, format!("`{word}` is no {what} of a saga"))
+pub(super) async fn saga(pool: &SqlitePool, id: String) -> Result<Option<(SagaRow, Vec<SagaStep>)>, sqlx::Error> {
+    let found = sqlx::query(SAGA).bind(id).fetch_all(pool).await?;
+    let Some(first) = found.first() else { return Ok(None) };
+    let steps = found.iter().filter(|row| row.try_get::<Option<&str>, _>("step_name").is_ok_and(|name| name.is_some()));
+    let steps = steps.map(rows::step).collect::<Result<_, _>>().map_err(sqlx::Error::Decode)?;
+    Ok(Some((rows::saga(first).map_err(sqlx::Error::Decode)?, steps)))
 }
 
-fn read(error: BoxError) -> StoreError {
-    StoreError::new(StoreErrorKind::Database, "a row of a saga cannot be read").with_source(error)
-}
-
-pub(super) fn row_of(row: &SqliteRow) -> Result<SagaRow, StoreError> {
-    let (phase, asked): (&str, Option<&str>) = (row.try_get("phase")?, row.try_get("asked")?);
-    Ok(SagaRow {
-        id: row.try_get("id")?,
-        name: row.try_get("name")?,
-        version: rows::number_of(row, "version").map_err(read)?,
-        phase: SagaPhase::parse(phase).ok_or_else(|| odd("phase", phase))?,
-        why: row.try_get("why")?,
-        context: row.try_get("context")?,
-        headers: rows::headers_of(row).map_err(read)?,
-        is_cancelled: row.try_get("is_cancelled")?,
-        cuts: rows::number_of(row, "cuts").map_err(read)?,
-        asked: asked.and_then(SagaAsked::parse),
-        error: row.try_get("error")?,
-        logged: rows::number_of(row, "logged").map_err(read)?,
-        started_at: rows::time_of(row, "started_at")?,
-        changed_at: rows::time_of(row, "changed_at")?,
-        due_at: row.try_get::<Option<i64>, _>("due_at")?.map(rows::time),
-        is_held: row.try_get::<Option<&str>, _>("owner")?.is_some(),
-    })
-}
-
-fn progress_of(row: &SqliteRow) -> Result<SagaProgress, StoreError> {
-    let progress: &str = row.try_get("progress")?;
-    SagaProgress::parse(progress).ok_or_else(|| odd("progress", progress))
-}
-
-pub(super) fn step_of(row: &SqliteRow) -> Result<SagaStep, StoreError> {
-    let wait = match row.try_get::<Option<String>, _>("wait_key")? {
-        Some(key) => Some(SagaWait { saga: row.try_get("wait_saga")?, event: row.try_get("wait_event")?, key }),
-        None => None,
+pub(super) async fn find(pool: &SqlitePool, filter: SagaFilter, limit: usize) -> Result<Vec<SagaRow>, sqlx::Error> {
+    // Those of the very time are taken only from an id on.
+    let tie = i64::from(filter.after_id.is_none());
+    let until = filter.started_before.map_or(i64::MAX, |before| rows::micros(before) - tie);
+    let after = filter.after_id.filter(|_| filter.started_before.is_some());
+    let statement = match (&filter.phase, &filter.name) {
+        (Some(_), _) => LIST_PHASE,
+        (None, Some(_)) => LIST_NAMED,
+        (None, None) => LIST,
     };
-    let event = row.try_get::<Option<&[u8]>, _>("event_id")?.map(uuid::Uuid::from_slice).transpose();
-    Ok(SagaStep {
-        step: row.try_get("step")?,
-        progress: progress_of(row)?,
-        attempt: rows::number_of(row, "attempt").map_err(read)?,
-        in_doubt: row.try_get("in_doubt")?,
-        due_at: row.try_get::<Option<i64>, _>("due_at")?.map(rows::time),
-        wait,
-        event: event.map_err(|error| read(error.into()))?,
-        patch: row.try_get("patch")?,
-        error: row.try_get("error")?,
-    })
+    let mut statement = sqlx::query(statement).bind(until).bind(after).bind(rows::limit(limit));
+    if let Some(phase) = filter.phase {
+        statement = statement.bind(phase.as_str());
+    }
+    if filter.phase.is_some() || filter.name.is_some() {
+        statement = statement.bind(filter.name);
+    }
+    let found = statement.fetch_all(pool).await?;
+    found.iter().map(rows::saga).collect::<Result<_, _>>().map_err(sqlx::Error::Decode)
 }
 
-fn entry_of(row: &SqliteRow) -> Result<SagaLog, StoreError> {
+pub(super) async fn log(pool: &SqlitePool, id: String) -> Result<Vec<SagaLog>, sqlx::Error> {
+    let found = sqlx::query(LOG).bind(id).fetch_all(pool).await?;
+    found.iter().map(entry).collect::<Result<_, _>>().map_err(sqlx::Error::Decode)
+}
+
+fn entry(row: &SqliteRow) -> Result<SagaLog, BoxError> {
     Ok(SagaLog {
-        number: rows::number_of(row, "number").map_err(read)?,
+        number: rows::number_of(row, "number")?,
         step: row.try_get("step")?,
         is_undo: row.try_get("is_undo")?,
-        attempt: rows::number_of(row, "attempt").map_err(read)?,
+        attempt: rows::number_of(row, "attempt")?,
         began_at: rows::time_of(row, "began_at")?,
         ended_at: rows::time_of(row, "ended_at")?,
-        progress: progress_of(row)?,
+        progress: rows::progress_of(row.try_get("progress")?)?,
         error: row.try_get("error")?,
     })
 }
 
-fn event_of(row: &SqliteRow) -> Result<AwaitedEvent, StoreError> {
-    let wait = SagaWait { saga: row.try_get("saga")?, event: row.try_get("event")?, key: row.try_get("wait_key")? };
-    Ok(AwaitedEvent {
-        id: rows::id_of(row, "id").map_err(read)?,
-        wait,
-        version: rows::number_of(row, "version").map_err(read)?,
-        payload: row.try_get("payload")?,
-        headers: rows::headers_of(row).map_err(read)?,
-        at: rows::time_of(row, "came_at")?,
-    })
+pub(super) async fn in_use(pool: &SqlitePool) -> Result<Vec<SagaUse>, sqlx::Error> {
+    let used = |row: &SqliteRow| -> Result<SagaUse, BoxError> {
+        let count: i64 = row.try_get("uses")?;
+        Ok(SagaUse {
+            name: row.try_get("name")?,
+            version: rows::number_of(row, "version")?,
+            step: row.try_get("step")?,
+            count: count.unsigned_abs(),
+        })
+    };
+    let found = sqlx::query(IN_USE).fetch_all(pool).await?;
+    found.iter().map(used).collect::<Result<_, _>>().map_err(sqlx::Error::Decode)
 }
 
 impl SqliteStore {
-    pub(super) async fn saga_of(&self, id: String) -> Result<Option<(SagaRow, Vec<SagaStep>)>, StoreError> {
-        // Of one moment: a change is the row and its steps.
-        let mut tx = self.named(self.pool.begin().await)?;
-        let Some(row) = self.named(sqlx::query(SAGA).bind(id.as_str()).fetch_optional(&mut *tx).await)? else {
-            return Ok(None);
-        };
-        let steps = self.named(sqlx::query(STEPS).bind(id).fetch_all(&mut *tx).await)?;
-        Ok(Some((row_of(&row)?, steps.iter().map(step_of).collect::<Result<_, _>>()?)))
-    }
-
-    pub(super) async fn log_of(&self, id: String) -> Result<Vec<SagaLog>, StoreError> {
-        self.named(sqlx::query(LOG).bind(id).fetch_all(&self.pool).await)?.iter().map(entry_of).collect()
-    }
-
-    pub(super) async fn awaited_events(&self, wait: SagaWait) -> Result<Vec<AwaitedEvent>, StoreError> {
-        let awaited = sqlx::query(AWAITED).bind(wait.key).bind(wait.event).bind(wait.saga);
-        self.named(awaited.fetch_all(&self.pool).await)?.iter().map(event_of).collect()
-    }
-
-    pub(super) async fn find_sagas(&self, filter: SagaFilter, limit: usize) -> Result<Vec<SagaRow>, StoreError> {
-        let mut statement = QueryBuilder::new("SELECT * FROM cqrs_sagas WHERE TRUE");
-        if let Some(name) = filter.name {
-            statement.push(" AND name = ").push_bind(name);
-        }
-        if let Some(phase) = filter.phase {
-            statement.push(" AND phase = ").push_bind(phase.as_str());
-        }
-        if let Some(before) = filter.started_before.map(rows::micros) {
-            match filter.after_id {
-                None => statement.push(" AND started_at < ").push_bind(before),
-                Some(id) => {
-                    statement.push(" AND started_at <= ").push_bind(before);
-                    statement.push(" AND (started_at < ").push_bind(before);
-                    statement.push(" OR id > ").push_bind(id).push(")")
-                }
-            };
-        }
-        statement.push(" ORDER BY started_at DESC, id LIMIT ").push_bind(rows::limit(limit));
-        self.named(statement.build().fetch_all(&self.pool).await)?.iter().map(row_of).collect()
-    }
-
-    pub(super) async fn sagas_in_use(&self) -> Result<Vec<SagaUse>, StoreError> {
-        let used = self.named(sqlx::query(IN_USE).fetch_all(&self.pool).await)?;
-        let use_of = |row: &SqliteRow| {
-            Ok(SagaUse {
-                name: row.try_get("name")?,
-                version: rows::number_of(row, "version").map_err(read)?,
-                step: row.try_get("step")?,
-                count: row.try_get::<i64, _>("count")?.unsigned_abs(),
-            })
-        };
-        used.iter().map(use_of).collect()
-    }
-
-    pub(super) async fn purge_sagas(&self, ended_before: i64, events_before: i64) -> Result<u64, StoreError> {
+    /// Deletes what ended before, and events that came before, a few at a time.
+    pub(super) async fn purge_sagas(
+        &self,
+        ended_before: SystemTime,
+        events_before: SystemTime,
+    ) -> Result<u64, StoreError> {
         let mut purged = 0;
         loop {
-            let mut tx = self.write().await?;
-            let ended = sqlx::query_scalar(ENDED).bind(ended_before).bind(PURGED_AT_ONCE);
-            let ended: Vec<String> = self.named(ended.fetch_all(&mut *tx).await)?;
-            let list = serde_json::Value::from(ended.clone()).to_string();
-            for delete in DELETE {
-                self.named(sqlx::query(delete).bind(list.as_str()).execute(&mut *tx).await)?;
-            }
-            tx.commit().await?;
-            purged += ended.len() as u64;
-            if ended.len() < usize::try_from(PURGED_AT_ONCE).unwrap_or(usize::MAX) {
+            let count = self.purge_some(ended_before).await?;
+            purged += count;
+            if count < u64::from(PURGED_AT_ONCE) {
                 break;
             }
         }
         loop {
-            let purge = sqlx::query(PURGE_EVENTS).bind(events_before).bind(PURGED_AT_ONCE);
-            let count = self.named(purge.execute(&self.writer).await)?.rows_affected();
-            if count < PURGED_AT_ONCE.unsigned_abs() {
+            let few = sqlx::query(PURGE_EVENTS).bind(rows::micros(events_before)).bind(i64::from(PURGED_AT_ONCE));
+            let count = self.named(few.execute(&self.writer).await)?.rows_affected();
+            if count < u64::from(PURGED_AT_ONCE) {
                 return Ok(purged);
             }
         }
+    }
+
+    async fn purge_some(&self, ended_before: SystemTime) -> Result<u64, StoreError> {
+        let mut tx = self.write().await?;
+        let few = sqlx::query_scalar(PURGE).bind(rows::micros(ended_before)).bind(i64::from(PURGED_AT_ONCE));
+        let gone: Vec<String> = self.named(few.fetch_all(&mut *tx).await)?;
+        for statement in [PURGE_STEPS, PURGE_LOG] {
+            for id in &gone {
+                self.named(sqlx::query(statement).bind(id.as_str()).execute(&mut *tx).await)?;
+            }
+        }
+        tx.commit().await?;
+        Ok(gone.len() as u64)
     }
 }

@@ -8,6 +8,7 @@ mod operations;
 mod outbox;
 mod parked;
 mod plans;
+mod sagas;
 mod unit;
 mod work;
 

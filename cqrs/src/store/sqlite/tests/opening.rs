@@ -157,7 +157,7 @@ async fn runs_the_users_migrations_after_ours_in_tables_of_their_own() {
     let store = SqliteStore::connect(dir.store().migrations(users)).await.unwrap();
     store.migrate().await.unwrap();
     store.migrate().await.unwrap();
-    assert_eq!(number(&store.pool, "SELECT COUNT(*) FROM _cqrs_migrations").await, 7);
+    assert_eq!(number(&store.pool, "SELECT COUNT(*) FROM _cqrs_migrations").await, 8);
     assert_eq!(number(&store.pool, "SELECT COUNT(*) FROM _sqlx_migrations").await, 1);
     assert_eq!(number(&store.pool, "SELECT COUNT(*) FROM mine").await, 0);
 }
@@ -177,13 +177,13 @@ async fn a_failing_migration_leaves_nothing() {
 async fn a_newer_schema_is_refused() {
     let (dir, store) = fresh().await;
     sqlx::query(
-        "INSERT INTO _cqrs_migrations SELECT 8, description, installed_on, success, checksum, 0 FROM _cqrs_migrations LIMIT 1",
+        "INSERT INTO _cqrs_migrations SELECT 9, description, installed_on, success, checksum, 0 FROM _cqrs_migrations LIMIT 1",
     )
     .execute(&store.pool)
     .await
     .unwrap();
     let error = SqliteStore::connect(dir.store()).await.unwrap().migrate().await.unwrap_err();
-    says(&error, StoreErrorKind::SchemaNewer, &["app.db", "at version 8", "up to 7", "deploy"]);
+    says(&error, StoreErrorKind::SchemaNewer, &["app.db", "at version 9", "up to 8", "deploy"]);
 }
 
 #[tokio::test]

@@ -1,0 +1,184 @@
+//! Sagas: started, changed, asked, poked.
+
+use std::time::{Instant, SystemTime};
+
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, PgExecutor, PgPool, Row};
+
+use super::rows::{self, bind_steps};
+use crate::BoxError;
+use crate::store::names::Names;
+use crate::store::postgres::PostgresStore;
+use crate::store::{
+    SagaAsked, SagaChange, SagaClaim, SagaPhase, SagaRest, SagaSaved, SagaStart, SagaStarted, StoreError,
+    StoreErrorKind,
+};
+
+/// How often a start looks again, where a saga of its id was there and has gone.
+const ATTEMPTS: usize = 5;
+
+/// The saga and its steps in one statement, and one round trip. It waits for whoever starts the same.
+const START: &str = "
+WITH begun AS (
+    INSERT INTO cqrs_sagas (id, name, version, phase, context, digest, headers, owner, lease_until, started_at, changed_at)
+    VALUES ($1, $2, $3, 'forward', $4, $5, $6, $7, $8, $9, $9) ON CONFLICT (id) DO NOTHING
+    RETURNING id, fence
+), steps AS (
+    INSERT INTO cqrs_saga_steps (saga, step, progress, attempt, in_doubt, due_at, wait_saga, wait_event, wait_key, event_id, patch, error)
+    SELECT begun.id, step.* FROM begun, unnest($10::text[], $11::text[], $12::int[], $13::bool[], $14::bigint[], $15::text[],
+        $16::text[], $17::text[], $18::uuid[], $19::bytea[], $20::text[]) AS step
+)
+SELECT fence FROM begun";
+
+const KNOWN: &str = "SELECT name, version, digest FROM cqrs_sagas WHERE id = $1";
+
+/// All of a change in one statement, and one round trip: whoever holds the saga is looked for with its row locked, and where it is somebody
+/// else nothing is stored. `$13`: whether it stays held. Let go, it is due at once where something is asked of it; otherwise when `$14`
+/// says, or at once where it was poked meanwhile.
+///
+/// An entry of the log that is there already stays: whoever was not told that a change was committed may store it once more.
+const SAVE: &str = "
+WITH changed AS (
+    UPDATE cqrs_sagas
+    SET phase = $3, why = $4, context = COALESCE($5::bytea, context), is_cancelled = $6, cuts = $7, error = $8,
+        logged = GREATEST(logged, $9::int), changed_at = $10, ended_at = $11,
+        asked = CASE WHEN asked IS DISTINCT FROM $12::text THEN asked END,
+        owner = CASE WHEN $13::bool THEN owner END,
+        lease_until = CASE WHEN $13 THEN lease_until END,
+        due_at = CASE WHEN $13 THEN due_at WHEN asked IS NOT NULL AND asked IS DISTINCT FROM $12 THEN $10::bigint
+            WHEN $14::bigint IS NULL THEN NULL WHEN poked THEN $10 ELSE $14 END
+    WHERE id = $1 AND fence = $2 AND owner IS NOT NULL
+    RETURNING id, asked
+), steps AS (
+    INSERT INTO cqrs_saga_steps (saga, step, progress, attempt, in_doubt, due_at, wait_saga, wait_event, wait_key, event_id, patch, error)
+    SELECT changed.id, step.* FROM changed, unnest($15::text[], $16::text[], $17::int[], $18::bool[], $19::bigint[], $20::text[],
+        $21::text[], $22::text[], $23::uuid[], $24::bytea[], $25::text[]) AS step
+    ON CONFLICT (saga, step) DO UPDATE SET progress = excluded.progress, attempt = excluded.attempt, in_doubt = excluded.in_doubt,
+        due_at = excluded.due_at, wait_saga = excluded.wait_saga, wait_event = excluded.wait_event, wait_key = excluded.wait_key,
+        event_id = excluded.event_id, patch = excluded.patch, error = excluded.error
+), log AS (
+    INSERT INTO cqrs_saga_log (saga, number, step, is_undo, attempt, began_at, ended_at, progress, error)
+    SELECT changed.id, entry.* FROM changed, unnest($26::int[], $27::text[], $28::bool[], $29::int[], $30::bigint[], $31::bigint[],
+        $32::text[], $33::text[]) AS entry
+    ON CONFLICT (saga, number) DO NOTHING
+)
+SELECT asked FROM changed";
+
+const ASK: &str = "
+UPDATE cqrs_sagas SET asked = $2, due_at = CASE WHEN owner IS NULL THEN $3 ELSE due_at END WHERE id = $1 AND phase = $4";
+
+const POKE: &str = "
+UPDATE cqrs_sagas SET poked = TRUE, due_at = CASE WHEN owner IS NULL THEN $2 ELSE due_at END
+WHERE id = $1 AND phase NOT IN ('completed', 'compensated')";
+
+/// Every statement of this file.
+#[cfg(test)]
+pub(super) const STATEMENTS: &[&str] = &[START, KNOWN, SAVE, ASK, POKE];
+
+impl PostgresStore {
+    pub(super) async fn start_saga(&self, start: SagaStart) -> Result<SagaStarted, StoreError> {
+        let asked = Instant::now();
+        let mut connection = self.pool.acquire().await?;
+        for _ in 0..ATTEMPTS {
+            // Its lease counts from when it is stored: there may have been no connection for long.
+            let lease_until = start.lease_until + asked.elapsed();
+            if let Some(fence) = begin(&self.names, &mut connection, &start, lease_until).await? {
+                return Ok(SagaStarted::New(SagaClaim { id: start.id, fence }));
+            }
+            let known = sqlx::query(self.names.sql(KNOWN)).bind(rows::escaped(&start.id));
+            if let Some(row) = known.fetch_optional(&mut *connection).await? {
+                return Ok(known_of(&row).map_err(sqlx::Error::Decode)?);
+            }
+        }
+        Err(StoreError::new(StoreErrorKind::Busy, "sagas of this id come and go too fast: try again"))
+    }
+}
+
+async fn begin(
+    names: &Names,
+    connection: &mut PgConnection,
+    start: &SagaStart,
+    lease_until: SystemTime,
+) -> Result<Option<i64>, StoreError> {
+    let statement = sqlx::query_scalar(names.sql(START))
+        .bind(rows::escaped(&start.id))
+        .bind(rows::escaped(&start.name))
+        .bind(rows::number(start.version))
+        .bind(start.context.as_slice())
+        .bind(start.digest.as_slice())
+        .bind(rows::headers_text(&start.headers)?)
+        .bind(start.owner.as_str())
+        .bind(rows::micros(lease_until))
+        .bind(rows::micros(start.at));
+    let statement = bind_steps!(statement, rows::Steps::new(start.steps.clone()));
+    Ok(statement.fetch_optional(connection).await?)
+}
+
+fn known_of(row: &PgRow) -> Result<SagaStarted, BoxError> {
+    let digest = row.try_get::<&[u8], _>("digest")?.try_into()?;
+    Ok(SagaStarted::Known { name: rows::text_of(row, "name")?, version: rows::number_of(row, "version")?, digest })
+}
+
+/// Stores what has become of a saga. In a transaction its row is locked until that ends.
+pub(in crate::store::postgres) async fn save(
+    names: &Names,
+    executor: impl PgExecutor<'_>,
+    change: SagaChange,
+) -> Result<SagaSaved, sqlx::Error> {
+    let at = rows::micros(change.at);
+    let (is_held, due_at) = match change.rest {
+        SagaRest::Held => (true, None),
+        SagaRest::Until(due) => (false, Some(rows::micros(due))),
+        SagaRest::Nobody => (false, None),
+    };
+    let last = change.log.iter().map(|entry| entry.number).max().unwrap_or(0);
+    let statement = sqlx::query_scalar(names.sql(SAVE))
+        .bind(rows::escape(change.claim.id))
+        .bind(change.claim.fence)
+        .bind(change.phase.as_str())
+        .bind(rows::escape(change.why))
+        .bind(change.context)
+        .bind(change.is_cancelled)
+        .bind(rows::number(change.cuts))
+        .bind(change.error.map(rows::error_text))
+        .bind(rows::number(last))
+        .bind(at)
+        .bind(change.phase.is_end().then_some(at))
+        .bind(change.heard.map(SagaAsked::as_str))
+        .bind(is_held)
+        .bind(due_at);
+    let log = rows::Log::new(change.log);
+    let statement = bind_steps!(statement, rows::Steps::new(change.steps))
+        .bind(log.numbers)
+        .bind(log.steps)
+        .bind(log.is_undo)
+        .bind(log.attempts)
+        .bind(log.began)
+        .bind(log.ended)
+        .bind(log.progress)
+        .bind(log.errors);
+    let saved: Option<Option<String>> = statement.fetch_optional(executor).await?;
+    let Some(asked) = saved else { return Ok(SagaSaved::Lost) };
+    let asked = asked.map(|word| rows::asked_of(&word)).transpose().map_err(sqlx::Error::Decode)?;
+    Ok(SagaSaved::Stored(asked))
+}
+
+pub(super) async fn ask(
+    names: &Names,
+    pool: &PgPool,
+    id: String,
+    asked: SagaAsked,
+    now: SystemTime,
+) -> Result<bool, sqlx::Error> {
+    let of = match asked {
+        SagaAsked::Cancel => SagaPhase::Forward,
+        SagaAsked::Resume => SagaPhase::Stuck,
+    };
+    let statement = sqlx::query(names.sql(ASK)).bind(rows::escape(id)).bind(asked.as_str());
+    let asked = statement.bind(rows::micros(now)).bind(of.as_str()).execute(pool).await?;
+    Ok(asked.rows_affected() > 0)
+}
+
+pub(super) async fn poke(names: &Names, pool: &PgPool, id: String, now: SystemTime) -> Result<(), sqlx::Error> {
+    sqlx::query(names.sql(POKE)).bind(rows::escape(id)).bind(rows::micros(now)).execute(pool).await.map(drop)
+}

@@ -1,0 +1,135 @@
+//! Sagas: rows that cannot be read, events whose sagas are locked, texts that the database would not take.
+
+use super::*;
+use crate::store::{
+    AwaitedEvent, SagaChange, SagaClaim, SagaFilter, SagaPhase, SagaProgress, SagaRest, SagaSaved, SagaStart,
+    SagaStarted, SagaStep, SagaWait, Sagas,
+};
+
+fn start(id: &str) -> SagaStart {
+    SagaStart {
+        id: id.to_owned(),
+        name: "checkout".to_owned(),
+        version: 1,
+        context: b"{}".to_vec(),
+        digest: [7; 32],
+        headers: BTreeMap::new(),
+        steps: Vec::new(),
+        at: at(0),
+        owner: "one".to_owned(),
+        lease_until: at(0) + LEASE,
+    }
+}
+
+async fn begin(store: &PostgresStore, start: SagaStart) -> SagaClaim {
+    match store.start(start).await.unwrap() {
+        SagaStarted::New(claim) => claim,
+        known @ SagaStarted::Known { .. } => panic!("{known:?}"),
+    }
+}
+
+fn step(name: &str, wait: Option<SagaWait>) -> SagaStep {
+    SagaStep {
+        step: name.to_owned(),
+        progress: SagaProgress::Awaiting,
+        attempt: 0,
+        in_doubt: false,
+        due_at: None,
+        wait,
+        event: None,
+        patch: None,
+        error: None,
+    }
+}
+
+fn parked(claim: &SagaClaim, seconds: u64, steps: Vec<SagaStep>) -> SagaChange {
+    SagaChange {
+        claim: claim.clone(),
+        phase: SagaPhase::Forward,
+        why: String::new(),
+        context: None,
+        is_cancelled: false,
+        heard: None,
+        cuts: 0,
+        error: None,
+        steps,
+        log: Vec::new(),
+        at: at(0),
+        rest: SagaRest::Until(at(seconds)),
+    }
+}
+
+async fn ids_due(store: &PostgresStore, seconds: u64) -> Vec<String> {
+    let taken = store.claim(request("two", seconds, 9)).await.unwrap();
+    taken.into_iter().map(|saga| saga.row.id).collect()
+}
+
+#[tokio::test]
+async fn a_saga_that_cannot_be_read_is_stuck_and_holds_up_no_other() {
+    let (_schema, store) = fresh().await;
+    for id in ["a", "b", "c"] {
+        let held = begin(&store, start(id)).await;
+        assert_eq!(store.save(parked(&held, 1, Vec::new())).await.unwrap(), SagaSaved::Stored(None));
+    }
+    run_sql(&store.pool, "UPDATE cqrs_sagas SET headers = 'oops' WHERE id = 'a'").await;
+    let dancing =
+        "INSERT INTO cqrs_saga_steps (saga, step, progress, attempt, in_doubt) VALUES ('b', 's', 'dancing', 1, FALSE)";
+    run_sql(&store.pool, dancing).await;
+    assert_eq!(ids_due(&store, 2).await, ["c"]);
+    let stuck = "SELECT COUNT(*) FROM cqrs_sagas WHERE phase = 'stuck' AND owner IS NULL AND due_at IS NULL \
+                 AND error LIKE 'the row cannot be read: %'";
+    assert_eq!(number(&store.pool, stuck).await, 2);
+    assert_eq!(store.next_due().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn who_has_a_saga_locked_keeps_no_other_from_being_told_and_its_own_event_is_told_later() {
+    let (_schema, store) = fresh().await;
+    let wait = |key: &str| SagaWait { saga: "checkout".to_owned(), event: "paid".to_owned(), key: key.to_owned() };
+    for id in ["a", "b"] {
+        let held = begin(&store, start(id)).await;
+        store.save(parked(&held, 900, vec![step("confirm", Some(wait(id)))])).await.unwrap();
+    }
+    let mut locked = store.pool.begin().await.unwrap();
+    run_on(&mut locked, "SELECT * FROM cqrs_sagas WHERE id = 'a' FOR UPDATE").await.unwrap();
+    let mut tx = store.begin().await.unwrap();
+    for id in ["a", "b"] {
+        let event = AwaitedEvent {
+            id: Uuid::now_v7(),
+            wait: wait(id),
+            version: 1,
+            payload: b"{}".to_vec(),
+            headers: BTreeMap::new(),
+            at: at(1),
+        };
+        tx.keep_awaited(event, at(1)).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    assert_eq!(store.tell(at(1)).await.unwrap(), 1);
+    assert_eq!(ids_due(&store, 1).await, ["b"]);
+    locked.rollback().await.unwrap();
+    assert_eq!(store.tell(at(2)).await.unwrap(), 1);
+    assert_eq!(ids_due(&store, 2).await, ["a"]);
+    assert_eq!(store.tell(at(3)).await.unwrap(), 0, "each event is told once");
+}
+
+#[tokio::test]
+async fn texts_with_a_nul_come_back_as_they_were() {
+    let (_schema, store) = fresh().await;
+    let wait = SagaWait { saga: "check\0out".to_owned(), event: "pa\0id".to_owned(), key: "\u{1a}0".to_owned() };
+    let steps = vec![step("con\0firm", Some(wait.clone()))];
+    let begun = SagaStart { name: "check\0out".to_owned(), steps: steps.clone(), ..start("s\0") };
+    let held = begin(&store, begun).await;
+    assert_eq!(store.renew(vec![held.clone()], at(60)).await.unwrap(), std::slice::from_ref(&held));
+    let why = SagaChange { why: "a\0b".to_owned(), ..parked(&held, 1, Vec::new()) };
+    assert_eq!(store.save(why).await.unwrap(), SagaSaved::Stored(None));
+    let (row, stored) = store.saga("s\0").await.unwrap().unwrap();
+    assert_eq!((row.id.as_str(), row.name.as_str(), row.why.as_str(), stored), ("s\0", "check\0out", "a\0b", steps));
+    let named = SagaFilter { name: Some("check\0out".to_owned()), ..SagaFilter::default() };
+    assert_eq!(store.find(named, 9).await.unwrap(), [row]);
+    store.poke("s\0", at(0)).await.unwrap();
+    assert_eq!(ids_due(&store, 0).await, ["s\0"]);
+    assert_eq!(store.awaited(wait).await.unwrap(), []);
+    let used = store.in_use().await.unwrap();
+    assert!(used.iter().any(|used| used.step.as_deref() == Some("con\0firm")), "{used:?}");
+}
