@@ -249,6 +249,25 @@ mod chains {
     async fn pay(_cmd: &Pay) {}
 }
 
+mod sagas {
+    //! Two of one name and version.
+    use super::*;
+
+    #[cqrs::saga(name = "order", version = 2, steps = [ship])]
+    #[derive(serde::Serialize, serde::Deserialize)]
+    pub struct Order;
+
+    #[cqrs::saga(name = "order", version = 2, steps = [send])]
+    #[derive(serde::Serialize, serde::Deserialize)]
+    pub struct Purchase;
+
+    #[saga_step(pivot)]
+    async fn ship(_cx: &mut Order) {}
+
+    #[saga_step(compensate = none)]
+    async fn send(_cx: &mut Purchase, _absent: Inject<dyn dependencies::Absent>) {}
+}
+
 fn app() -> Builder {
     cqrs::bootstrap!()
         .store(Store::driver(foreign::Foreign::default()))

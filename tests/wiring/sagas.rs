@@ -1,5 +1,8 @@
 //! Sagas as they are written, on the store in memory: forward and back, side by side, by a fallback, and out of time.
 
+mod awaiting;
+mod stopping;
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -165,7 +168,8 @@ async fn app(failing: &[&'static str]) -> (TestApp, Arc<World>) {
 
 async fn app_on(store: Store, failing: &[&'static str]) -> (TestApp, Arc<World>) {
     let world = Arc::new(World { failing: Mutex::new(failing.iter().copied().collect()), ..World::default() });
-    let builder = cqrs::bootstrap!().store(store).provide_arc(Arc::clone(&world));
+    let builder = cqrs::bootstrap!().store(store).broker(Broker::url("memory:"));
+    let builder = builder.provide_arc(Arc::clone(&world)).provide(stopping::Gate::default());
     (TestApp::new(builder).await.unwrap(), world)
 }
 

@@ -1,6 +1,6 @@
 //! Sagas: their context as a message, and the list of their steps.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 
@@ -11,6 +11,7 @@ use crate::model::{Place, Saga, Step};
 /// depends on what is in error has none of its own.
 pub(crate) fn saga(saga: &Saga, reader: Reader, broken: Option<&TokenStream>) -> TokenStream {
     let Saga { context, cfgs, places } = saga;
+    let name = &context.ident;
     let (krate, mut generics) = (&context.krate, Impl::new(context, reader));
     if let Some(error) = broken {
         generics.check = quote!(
@@ -19,7 +20,7 @@ pub(crate) fn saga(saga: &Saga, reader: Reader, broken: Option<&TokenStream>) ->
     }
     let (check, ty, spec) = (&generics.check, &generics.ty, spec(context, &generics));
     let (item, steps) = match places {
-        Some(places) => (quote!(__ITEM), steps(places, ty)),
+        Some(places) => (quote!(__ITEM), steps(places, name, ty)),
         None => (quote!(__cqrs::SagaItem::of::<Self>(&[])), TokenStream::new()),
     };
     let item = generics.of(
@@ -49,14 +50,14 @@ pub(crate) fn saga(saga: &Saga, reader: Reader, broken: Option<&TokenStream>) ->
 }
 
 /// The list, and what each step is to the others: blamed on the step.
-fn steps(places: &[Place], context: &TokenStream) -> TokenStream {
+fn steps(places: &[Place], saga: &Ident, context: &TokenStream) -> TokenStream {
     let items = places.iter().map(|place| match place {
         Place::One(step) => {
-            let step = named(step, context);
+            let step = named(step, saga, context);
             quote!(__cqrs::PlaceItem::One(#step))
         }
         Place::Group(members) => {
-            let members = members.iter().map(|member| named(member, context));
+            let members = members.iter().map(|member| named(member, saga, context));
             quote!(__cqrs::PlaceItem::Group(&[#(#members),*]))
         }
     });
@@ -77,17 +78,20 @@ fn steps(places: &[Place], context: &TokenStream) -> TokenStream {
     }
 }
 
-fn named(step: &Step, context: &TokenStream) -> TokenStream {
+/// A step under its name. What keeps the event that it waits for is named like no function, so that nothing else has its path.
+fn named(step: &Step, saga: &Ident, context: &TokenStream) -> TokenStream {
     let path = &step.path;
+    let known_as = step.name.as_ref().or(path.segments.last().map(|segment| &segment.ident));
+    let keeper = known_as.map(|name| format!("{}.{}", saga.unraw(), name.unraw()));
     let Some(name) = &step.name else {
-        return quote_spanned!(span(step)=> __cqrs::step_of::<#path, #context>());
+        return quote_spanned!(span(step)=> __cqrs::step_of::<#path, #context>(#keeper));
     };
     let name = name.unraw().to_string();
-    quote_spanned!(span(step)=> __cqrs::step_as::<#path, #context>(#name))
+    quote_spanned!(span(step)=> __cqrs::step_as::<#path, #context>(#name, #keeper))
 }
 
 /// The word by which a step is known.
 fn span(step: &Step) -> Span {
     let last = step.path.segments.last().map(|segment| segment.ident.span());
-    step.name.as_ref().map(syn::Ident::span).or(last).unwrap_or_else(Span::call_site)
+    step.name.as_ref().map(Ident::span).or(last).unwrap_or_else(Span::call_site)
 }

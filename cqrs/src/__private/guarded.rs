@@ -164,7 +164,7 @@ pub const fn fallback_of<F: Fallback<M>, M: Message>(stands_in_for: StandsInFor)
                 "this fallback takes `&mut Events` or `&App`, which a query handler may not take: a query changes nothing"
             ),
             Need::Items => items = true,
-            Need::Inject { .. } | Need::Meta | Need::Cause | Need::StepKey | Need::Unknown => {}
+            Need::Inject { .. } | Need::Meta | Need::Cause | Need::StepKey | Need::Sagas | Need::Unknown => {}
         }
         i += 1;
     }

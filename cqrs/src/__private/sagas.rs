@@ -12,8 +12,8 @@ use crate::dispatch::thunk::{Fallible, HandleLent, Plain};
 use crate::message::SourceLocation;
 use crate::registry::{HandlerItem, HandlerKind, Need, RetryOptions, Thunk};
 pub use crate::saga::item::{AwaitsItem, CompensationItem, FieldFn, NamedStep, PlaceItem, SagaItem, StepItem, WayBack};
-use crate::saga::step;
 pub use crate::saga::step::{ApplyFn, Change, Changes, Compensation, Ends, SagaContext, SagaStep, StepThunk};
+use crate::saga::{keeper, step};
 
 type FallbackItem = Option<&'static HandlerItem>;
 
@@ -142,16 +142,16 @@ pub const fn back_by<K: Compensation<C>, C: SagaContext>() -> WayBack {
     WayBack::By(K::ITEM)
 }
 
-/// A step of a saga over `C`, under its own name.
+/// A step of a saga over `C`, under its own name. `keeper` is what keeps the event that it waits for, if it waits: stored rows name it.
 #[must_use]
-pub const fn step_of<S: SagaStep<C>, C: SagaContext>() -> NamedStep {
-    NamedStep { name: S::ITEM.name, item: S::ITEM }
+pub const fn step_of<S: SagaStep<C>, C: SagaContext>(keeper: &'static str) -> NamedStep {
+    NamedStep { name: S::ITEM.name, item: S::ITEM, keeper: keeper::keeper::<S, C>(keeper) }
 }
 
 /// A step of a saga over `C`, under the name that the saga gives it.
 #[must_use]
-pub const fn step_as<S: SagaStep<C>, C: SagaContext>(name: &'static str) -> NamedStep {
-    NamedStep { name, item: S::ITEM }
+pub const fn step_as<S: SagaStep<C>, C: SagaContext>(name: &'static str, keeper: &'static str) -> NamedStep {
+    NamedStep { name, item: S::ITEM, keeper: keeper::keeper::<S, C>(keeper) }
 }
 
 /// Checks what a step is to the others of its saga: the one at `index` of `place`.

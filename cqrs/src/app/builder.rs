@@ -221,7 +221,20 @@ impl Builder {
         self
     }
 
-    /// Which parts [`App::run`] runs: `relay`, `work`, `timers`, `group:billing`, `retries:billing`. All unless said
+    /// How long a saga is kept after it has ended, with its log and under its id: 30 days unless said otherwise. One that is stuck has
+    /// not ended.
+    pub fn saga_retention(mut self, retention: Duration) -> Self {
+        self.options.saga_retention = retention;
+        self
+    }
+
+    /// How long an event is kept for the sagas that wait for it, or will: 7 days unless said otherwise.
+    pub fn awaited_retention(mut self, retention: Duration) -> Self {
+        self.options.awaited_retention = retention;
+        self
+    }
+
+    /// Which parts [`App::run`] runs: `relay`, `work`, `timers`, `sagas`, `group:billing`, `retries:billing`. All unless said
     /// otherwise; none of them with an empty list. A part that there is not is a wiring error.
     ///
     /// `group:billing` consumes for a group and tries again what failed there. `retries:billing` only tries again: for a consumer

@@ -292,6 +292,12 @@ impl App {
         {
             tracing::warn!(%error, "claims could not be handed back; they run out by themselves");
         }
+        if let Some(sagas) = self.store().and_then(|store| store.sagas())
+            && !self.plan().sagas.is_empty()
+            && let Err(error) = sagas.hand_back(self.owner(), self.clock().now()).await
+        {
+            tracing::warn!(%error, "sagas could not be handed back; their leases run out by themselves");
+        }
         self.0.life.stopped.store(true, Ordering::Release);
         if let Some(broker) = self.broker() {
             broker.close().await;

@@ -36,6 +36,8 @@ pub(crate) struct Options {
     pub(crate) idempotency_retention: Duration,
     pub(crate) outbox_retention: Duration,
     pub(crate) audit_retention: Duration,
+    pub(crate) saga_retention: Duration,
+    pub(crate) awaited_retention: Duration,
     pub(crate) retry: RetryPolicy,
     /// What a breaker is where its handlers say nothing.
     pub(crate) breaker: BreakerPolicy,
@@ -80,6 +82,8 @@ impl Default for Options {
             idempotency_retention: Duration::from_hours(24),
             outbox_retention: Duration::ZERO,
             audit_retention: Duration::from_hours(90 * 24),
+            saga_retention: Duration::from_hours(30 * 24),
+            awaited_retention: Duration::from_hours(7 * 24),
             retry: RetryPolicy::STORED,
             breaker: BreakerPolicy::DEFAULT,
             concurrency: 8,

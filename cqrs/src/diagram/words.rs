@@ -28,7 +28,7 @@ pub(super) fn short(path: &str) -> String {
 /// What a handler takes besides its message and dependencies, in the order of its parameters.
 pub(super) fn parameters(item: &HandlerItem) -> Vec<String> {
     let parameters = item.needs.iter().filter_map(|need| match need {
-        Need::Inject { .. } | Need::Unknown => None,
+        Need::Inject { .. } | Need::Sagas | Need::Unknown => None,
         Need::Events => Some("Events".to_owned()),
         Need::Tx { name, .. } => Some(format!("Tx<{}>", short(name()))),
         Need::Begin { name, .. } => Some(format!("Begin<{}>", short(name()))),

@@ -84,7 +84,7 @@ pub(crate) async fn raised_in(
     }
     if raised.is_empty() && !carries(unit.as_mut()) {
         let (tx, scope) = split(unit);
-        let after = After { nodes: Vec::new(), cause: Cause::new(&app, meta), scope, stored: false };
+        let after = After { nodes: Vec::new(), cause: Cause::new(&app, meta), scope, stored: tx.has_news };
         return Ok((tx, after, Vec::new()));
     }
     let cause = Cause::new(&app, meta);
@@ -95,7 +95,7 @@ pub(crate) async fn raised_in(
     let (tx, scope) = split(unit);
     let records = records_of(&app, &nodes, &cause)?;
     // What calls made within this one stored is committed with it.
-    let stored = !records.is_empty() || !carried.is_empty();
+    let stored = tx.has_news || !records.is_empty() || !carried.is_empty();
     let mut all: Vec<Node> = nodes;
     all.extend(carried);
     Ok((tx, After { nodes: all, cause, scope, stored }, records))

@@ -107,6 +107,14 @@ pub struct GroupOptions {
     pub unknown: Option<OnUnknown>,
 }
 
+impl GroupOptions {
+    /// A group about which nothing else is said.
+    pub(crate) const fn of(group: &'static str) -> Self {
+        let (topic, concurrency, batch, on_dead, unknown) = (None, None, None, None, None);
+        Self { group, topic, concurrency, batch, retry: RetryOptions::NONE, on_dead, unknown }
+    }
+}
+
 /// What a dead message does to the later ones of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

@@ -38,6 +38,8 @@ pub enum Need {
     Cause,
     /// `StepKey`.
     StepKey,
+    /// A transaction that keeps events for sagas; no parameter asks for it.
+    Sagas,
     /// What is no parameter, which the compiler says elsewhere.
     Unknown,
 }
@@ -51,7 +53,7 @@ impl Need {
             Self::Tx { .. } | Self::Begin { .. } => Some(Once::Transaction),
             Self::Items => Some(Once::Items),
             Self::Cause => Some(Once::Cause),
-            Self::Inject { .. } | Self::Meta | Self::App | Self::StepKey | Self::Unknown => None,
+            Self::Inject { .. } | Self::Meta | Self::App | Self::StepKey | Self::Sagas | Self::Unknown => None,
         }
     }
 }

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use uuid::Uuid;
+
 use super::StepKey;
+use super::engine::OUTAGE;
 use super::item::WayBack;
 use super::machine::Ended;
 use super::plan::PlannedSaga;
@@ -13,9 +16,10 @@ use crate::app::App;
 use crate::dispatch::{Conclusion, Guarded, abandon, call_context, conclude};
 use crate::error::chain;
 use crate::message::Erased;
+use crate::store::SagaWait;
 use crate::unit::{Meta, MetaInit};
 use crate::wire;
-use crate::worker::open;
+use crate::worker::{decode, open};
 
 /// What is to be called.
 pub(crate) struct Job {
@@ -26,8 +30,8 @@ pub(crate) struct Job {
     pub(crate) is_undo: bool,
     pub(crate) attempt: u32,
     pub(crate) context: Arc<[u8]>,
-    /// What the step has waited for.
-    pub(crate) event: Option<Erased>,
+    /// The event that the step took, and what it is kept by.
+    pub(crate) event: Option<(SagaWait, Uuid)>,
 }
 
 /// How a call ended.
@@ -69,7 +73,11 @@ impl Job {
     pub(crate) async fn run(self, app: App) -> Called {
         let (step, began_at, deadline) = (self.step, app.clock().now(), app.options().deadline);
         let called = |ended, error, end, unit| Called { step, began_at, ended, error, end, unit };
-        let ended = tokio::time::timeout(deadline, self.call(&app)).await;
+        let event = match self.event(&app).await {
+            Ok(event) => event,
+            Err(error) => return called(Ended::Failed, Some(error), StepEnd::default(), None),
+        };
+        let ended = tokio::time::timeout(deadline, self.call(&app, event)).await;
         match ended {
             Ok(Ok((end, unit))) => called(Ended::Well, None, end, Some(unit)),
             Ok(Err((ended, error))) => called(ended, Some(error), StepEnd::default(), None),
@@ -80,19 +88,37 @@ impl Job {
         }
     }
 
-    async fn call(self, app: &App) -> Result<(StepEnd, Conclusion<'static>), (Ended, String)> {
+    /// Reads what the step has waited for. A store that cannot be reached is asked again: that is no fault of the step's.
+    async fn event(&self, app: &App) -> Result<Option<Erased>, String> {
+        let Some(awaits) = self.plan.steps[self.step].awaits().filter(|_| !self.is_undo) else { return Ok(None) };
+        let gone = || format!("the `{}` that it has waited for is not kept any more", awaits.event.name);
+        let ((wait, id), sagas) =
+            self.event.as_ref().zip(app.store().and_then(|store| store.sagas())).ok_or_else(gone)?;
+        let kept = loop {
+            match sagas.awaited(wait.clone()).await {
+                Ok(events) => break events.into_iter().find(|event| event.id == *id).ok_or_else(gone)?,
+                Err(error) if error.is_retryable() => tokio::time::sleep(OUTAGE).await,
+                Err(error) => {
+                    return Err(format!(
+                        "the `{}` that it has waited for cannot be looked up: {}",
+                        awaits.event.name,
+                        chain(&error)
+                    ));
+                }
+            }
+        };
+        decode(awaits.event, kept.version, wire::payload_of(&kept.headers), &kept.payload).await.map(Some)
+    }
+
+    async fn call(self, app: &App, event: Option<Erased>) -> Result<(StepEnd, Conclusion<'static>), (Ended, String)> {
         let Some((handler, thunk)) = self.function() else {
             return Err((Ended::Hopeless, "this program has no such function".to_owned()));
         };
-        let awaits = self.plan.steps[self.step].awaits().filter(|_| !self.is_undo);
-        if let Some(awaits) = awaits.filter(|_| self.event.is_none()) {
-            return Err((Ended::Failed, format!("the `{}` that it has waited for cannot be read", awaits.event.name)));
-        }
         let meta = Arc::new(self.meta());
         let failed = |failure: crate::dispatch::Failure| (Ended::Failed, chain(&failure));
         let mut unit = open(app, handler, &meta).await.map_err(failed)?;
         unit.key = Some(StepKey::new(&self.saga, self.plan.steps[self.step].name, self.is_undo));
-        unit.event = self.event;
+        unit.event = event;
         let cx = call_context(app, Some(unit));
         let item = app.planned(handler).item;
         let (end, cx) = match Guarded::new((thunk.0)(self.context, cx, handler), false).await {

@@ -117,6 +117,7 @@ async fn start(
     let instance = Instance::begin(Arc::clone(&plan), context.as_slice().into());
     // Nothing has happened to it yet: it can be started.
     let Ok(turn) = instance.turn(Input::Start, Told::default(), now, random()) else { return Err(SagaError::NoStore) };
+    let turn = if app.is_stopping() { turn.put_off(&instance, now) } else { turn };
     let headers = headers();
     let start = SagaStart {
         id: id.as_str().to_owned(),
@@ -168,11 +169,20 @@ pub(crate) async fn ended(app: &App, id: &SagaId) -> Result<SagaRow, SagaError> 
             SagaPhase::Stuck if row.asked.is_none() => return Err(stuck(row)),
             _ => {}
         }
-        tokio::select! {
-            () = bell => {}
-            () = tokio::time::sleep(LOOK) => {}
-        }
+        hear(app, id, &row, bell).await?;
     }
+}
+
+/// Waits until something may have happened to a saga. Fails where the app stops, and has let it go.
+async fn hear(app: &App, id: &SagaId, row: &SagaRow, bell: impl Future<Output = ()>) -> Result<(), SagaError> {
+    if app.is_stopped() || (app.is_stopping() && !row.is_held) {
+        return Err(SagaError::ShuttingDown { id: id.clone() });
+    }
+    tokio::select! {
+        () = bell => {}
+        () = tokio::time::sleep(LOOK) => {}
+    }
+    Ok(())
 }
 
 async fn look(app: &App, id: &SagaId) -> Result<(SagaRow, Vec<SagaStep>), SagaError> {
@@ -233,9 +243,12 @@ pub struct SagaSteps {
 
 enum Steps {
     Starting(BoxFuture<'static, Result<Follow, SagaError>>),
-    Looking(BoxFuture<'static, Result<(Follow, Vec<StepDone>, bool), SagaError>>),
+    Looking(BoxFuture<'static, Result<Seen, SagaError>>),
     Ended,
 }
+
+/// Where somebody is who follows a saga, which steps have ended well since, and whether that was all.
+type Seen = (Follow, Vec<StepDone>, bool);
 
 /// Where somebody is who follows a saga.
 struct Follow {
@@ -245,8 +258,8 @@ struct Follow {
 }
 
 impl Follow {
-    /// Waits for more. The steps that have ended well since, and whether that was all.
-    async fn next(mut self) -> Result<(Self, Vec<StepDone>, bool), SagaError> {
+    /// Waits for more.
+    async fn next(mut self) -> Result<Seen, SagaError> {
         let app = self.app.clone();
         loop {
             let bell = app.saga_bell().notified();
@@ -261,10 +274,7 @@ impl Follow {
             if is_end || !done.is_empty() {
                 return Ok((self, done, is_end));
             }
-            tokio::select! {
-                () = bell => {}
-                () = tokio::time::sleep(LOOK) => {}
-            }
+            hear(&app, &self.id, &row, bell).await?;
         }
     }
 

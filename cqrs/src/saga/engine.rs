@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use uuid::Uuid;
 
 use super::attempt::{Called, Job};
 use super::instance::{Instance, Told, Turn};
@@ -14,7 +15,6 @@ use crate::app::App;
 use crate::dispatch::{Conclusion, DispatchError, Failure, undo};
 use crate::error::chain;
 use crate::lease;
-use crate::message::Erased;
 use crate::retry::random;
 use crate::store::driver::{BoxFuture, Driver};
 use crate::store::{SagaAsked, SagaClaim, SagaRest, SagaSaved, StoreError, StoreErrorKind};
@@ -23,7 +23,7 @@ use crate::store::{SagaAsked, SagaClaim, SagaRest, SagaSaved, StoreError, StoreE
 const SOON: Duration = Duration::from_secs(1);
 
 /// The pause before a store is asked again that could not be reached.
-const OUTAGE: Duration = Duration::from_millis(200);
+pub(super) const OUTAGE: Duration = Duration::from_millis(200);
 
 /// A saga that this process holds.
 pub(crate) struct Held {
@@ -100,11 +100,17 @@ impl Run<'_> {
     }
 
     async fn run(&mut self, effects: Vec<Effect>) -> Result<(), Gone> {
-        self.begin(effects).await;
+        self.begin(effects);
         loop {
-            self.hear().await?;
-            self.take_due().await?;
+            if self.is_held {
+                self.hear().await?;
+                self.take_due().await?;
+            }
             if !self.is_held {
+                if self.asked.is_some() {
+                    // It is due: whoever takes it up hears of that.
+                    self.app.wake();
+                }
                 return Ok(());
             }
             let rest = self.rest(&self.saga);
@@ -116,6 +122,7 @@ impl Run<'_> {
             let called = tokio::select! {
                 biased;
                 Some(called) = self.calls.next(), if !self.calls.is_empty() => called,
+                () = self.app.stopping(), if !self.app.is_stopping() => continue,
                 () = sleep_until(self.app, look) => continue,
             };
             self.ended(called).await?;
@@ -139,6 +146,12 @@ impl Run<'_> {
     /// Who holds it from now on. Where nobody would take it up, this process waits for it.
     fn rest(&self, saga: &Instance) -> SagaRest {
         let is_under_way = matches!(saga.state.phase, Phase::New | Phase::Forward | Phase::Compensating);
+        if is_under_way && self.app.is_stopping() && !saga.is_busy() {
+            // Whoever comes next begins what was put off, and looks for what has come.
+            let now = self.app.clock().now();
+            let is_due = saga.state.steps.contains(&Progress::Awaiting) || saga.next_due().is_none_or(|due| due <= now);
+            return if is_due { SagaRest::Until(now) } else { saga.rest(now, Duration::ZERO) };
+        }
         if is_under_way && !self.app.runs_sagas() {
             return SagaRest::Held;
         }
@@ -164,13 +177,16 @@ impl Run<'_> {
 
     /// Goes on with what has paused or waited for long enough, or has come.
     async fn take_due(&mut self) -> Result<(), Gone> {
+        if self.app.is_stopping() {
+            return Ok(());
+        }
         let waiting: Vec<usize> = self.saga.waiting().collect();
         for step in waiting {
             let is_due = self.saga.marks[step].due_at.is_some_and(|due| due <= self.app.clock().now());
             match self.saga.state.steps[step] {
                 Progress::Awaiting => {
-                    if let Some((event, message)) = self.event(step).await {
-                        self.came(step, event, message).await?;
+                    if let Some(event) = self.event(step).await? {
+                        self.turn(Input::Came(step), Told { event: Some(event), ..Told::default() }, None).await?;
                     } else if is_due {
                         let name = self.saga.planned(step).awaits().map_or("", |awaits| awaits.event.name);
                         let error = Some(format!("the event `{name}` did not come in time"));
@@ -186,28 +202,23 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn came(&mut self, step: usize, event: uuid::Uuid, _message: Erased) -> Result<(), Gone> {
-        self.turn(Input::Came(step), Told { event: Some(event), ..Told::default() }, None).await
-    }
-
-    /// The first event that came for a step, and was not taken by another one.
-    async fn event(&mut self, step: usize) -> Option<(uuid::Uuid, Erased)> {
-        let wait = self.saga.marks[step].wait.clone()?;
-        let events = match self.store.sagas()?.awaited(wait).await {
-            Ok(events) => events,
-            Err(error) => {
-                tracing::warn!(saga = %self.id, %error, "events of a saga could not be looked for; it is tried again");
-                return None;
+    /// The first event that came for a step, and was not taken by another one. A store that cannot be reached is asked again: let go
+    /// before, the saga might wait for what is there.
+    async fn event(&mut self, step: usize) -> Result<Option<Uuid>, Gone> {
+        let Some(wait) = self.saga.marks[step].wait.clone() else { return Ok(None) };
+        let Some(sagas) = self.store.sagas() else { return Err(Gone::Lost) };
+        let events = loop {
+            match sagas.awaited(wait.clone()).await {
+                Ok(events) => break events,
+                Err(error) if error.is_retryable() => tokio::time::sleep(OUTAGE).await,
+                Err(error) => {
+                    tracing::error!(saga = %self.id, %error, "events of a saga could not be looked for");
+                    return Err(Gone::Unknown);
+                }
             }
         };
-        let is_taken = |id: &uuid::Uuid| self.saga.marks.iter().any(|mark| mark.event.as_ref() == Some(id));
-        let event = events.into_iter().find(|event| !is_taken(&event.id))?;
-        Some((event.id, self.read(step, event.version, &event.payload).await?))
-    }
-
-    async fn read(&mut self, step: usize, version: u32, payload: &[u8]) -> Option<Erased> {
-        let spec = self.saga.planned(step).awaits()?.event;
-        crate::worker::decode(spec, version, crate::wire::Payload::Json, payload).await.ok()
+        let is_taken = |id: &Uuid| self.saga.marks.iter().any(|mark| mark.event.as_ref() == Some(id));
+        Ok(events.into_iter().map(|event| event.id).find(|id| !is_taken(id)))
     }
 
     async fn ended(&mut self, called: Called) -> Result<(), Gone> {
@@ -220,6 +231,8 @@ impl Run<'_> {
     async fn turn(&mut self, input: Input, told: Told, unit: Option<Conclusion<'static>>) -> Result<(), Gone> {
         let (began_at, now) = (told.began_at, self.app.clock().now());
         let turn = match self.saga.turn(input, told, now, random()) {
+            // What is under way ends here; what comes after it begins elsewhere.
+            Ok(turn) if self.app.is_stopping() => turn.put_off(&self.saga, now),
             Ok(turn) => turn,
             Err(illegal) => {
                 // It came too late: what it is about has ended otherwise.
@@ -240,13 +253,15 @@ impl Run<'_> {
             }
             unit => unit,
         };
-        let rest = self.rest(&turn.next);
+        // An event that came before is looked for once the wait is stored, and by this process: so nobody misses it.
+        let is_looking = turn.effects.iter().any(|effect| matches!(effect, Effect::Await { .. }));
+        let rest = if is_looking { SagaRest::Held } else { self.rest(&turn.next) };
         match self.store(&turn, unit, now, rest.clone()).await {
             Ok(()) => {
                 self.is_held = rest == SagaRest::Held;
                 let Turn { next, effects, .. } = turn;
                 self.saga = next;
-                self.begin(effects).await;
+                self.begin(effects);
                 Ok(())
             }
             Err(Unstored::Gone(gone)) => Err(gone),
@@ -268,7 +283,7 @@ impl Run<'_> {
     ) -> Result<(), Unstored> {
         let change = turn.change(&self.claim, now, rest);
         let what = turn.next.plan.name();
-        let Some(mut unit) = unit.filter(|unit| unit.has_something()) else {
+        let Some(mut unit) = unit.filter(Conclusion::has_something) else {
             let saved = self.save(change).await?;
             return self.heard(saved);
         };
@@ -299,9 +314,8 @@ impl Run<'_> {
 
     async fn complete(&mut self, unit: Conclusion<'static>) -> Result<(), Unstored> {
         match unit.complete(self.app).await {
-            Ok(()) => Ok(()),
             // After the commit: reported where it happened.
-            Err(DispatchError::EventFailed { .. } | DispatchError::EventDepth { .. }) => Ok(()),
+            Ok(()) | Err(DispatchError::EventFailed { .. } | DispatchError::EventDepth { .. }) => Ok(()),
             Err(failure) if is_unknown(&failure) => Err(Unstored::Gone(Gone::Unknown)),
             Err(failure) => Err(Unstored::Refused(failure)),
         }
@@ -336,7 +350,7 @@ impl Run<'_> {
     }
 
     /// Begins what is to be done.
-    async fn begin(&mut self, effects: Vec<Effect>) {
+    fn begin(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             let (step, attempt, is_undo) = match effect {
                 Effect::Run { step, attempt } => (step, attempt, false),
@@ -344,7 +358,8 @@ impl Run<'_> {
                 // They are stored, and found when they are due.
                 Effect::Pause { .. } | Effect::UndoPause { .. } | Effect::Await { .. } => continue,
             };
-            let event = if is_undo { None } else { self.taken_event(step).await };
+            let mark = &self.saga.marks[step];
+            let event = if is_undo { None } else { mark.wait.clone().zip(mark.event) };
             let job = Job {
                 saga: Arc::clone(&self.id),
                 plan: Arc::clone(&self.saga.plan),
@@ -358,14 +373,6 @@ impl Run<'_> {
             self.calls.push(Box::pin(job.run(self.app.clone())));
         }
         self.app.saga_bell().notify_waiters();
-    }
-
-    /// The event that a step took, which its attempts are given.
-    async fn taken_event(&mut self, step: usize) -> Option<Erased> {
-        let (wait, id) = (self.saga.marks[step].wait.clone()?, self.saga.marks[step].event?);
-        let events = self.store.sagas()?.awaited(wait).await.ok()?;
-        let event = events.into_iter().find(|event| event.id == id)?;
-        self.read(step, event.version, &event.payload).await
     }
 }
 

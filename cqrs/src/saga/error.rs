@@ -88,6 +88,12 @@ pub enum SagaError {
         /// The id.
         id: SagaId,
     },
+    /// The app stops. The saga is stored, and goes on where somebody takes it up.
+    #[error("the app stops: the saga `{id}` goes on in another process, or when this one has started again")]
+    ShuttingDown {
+        /// The id.
+        id: SagaId,
+    },
     /// The app has no store, or one without sagas.
     #[error(
         "the app has no store that keeps sagas; help: give the builder one: `.store(Store::url(\"sqlite://app.db\"))`"

@@ -13,6 +13,9 @@ use crate::store::{
     SagaAsked, SagaChange, SagaClaim, SagaLog, SagaPhase, SagaProgress, SagaRest, SagaRow, SagaStep, SagaWait,
 };
 
+/// How long a saga waits for its event before somebody looks though nobody was told: should that ever have been missed.
+const UNTOLD: Duration = Duration::from_hours(24);
+
 /// What is known of a step beside its progress.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Mark {
@@ -280,7 +283,7 @@ impl Instance {
                 Some(due) if due <= now + soon => SagaRest::Held,
                 Some(due) => SagaRest::Until(due),
                 // Its event comes, or nothing does.
-                None => SagaRest::Nobody,
+                None => SagaRest::Until(now + UNTOLD),
             },
             Phase::Completed | Phase::Compensated | Phase::Stuck(_) => SagaRest::Nobody,
         }
@@ -293,6 +296,25 @@ fn failed(step: usize, mut told: Told, error: &str) -> (Input, Told, Option<Arc<
 }
 
 impl Turn {
+    /// The same where this process is about to stop: what was to begin has paused, and begins wherever somebody takes the saga up.
+    pub(crate) fn put_off(mut self, before: &Instance, now: SystemTime) -> Self {
+        for effect in std::mem::take(&mut self.effects) {
+            let (step, progress) = match (effect, effect.step()) {
+                (Effect::Run { attempt, .. }, step) => {
+                    let in_doubt = matches!(self.next.state.steps[step], Progress::Running { in_doubt: true, .. });
+                    (step, Progress::Pausing { attempt, in_doubt })
+                }
+                (Effect::Undo { attempt, .. }, step) => (step, Progress::UndoPausing { attempt }),
+                // They are stored, and found when they are due.
+                _ => continue,
+            };
+            self.next.state.steps[step] = progress;
+            self.next.marks[step].due_at = Some(now);
+        }
+        self.steps = self.next.changed(before);
+        self
+    }
+
     /// The same as it is stored.
     pub(crate) fn change(&self, claim: &SagaClaim, at: SystemTime, rest: SagaRest) -> SagaChange {
         let next = &self.next;

@@ -89,10 +89,13 @@ pub struct NamedStep {
     pub name: &'static str,
     /// The step.
     pub item: &'static StepItem,
+    /// What keeps the event that it waits for.
+    pub(crate) keeper: Option<HandlerItem>,
 }
 
 /// A place in the list of steps.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::large_enum_variant, reason = "they are constants, written once and read in place")]
 pub enum PlaceItem {
     /// One step.
     One(NamedStep),
@@ -131,6 +134,11 @@ impl SagaItem {
     /// Its steps, in their order.
     pub(crate) fn steps(&self) -> impl Iterator<Item = &'static NamedStep> + use<> {
         self.places.iter().flat_map(PlaceItem::steps)
+    }
+
+    /// What keeps the events that its steps wait for.
+    pub(crate) fn keepers(&self) -> impl Iterator<Item = &'static HandlerItem> + use<> {
+        self.steps().filter_map(|step| step.keeper.as_ref())
     }
 
     /// What it calls: steps, compensations, and the fallbacks of both.

@@ -1,9 +1,9 @@
-//! PlannedSagas: sequences of steps, each with a way back.
+//! Sagas: sequences of steps, each with a way back.
 //!
 //! `item` is what the attributes leave behind, `step` how a function becomes a step, `plan` what a running app makes of both. `machine`
 //! says what follows from what; `instance` is one saga as the machine sees it and as it is stored; `attempt` calls one function once;
-//! `engine` puts them together for as long as this process holds a saga. `call` starts sagas and waits for them, `operate` is for people who look after them, `worker` takes up those
-//! that nobody holds.
+//! `engine` puts them together for as long as this process holds a saga. `call` starts sagas and waits for them, `keeper`
+//! keeps the events that they wait for, `operate` and `preflight` are for people who look after them, `worker` takes up those that nobody holds.
 
 mod attempt;
 mod call;
@@ -11,10 +11,12 @@ mod engine;
 mod error;
 mod instance;
 pub(crate) mod item;
+pub(crate) mod keeper;
 mod key;
 mod machine;
 mod operate;
 mod plan;
+mod preflight;
 pub(crate) mod step;
 #[cfg(test)]
 mod tests;
@@ -25,5 +27,6 @@ pub use self::error::{SagaError, SagaId};
 pub use self::key::StepKey;
 pub use self::operate::Sagas;
 pub(crate) use self::plan::{PlannedSaga, PlannedSagas};
+pub use self::preflight::{Preflight, Stranded};
 pub use self::step::Apply;
 pub(crate) use self::worker::start;

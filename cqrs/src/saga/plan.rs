@@ -1,4 +1,4 @@
-//! PlannedSagas as a running app uses them: their steps with the numbers of what they call, and the shape that the machine knows.
+//! Sagas as a running app uses them: their steps with the numbers of what they call, and the shape that the machine knows.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,8 +26,6 @@ pub(crate) struct PlannedStep {
     pub(crate) undo: Option<u32>,
     pub(crate) retry: RetryPolicy,
     pub(crate) undo_retry: RetryPolicy,
-    /// Whether it stands beside others.
-    pub(crate) is_member: bool,
 }
 
 /// A saga.
@@ -46,20 +44,14 @@ impl PlannedSaga {
         for place in item.places {
             for named in place.steps() {
                 let is_beyond = pivot.is_some_and(|pivot| saga.steps.len() > pivot);
-                saga.add(named, is_beyond, place.steps().len() > 1, &number_of);
+                saga.add(named, is_beyond, &number_of);
             }
             saga.shape.places.push(saga.steps.len());
         }
         saga
     }
 
-    fn add(
-        &mut self,
-        named: &NamedStep,
-        is_beyond: bool,
-        is_member: bool,
-        number_of: &impl Fn(&HandlerItem) -> Option<u32>,
-    ) {
+    fn add(&mut self, named: &NamedStep, is_beyond: bool, number_of: &impl Fn(&HandlerItem) -> Option<u32>) {
         let item = named.item;
         let max = if is_beyond { BEYOND } else { 1 };
         let retry = RetryPolicy { max, ..RetryPolicy::STORED }.overlaid(item.retry);
@@ -77,7 +69,7 @@ impl PlannedSaga {
             awaits: item.awaits.is_some(),
         });
         let handler = number_of(&item.handler).unwrap_or(u32::MAX);
-        self.steps.push(PlannedStep { name: named.name, item, handler, undo, retry, undo_retry, is_member });
+        self.steps.push(PlannedStep { name: named.name, item, handler, undo, retry, undo_retry });
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -134,7 +126,8 @@ impl PlannedSagas {
         self.0.get(name)?.get(&version)
     }
 
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<PlannedSaga>> {
-        self.0.values().flat_map(BTreeMap::values)
+    /// The versions of a saga that there are.
+    pub(crate) fn versions(&self, name: &str) -> impl Iterator<Item = u32> {
+        self.0.get(name).into_iter().flat_map(BTreeMap::keys).copied()
     }
 }

@@ -167,9 +167,10 @@ impl StepFailure {
 
     fn of(error: DispatchError<BoxError>, is_in_vain: bool) -> Self {
         let may_have_happened = match &error {
-            DispatchError::Timeout { .. } | DispatchError::Panicked { .. } => true,
-            // Which of the two was cut short, nobody can tell.
-            DispatchError::FallbackFailed { .. } => true,
+            // Of a step and its fallback nobody can tell which was cut short.
+            DispatchError::Timeout { .. } | DispatchError::Panicked { .. } | DispatchError::FallbackFailed { .. } => {
+                true
+            }
             _ => false,
         };
         let error = match error {
@@ -210,7 +211,10 @@ pub struct StepThunk(pub(crate) for<'a> fn(Arc<[u8]>, Cx<'a>, u32) -> StepFuture
 
 /// Makes a stored change of a stored context.
 #[derive(Debug, Clone, Copy)]
-pub struct ApplyFn(pub(crate) fn(&[u8], &[u8]) -> Result<Vec<u8>, BoxError>);
+pub struct ApplyFn(pub(crate) fn(&[u8], &[u8]) -> Written);
+
+/// A context as it is stored.
+type Written = Result<Vec<u8>, BoxError>;
 
 /// Calls a step or a compensation that takes `&mut C`.
 pub(crate) fn alone<H, J, B, C, O, How>(context: Arc<[u8]>, mut cx: Cx<'_>, handler: u32) -> StepFuture<'_>

@@ -88,7 +88,7 @@ const QUICK: RetryOptions = RetryOptions::new(None, Some(Duration::from_millis(1
 
 macro_rules! function {
     ($name:ident, $role:ident, |$lent:ident, $key:ident| $first:expr => $body:expr, $output:ty) => {
-        #[allow(non_camel_case_types)]
+        #[allow(non_camel_case_types, reason = "as functions are named, for which they stand")]
         struct $name;
         impl HandleLent for $name {
             type Message = Checkout;
@@ -168,7 +168,7 @@ step!(ship, none, WayBack::Unsaid, true);
 step!(close, none, WayBack::Unsaid, false);
 
 const fn named<S: SagaStep<Checkout>>(name: &'static str) -> NamedStep {
-    NamedStep { name, item: S::ITEM }
+    NamedStep { name, item: S::ITEM, keeper: None }
 }
 
 impl SagaContext for Checkout {

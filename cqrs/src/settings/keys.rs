@@ -69,6 +69,8 @@ pub(super) const SETTINGS: &[Key<Settings>] = &[
     one!(idempotency_retention: value::long_enough),
     one!(outbox_retention: value::duration),
     one!(audit_retention: value::some_time),
+    one!(saga_retention: value::some_time),
+    one!(awaited_retention: value::some_time),
     table!(retry: RETRY),
     table!(breaker: BREAKER),
     Key { name: "relay", read: relay },

@@ -62,6 +62,8 @@ const FILE: &str = "cqrs.toml";
 /// | `idempotency_retention` | how long the response to a call with an idempotency key is kept | 24h |
 /// | `outbox_retention` | how long an event is kept after it was published, in the table `cqrs_published` | 0s: it goes at once |
 /// | `audit_retention` | how long it is remembered what was done to dead letters, the outbox and timers | 90d |
+/// | `saga_retention` | how long a saga is kept after it has ended | 30d |
+/// | `awaited_retention` | how long an event is kept for sagas that wait for it, or will | 7d |
 /// | `retry` | a table: `max`, `first`, `factor`, `ceiling` | 5, 1s, 2.0, 5m |
 /// | `breaker` | a table: `failures`, `open_for`, `window` | 5, 60s, failures in a row |
 /// | `relay` | `"off"`, or a table: `batch`, `in_flight`, `poll_first`, `poll_ceiling`, `retry` | 2,000, 4, 50ms, 1s |
@@ -123,6 +125,8 @@ pub struct Settings {
     idempotency_retention: Option<Duration>,
     outbox_retention: Option<Duration>,
     audit_retention: Option<Duration>,
+    saga_retention: Option<Duration>,
+    awaited_retention: Option<Duration>,
     retry: RetryOptions,
     breaker: BreakerOptions,
     relay: RelayWords,
@@ -238,6 +242,8 @@ impl Settings {
         set(&mut options.idempotency_retention, self.idempotency_retention);
         set(&mut options.outbox_retention, self.outbox_retention);
         set(&mut options.audit_retention, self.audit_retention);
+        set(&mut options.saga_retention, self.saga_retention);
+        set(&mut options.awaited_retention, self.awaited_retention);
         options.retry = options.retry.overlaid(self.retry);
         options.breaker = options.breaker.overlaid(self.breaker);
         for (name, words) in self.groups {

@@ -44,6 +44,8 @@ event_source = "/shop"
 inbox_window = "1d"
 idempotency_retention = "2d"
 audit_retention = "3d"
+saga_retention = "4d"
+awaited_retention = "5d"
 outbox_retention = "2d"
 on_dead = "skip"
 unknown = "dead"
@@ -95,6 +97,8 @@ fn every_key_is_read() {
     assert_eq!(settings.idempotency_retention, Some(Duration::from_hours(48)));
     assert_eq!((settings.on_dead, settings.unknown), (Some(OnDead::Skip), Some(OnUnknown::Dead)));
     assert_eq!(settings.audit_retention, Some(Duration::from_hours(72)));
+    assert_eq!(settings.saga_retention, Some(Duration::from_hours(96)));
+    assert_eq!(settings.awaited_retention, Some(Duration::from_hours(120)));
     assert_eq!(settings.outbox_retention, Some(Duration::from_hours(48)));
     assert_eq!((settings.retry.max, settings.retry.factor), (Some(7), Some(3.0)));
     assert_eq!(
@@ -129,6 +133,7 @@ fn every_key_is_applied() {
     assert_eq!((options.inbox_window, options.idempotency_retention), (hours(24), hours(48)));
     assert_eq!((options.on_dead, options.unknown), (OnDead::Skip, OnUnknown::Dead));
     assert_eq!(options.audit_retention, hours(72));
+    assert_eq!([options.saga_retention, options.awaited_retention], [hours(96), hours(120)]);
     assert_eq!(options.outbox_retention, hours(48));
     let millis = Duration::from_millis;
     assert_eq!(

@@ -57,8 +57,8 @@ pub use self::record::{
     WorkRecord,
 };
 pub use self::sagas::{
-    AwaitedEvent, ClaimedSaga, SagaAsked, SagaChange, SagaClaim, SagaFilter, SagaLog, SagaPhase, SagaProgress,
-    SagaRest, SagaRow, SagaSaved, SagaStart, SagaStarted, SagaStep, SagaUse, SagaWait, Sagas,
+    AwaitedEvent, ClaimedSaga, SagaAsked, SagaChange, SagaClaim, SagaFilter, SagaFound, SagaLog, SagaPhase,
+    SagaProgress, SagaRest, SagaRow, SagaSaved, SagaStart, SagaStarted, SagaStep, SagaUse, SagaWait, Sagas,
 };
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;

@@ -7,6 +7,7 @@ use super::draft::Draft;
 use super::identity::{ByType, Types};
 use super::parts::check_links;
 use super::problem::{Problem, ProblemKind, WiringError};
+use super::sagas::check_sagas;
 use super::sources::{Asker, Sources, Who};
 use crate::breaker::{self, Declared};
 use crate::message::{MessageKind, MessageSpec};
@@ -30,6 +31,7 @@ pub(crate) fn wire(mut draft: Draft) -> Result<Wired, WiringError> {
         check_handler(&draft, item, &mut problems);
     }
     check_links(&draft, &mut problems);
+    check_sagas(&draft, &mut problems);
     problems.extend(breaker::problems(&breakers(draft.items()), draft.breaker));
     check_paths(&draft, &mut problems);
     check_stored_events(&draft, &mut problems);

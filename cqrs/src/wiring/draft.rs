@@ -75,14 +75,15 @@ impl Draft {
         let links: Vec<&HandlerItem> = inventory::iter::<LinkItem>.into_iter().map(|link| link.0).collect();
         let mut handlers: Vec<&HandlerItem> = inventory::iter::<HandlerItem>.into_iter().collect();
         handlers.extend(chains.iter().map(|chain| &chain.item));
+        let mut sagas: Vec<&SagaItem> = inventory::iter::<SagaItem>.into_iter().collect();
+        sagas.sort_by_key(|saga| by_order(0, &saga.location(), saga.context.name));
+        handlers.extend(sagas.iter().flat_map(|saga| saga.keepers()));
         handlers.sort_by_key(|item| by_order(item.order, &item.location, item.name));
         let mut providers: Vec<ProviderItem> = inventory::iter::<ProviderItem>.into_iter().copied().collect();
         providers.sort_by_key(|item| by_order(0, &item.location, item.name));
         let mut middlewares: Vec<MiddlewareItem> = inventory::iter::<MiddlewareItem>.into_iter().copied().collect();
         middlewares.sort_by_key(|item| by_order(item.order, &item.location, item.name));
         let messages = inventory::iter::<MessageItem>.into_iter().map(|item| item.0).collect();
-        let mut sagas: Vec<&SagaItem> = inventory::iter::<SagaItem>.into_iter().collect();
-        sagas.sort_by_key(|saga| by_order(0, &saga.location(), saga.context.name));
         let parts = parts(&handlers, &chains, &sagas);
         Self { handlers, chains, sagas, links, parts, providers, middlewares, messages, ..Self::default() }
     }

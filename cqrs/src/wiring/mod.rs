@@ -10,6 +10,7 @@ mod parts;
 mod plan;
 mod problem;
 mod resolve;
+mod sagas;
 mod sources;
 
 pub(crate) use self::check::{breakers, wire};

@@ -156,7 +156,7 @@ fn applies(kinds: MiddlewareKinds, kind: CallKind) -> bool {
 fn planned(item: &'static HandlerItem, slots: Vec<Slot>) -> Planned {
     let asks = |is: fn(&Need) -> bool| item.needs.iter().any(is);
     let scoped = is_scoped(&slots);
-    let needs_tx = asks(|need| matches!(need, Need::Tx { .. }));
+    let needs_tx = asks(|need| matches!(need, Need::Tx { .. } | Need::Sagas));
     let beyond = asks(|need| !matches!(need, Need::Inject { .. } | Need::Events));
     let (slots, fixed) = if scoped { (slots.into(), Box::default()) } else { (Box::default(), fixed(slots)) };
     // An event handler's policy is part of a unit of work anyway: only commands and queries have a slim way with one.
@@ -193,7 +193,7 @@ fn connect(handlers: &mut [Planned], draft: &Draft, panel: &Panel) {
     }
 }
 
-/// PlannedSagas with the numbers of their functions.
+/// The sagas, with the numbers of their functions.
 fn sagas(handlers: &[Planned], draft: &Draft) -> PlannedSagas {
     let parts = handlers.iter().zip(0_u32..).filter(|(planned, _)| is_part(planned.item.kind));
     let numbers: HashMap<Key, u32> = parts.map(|(planned, number)| (key(planned.item), number)).collect();

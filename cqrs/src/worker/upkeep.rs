@@ -1,5 +1,5 @@
-//! What has to be seen to now and then: inbox marks past their window, published events, idempotency keys and the audit past their
-//! retention are swept, and work that nobody takes is named.
+//! What has to be seen to now and then: inbox marks past their window, published events, idempotency keys, ended sagas and the audit past
+//! their retention are swept, and work that nobody takes is named.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -28,6 +28,7 @@ pub(super) async fn run(app: App, store: Arc<dyn Driver>, stop: CancellationToke
             sweep_published(&app, &store).await;
             sweep_idempotent(&app, &store).await;
             sweep_audit(&app, &store).await;
+            sweep_sagas(&app, &store).await;
             sweep = now + SWEEP;
         }
         if warn <= now {
@@ -77,6 +78,22 @@ async fn sweep_audit(app: &App, store: &Arc<dyn Driver>) {
         Ok(0) => {}
         Ok(purged) => tracing::debug!(purged, "what was done before the audit's retention is forgotten"),
         Err(error) => tracing::warn!(%error, "the audit could not be swept; it is tried again"),
+    }
+}
+
+/// Also where this program has none any more: what there is ends as well.
+async fn sweep_sagas(app: &App, store: &Arc<dyn Driver>) {
+    let (now, options) = (app.clock().now(), app.options());
+    let before = |retention| now.checked_sub(retention);
+    let (Some(sagas), Some(ended), Some(came)) =
+        (store.sagas(), before(options.saga_retention), before(options.awaited_retention))
+    else {
+        return;
+    };
+    match sagas.purge(ended, came).await {
+        Ok(0) => {}
+        Ok(purged) => tracing::debug!(purged, "sagas that ended before their retention are gone"),
+        Err(error) => tracing::warn!(%error, "ended sagas could not be swept; it is tried again"),
     }
 }
 

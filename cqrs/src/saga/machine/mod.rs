@@ -132,6 +132,19 @@ pub(crate) enum Effect {
     UndoPause { step: usize, attempt: u32 },
 }
 
+impl Effect {
+    /// The step that it is about.
+    pub(crate) const fn step(self) -> usize {
+        match self {
+            Self::Run { step, .. }
+            | Self::Await { step }
+            | Self::Pause { step, .. }
+            | Self::Undo { step, .. }
+            | Self::UndoPause { step, .. } => step,
+        }
+    }
+}
+
 /// What cannot have happened to a saga in that state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Illegal {
@@ -179,7 +192,7 @@ impl Shape {
                 state.phase = Phase::Forward;
                 self.enter(state, 0, effects);
             }
-            (Phase::Forward, Input::Came(step)) => return self.came(state, step, effects),
+            (Phase::Forward, Input::Came(step)) => return came(state, step, effects),
             (Phase::Forward, Input::Late(step)) => {
                 if state.steps.get(step) != Some(&Progress::Awaiting) {
                     return false;
@@ -218,14 +231,6 @@ impl Shape {
         }
     }
 
-    fn came(&self, state: &mut State, step: usize, effects: &mut Vec<Effect>) -> bool {
-        let is_awaited = state.steps.get(step) == Some(&Progress::Awaiting);
-        if is_awaited {
-            run(state, step, 1, false, effects);
-        }
-        is_awaited
-    }
-
     fn ended(&self, state: &mut State, step: usize, ended: Ended, effects: &mut Vec<Effect>) -> bool {
         let Some(&Progress::Running { attempt, in_doubt }) = state.steps.get(step) else { return false };
         state.cuts = 0;
@@ -255,7 +260,7 @@ impl Shape {
             return;
         }
         let has_failed = members.iter().any(|member| matches!(member, Progress::Failed { .. }));
-        if !has_failed && !(state.is_cancelled && !self.is_beyond(state)) {
+        if !has_failed && (!state.is_cancelled || self.is_beyond(state)) {
             return self.enter(state, place + 1, effects);
         }
         if self.is_beyond(state) {
@@ -393,6 +398,14 @@ impl Shape {
 fn run(state: &mut State, step: usize, attempt: u32, in_doubt: bool, effects: &mut Vec<Effect>) {
     state.steps[step] = Progress::Running { attempt, in_doubt };
     effects.push(Effect::Run { step, attempt });
+}
+
+fn came(state: &mut State, step: usize, effects: &mut Vec<Effect>) -> bool {
+    let is_awaited = state.steps.get(step) == Some(&Progress::Awaiting);
+    if is_awaited {
+        run(state, step, 1, false, effects);
+    }
+    is_awaited
 }
 
 fn undo(state: &mut State, step: usize, attempt: u32, effects: &mut Vec<Effect>) {

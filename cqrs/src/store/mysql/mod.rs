@@ -19,9 +19,9 @@ mod operations;
 mod outbox;
 mod page;
 mod rows;
+mod sagas;
 #[cfg(feature = "testing")]
 pub(crate) mod scratch;
-mod sagas;
 mod settle;
 #[cfg(test)]
 mod tests;

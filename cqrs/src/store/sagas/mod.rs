@@ -14,6 +14,9 @@ pub use self::record::{
 use super::StoreError;
 use super::driver::{BoxFuture, ClaimRequest};
 
+/// A saga, and its steps that have begun.
+pub type SagaFound = (SagaRow, Vec<SagaStep>);
+
 /// What a store does for sagas.
 ///
 /// A [`Driver`](super::driver::Driver) gives it out by [`sagas`](super::driver::Driver::sagas); what commits together with a step's own
@@ -96,7 +99,7 @@ pub trait Sagas: Send + Sync {
     ///
     /// # Errors
     /// Fails with what the database said.
-    fn saga(&self, id: &str) -> BoxFuture<'_, Result<Option<(SagaRow, Vec<SagaStep>)>, StoreError>>;
+    fn saga(&self, id: &str) -> BoxFuture<'_, Result<Option<SagaFound>, StoreError>>;
 
     /// Sagas that a filter takes, those last started first, at most `limit`.
     ///

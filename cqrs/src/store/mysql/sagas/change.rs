@@ -219,7 +219,8 @@ impl<'c> Parts<'c> {
 
 /// Whether so few rows, and so small ones, are stored that a statement with all of them is kept prepared.
 fn are_few(steps: &[&SagaStep], log: &[&SagaLog]) -> bool {
-    let bytes = steps.iter().map(bytes_of_step).sum::<usize>() + log.iter().map(bytes_of_entry).sum::<usize>();
+    let bytes = steps.iter().copied().map(bytes_of_step).sum::<usize>()
+        + log.iter().copied().map(bytes_of_entry).sum::<usize>();
     rows::is_kept(steps.len()) && rows::is_kept(log.len()) && bytes <= rows::MOST_BYTES
 }
 
@@ -326,11 +327,11 @@ fn bind_change<'q>(
         .bind(change.claim.fence)
 }
 
-fn bytes_of_step(step: &&SagaStep) -> usize {
+fn bytes_of_step(step: &SagaStep) -> usize {
     step.patch.as_ref().map_or(0, Vec::len) + step.error.as_ref().map_or(0, String::len) + 2_048
 }
 
-fn bytes_of_entry(entry: &&SagaLog) -> usize {
+fn bytes_of_entry(entry: &SagaLog) -> usize {
     entry.error.as_ref().map_or(0, String::len) + 2_048
 }
 
@@ -373,7 +374,7 @@ async fn put_steps(
     id: &str,
     steps: Vec<&SagaStep>,
 ) -> Result<(), sqlx::Error> {
-    for steps in rows::chunks(steps, bytes_of_step) {
+    for steps in rows::chunks(steps, |step| bytes_of_step(step)) {
         let statement = sqlx::query(AssertSqlSafe(steps_text(names, &steps))).persistent(rows::is_kept(steps.len()));
         bind_steps(statement, id, &steps).execute(&mut *connection).await?;
     }
@@ -414,7 +415,7 @@ async fn put_log(
     id: &str,
     log: Vec<&SagaLog>,
 ) -> Result<(), sqlx::Error> {
-    for log in rows::chunks(log, bytes_of_entry) {
+    for log in rows::chunks(log, |entry| bytes_of_entry(entry)) {
         let statement = sqlx::query(AssertSqlSafe(log_text(names, &log))).persistent(rows::is_kept(log.len()));
         bind_log(statement, id, &log).execute(&mut *connection).await?;
     }

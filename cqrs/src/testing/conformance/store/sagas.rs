@@ -410,18 +410,18 @@ pub(super) async fn sagas_are_found_page_by_page(store: Bench) {
     let ended = SagaFilter { phase: Some(SagaPhase::Completed), ..SagaFilter::default() };
     assert_eq!(found(ended, 9).await, ["s3", "s5", "s1"]);
     let mut used = sagas(&*store).in_use().await.unwrap();
-    used.sort_by(|one, other| (&one.name, &one.step).cmp(&(&other.name, &other.step)));
-    let uses = |name: &str, version, step: Option<&str>, count| SagaUse {
+    used.sort_by(|a, b| (&a.name, &a.step).cmp(&(&b.name, &b.step)));
+    let one = |name: &str, version, step: Option<&str>, count| SagaUse {
         name: name.to_owned(),
         version,
         step: step.map(str::to_owned),
         count,
     };
     let expected = [
-        uses("checkout", 1, None, 4),
-        uses("checkout", 1, Some("reserve"), 4),
-        uses("refund", 3, None, 1),
-        uses("refund", 3, Some("reserve"), 1),
+        one("checkout", 1, None, 4),
+        one("checkout", 1, Some("reserve"), 4),
+        one("refund", 3, None, 1),
+        one("refund", 3, Some("reserve"), 1),
     ];
     assert_eq!(used, expected);
 }

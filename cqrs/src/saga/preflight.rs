@@ -1,0 +1,114 @@
+//! Whether this program can go on with every saga that is stored.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::SagaError;
+use crate::app::App;
+use crate::store::SagaUse;
+
+/// What a program lacks to go on with the sagas of its store. Made by [`App::preflight`].
+///
+/// Its `Display` is a line for each, to be shown to whoever deploys.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Preflight {
+    /// Sagas that have not ended and cannot go on in this program, by name, version and step.
+    pub sagas: Vec<Stranded>,
+}
+
+/// Sagas that have not ended, and cannot go on in a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stranded {
+    /// The stored name of the saga.
+    pub saga: String,
+    /// Its version.
+    pub version: u32,
+    /// The step that the program's definition of it lacks; `None` where it lacks the version.
+    pub step: Option<String>,
+    /// How many there are.
+    pub count: u64,
+    /// The versions of the saga that the program has.
+    pub known: Vec<u32>,
+}
+
+impl Preflight {
+    /// Whether nothing is lacking.
+    pub fn is_ready(&self) -> bool {
+        self.sagas.is_empty()
+    }
+}
+
+impl fmt::Display for Preflight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_ready() {
+            return f.write_str("every stored saga can go on in this program");
+        }
+        for (at, stranded) in self.sagas.iter().enumerate() {
+            if at > 0 {
+                f.write_str("\n")?;
+            }
+            stranded.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Stranded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { saga, version, step, count, known } = self;
+        let sagas = if *count == 1 { "1 saga".to_owned() } else { format!("{count} sagas") };
+        write!(f, "{sagas} `{saga}`, version {version}, cannot go on: ")?;
+        match step {
+            Some(step) => write!(
+                f,
+                "they have begun the step `{step}`, which this program's version {version} does not have; help: leave a version as it was while sagas of it run, and give the changed one the next"
+            ),
+            None if known.is_empty() => write!(
+                f,
+                "this program has no saga of that name; help: deploy it together with a program that has it, or let them end first"
+            ),
+            None => {
+                let known: Vec<String> = known.iter().map(u32::to_string).collect();
+                write!(
+                    f,
+                    "this program has version {} of it; help: keep version {version} beside it until they have ended",
+                    known.join(", ")
+                )
+            }
+        }
+    }
+}
+
+impl App {
+    /// Looks whether every saga of the store that has not ended can go on in this program, before it takes over: a version, or a step
+    /// that has begun, which it does not have would leave them waiting.
+    ///
+    /// Changes nothing. An app without a store, or whose store keeps no sagas, lacks nothing.
+    ///
+    /// # Errors
+    /// Fails with what the store said.
+    pub async fn preflight(&self) -> Result<Preflight, SagaError> {
+        let Some(sagas) = self.store().and_then(|store| store.sagas()) else { return Ok(Preflight::default()) };
+        Ok(Preflight { sagas: self.stranded(sagas.in_use().await?) })
+    }
+
+    fn stranded(&self, used: Vec<SagaUse>) -> Vec<Stranded> {
+        let mut stranded = BTreeMap::new();
+        for SagaUse { name, version, step, count } in used {
+            let plan = self.plan().sagas.get(&name, version);
+            let lacks = match (&plan, &step) {
+                (Some(plan), Some(step)) => plan.step(step).is_none(),
+                // Where all of it is missing, so are the steps: said once.
+                (plan, step) => plan.is_none() && step.is_none(),
+            };
+            if lacks {
+                let known = self.plan().sagas.versions(&name).collect();
+                let key = (name.clone(), version, step.clone());
+                stranded.insert(key, Stranded { saga: name, version, step, count, known });
+            }
+        }
+        stranded.into_values().collect()
+    }
+}
