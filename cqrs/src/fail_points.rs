@@ -1,4 +1,4 @@
-//! Points at which tests end the process: the moments of relay, consumers and workers between which something is lasting.
+//! Points at which tests end the process: the moments of relay, consumers, workers and sagas between which something is lasting.
 //!
 //! Without the feature `__fail-points`, which is for the tests of this workspace alone, passing a point is nothing: no branch, no
 //! load, no name in the program.
@@ -86,6 +86,20 @@ points! {
     WorkBuried => "work.buried",
     /// A message that was kept whole was given to its handlers, and its row is about to be ended.
     WorkOffered => "work.offered",
+    /// A saga is stored, and nothing of it has run.
+    SagaStarted => "saga.started",
+    /// A step's function has returned, or its compensation's, and nothing of that is stored.
+    SagaReturned => "saga.returned",
+    /// What has become of a saga is stored in the step's own transaction; only the commit is missing.
+    SagaSaved => "saga.saved",
+    /// What has become of a saga is committed, and nothing that follows has begun.
+    SagaCommitted => "saga.committed",
+    /// Nobody holds the saga any more, and who held it has told nobody.
+    SagaRested => "saga.rested",
+    /// A saga was claimed, and nothing is done about it.
+    SagaTakenUp => "saga.taken-up",
+    /// It is noted that its owner was lost, and what was under way is about to begin again.
+    SagaCut => "saga.cut",
 }
 
 #[cfg(feature = "__fail-points")]

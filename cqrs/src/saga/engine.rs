@@ -14,6 +14,7 @@ use super::machine::{Effect, Ended, Input, Phase, Progress};
 use crate::app::App;
 use crate::dispatch::{Conclusion, DispatchError, Failure, undo};
 use crate::error::chain;
+use crate::fail_points::{FailPoint, pass};
 use crate::lease;
 use crate::retry::random;
 use crate::store::driver::{BoxFuture, Driver};
@@ -107,6 +108,7 @@ impl Run<'_> {
                 self.take_due().await?;
             }
             if !self.is_held {
+                pass(FailPoint::SagaRested);
                 if self.asked.is_some() {
                     // It is due: whoever takes it up hears of that.
                     self.app.wake();
@@ -222,6 +224,7 @@ impl Run<'_> {
     }
 
     async fn ended(&mut self, called: Called) -> Result<(), Gone> {
+        pass(FailPoint::SagaReturned);
         let Called { step, began_at, ended, error, end, unit } = called;
         let told = Told { began_at: Some(began_at), error, end, ..Told::default() };
         self.turn(Input::Ended(step, ended), told, unit).await
@@ -259,6 +262,7 @@ impl Run<'_> {
         match self.store(&turn, unit, now, rest.clone()).await {
             Ok(()) => {
                 self.is_held = rest == SagaRest::Held;
+                pass(FailPoint::SagaCommitted);
                 let Turn { next, effects, .. } = turn;
                 self.saga = next;
                 self.begin(effects);
@@ -302,6 +306,7 @@ impl Run<'_> {
                 Err(Unstored::Gone(Gone::Lost))
             }
             Ok(saved) => {
+                pass(FailPoint::SagaSaved);
                 self.complete(unit).await?;
                 self.heard(saved)
             }
