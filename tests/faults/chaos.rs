@@ -12,16 +12,16 @@ const LONG: Duration = Duration::from_secs(20);
 const SEED: u64 = 0x5eed_0005;
 
 /// The same numbers each time: what happens when is up to the machine all the same.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub fn roll(&mut self, sides: u64) -> u64 {
         // As Knuth's MMIX has it; its upper bits are good.
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
     }
 
-    fn millis(&mut self, from: u64, to: u64) -> Duration {
+    pub fn millis(&mut self, from: u64, to: u64) -> Duration {
         Duration::from_millis(from + self.roll(to - from))
     }
 }

@@ -1,5 +1,6 @@
 //! Processes whose clock is set while they run, as an operator or a time server sets that of their machine.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -19,13 +20,13 @@ const AN_HOUR_ON: &str = "SELECT COUNT(*) FROM cqrs_instances
     WHERE alive_until > (extract(epoch FROM now()) + 3000) * 1000000";
 
 /// A clock of a test's own: a library that is loaded before the system's, and a file that says how far it is ahead.
-struct Clock {
+pub struct Clock {
     library: PathBuf,
     file: PathBuf,
 }
 
 impl Clock {
-    fn new(directory: &Path) -> Self {
+    pub fn new(directory: &Path) -> Self {
         let clock = Self { library: directory.join("clock.so"), file: directory.join("clock") };
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/faults/clock.c");
         let mut compiler = Command::new("cc");
@@ -38,13 +39,17 @@ impl Clock {
     /// The clock of whoever is started from here on.
     fn of(world: &mut World) -> Self {
         let clock = Self::new(world.directory());
-        world.environment.push(("LD_PRELOAD".into(), clock.library.clone().into()));
-        world.environment.push(("FAULTS_CLOCK".into(), clock.file.clone().into()));
+        world.environment.extend(clock.environment());
         clock
     }
 
+    /// What a process is told that goes by it.
+    pub fn environment(&self) -> Vec<(OsString, OsString)> {
+        vec![("LD_PRELOAD".into(), self.library.clone().into()), ("FAULTS_CLOCK".into(), self.file.clone().into())]
+    }
+
     /// Moves it, in one write: it is looked at all the time.
-    fn set(&self, seconds: i64) {
+    pub fn set(&self, seconds: i64) {
         let file = File::options().create(true).truncate(false).write(true).open(&self.file).unwrap();
         file.write_all_at(&seconds.to_ne_bytes(), 0).unwrap();
     }

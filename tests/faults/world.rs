@@ -21,8 +21,8 @@ use crate::place::Place;
 use crate::program::{self, WALKERS};
 
 /// How long something that has to happen may take, on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(240);
-const LOOK: Duration = Duration::from_millis(200);
+pub const PATIENCE: Duration = Duration::from_secs(240);
+pub const LOOK: Duration = Duration::from_millis(200);
 /// For whatever would come twice.
 const LATE: Duration = Duration::from_millis(1500);
 
@@ -73,11 +73,7 @@ impl World {
 
     /// Starts the program with some of its parts, to break at a point or not to.
     pub fn start(&self, parts: &str, point: Option<&str>) -> Process {
-        let mut program = Command::new(std::env::current_exe().unwrap());
-        program.args(["--exact", "program::life", "--include-ignored", "--nocapture"]);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CQRS_")) {
-            program.env_remove(name);
-        }
+        let mut program = of_this_binary("program::life");
         program.env(program::STORE, &self.store).env(program::BROKER, &self.broker);
         program.env(program::NAME, self.on_broker("")).env(program::PARTS, parts);
         program.env(program::STEPS, self.steps.to_string()).env(program::STRIDE, self.stride.to_string());
@@ -85,9 +81,7 @@ impl World {
         if let Some(point) = point {
             program.env(program::POINT, point);
         }
-        let log = File::options().create(true).append(true).open(self.directory.path().join("log")).unwrap();
-        program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        Process(program.spawn().unwrap())
+        Process::start(program, self.directory.path())
     }
 
     /// Has all messages wait to be published, so that those who come next are given many at once.
@@ -268,9 +262,7 @@ impl World {
 
     /// The last that the processes said.
     pub fn log(&self) -> String {
-        let log = std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(60)..].join("\n")
+        log_in(self.directory.path())
     }
 
     /// Removes the database; left out where the test has failed.
@@ -280,10 +272,40 @@ impl World {
     }
 }
 
+/// The last that the processes said whose log is in a directory.
+pub fn log_in(directory: &Path) -> String {
+    let log = std::fs::read_to_string(directory.join("log")).unwrap_or_default();
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(60)..].join("\n")
+}
+
+/// A test of this binary that other tests start as a process, with none of the settings that this one was started with.
+pub fn of_this_binary(test: &str) -> Command {
+    let mut program = Command::new(std::env::current_exe().unwrap());
+    program.args(["--exact", test, "--include-ignored", "--nocapture"]);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CQRS_")) {
+        program.env_remove(name);
+    }
+    program
+}
+
 /// A process of the program. Dropped, it is killed.
 pub struct Process(Child);
 
 impl Process {
+    /// Starts a program, whose words go to the log in a directory.
+    pub fn start(mut program: Command, directory: &Path) -> Self {
+        let log = File::options().create(true).append(true).open(directory.join("log")).unwrap();
+        program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        Self(program.spawn().unwrap())
+    }
+
+    /// Whether it has stopped itself.
+    pub fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()));
+        stat.is_ok_and(|stat| stat.contains(") T "))
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.0), signal).unwrap();
     }
@@ -315,8 +337,7 @@ impl Process {
 
     /// Waits until it has stopped itself.
     pub async fn stops(&self, world: &World) {
-        let stat = format!("/proc/{}/stat", self.0.id());
-        world.until("it stops", async || std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T "))).await;
+        world.until("it stops", async || self.is_stopped()).await;
     }
 
     /// Waits until it dies as it was told to.

@@ -1,0 +1,235 @@
+//! A database of a test's own, the processes that run sagas on it, and what is to be there in the end.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use cqrs::sqlx::{self, AnyPool, AssertSqlSafe};
+use rustix::process::Signal;
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt as _;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::program::{self, Break};
+use super::shapes::{EFFECTS, MENDED, Story, Variant};
+use crate::place::Place;
+use crate::world::{LOOK, PATIENCE, Process, log_in, of_this_binary};
+
+/// The parts of a process that holds its own sagas and takes up nobody's.
+pub const OWN: &str = "work";
+/// Those of one that takes up what nobody holds.
+pub const RECOVERS: &str = "sagas";
+
+/// A saga that was started.
+pub type Started = (&'static Variant, String);
+
+pub struct Ground {
+    place: Place,
+    database: String,
+    /// Where the program finds the database.
+    pub store: String,
+    pool: AnyPool,
+    directory: TempDir,
+    /// What else a process is told.
+    pub environment: Vec<(OsString, OsString)>,
+}
+
+/// A row of what a step noted.
+#[derive(Debug)]
+pub struct Effect {
+    pub saga: String,
+    pub step: String,
+    pub is_undo: i64,
+    pub has_tx: i64,
+    pub step_key: String,
+}
+
+impl Ground {
+    pub async fn new(store: &str) -> Self {
+        let database = format!("sagas_{}", Uuid::new_v4().simple());
+        let directory = tempfile::Builder::new().prefix("cqrs-sagas-").tempdir().unwrap();
+        let place = Place::at(store);
+        let store = place.create(&database, directory.path()).await;
+        let pool = place.pool(&store, &[EFFECTS, MENDED]).await;
+        Self { place, database, store, pool, directory, environment: Vec::new() }
+    }
+
+    /// Starts a process with some parts, which starts sagas, and breaks at a point or does not.
+    pub fn start(&self, parts: &str, starts: &[Started], point: Option<(&str, u32, Break)>) -> Process {
+        let mut program = of_this_binary("sagas::program::life");
+        let starts: Vec<String> = starts.iter().map(|(variant, id)| format!("{}={id}", variant.name)).collect();
+        program.env(program::STORE, &self.store).env(program::PARTS, parts).env(program::STARTS, starts.join(","));
+        program.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if let Some((point, passes, what)) = point {
+            program.env(program::POINT, format!("{point}*{passes}*{}", what.name()));
+        }
+        Process::start(program, self.directory.path())
+    }
+
+    /// Waits until a process has died as it was told to; `false` where it has ended well.
+    pub async fn dies(&self, process: &mut Process) -> bool {
+        let Some(status) = process.ended().await else {
+            panic!("it lives on\n{}\n{}", self.unended().await, self.log());
+        };
+        let is_killed = status.signal() == Some(Signal::KILL.as_raw());
+        assert!(is_killed || status.success(), "{status}\n{}", self.log());
+        is_killed
+    }
+
+    /// Waits until it has stopped itself.
+    pub async fn stops(&self, process: &Process) {
+        self.until("it stops", async || process.is_stopped()).await;
+    }
+
+    /// Has it stop, and end well.
+    pub async fn stop(&self, mut process: Process) {
+        process.signal(Signal::TERM);
+        assert!(!self.dies(&mut process).await, "somebody killed it\n{}", self.log());
+    }
+
+    pub async fn until(&self, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+        let waiting = async {
+            while !is_so().await {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
+            panic!("it never came to pass: {what}\n{}\n{}", self.unended().await, self.log());
+        }
+    }
+
+    /// Counts; whoever asks while the database is away asks again.
+    pub async fn count(&self, sql: &str) -> i64 {
+        let count = sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(&self.pool).await;
+        count.unwrap_or(-1)
+    }
+
+    pub async fn execute(&self, sql: &str) {
+        sqlx::query(AssertSqlSafe(sql.to_owned())).execute(&self.pool).await.unwrap();
+    }
+
+    /// Ends the connections to the database.
+    pub async fn disconnect(&self) {
+        let mut own = self.place.connection().await.unwrap();
+        self.place.disconnect(&self.database, &mut own).await;
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn log(&self) -> String {
+        log_in(self.directory.path())
+    }
+
+    /// Waits until so many sagas have ended, or are stuck.
+    pub async fn ended(&self, sagas: usize) {
+        let sagas = i64::try_from(sagas).unwrap();
+        let ended = "SELECT COUNT(*) FROM cqrs_sagas WHERE phase IN ('completed', 'compensated', 'stuck')";
+        self.until("all sagas have ended", async || self.count(ended).await >= sagas).await;
+    }
+
+    /// Every saga's phase and context.
+    pub async fn sagas(&self) -> BTreeMap<String, (String, Vec<u8>)> {
+        let text = self.place.text();
+        let select = format!("SELECT CAST(id AS {text}), CAST(phase AS {text}), context FROM cqrs_sagas");
+        let rows: Vec<(String, String, Vec<u8>)> =
+            sqlx::query_as(AssertSqlSafe(select)).fetch_all(&self.pool).await.unwrap();
+        rows.into_iter().map(|(id, phase, context)| (id, (phase, context))).collect()
+    }
+
+    /// What the steps noted, in its order.
+    pub async fn effects(&self) -> Vec<Effect> {
+        let select = "SELECT saga, step, is_undo, has_tx, step_key FROM effects ORDER BY id";
+        let rows: Vec<(String, String, i64, i64, String)> = sqlx::query_as(select).fetch_all(&self.pool).await.unwrap();
+        let effect = |(saga, step, is_undo, has_tx, step_key)| Effect { saga, step, is_undo, has_tx, step_key };
+        rows.into_iter().map(effect).collect()
+    }
+
+    async fn unended(&self) -> String {
+        let sagas = self.sagas().await;
+        let is_end = |phase: &str| phase == "completed" || phase == "compensated";
+        let unended = sagas.iter().filter(|(_, (phase, _))| !is_end(phase));
+        unended.map(|(id, (phase, _))| format!("{id} {phase}")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Every saga has ended as it should, and what its steps did is there: once, in order, and undone in reverse order.
+    pub async fn assert_ended(&self, started: &[Started]) {
+        let (sagas, mut effects) = (self.sagas().await, BTreeMap::<String, Vec<Effect>>::new());
+        for effect in self.effects().await {
+            effects.entry(effect.saga.clone()).or_default().push(effect);
+        }
+        let wrong: Vec<String> = started
+            .iter()
+            .filter_map(|(variant, id)| {
+                let saga = sagas.get(id);
+                let mistake = mistake(variant, saga, effects.get(id).map_or(&[][..], Vec::as_slice))?;
+                Some(format!("{id}: {mistake}: {saga:?}\n{:#?}", effects.get(id)))
+            })
+            .collect();
+        let some = &wrong[..wrong.len().min(3)];
+        assert!(wrong.is_empty(), "{} are wrong:\n{}\n{}", wrong.len(), some.join("\n"), self.log());
+    }
+
+    /// Removes the database; left out where the test has failed.
+    pub async fn end(self) {
+        self.pool.close().await;
+        self.place.drop(&self.database).await;
+    }
+}
+
+/// What is wrong with a saga, if anything is.
+fn mistake(variant: &Variant, saga: Option<&(String, Vec<u8>)>, effects: &[Effect]) -> Option<String> {
+    let Some((phase, context)) = saga else { return Some("it is not there".to_owned()) };
+    if phase != variant.phase {
+        return Some(format!("it is not {}", variant.phase));
+    }
+    for effect in effects {
+        let same = effects.iter().filter(|other| (&other.step, other.is_undo) == (&effect.step, effect.is_undo));
+        if same.clone().any(|other| other.step_key != effect.step_key) {
+            return Some(format!("`{}` has several keys", effect.step));
+        }
+        if effect.has_tx == 1 && same.count() > 1 {
+            return Some(format!("`{}` is doubled", effect.step));
+        }
+    }
+    let back = effects.iter().position(|effect| effect.is_undo == 1).unwrap_or(effects.len());
+    let (forward, back) = effects.split_at(back);
+    if back.iter().any(|effect| effect.is_undo == 0) {
+        return Some("it went forward again".to_owned());
+    }
+    forward_mistake(variant, forward).or_else(|| back_mistake(variant, back)).or_else(|| {
+        let story: Story = serde_json::from_slice(context).unwrap();
+        let undone = in_order(back).into_iter().map(|step| format!("undo {step}"));
+        let told: Vec<String> = variant.told.iter().map(|step| (*step).to_owned()).chain(undone).collect();
+        (story.told != told).then(|| format!("its context does not tell {told:?}"))
+    })
+}
+
+/// Steps in the order in which they were called, each as often as it was called anew.
+fn in_order(effects: &[Effect]) -> Vec<&str> {
+    let mut steps: Vec<&str> = effects.iter().map(|effect| effect.step.as_str()).collect();
+    steps.dedup();
+    steps
+}
+
+fn forward_mistake(variant: &Variant, effects: &[Effect]) -> Option<String> {
+    // A call that failed has been made all the same.
+    let doubted = variant.doubted.into_iter();
+    let mut places: Vec<Vec<&str>> = variant.forward.iter().map(|place| place.to_vec()).collect();
+    places.extend(doubted.map(|step| vec![step]));
+    let place_of = |step: &str| places.iter().position(|place| place.contains(&step));
+    let called: Vec<Option<usize>> = effects.iter().map(|effect| place_of(&effect.step)).collect();
+    let lacks = places.iter().flatten().find(|step| !effects.iter().any(|effect| effect.step == **step));
+    if let Some(step) = lacks {
+        return Some(format!("`{step}` is lost"));
+    }
+    (called.contains(&None) || !called.is_sorted()).then(|| "it went forward in another order".to_owned())
+}
+
+fn back_mistake(variant: &Variant, effects: &[Effect]) -> Option<String> {
+    let undone = in_order(effects);
+    let expected = variant.back.to_vec();
+    let doubted: Vec<&str> = variant.doubted.into_iter().chain(expected.iter().copied()).collect();
+    (undone != expected && undone != doubted).then(|| format!("undone are {undone:?}"))
+}
