@@ -6,7 +6,7 @@ use std::future::IntoFuture;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_core::Stream;
 use sha2::{Digest, Sha256};
@@ -132,10 +132,11 @@ async fn start(
         owner: app.owner().to_owned(),
         lease_until: app.clock().lease_now() + app.options().lease,
     };
+    let since = Instant::now();
     match sagas.start(start).await? {
         SagaStarted::New(claim) => {
             pass(FailPoint::SagaStarted);
-            let held = Held { claim, saga: turn.next, headers, asked: None };
+            let held = Held { claim, saga: turn.next, headers, asked: None, since };
             let (app, store, effects) = (app.clone(), Arc::clone(store), turn.effects);
             let tracker = app.tracker().clone();
             tracker.spawn(async move {

@@ -2,20 +2,20 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use uuid::Uuid;
 
 use super::attempt::{Called, Job};
+use super::hold::Hold;
 use super::instance::{Instance, Told, Turn};
 use super::machine::{Effect, Ended, Input, Phase, Progress};
 use crate::app::App;
 use crate::dispatch::{Conclusion, DispatchError, Failure, undo};
 use crate::error::chain;
 use crate::fail_points::{FailPoint, pass};
-use crate::lease;
 use crate::retry::random;
 use crate::store::driver::{BoxFuture, Driver};
 use crate::store::{SagaAsked, SagaClaim, SagaRest, SagaSaved, StoreError, StoreErrorKind};
@@ -33,6 +33,8 @@ pub(crate) struct Held {
     pub(crate) headers: BTreeMap<String, String>,
     /// What somebody asks, and it has not heard of.
     pub(crate) asked: Option<SagaAsked>,
+    /// When its lease was asked for.
+    pub(crate) since: Instant,
 }
 
 /// Why this process goes on with a saga no longer.
@@ -48,7 +50,8 @@ enum Gone {
 
 /// Goes on with a saga until it rests, or is lost. `effects` are to be done first.
 pub(crate) async fn drive(app: &App, store: &Arc<dyn Driver>, held: Held, effects: Vec<Effect>) {
-    let (id, claim): (Arc<str>, _) = (held.claim.id.as_str().into(), held.claim.clone());
+    let id: Arc<str> = held.claim.id.as_str().into();
+    let hold = Hold::new(app, &**store, held.claim.clone(), held.since);
     let mut run = Run {
         app,
         store,
@@ -58,13 +61,9 @@ pub(crate) async fn drive(app: &App, store: &Arc<dyn Driver>, held: Held, effect
         saga: held.saga,
         asked: held.asked,
         is_held: true,
+        hold: &hold,
         calls: FuturesUnordered::new(),
         over: VecDeque::new(),
-    };
-    let renew = || async {
-        let Some(sagas) = store.sagas() else { return Ok(false) };
-        let held = sagas.renew(vec![claim.clone()], app.clock().lease_now() + app.options().lease).await?;
-        Ok(!held.is_empty())
     };
     tokio::select! {
         biased;
@@ -73,7 +72,7 @@ pub(crate) async fn drive(app: &App, store: &Arc<dyn Driver>, held: Held, effect
             Gone::Lost => tracing::warn!(saga = %id, "a saga was taken over by another instance"),
             Gone::Unknown => tracing::warn!(saga = %id, "what was stored of a saga is not known: it goes on when its lease has run out"),
         },
-        () = lease::keep(app.options().lease, "the hold on a saga", renew) => {
+        () = hold.keep() => {
             tracing::warn!(saga = %id, "a saga was taken over by another instance");
         }
     }
@@ -90,6 +89,7 @@ struct Run<'a> {
     asked: Option<SagaAsked>,
     /// Whether what was stored last says that this process holds it.
     is_held: bool,
+    hold: &'a Hold<'a>,
     calls: FuturesUnordered<BoxFuture<'static, Called>>,
     /// Calls that are over, and of which nothing is stored.
     over: VecDeque<Called>,
@@ -120,7 +120,7 @@ impl Run<'_> {
     }
 
     async fn run(&mut self, effects: Vec<Effect>) -> Result<(), Gone> {
-        self.begin(effects);
+        self.begin(effects).await?;
         loop {
             if self.is_held && !self.is_writing() && self.over.is_empty() {
                 self.hear().await?;
@@ -310,8 +310,7 @@ impl Run<'_> {
                 pass(FailPoint::SagaCommitted);
                 let Turn { next, effects, .. } = turn;
                 self.saga = next;
-                self.begin(effects);
-                Ok(())
+                self.begin(effects).await
             }
             Err(Unstored::Gone(gone)) => Err(gone),
             Err(Unstored::Refused(failure)) => {
@@ -401,8 +400,13 @@ impl Run<'_> {
         }
     }
 
-    /// Begins what is to be done.
-    fn begin(&mut self, effects: Vec<Effect>) {
+    /// Begins what is to be done. What is called elsewhere no fence holds back: so it is not called where others may have the saga, who may
+    /// have done it and undone it by now.
+    async fn begin(&mut self, effects: Vec<Effect>) -> Result<(), Gone> {
+        let calls = effects.iter().any(|effect| matches!(effect, Effect::Run { .. } | Effect::Undo { .. }));
+        if calls && !beside(&mut self.calls, &mut self.over, self.hold.is_held()).await {
+            return Err(Gone::Lost);
+        }
         for effect in effects {
             let (step, attempt, is_undo) = match effect {
                 Effect::Run { step, attempt } => (step, attempt, false),
@@ -425,6 +429,7 @@ impl Run<'_> {
             self.calls.push(Box::pin(job.run(self.app.clone())));
         }
         self.app.saga_bell().notify_waiters();
+        Ok(())
     }
 }
 

@@ -2,13 +2,14 @@
 //!
 //! `item` is what the attributes leave behind, `step` how a function becomes a step, `plan` what a running app makes of both. `machine`
 //! says what follows from what; `instance` is one saga as the machine sees it and as it is stored; `attempt` calls one function once;
-//! `engine` puts them together for as long as this process holds a saga. `call` starts sagas and waits for them, `keeper`
+//! `engine` puts them together for as long as this process has its `hold` on a saga. `call` starts sagas and waits for them, `keeper`
 //! keeps the events that they wait for, `operate` and `preflight` are for people who look after them, `worker` takes up those that nobody holds.
 
 mod attempt;
 mod call;
 mod engine;
 mod error;
+mod hold;
 mod instance;
 pub(crate) mod item;
 pub(crate) mod keeper;

@@ -1,7 +1,7 @@
 //! Takes up sagas that nobody holds: those whose time has come, and those of processes that are gone.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -43,14 +43,14 @@ async fn run(app: App, store: Arc<dyn Driver>, stop: CancellationToken) {
     let (jobs, places) = (TaskTracker::new(), Arc::new(Semaphore::new(AT_ONCE)));
     while !stop.is_cancelled() {
         let bell = app.wake_bell().notified();
-        let looked = app.clock().now();
+        let (looked, since) = (app.clock().now(), Instant::now());
         let claimed = claim(&app, &store, places.available_permits(), looked).await;
         let more = !claimed.is_empty();
         for saga in claimed {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             let (app, store, busy) = (app.clone(), Arc::clone(&store), app.tracker().token());
             jobs.spawn(async move {
-                app.give_up().run_until_cancelled(take_up(&app, &store, saga)).await;
+                app.give_up().run_until_cancelled(take_up(&app, &store, saga, since)).await;
                 drop((place, busy));
             });
         }
@@ -92,7 +92,7 @@ async fn pause(app: &App, store: &Arc<dyn Driver>, looked: SystemTime) {
 }
 
 /// Goes on with a saga that was claimed.
-async fn take_up(app: &App, store: &Arc<dyn Driver>, claimed: ClaimedSaga) {
+async fn take_up(app: &App, store: &Arc<dyn Driver>, claimed: ClaimedSaga, since: Instant) {
     pass(FailPoint::SagaTakenUp);
     let ClaimedSaga { claim, row, steps, was_held } = claimed;
     let Some(plan) = app.plan().sagas.get(&row.name, row.version) else {
@@ -112,7 +112,7 @@ async fn take_up(app: &App, store: &Arc<dyn Driver>, claimed: ClaimedSaga) {
         }
     };
     let (asked, headers) = (row.asked, row.headers);
-    let mut held = Held { claim, saga, headers, asked };
+    let mut held = Held { claim, saga, headers, asked, since };
     // What was under way is done again; what only waited goes on.
     let effects = if was_held || held.saga.is_busy() {
         match held.saga.turn(Input::Cut, Told::default(), app.clock().now(), random()) {
