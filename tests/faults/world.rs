@@ -24,7 +24,7 @@ use crate::program::{self, WALKERS};
 pub const PATIENCE: Duration = Duration::from_secs(240);
 pub const LOOK: Duration = Duration::from_millis(200);
 /// For whatever would come twice.
-const LATE: Duration = Duration::from_millis(1500);
+pub const LATE: Duration = Duration::from_millis(1500);
 
 /// Everything that moves messages.
 pub const CONSUMERS: &str = "work,timers,group:diary,group:index";

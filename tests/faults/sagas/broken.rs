@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cqrs_tests::services;
 
-use super::ground::{Ground, OWN, RECOVERS, Started};
+use super::ground::{Ground, OWN, RECOVERS, SPOILED, Started};
 use super::program::{Break, RESUMES, WAITS};
 use super::shapes::{CALL_HANGS, CALL_PANICS, KEPT, LINEAR, LINEAR_BACK, RESTED, SHAPES, TX_HANGS, TX_PANICS, Variant};
 
@@ -88,7 +88,7 @@ async fn g15_a_context_that_nobody_can_read_any_more_leaves_its_saga_stuck() {
             assert!(ground.dies(&mut process).await);
         }
         let before = ground.effects().await.len();
-        ground.execute("UPDATE cqrs_sagas SET context = 'nobody can read this'").await;
+        ground.spoil().await;
         let other: Vec<Started> = vec![(&LINEAR, "other".to_owned())];
         let process = ground.start(RECOVERS, &other, None);
         ground.ended(3).await;
@@ -98,7 +98,7 @@ async fn g15_a_context_that_nobody_can_read_any_more_leaves_its_saga_stuck() {
         let sagas = ground.sagas().await;
         for (_, id) in &both {
             let (phase, context) = &sagas[id];
-            assert_eq!((phase.as_str(), context.as_slice()), ("stuck", &b"nobody can read this"[..]), "{id}");
+            assert_eq!((phase.as_str(), context.as_slice()), ("stuck", SPOILED.as_bytes()), "{id}");
         }
         let after = ground.effects().await;
         assert_eq!(after.iter().filter(|effect| effect.saga != "other").count(), before, "{after:#?}");

@@ -8,8 +8,8 @@ use rustix::process::Signal;
 
 use super::ground::{Ground, OWN, RECOVERS, Started};
 use super::program::Break;
-use super::shapes::SHAPES;
-use crate::world::for_all;
+use super::shapes::{LINEAR_BACK, SHAPES};
+use crate::world::{LATE, for_all};
 
 /// Longer than leases last, and than somebody needs to take sagas over.
 const BEYOND: Duration = Duration::from_secs(4);
@@ -46,7 +46,7 @@ async fn stops_at(point: FailPoint, store: &str) {
     for process in [first, second] {
         ground.stop(process).await;
     }
-    ground.assert_ended(&started).await;
+    ground.assert_ended_but_for_late_calls(&started).await;
     ground.end().await;
 }
 
@@ -65,4 +65,29 @@ fn g16_g18_a_process_that_stops_beyond_its_leases_goes_on_with_nothing_that_othe
 fn g16_g18_a_process_that_stops_beyond_its_leases_goes_on_with_nothing_that_others_hold_on_sqlite() {
     let points = [FailPoint::SagaStarted, FailPoint::SagaTakenUp, FailPoint::SagaCut];
     for_all(&points, async |point| stops_at(point, "sqlite").await);
+}
+
+/// It stands right before the call that is behind what was stored, which the other makes and undoes.
+#[test]
+fn g16_g18_a_process_that_stops_before_a_call_does_not_make_it_once_others_have_undone_it() {
+    let stores = [services::postgres_url(), services::mysql_url(), "sqlite".to_owned()];
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        for store in stores {
+            let ground = Ground::new(&store).await;
+            let started: [Started; 1] = [(&LINEAR_BACK, "stopped".to_owned())];
+            let first = ground.start(RECOVERS, &started, Some((FailPoint::SagaCommitted.name(), 2, Break::Stop)));
+            ground.stops(&first).await;
+            let second = ground.start(RECOVERS, &[], None);
+            ground.ended(1).await;
+            first.signal(Signal::CONT);
+            // For what it would do.
+            tokio::time::sleep(LATE).await;
+            for process in [first, second] {
+                ground.stop(process).await;
+            }
+            ground.assert_ended(&started).await;
+            ground.end().await;
+        }
+    });
 }
