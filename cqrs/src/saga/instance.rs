@@ -133,7 +133,7 @@ impl Instance {
     }
 
     /// Where the last member of a group ends well, what its members returned becomes part of the context; where that fails, so has the
-    /// member.
+    /// member, which has happened for all that.
     fn applied(&self, input: Input, mut told: Told) -> (Input, Told, Option<Arc<[u8]>>) {
         let Input::Ended(step, Ended::Well) = input else { return (input, told, None) };
         let members = self.plan.shape.beside(step);
@@ -292,7 +292,7 @@ impl Instance {
 
 fn failed(step: usize, mut told: Told, error: &str) -> (Input, Told, Option<Arc<[u8]>>) {
     told.error = Some(error.to_owned());
-    (Input::Ended(step, Ended::Failed), told, None)
+    (Input::Ended(step, Ended::Broke), told, None)
 }
 
 impl Turn {
