@@ -251,9 +251,10 @@ impl Terminal for ErasedTerminal<'_, '_> {
     }
 }
 
-/// Undoes what a failed handler did before its error is answered, so that the next call finds the store free.
-pub(crate) async fn abandon(cx: Cx<'_>) {
-    let Some(mut unit) = cx.unit else { return };
+/// Undoes what a failed handler did before its error is answered, so that the next call finds the store free. Gives whether its
+/// transaction was lost with the connection: then that may be all that was wrong.
+pub(crate) async fn abandon(cx: Cx<'_>) -> bool {
+    let Some(mut unit) = cx.unit else { return false };
     unit.tx.end_late();
     if unit.tx.is_borrowed() {
         if let Some(tx) = unit.tx.open.as_mut()
@@ -267,6 +268,17 @@ pub(crate) async fn abandon(cx: Cx<'_>) {
         && let Err(error) = tx.rollback().await
     {
         tracing::warn!(%error, "the transaction of a failed call could not be rolled back; the database will");
+        return error.is_retryable();
+    }
+    false
+}
+
+/// Whether the store cannot be reached for now: no fault of who was called.
+pub(crate) fn is_outage<E>(failure: &DispatchError<E>) -> bool {
+    match failure {
+        DispatchError::Store { source } => source.is_retryable(),
+        DispatchError::FallbackFailed { source, .. } => is_outage(source),
+        _ => false,
     }
 }
 

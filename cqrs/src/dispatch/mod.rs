@@ -29,7 +29,7 @@ pub(crate) use self::flush::{lane, records_of};
 pub(crate) use self::guard::{Caught, Guarded, caught, poll_caught};
 pub(crate) use self::handler::{
     BUSY, Opening, abandon, begin_in_turn, begin_needed, begin_tx, call_with_cell, context as call_context, empty_unit,
-    is_busy, join_unit, open_unit, span_of, surround,
+    is_busy, is_outage, join_unit, open_unit, span_of, surround,
 };
 pub(crate) use self::idempotent::kept_since;
 pub use self::publish::{Publish, Schedule, TimerId};

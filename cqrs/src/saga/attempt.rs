@@ -13,10 +13,10 @@ use super::machine::Ended;
 use super::plan::PlannedSaga;
 use super::step::{StepEnd, StepFailure, StepThunk};
 use crate::app::App;
-use crate::dispatch::{Conclusion, Guarded, abandon, call_context, conclude};
+use crate::dispatch::{Conclusion, Failure, Guarded, abandon, call_context, conclude, is_outage};
 use crate::error::chain;
 use crate::message::Erased;
-use crate::store::SagaWait;
+use crate::store::{SagaWait, is_unreachable};
 use crate::unit::{Meta, MetaInit};
 use crate::wire;
 use crate::worker::{decode, open};
@@ -69,22 +69,37 @@ impl Job {
         })
     }
 
-    /// Makes the call. An attempt that takes longer than the app's deadline has failed, as one that takes longer than its own.
+    /// Makes the call. An attempt that takes longer than the app's deadline has failed, as one that takes longer than its own. One that was
+    /// undone because the store could not be reached is none: the same is made again.
     pub(crate) async fn run(self, app: App) -> Called {
         let (step, began_at, deadline) = (self.step, app.clock().now(), app.options().deadline);
         let called = |ended, error, end, unit| Called { step, began_at, ended, error, end, unit };
-        let event = match self.event(&app).await {
-            Ok(event) => event,
-            Err(error) => return called(Ended::Failed, Some(error), StepEnd::default(), None),
-        };
-        let ended = tokio::time::timeout(deadline, self.call(&app, event)).await;
-        match ended {
-            Ok(Ok((end, unit))) => called(Ended::Well, None, end, Some(unit)),
-            Ok(Err((ended, error))) => called(ended, Some(error), StepEnd::default(), None),
-            Err(_) => {
-                let error = format!("the attempt took longer than its deadline of {deadline:?}");
-                called(Ended::Broke, Some(error), StepEnd::default(), None)
-            }
+        let mut is_repeated = false;
+        loop {
+            let event = match self.event(&app).await {
+                Ok(event) => event,
+                Err(error) => return called(Ended::Failed, Some(error), StepEnd::default(), None),
+            };
+            return match tokio::time::timeout(deadline, self.call(&app, event)).await {
+                Ok(Ok((end, unit))) => called(Ended::Well, None, end, Some(unit)),
+                // What a step fails with may be about another database. Of its own, the next call finds out for itself.
+                Ok(Err(Failed::Cut(error))) if !is_repeated => {
+                    tracing::warn!(saga = %self.saga, error, "a step of a saga has lost its connection: it is called again");
+                    is_repeated = true;
+                    continue;
+                }
+                Ok(Err(Failed::Cut(error))) => called(Ended::Failed, Some(error), StepEnd::default(), None),
+                Ok(Err(Failed::Outage(error))) => {
+                    tracing::warn!(saga = %self.saga, error, "the store cannot be reached: a step of a saga is called again");
+                    tokio::time::sleep(OUTAGE).await;
+                    continue;
+                }
+                Ok(Err(Failed::Ended(ended, error))) => called(ended, Some(error), StepEnd::default(), None),
+                Err(_) => {
+                    let error = format!("the attempt took longer than its deadline of {deadline:?}");
+                    called(Ended::Broke, Some(error), StepEnd::default(), None)
+                }
+            };
         }
     }
 
@@ -110,35 +125,57 @@ impl Job {
         decode(awaits.event, kept.version, wire::payload_of(&kept.headers), &kept.payload).await.map(Some)
     }
 
-    async fn call(self, app: &App, event: Option<Erased>) -> Result<(StepEnd, Conclusion<'static>), (Ended, String)> {
+    async fn call(&self, app: &App, event: Option<Erased>) -> Result<(StepEnd, Conclusion<'static>), Failed> {
         let Some((handler, thunk)) = self.function() else {
-            return Err((Ended::Hopeless, "this program has no such function".to_owned()));
+            return Err(Failed::Ended(Ended::Hopeless, "this program has no such function".to_owned()));
         };
+        let has_tx = self.plan.steps[self.step].has_tx(self.is_undo);
         let meta = Arc::new(self.meta());
-        let failed = |failure: crate::dispatch::Failure| (Ended::Failed, chain(&failure));
-        let mut unit = open(app, handler, &meta).await.map_err(failed)?;
+        // Nothing has been called.
+        let mut unit = open(app, handler, &meta).await.map_err(|failure| Failed::of(&failure, Ended::Failed, true))?;
         unit.key = Some(StepKey::new(&self.saga, self.plan.steps[self.step].name, self.is_undo));
         unit.event = event;
         let cx = call_context(app, Some(unit));
         let item = app.planned(handler).item;
-        let (end, cx) = match Guarded::new((thunk.0)(self.context, cx, handler), false).await {
+        let (end, cx) = match Guarded::new((thunk.0)(Arc::clone(&self.context), cx, handler), false).await {
             Ok(ended) => ended,
-            Err(panic) => return Err((Ended::Broke, format!("it panicked: {panic}"))),
+            Err(panic) => return Err(Failed::Ended(Ended::Broke, format!("it panicked: {panic}"))),
         };
         match end {
             Ok(end) => {
-                let unit = conclude(cx, Some(meta), item.message.name).await.map_err(failed)?;
-                Ok((end, unit))
+                let unit = conclude(cx, Some(meta), item.message.name).await;
+                Ok((end, unit.map_err(|failure| Failed::of(&failure, Ended::Broke, has_tx))?))
             }
-            Err(StepFailure { error, may_have_happened, is_in_vain }) => {
-                abandon(cx).await;
+            Err(StepFailure { error, may_have_happened, is_in_vain, is_outage }) => {
+                let (is_lost, is_cut) = (abandon(cx).await, is_unreachable(error.as_ref()));
+                let error = chain(error.as_ref());
+                match has_tx {
+                    true if is_lost || is_outage => return Err(Failed::Outage(error)),
+                    true if is_cut => return Err(Failed::Cut(error)),
+                    _ => {}
+                }
                 let ended = match (may_have_happened, is_in_vain) {
                     (true, _) => Ended::Broke,
                     (false, true) => Ended::Hopeless,
                     (false, false) => Ended::Failed,
                 };
-                Err((ended, chain(error.as_ref())))
+                Err(Failed::Ended(ended, error))
             }
         }
+    }
+}
+
+/// Why a call did not end well.
+enum Failed {
+    Ended(Ended, String),
+    /// The store could not be reached, and nothing is left of the call.
+    Outage(String),
+    /// A connection to some database ended in the middle of it, and nothing is left of the call.
+    Cut(String),
+}
+
+impl Failed {
+    fn of(failure: &Failure, ended: Ended, is_undone: bool) -> Self {
+        if is_undone && is_outage(failure) { Self::Outage(chain(failure)) } else { Self::Ended(ended, chain(failure)) }
     }
 }

@@ -13,7 +13,7 @@ use super::hold::Hold;
 use super::instance::{Instance, Told, Turn};
 use super::machine::{Effect, Ended, Input, Phase, Progress};
 use crate::app::App;
-use crate::dispatch::{Conclusion, DispatchError, Failure, undo};
+use crate::dispatch::{Conclusion, DispatchError, Failure, is_outage, undo};
 use crate::error::chain;
 use crate::fail_points::{FailPoint, pass};
 use crate::retry::random;
@@ -315,9 +315,28 @@ impl Run<'_> {
             Err(Unstored::Gone(gone)) => Err(gone),
             Err(Unstored::Refused(failure)) => {
                 let Input::Ended(step, _) = input else { return Err(Gone::Unknown) };
+                if is_outage(&failure) && self.is_in_transaction(step) {
+                    tracing::warn!(saga = %self.id, error = chain(&failure), "a step could not be committed; it is called again");
+                    return self.begin(self.again(step).into_iter().collect()).await;
+                }
                 let told = Told { began_at, error: Some(chain(&failure)), ..Told::default() };
-                Box::pin(self.turn(Input::Ended(step, Ended::Failed), told, None)).await
+                // One without a transaction has happened.
+                Box::pin(self.turn(Input::Ended(step, Ended::Broke), told, None)).await
             }
+        }
+    }
+
+    /// Whether all that is called for a step is part of a transaction, which says whether it has happened.
+    fn is_in_transaction(&self, step: usize) -> bool {
+        self.saga.planned(step).has_tx(matches!(self.saga.state.steps[step], Progress::Undoing { .. }))
+    }
+
+    /// The same attempt at a step once more.
+    fn again(&self, step: usize) -> Option<Effect> {
+        match self.saga.state.steps[step] {
+            Progress::Running { attempt, .. } => Some(Effect::Run { step, attempt }),
+            Progress::Undoing { attempt } => Some(Effect::Undo { step, attempt }),
+            _ => None,
         }
     }
 

@@ -87,6 +87,14 @@ impl PlannedSaga {
 }
 
 impl PlannedStep {
+    /// Whether all that its function does is part of a transaction, or its compensation's.
+    pub(crate) fn has_tx(&self, is_undo: bool) -> bool {
+        match self.item.back {
+            WayBack::By(compensation) if is_undo => has_tx(&compensation.handler),
+            _ => has_tx(&self.item.handler),
+        }
+    }
+
     /// What it waits for.
     pub(crate) fn awaits(&self) -> Option<&'static AwaitsItem> {
         self.item.awaits.as_ref()

@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 
 use super::item::{CompensationItem, StepItem};
 use crate::BoxError;
-use crate::dispatch::DispatchError;
 use crate::dispatch::thunk::{Fallible, HandleLent, Plain};
+use crate::dispatch::{DispatchError, is_outage};
 use crate::error::chain;
 use crate::message::Message;
 use crate::policy::{Attempted, Backup, Counts, Kept, run};
@@ -158,14 +158,22 @@ pub(crate) struct StepFailure {
     pub(crate) may_have_happened: bool,
     /// Whether another attempt is in vain: the context cannot be read, or the error is none that `on` lists.
     pub(crate) is_in_vain: bool,
+    /// Whether the store could not be reached.
+    pub(crate) is_outage: bool,
 }
 
 impl StepFailure {
     fn in_vain(error: impl Into<BoxError>) -> Self {
-        Self { error: error.into(), may_have_happened: false, is_in_vain: true }
+        Self { error: error.into(), may_have_happened: false, is_in_vain: true, is_outage: false }
+    }
+
+    /// It has happened; what it made of the context cannot be written.
+    fn unwritten(error: BoxError) -> Self {
+        Self { may_have_happened: true, ..Self::in_vain(error) }
     }
 
     fn of(error: DispatchError<BoxError>, is_in_vain: bool) -> Self {
+        let is_outage = is_outage(&error);
         let may_have_happened = match &error {
             // Of a step and its fallback nobody can tell which was cut short.
             DispatchError::Timeout { .. } | DispatchError::Panicked { .. } | DispatchError::FallbackFailed { .. } => {
@@ -177,7 +185,7 @@ impl StepFailure {
             DispatchError::Handler(own) => own,
             other => Told(chain(&other)).into(),
         };
-        Self { error, may_have_happened, is_in_vain }
+        Self { error, may_have_happened, is_in_vain, is_outage }
     }
 }
 
@@ -233,7 +241,7 @@ where
         let answer = run::<H, J, B, (), BoxError, How>(&mut kept, &mut cx, handler, false).await;
         let end = answer.map_err(|error| failure(*error, &cx)).and_then(|()| {
             let written = kept.value().map(write);
-            let context = written.transpose().map_err(StepFailure::in_vain)?.map(Arc::from);
+            let context = written.transpose().map_err(StepFailure::unwritten)?.map(Arc::from);
             Ok(StepEnd { context, patch: None })
         });
         (end, cx)
@@ -257,7 +265,7 @@ where
         };
         let answer = run::<H, J, B, P, BoxError, How>(&mut kept, &mut cx, handler, false).await;
         let end = answer.map_err(|error| failure(*error, &cx)).and_then(|patch| {
-            let patch = write(&patch).map_err(StepFailure::in_vain)?;
+            let patch = write(&patch).map_err(StepFailure::unwritten)?;
             Ok(StepEnd { context: None, patch: Some(patch) })
         });
         (end, cx)

@@ -98,32 +98,45 @@ impl std::error::Error for StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        let (kind, what) = match &error {
-            sqlx::Error::PoolTimedOut => (
-                StoreErrorKind::Unavailable,
-                "the pool gave no connection in time: every connection is busy, perhaps waiting for one another"
-                    .to_owned(),
-            ),
-            sqlx::Error::PoolClosed => (StoreErrorKind::Unavailable, "the pool is closed".to_owned()),
-            sqlx::Error::Io(error) if is_distrust(error) => (StoreErrorKind::Configuration, format!("the {DISTRUST}")),
-            sqlx::Error::Io(_) | sqlx::Error::Tls(_) => {
-                (StoreErrorKind::Unavailable, "the database cannot be reached".to_owned())
-            }
-            sqlx::Error::Configuration(_) => (StoreErrorKind::Configuration, "the database URL is wrong".to_owned()),
-            #[cfg(feature = "postgres")]
-            sqlx::Error::Database(database) if let Some((kind, what)) = super::postgres::judge(database.as_ref()) => {
-                (kind, what.to_owned())
-            }
-            sqlx::Error::Database(database) => {
-                let what = match sqlite_code(database.as_ref()) {
-                    Some(13) => "the disk is full: make room",
-                    _ => "the database refused a statement",
-                };
-                (kind_of(database.as_ref()), what.to_owned())
-            }
-            _ => (StoreErrorKind::Database, "the database driver failed".to_owned()),
-        };
+        let (kind, what) = judge(&error);
         Self::new(kind, what).with_source(error)
+    }
+}
+
+/// Whether an error says that a store cannot be reached for now, or anything does that it comes of.
+pub(crate) fn is_unreachable(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|error| {
+        let own = error.downcast_ref::<StoreError>().map(StoreError::kind);
+        let kind = own.or_else(|| error.downcast_ref::<sqlx::Error>().map(|error| judge(error).0));
+        kind == Some(StoreErrorKind::Unavailable)
+    })
+}
+
+/// What a driver's error means.
+fn judge(error: &sqlx::Error) -> (StoreErrorKind, String) {
+    match error {
+        sqlx::Error::PoolTimedOut => (
+            StoreErrorKind::Unavailable,
+            "the pool gave no connection in time: every connection is busy, perhaps waiting for one another".to_owned(),
+        ),
+        sqlx::Error::PoolClosed => (StoreErrorKind::Unavailable, "the pool is closed".to_owned()),
+        sqlx::Error::Io(error) if is_distrust(error) => (StoreErrorKind::Configuration, format!("the {DISTRUST}")),
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) => {
+            (StoreErrorKind::Unavailable, "the database cannot be reached".to_owned())
+        }
+        sqlx::Error::Configuration(_) => (StoreErrorKind::Configuration, "the database URL is wrong".to_owned()),
+        #[cfg(feature = "postgres")]
+        sqlx::Error::Database(database) if let Some((kind, what)) = super::postgres::judge(database.as_ref()) => {
+            (kind, what.to_owned())
+        }
+        sqlx::Error::Database(database) => {
+            let what = match sqlite_code(database.as_ref()) {
+                Some(13) => "the disk is full: make room",
+                _ => "the database refused a statement",
+            };
+            (kind_of(database.as_ref()), what.to_owned())
+        }
+        _ => (StoreErrorKind::Database, "the database driver failed".to_owned()),
     }
 }
 

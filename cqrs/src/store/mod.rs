@@ -41,6 +41,7 @@ mod url;
 pub use crate::unit::any::{Any, AnyConnection, AnyPool, AnySavepoint};
 
 pub use self::driver::Driver;
+pub(crate) use self::error::is_unreachable;
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::memory::MemoryStore;
 #[cfg(feature = "mysql")]
