@@ -45,9 +45,13 @@ async fn note(db: &mut AnyConnection, step: &str, key: &StepKey, meta: &Meta) ->
     Ok(())
 }
 
+/// A service that is away is asked again.
 async fn note_elsewhere(step: &str, key: &StepKey, meta: &Meta) -> Result<(), BoxError> {
     let own = ELSEWHERE.get().ok_or("nobody has connected")?;
-    sqlx::query(insert(step, false, key, meta)).execute(own).await?;
+    while let Err(error) = sqlx::query(insert(step, false, key, meta)).execute(own).await {
+        tracing::info!(%error, "it is noted later");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     Ok(())
 }
 
