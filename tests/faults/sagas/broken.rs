@@ -6,7 +6,9 @@ use cqrs_tests::services;
 
 use super::ground::{Ground, OWN, RECOVERS, SPOILED, Started};
 use super::program::{Break, RESUMES, WAITS};
-use super::shapes::{CALL_HANGS, CALL_PANICS, KEPT, LINEAR, LINEAR_BACK, RESTED, SHAPES, TX_HANGS, TX_PANICS, Variant};
+use super::shapes::{
+    CALL_HANGS, CALL_PANICS, KEPT, LINEAR, LINEAR_BACK, RESTED, SHAPES, TX_HANGS, TX_PANICS, UNAPPLIED, Variant,
+};
 
 const STORES: [fn() -> String; 3] = [services::postgres_url, services::mysql_url, || "sqlite".to_owned()];
 
@@ -19,7 +21,7 @@ fn named(variants: &[&'static Variant]) -> Vec<Started> {
 async fn g15_g17_sagas_whose_steps_hang_or_panic_and_whose_compensations_give_up_end() {
     for store in STORES {
         let ground = Ground::new(&store()).await;
-        let started = named(&[&CALL_HANGS, &CALL_PANICS, &TX_HANGS, &TX_PANICS, &KEPT, &RESTED]);
+        let started = named(&[&CALL_HANGS, &CALL_PANICS, &TX_HANGS, &TX_PANICS, &UNAPPLIED, &KEPT, &RESTED]);
         let process = ground.start(RECOVERS, &started, None);
         ground.ended(started.len()).await;
         ground.stop(process).await;

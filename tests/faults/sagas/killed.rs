@@ -44,13 +44,14 @@ async fn die_at(ground: &Ground, point: FailPoint, variants: &[&'static Variant]
     all
 }
 
-/// How many shapes stand still at once. Where one has a transaction open then, or a step beside the one that stands still, there are
-/// no more than there are connections; a file has one writer.
+/// How many shapes stand still at once. One that stands still may have a transaction open, as may a step beside it, and wait for its
+/// lease to be renewed: those are no more than there are connections. A file has one writer.
 fn at_once(point: FailPoint, is_file: bool) -> usize {
     match point {
-        FailPoint::SagaStarted | FailPoint::SagaRested => SHAPES.len(),
+        FailPoint::SagaStarted => SHAPES.len(),
         _ if is_file => 1,
-        _ => SHAPES.len() / 2,
+        FailPoint::SagaRested => SHAPES.len(),
+        _ => 3,
     }
 }
 

@@ -267,6 +267,26 @@ async fn k_two_back(cx: &mut Kept, tx: &mut Tx<Any>, key: StepKey, meta: &Meta) 
     cx.0.tell("undo k_two")
 }
 
+/// What its second step returns cannot be made a part of it, though that has been called.
+#[saga(name = "unapplied", steps = [u_one, u_call])]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Unapplied(Story);
+
+stored!(Unapplied, u_one, u_one_back);
+undone_elsewhere!(Unapplied, u_call, u_call_back);
+
+impl Apply<Told> for Unapplied {
+    fn apply(&mut self, Told(step): Told) {
+        panic!("nobody applies `{step}`");
+    }
+}
+
+#[saga_step(compensate = u_call_back)]
+async fn u_call(cx: &Unapplied, key: StepKey, meta: &Meta) -> Result<Told, BoxError> {
+    note_elsewhere("u_call", &key, meta).await?;
+    told(&cx.0, "u_call")
+}
+
 /// Rests between two attempts, longer than anybody waits for a pause.
 #[saga(name = "rested", steps = [r_one, r_two])]
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -411,6 +431,15 @@ pub const KEPT: Variant = Variant {
     told: &["k_one", "k_two"],
 };
 
+pub const UNAPPLIED: Variant = Variant {
+    name: "unapplied",
+    fails: "",
+    forward: &[&["u_one"], &["u_call"]],
+    back: &["u_call", "u_one"],
+    told: &["u_one"],
+    ..CALL_HANGS
+};
+
 pub const RESTED: Variant = to_the_end("rested", &[&["r_one"], &["r_two"]], &["r_one", "r_two"]);
 
 /// The shapes that are broken at every point.
@@ -428,7 +457,7 @@ pub const SHAPES: [&Variant; 10] = [
 ];
 
 /// All that can be started.
-pub const ALL: [&Variant; 16] = [
+pub const ALL: [&Variant; 17] = [
     &LINEAR,
     &LINEAR_BACK,
     &CALL_BACK,
@@ -444,6 +473,7 @@ pub const ALL: [&Variant; 16] = [
     &TX_HANGS,
     &TX_PANICS,
     &KEPT,
+    &UNAPPLIED,
     &RESTED,
 ];
 
@@ -457,6 +487,7 @@ pub async fn start(app: &App, variant: &Variant, id: &str, waits: Option<Duratio
         "p_one" => one(app.saga(Pivoted(story)).id(id), waits).await,
         "f_one" => one(app.saga(Fallen(story)).id(id), waits).await,
         "b_one" => one(app.saga(Broken(story)).id(id), waits).await,
+        "u_one" => one(app.saga(Unapplied(story)).id(id), waits).await,
         "k_one" => one(app.saga(Kept(story)).id(id), waits).await,
         _ => one(app.saga(Rested(story)).id(id), waits).await,
     }
