@@ -89,11 +89,11 @@ points! {
     /// A saga is stored, and nothing of it has run.
     SagaStarted => "saga.started",
     /// A step's function has returned, or its compensation's, and nothing of that is stored.
-    SagaReturned => "saga.returned",
+    SagaCalled => "saga.called",
     /// What has become of a saga is stored in the step's own transaction; only the commit is missing.
     SagaSaved => "saga.saved",
     /// What has become of a saga is committed, and nothing that follows has begun.
-    SagaCommitted => "saga.committed",
+    SagaStored => "saga.stored",
     /// Nobody holds the saga any more, and who held it has told nobody.
     SagaRested => "saga.rested",
     /// A saga was claimed, and nothing is done about it.

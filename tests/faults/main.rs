@@ -12,7 +12,7 @@ mod named;
 mod place;
 mod points;
 mod program;
-mod sagas;
+mod saga_owners;
 mod servers;
 mod stopped;
 mod timers;

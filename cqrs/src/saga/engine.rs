@@ -269,7 +269,7 @@ impl Run<'_> {
     }
 
     async fn ended(&mut self, called: Called) -> Result<(), Gone> {
-        pass(FailPoint::SagaReturned);
+        pass(FailPoint::SagaCalled);
         let Called { step, began_at, ended, error, end, unit } = called;
         let told = Told { began_at: Some(began_at), error, end, ..Told::default() };
         self.turn(Input::Ended(step, ended), told, unit).await
@@ -307,7 +307,7 @@ impl Run<'_> {
         match self.store(&turn, unit, now, rest.clone()).await {
             Ok(()) => {
                 self.is_held = rest == SagaRest::Held;
-                pass(FailPoint::SagaCommitted);
+                pass(FailPoint::SagaStored);
                 let Turn { next, effects, .. } = turn;
                 self.saga = next;
                 self.begin(effects).await

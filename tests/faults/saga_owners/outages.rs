@@ -17,7 +17,7 @@ use crate::world::for_all;
 const AWAY: Duration = Duration::from_secs(3);
 const HOUR: i64 = 3600;
 
-const POINTS: [FailPoint; 3] = [FailPoint::SagaReturned, FailPoint::SagaSaved, FailPoint::SagaCommitted];
+const POINTS: [FailPoint; 3] = [FailPoint::SagaCalled, FailPoint::SagaSaved, FailPoint::SagaStored];
 
 /// All but those with a fallback: whatever their step fails with, that is asked.
 fn some(count: usize) -> Vec<Started> {
@@ -86,7 +86,7 @@ async fn goes_back_by_an_hour(store: &str) {
     let clock = Clock::new(ground.directory());
     ground.environment = clock.environment();
     let started = some(60);
-    let mut first = ground.start(RECOVERS, &started, Some(("saga.committed", 80, Break::Stop)));
+    let mut first = ground.start(RECOVERS, &started, Some(("saga.stored", 80, Break::Stop)));
     ground.stops(&first).await;
     clock.set(-HOUR);
     first.signal(Signal::CONT);

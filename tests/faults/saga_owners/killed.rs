@@ -9,21 +9,16 @@ use super::shapes::{CALL_BACK, LINEAR, SHAPES, Variant};
 use crate::points::is_of_sagas;
 
 /// What a process passes that starts sagas and goes on with them.
-const OF_OWNERS: [FailPoint; 5] = [
-    FailPoint::SagaStarted,
-    FailPoint::SagaReturned,
-    FailPoint::SagaSaved,
-    FailPoint::SagaCommitted,
-    FailPoint::SagaRested,
-];
+const OF_OWNERS: [FailPoint; 5] =
+    [FailPoint::SagaStarted, FailPoint::SagaCalled, FailPoint::SagaSaved, FailPoint::SagaStored, FailPoint::SagaRested];
 
 /// What one passes that takes them up, and how often before it dies: at once, and in the midst of them.
 const OF_RECOVERERS: [(FailPoint, u32); 6] = [
     (FailPoint::SagaTakenUp, 1),
     (FailPoint::SagaCut, 40),
-    (FailPoint::SagaReturned, 50),
+    (FailPoint::SagaCalled, 50),
     (FailPoint::SagaSaved, 60),
-    (FailPoint::SagaCommitted, 70),
+    (FailPoint::SagaStored, 70),
     (FailPoint::SagaRested, 20),
 ];
 
@@ -108,7 +103,7 @@ async fn g17_a_step_without_a_transaction_is_undone_where_a_crash_has_left_it_in
     let (cut, whole) = ((&CALL_BACK, "cut".to_owned()), (&CALL_BACK, "whole".to_owned()));
     // Returned have the two before it.
     let mut process =
-        ground.start(OWN, std::slice::from_ref(&cut), Some((FailPoint::SagaReturned.name(), 3, Break::Freeze)));
+        ground.start(OWN, std::slice::from_ref(&cut), Some((FailPoint::SagaCalled.name(), 3, Break::Freeze)));
     assert!(ground.dies(&mut process).await);
     let process = ground.start(RECOVERS, std::slice::from_ref(&whole), None);
     ground.ended(2).await;

@@ -86,7 +86,7 @@ async fn g15_a_context_that_nobody_can_read_any_more_leaves_its_saga_stuck() {
         // The third step forward, and on the way back the second one.
         for (started, passes) in both.iter().zip([2, 5]) {
             let own = std::slice::from_ref(started);
-            let mut process = ground.start(OWN, own, Some(("saga.committed", passes, Break::Freeze)));
+            let mut process = ground.start(OWN, own, Some(("saga.stored", passes, Break::Freeze)));
             assert!(ground.dies(&mut process).await);
         }
         let before = ground.effects().await.len();

@@ -59,7 +59,7 @@ impl Ground {
 
     /// Starts a process with some parts, which starts sagas, and breaks at a point or does not.
     pub fn start(&self, parts: &str, starts: &[Started], point: Option<(&str, u32, Break)>) -> Process {
-        let mut program = of_this_binary("sagas::program::life");
+        let mut program = of_this_binary("saga_owners::program::life");
         let starts: Vec<String> = starts.iter().map(|(variant, id)| format!("{}={id}", variant.name)).collect();
         program.env(program::STORE, &self.store).env(program::PARTS, parts).env(program::STARTS, starts.join(","));
         program.envs(self.environment.iter().map(|(name, value)| (name, value)));

@@ -16,9 +16,9 @@ const BEYOND: Duration = Duration::from_secs(4);
 
 const POINTS: [FailPoint; 6] = [
     FailPoint::SagaStarted,
-    FailPoint::SagaReturned,
+    FailPoint::SagaCalled,
     FailPoint::SagaSaved,
-    FailPoint::SagaCommitted,
+    FailPoint::SagaStored,
     FailPoint::SagaTakenUp,
     FailPoint::SagaCut,
 ];
@@ -76,7 +76,7 @@ fn g16_g18_a_process_that_stops_before_a_call_does_not_make_it_once_others_have_
         for store in stores {
             let ground = Ground::new(&store).await;
             let started: [Started; 1] = [(&LINEAR_BACK, "stopped".to_owned())];
-            let first = ground.start(RECOVERS, &started, Some((FailPoint::SagaCommitted.name(), 2, Break::Stop)));
+            let first = ground.start(RECOVERS, &started, Some((FailPoint::SagaStored.name(), 2, Break::Stop)));
             ground.stops(&first).await;
             let second = ground.start(RECOVERS, &[], None);
             ground.ended(1).await;

@@ -1,4 +1,5 @@
-//! Faults of sagas: the processes that hold them are killed, stopped and cut off, and what their steps wrote is read afterwards.
+//! Faults of who holds sagas, of each shape that there is: their processes are killed, stopped and cut off, and what their steps wrote is
+//! read afterwards. Each saga is broken by itself, at each of its steps.
 //!
 //! `shapes` are the sagas, and what each must have left behind; `program` is the process that runs them; `ground` starts such processes
 //! on a database of a test's own, and reads what is there in the end. The others break something each.
