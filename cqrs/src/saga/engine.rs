@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::attempt::{Called, Job};
 use super::instance::{Instance, Told, Turn};
 use super::machine::{Effect, Ended, Input, Phase, Progress};
+use super::outcome::Outcome;
 use crate::app::App;
 use crate::dispatch::{Conclusion, DispatchError, Failure, undo};
 use crate::error::chain;
@@ -45,8 +46,8 @@ enum Gone {
     Unknown,
 }
 
-/// Goes on with a saga until it rests, or is lost. `effects` are to be done first.
-pub(crate) async fn drive(app: &App, store: &Arc<dyn Driver>, held: Held, effects: Vec<Effect>) {
+/// Goes on with a saga until it rests, or is lost. `effects` are to be done first. Gives how it ended, where it has.
+pub(crate) async fn drive(app: &App, store: &Arc<dyn Driver>, held: Held, effects: Vec<Effect>) -> Option<Outcome> {
     let (id, claim): (Arc<str>, _) = (held.claim.id.as_str().into(), held.claim.clone());
     let mut run = Run {
         app,
@@ -64,10 +65,11 @@ pub(crate) async fn drive(app: &App, store: &Arc<dyn Driver>, held: Held, effect
         let held = sagas.renew(vec![claim.clone()], app.clock().lease_now() + app.options().lease).await?;
         Ok(!held.is_empty())
     };
+    let mut rests = false;
     tokio::select! {
         biased;
         gone = run.go(effects) => match gone {
-            Gone::Rests => {}
+            Gone::Rests => rests = true,
             Gone::Lost => tracing::warn!(saga = %id, "a saga was taken over by another instance"),
             Gone::Unknown => tracing::warn!(saga = %id, "what was stored of a saga is not known: it goes on when its lease has run out"),
         },
@@ -76,6 +78,7 @@ pub(crate) async fn drive(app: &App, store: &Arc<dyn Driver>, held: Held, effect
         }
     }
     app.saga_bell().notify_waiters();
+    if rests && run.asked.is_none() { Outcome::known(&run.saga) } else { None }
 }
 
 struct Run<'a> {
@@ -261,6 +264,7 @@ impl Run<'_> {
                 self.is_held = rest == SagaRest::Held;
                 let Turn { next, effects, .. } = turn;
                 self.saga = next;
+                self.note_stuck();
                 self.begin(effects);
                 Ok(())
             }
@@ -270,6 +274,14 @@ impl Run<'_> {
                 let told = Told { began_at, error: Some(chain(&failure)), ..Told::default() };
                 Box::pin(self.turn(Input::Ended(step, Ended::Failed), told, None)).await
             }
+        }
+    }
+
+    /// Somebody has to look: nothing else will move it.
+    fn note_stuck(&self) {
+        if let Phase::Stuck(why) = self.saga.state.phase {
+            let (name, error) = (self.saga.plan.name(), self.saga.error.as_deref().unwrap_or_default());
+            tracing::error!(saga = %self.id, name, ?why, error, "a saga is stuck; help: mend what it fails with, then `app.sagas().resume(..)`");
         }
     }
 

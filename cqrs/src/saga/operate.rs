@@ -94,7 +94,6 @@ impl Sagas {
     /// # Errors
     /// As awaiting the saga does; [`SagaError::Missing`] where there is none of this id.
     pub async fn join<C: SagaContext>(&self, id: impl Into<SagaId>) -> Result<C, SagaError> {
-        let row = ended(&self.0, &id.into()).await?;
-        read(&row.context).map_err(|source| SagaError::Context { source })
+        ended(&self.0, &id.into()).await?.context()
     }
 }
