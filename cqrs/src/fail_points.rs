@@ -86,6 +86,18 @@ points! {
     WorkBuried => "work.buried",
     /// A message that was kept whole was given to its handlers, and its row is about to be ended.
     WorkOffered => "work.offered",
+    /// A saga is stored, and none of it has begun.
+    SagaStarted => "saga.started",
+    /// A step's function, or its compensation, has returned, and nothing is stored of it.
+    SagaCalled => "saga.called",
+    /// The progress of a saga is in the transaction of its step, which is not committed.
+    SagaSaved => "saga.saved",
+    /// It is committed, and what comes next has not begun.
+    SagaStored => "saga.stored",
+    /// A saga is claimed that nobody held, and nothing was done with it.
+    SagaTakenUp => "saga.taken-up",
+    /// A saga that waits is let go.
+    SagaLetGo => "saga.let-go",
 }
 
 #[cfg(feature = "__fail-points")]

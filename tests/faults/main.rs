@@ -12,6 +12,7 @@ mod named;
 mod place;
 mod points;
 mod program;
+mod sagas;
 mod servers;
 mod stopped;
 mod timers;

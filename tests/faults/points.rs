@@ -4,7 +4,7 @@ use cqrs::__private::FailPoint;
 use cqrs_tests::services;
 use rustix::process::Signal;
 
-use crate::world::{ALL, World, chosen, for_all};
+use crate::world::{ALL, World, for_all, of_messages};
 
 const STEPS: i32 = 12;
 /// How often a point is passed before the process breaks there: in the midst of things where it is passed often.
@@ -43,19 +43,17 @@ async fn dies_at(point: FailPoint, store: &str, broker: &str) {
 
 #[test]
 fn g8_g9_g10_a_process_that_dies_at_any_point_loses_and_doubles_nothing_on_postgresql_and_kafka() {
-    for_all(&chosen(FailPoint::ALL), async |point| {
-        dies_at(point, &services::postgres_url(), &services::kafka_url()).await
-    });
+    for_all(&of_messages(), async |point| dies_at(point, &services::postgres_url(), &services::kafka_url()).await);
 }
 
 #[test]
 fn g8_g9_g10_a_process_that_dies_at_any_point_loses_and_doubles_nothing_on_mariadb_and_amqp() {
     // AMQP gives out one message of a key at a time: few batches, and not in every run one that is spoiled.
-    let points: Vec<_> = chosen(FailPoint::ALL).into_iter().filter(|point| *point != FailPoint::BatchSpoiled).collect();
+    let points: Vec<_> = of_messages().into_iter().filter(|point| *point != FailPoint::BatchSpoiled).collect();
     for_all(&points, async |point| dies_at(point, &services::mysql_url(), &services::amqp_url()).await);
 }
 
 #[test]
 fn g8_g9_g10_a_process_that_dies_at_any_point_loses_and_doubles_nothing_on_sqlite_and_nats() {
-    for_all(&chosen(FailPoint::ALL), async |point| dies_at(point, "sqlite", &services::nats_url()).await);
+    for_all(&of_messages(), async |point| dies_at(point, "sqlite", &services::nats_url()).await);
 }

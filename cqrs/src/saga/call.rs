@@ -22,6 +22,7 @@ use super::step::{SagaContext, write};
 use super::{SagaError, SagaId};
 use crate::app::App;
 use crate::dispatch::current;
+use crate::fail_points::{FailPoint, pass};
 use crate::retry::random;
 use crate::store::driver::{BoxFuture, Driver};
 use crate::store::{SagaLog, SagaPhase, SagaProgress, SagaRow, SagaStart, SagaStarted, SagaStep};
@@ -145,6 +146,7 @@ async fn start(
     };
     match sagas.start(start).await? {
         SagaStarted::New(claim) => {
+            pass(FailPoint::SagaStarted);
             let held = Held { claim, saga: turn.next, headers, asked: None };
             let (app, store, effects) = (app.clone(), Arc::clone(store), turn.effects);
             let tracker = app.tracker().clone();

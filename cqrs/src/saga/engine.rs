@@ -15,6 +15,7 @@ use super::outcome::Outcome;
 use crate::app::App;
 use crate::dispatch::{Conclusion, DispatchError, Failure, undo};
 use crate::error::chain;
+use crate::fail_points::{FailPoint, pass};
 use crate::lease;
 use crate::retry::random;
 use crate::store::driver::{BoxFuture, Driver};
@@ -137,6 +138,7 @@ impl Run<'_> {
         let change = self.saga.unchanged(&self.claim, self.app.clock().now(), rest);
         match self.save(change).await {
             Ok(SagaSaved::Stored(_)) => {
+                pass(FailPoint::SagaLetGo);
                 self.is_held = false;
                 Ok(())
             }
@@ -225,6 +227,7 @@ impl Run<'_> {
     }
 
     async fn ended(&mut self, called: Called) -> Result<(), Gone> {
+        pass(FailPoint::SagaCalled);
         let Called { step, began_at, ended, error, end, unit } = called;
         let told = Told { began_at: Some(began_at), error, end, ..Told::default() };
         self.turn(Input::Ended(step, ended), told, unit).await
@@ -247,10 +250,8 @@ impl Run<'_> {
             }
         };
         // Of a group whose changes could not be applied, what the last member wrote is undone with it.
-        let is_kept = matches!(input, Input::Ended(step, Ended::Well) if turn.next.state.steps[step] == Progress::Done
-            || self.saga.state.phase == Phase::Compensating);
         let unit = match unit {
-            Some(unit) if !is_kept => {
+            Some(unit) if !turn.has_happened => {
                 undo(unit, self.app).await;
                 None
             }
@@ -261,6 +262,7 @@ impl Run<'_> {
         let rest = if is_looking { SagaRest::Held } else { self.rest(&turn.next) };
         match self.store(&turn, unit, now, rest.clone()).await {
             Ok(()) => {
+                pass(FailPoint::SagaStored);
                 self.is_held = rest == SagaRest::Held;
                 let Turn { next, effects, .. } = turn;
                 self.saga = next;
@@ -314,6 +316,7 @@ impl Run<'_> {
                 Err(Unstored::Gone(Gone::Lost))
             }
             Ok(saved) => {
+                pass(FailPoint::SagaSaved);
                 self.complete(unit).await?;
                 self.heard(saved)
             }

@@ -11,6 +11,7 @@ use super::engine::{Held, drive};
 use super::instance::{Instance, Told};
 use super::machine::Input;
 use crate::app::App;
+use crate::fail_points::{FailPoint, pass};
 use crate::retry::random;
 use crate::store::driver::{ClaimRequest, Driver};
 use crate::store::{ClaimedSaga, SagaChange, SagaRest};
@@ -92,6 +93,7 @@ async fn pause(app: &App, store: &Arc<dyn Driver>, looked: SystemTime) {
 
 /// Goes on with a saga that was claimed.
 async fn take_up(app: &App, store: &Arc<dyn Driver>, claimed: ClaimedSaga) {
+    pass(FailPoint::SagaTakenUp);
     let ClaimedSaga { claim, row, steps, was_held } = claimed;
     let Some(plan) = app.plan().sagas.get(&row.name, row.version) else {
         tracing::warn!(
