@@ -206,13 +206,17 @@ fn compensated(row: SagaRow, steps: Vec<SagaStep>) -> SagaError {
     SagaError::Compensated { step, source: Words(words).into() }
 }
 
-fn stuck(row: SagaRow) -> SagaError {
-    let reason = match row.why.as_str() {
+/// Why a saga is stuck, in more words than those that are stored.
+pub(crate) fn stuck_for(why: &str) -> &'static str {
+    match why {
         "forward" => "a step behind the pivot has used up its attempts",
         "undoing" => "a compensation has used up its attempts; the others were made",
         _ => "its owner was lost too many times in a row: what it does may be what ends the process",
-    };
-    SagaError::Stuck { reason, source: Words(row.error.unwrap_or_default()).into() }
+    }
+}
+
+fn stuck(row: SagaRow) -> SagaError {
+    SagaError::Stuck { reason: stuck_for(&row.why), source: Words(row.error.unwrap_or_default()).into() }
 }
 
 /// A step that has ended well.

@@ -22,6 +22,7 @@ pub(crate) mod step;
 mod tests;
 mod worker;
 
+pub(crate) use self::call::stuck_for;
 pub use self::call::{SagaCall, SagaSteps, StepDone};
 pub use self::error::{SagaError, SagaId};
 pub use self::key::StepKey;
