@@ -44,7 +44,9 @@ pub(super) fn draw(saga: &SagaDiagram) -> String {
     };
     diagram.frame(Frame::Alt, &[well, badly], |diagram, part| {
         if part == 0 {
-            before.iter().for_each(|place| cast.place(diagram, place.clone()));
+            for place in before {
+                cast.place(diagram, place.clone());
+            }
             cast.beyond(diagram, beyond);
         } else {
             cast.back(diagram);
@@ -89,15 +91,18 @@ impl<'s> Cast<'s> {
     /// A step, or several side by side.
     fn place(&self, diagram: &mut SequenceDiagram, place: Range<usize>) {
         if place.len() < 2 {
-            return place.for_each(|step| self.step(diagram, step));
+            for step in place {
+                self.step(diagram, step);
+            }
+            return;
         }
         let names: Vec<&str> = place.clone().map(|step| self.whole.stored_name(step)).collect();
         diagram.frame(Frame::Par, &names, |diagram, part| self.step(diagram, place.start + part));
-        let (first, last) = (self.steps[place.start], self.steps[place.end - 1]);
+        let last = self.steps[place.end - 1];
         let changes = place.clone().any(|step| self.whole.change(step).is_some());
         let changes = changes.then_some("what they return changes the context when all have ended");
         let lines: Vec<&str> = std::iter::once("one that fails lets the others end").chain(changes).collect();
-        diagram.note(first, last, &lines);
+        diagram.note(self.saga, last, &lines);
     }
 
     /// One step: it waits, is tried, replaced, and done.
@@ -149,7 +154,9 @@ impl<'s> Cast<'s> {
         let texts = ["the rest ends well", "one of the rest has used up its attempts"];
         diagram.frame(Frame::Alt, &texts, |diagram, part| {
             if part == 0 {
-                places.iter().for_each(|place| self.place(diagram, place.clone()));
+                for place in places {
+                    self.place(diagram, place.clone());
+                }
                 self.completed(diagram);
             } else {
                 self.stuck(diagram);

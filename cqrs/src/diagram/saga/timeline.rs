@@ -319,7 +319,7 @@ impl<'r> Line<'r> {
             SagaPhase::Stuck => {
                 let error = row.error.as_deref().map(|error| format!("the last error, {}", first_line(error)));
                 let why = std::iter::once(crate::saga::stuck_for(&row.why).to_owned()).chain(error);
-                self.diagram.note(self.saga, self.last(), &why.collect::<Vec<String>>());
+                self.diagram.note(self.saga, self.saga, &why.collect::<Vec<String>>());
                 (Arrow::Failure, format!("stuck at {when}"))
             }
             SagaPhase::Forward | SagaPhase::Compensating => {
@@ -343,8 +343,8 @@ fn first_line(error: &str) -> String {
 
 /// A time of day, where it is one that a calendar has.
 fn stamp(time: SystemTime) -> String {
-    /// The first second of the year 10000.
-    const END: Duration = Duration::from_secs(253_402_300_800);
+    /// When the year 10000 begins.
+    const END: Duration = Duration::from_hours(70_389_528);
     match time.duration_since(UNIX_EPOCH) {
         Ok(since) if since < END => humantime::format_rfc3339_seconds(time).to_string(),
         _ => "a time of no calendar".to_owned(),
