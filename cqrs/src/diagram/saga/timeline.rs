@@ -63,7 +63,8 @@ impl Run<'_> {
     /// The attempt before this one, at the same step in the same direction.
     fn before(&self, entry: &SagaLog) -> Option<&SagaLog> {
         let is_same = |other: &&SagaLog| other.step == entry.step && other.is_undo == entry.is_undo;
-        self.log.iter().rev().filter(|other| other.number < entry.number).find(is_same)
+        let earlier = self.log.partition_point(|other| other.number < entry.number);
+        self.log[..earlier].iter().rev().find(is_same)
     }
 
     fn step(&self, name: &str) -> Option<&SagaStep> {
