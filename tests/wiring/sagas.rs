@@ -2,6 +2,7 @@
 
 mod around;
 mod awaiting;
+mod diagrams;
 mod stopping;
 
 use std::collections::{BTreeMap, HashSet};

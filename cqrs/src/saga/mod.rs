@@ -27,6 +27,7 @@ pub use self::call::{SagaCall, SagaSteps, StepDone};
 pub use self::error::{SagaError, SagaId};
 pub use self::key::StepKey;
 pub use self::operate::Sagas;
+pub(crate) use self::outcome::stuck_for;
 pub(crate) use self::plan::{PlannedSaga, PlannedSagas};
 pub use self::preflight::{Preflight, Stranded};
 pub use self::step::Apply;

@@ -70,12 +70,16 @@ impl Outcome {
     }
 
     fn stuck(&self) -> SagaError {
-        let reason = match self.why.as_str() {
-            "forward" => "a step behind the pivot has used up its attempts",
-            "undoing" => "a compensation has used up its attempts; the others were made",
-            "lost" => "its owner was lost too many times in a row: what it does may be what ends the process",
-            _ => "what is stored of it cannot be read",
-        };
-        SagaError::Stuck { reason, source: Told(self.error.clone().unwrap_or_default()).into() }
+        SagaError::Stuck { reason: stuck_for(&self.why), source: Told(self.error.clone().unwrap_or_default()).into() }
+    }
+}
+
+/// Why a saga is stuck, in more words than those that are stored.
+pub(crate) fn stuck_for(why: &str) -> &'static str {
+    match why {
+        "forward" => "a step behind the pivot has used up its attempts",
+        "undoing" => "a compensation has used up its attempts; the others were made",
+        "lost" => "its owner was lost too many times in a row: what it does may be what ends the process",
+        _ => "what is stored of it cannot be read",
     }
 }
