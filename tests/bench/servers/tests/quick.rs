@@ -29,9 +29,9 @@ fn transactions_on_postgres() {
 
 #[test]
 fn sagas_on_postgres() {
-    let told = measured(env!("CARGO_BIN_EXE_saga"), "saga.postgres");
+    let told = measured(env!("CARGO_BIN_EXE_sagas"), "saga.postgres");
     assert!(told["also"]["commits"].as_f64().unwrap() <= 5.0, "{told}");
-    assert_measures(env!("CARGO_BIN_EXE_saga"), "saga.postgres.8");
+    assert_measures(env!("CARGO_BIN_EXE_sagas"), "saga.postgres.8");
 }
 
 #[test]
