@@ -1,6 +1,6 @@
 //! A saga for as long as this process holds it: effects are done, what comes of them is stored, and so on until there is nothing to do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -60,6 +60,7 @@ pub(crate) async fn drive(app: &App, store: &Arc<dyn Driver>, held: Held, effect
         asked: held.asked,
         is_held: true,
         calls: FuturesUnordered::new(),
+        over: VecDeque::new(),
     };
     let renew = || async {
         let Some(sagas) = store.sagas() else { return Ok(false) };
@@ -93,6 +94,24 @@ struct Run<'a> {
     /// Whether what was stored last says that this process holds it.
     is_held: bool,
     calls: FuturesUnordered<BoxFuture<'static, Called>>,
+    /// Calls that are over, and of which nothing is stored.
+    over: VecDeque<Called>,
+}
+
+/// Does something while calls go on: one of them may hold what that waits for.
+async fn beside<T>(
+    calls: &mut FuturesUnordered<BoxFuture<'static, Called>>,
+    over: &mut VecDeque<Called>,
+    what: impl Future<Output = T>,
+) -> T {
+    tokio::pin!(what);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut what => return done,
+            Some(called) = calls.next(), if !calls.is_empty() => over.push_back(called),
+        }
+    }
 }
 
 impl Run<'_> {
@@ -106,7 +125,7 @@ impl Run<'_> {
     async fn run(&mut self, effects: Vec<Effect>) -> Result<(), Gone> {
         self.begin(effects);
         loop {
-            if self.is_held {
+            if self.is_held && !self.is_writing() && self.over.is_empty() {
                 self.hear().await?;
                 self.take_due().await?;
             }
@@ -117,20 +136,43 @@ impl Run<'_> {
                 }
                 return Ok(());
             }
+            if let Some(called) = self.next_over() {
+                self.ended(called).await?;
+                continue;
+            }
             let rest = self.rest(&self.saga);
             if rest != SagaRest::Held {
                 self.let_go(rest).await?;
                 continue;
             }
             let look = self.next_look();
-            let called = tokio::select! {
+            tokio::select! {
                 biased;
-                Some(called) = self.calls.next(), if !self.calls.is_empty() => called,
-                () = self.app.stopping(), if !self.app.is_stopping() => continue,
-                () = sleep_until(self.app, look) => continue,
-            };
-            self.ended(called).await?;
+                Some(called) = self.calls.next(), if !self.calls.is_empty() => self.over.push_back(called),
+                () = self.app.stopping(), if !self.app.is_stopping() => {}
+                () = sleep_until(self.app, look) => {}
+            }
         }
+    }
+
+    /// Whether a call is under way that has a transaction, or will have one. What is stored by itself waits until it is over: it might
+    /// wait for that transaction's locks or connection, which wait to be stored after it.
+    fn is_writing(&self) -> bool {
+        let steps = self.saga.state.steps.iter().zip(&self.saga.plan.shape.steps).enumerate();
+        steps.into_iter().any(|(at, (progress, step))| {
+            step.has_tx
+                && matches!(progress, Progress::Running { .. })
+                && !self.over.iter().any(|called| called.step == at)
+        })
+    }
+
+    /// A call that is over, of which something is stored now: those first that hold a transaction.
+    fn next_over(&mut self) -> Option<Called> {
+        let holds = |called: &Called| called.unit.as_ref().is_some_and(Conclusion::has_begun);
+        if let Some(at) = self.over.iter().position(holds) {
+            return self.over.remove(at);
+        }
+        if self.is_writing() { None } else { self.over.pop_front() }
     }
 
     /// Lets the saga go, as it is.
@@ -165,6 +207,9 @@ impl Run<'_> {
 
     /// When a pause is over, or it is time to look for an event.
     fn next_look(&self) -> Option<SystemTime> {
+        if self.is_writing() {
+            return None;
+        }
         let awaits = self.saga.state.steps.contains(&Progress::Awaiting);
         let look = awaits.then(|| self.app.clock().now() + self.app.options().lease / 3);
         self.saga.next_due().into_iter().chain(look).min()
@@ -213,7 +258,7 @@ impl Run<'_> {
         let Some(wait) = self.saga.marks[step].wait.clone() else { return Ok(None) };
         let Some(sagas) = self.store.sagas() else { return Err(Gone::Lost) };
         let events = loop {
-            match sagas.awaited(wait.clone()).await {
+            match beside(&mut self.calls, &mut self.over, sagas.awaited(wait.clone())).await {
                 Ok(events) => break events,
                 Err(error) if error.is_retryable() => tokio::time::sleep(OUTAGE).await,
                 Err(error) => {
@@ -306,11 +351,13 @@ impl Run<'_> {
             self.heard(saved)?;
             return self.complete(unit).await;
         }
-        let saved = match unit.begun(self.app, what).await {
-            Ok(tx) => tx.save_saga(change).await.map_err(Failure::from),
-            Err(failure) => Err(failure),
+        let saving = async {
+            match unit.begun(self.app, what).await {
+                Ok(tx) => tx.save_saga(change).await.map_err(Failure::from),
+                Err(failure) => Err(failure),
+            }
         };
-        match saved {
+        match beside(&mut self.calls, &mut self.over, saving).await {
             Ok(SagaSaved::Lost) => {
                 undo(unit, self.app).await;
                 Err(Unstored::Gone(Gone::Lost))
@@ -328,7 +375,7 @@ impl Run<'_> {
     }
 
     async fn complete(&mut self, unit: Conclusion<'static>) -> Result<(), Unstored> {
-        match unit.complete(self.app).await {
+        match beside(&mut self.calls, &mut self.over, unit.complete(self.app)).await {
             // After the commit: reported where it happened.
             Ok(()) | Err(DispatchError::EventFailed { .. } | DispatchError::EventDepth { .. }) => Ok(()),
             Err(failure) if is_unknown(&failure) => Err(Unstored::Gone(Gone::Unknown)),
@@ -340,7 +387,7 @@ impl Run<'_> {
     async fn save(&mut self, change: crate::store::SagaChange) -> Result<SagaSaved, Unstored> {
         let Some(sagas) = self.store.sagas() else { return Err(Unstored::Gone(Gone::Lost)) };
         loop {
-            match sagas.save(change.clone()).await {
+            match beside(&mut self.calls, &mut self.over, sagas.save(change.clone())).await {
                 Ok(saved) => return Ok(saved),
                 Err(error) if error.is_retryable() => {
                     tracing::warn!(saga = %self.id, %error, "what became of a saga could not be stored; it is tried again");
