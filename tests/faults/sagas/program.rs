@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cqrs::prelude::*;
 use cqrs::sqlx::{self, AssertSqlSafe};
-use cqrs::store::{Any, AnyConnection, AnyPool};
+use cqrs::store::{Any, AnyConnection, AnyPool, SagaPhase};
 use cqrs::{BoxError, OutsideUnit};
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +20,7 @@ pub const EFFECTS: (&str, &str) = (
 /// Which sagas their event was raised for.
 pub const TOLD: (&str, &str) = ("told", "number BIGINT PRIMARY KEY");
 
-const LATE: Duration = Duration::from_millis(400);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Where a saga is to fail, by its number: some nowhere.
 pub const FAILS: [&str; 4] = ["", "right", "shaky", "last"];
@@ -172,12 +172,18 @@ async fn begin(app: &App, number: i32) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Once it waits, as a rule: then nobody holds it.
+/// Once it waits, and nobody holds it.
 async fn call_late(app: App, number: i32) {
-    tokio::time::sleep(LATE).await;
+    loop {
+        match app.sagas().get(Trip::id(number)).await {
+            Ok(Some((row, _))) if row.phase != SagaPhase::Forward => return,
+            Ok(Some((row, steps))) if !row.is_held && steps.iter().any(|step| step.step == "hears") => break,
+            _ => tokio::time::sleep(LOOK).await,
+        }
+    }
     while let Err(error) = call(&app, number).await {
         tracing::info!(%error, "a saga is called again");
-        tokio::time::sleep(LATE).await;
+        tokio::time::sleep(LOOK).await;
     }
 }
 
