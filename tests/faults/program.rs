@@ -41,6 +41,9 @@ pub const LEAVES: &str = "FAULTS_LEAVES";
 pub const DEFAULTS: &str = "FAULTS_DEFAULTS";
 /// The pause between two steps, in milliseconds.
 pub const STRIDE: &str = "FAULTS_STRIDE";
+/// Where a file says how many steps may be taken so far: set where what is to be seen needs steps that are taken then, however slow
+/// the machine is.
+pub const GATE: &str = "FAULTS_GATE";
 
 pub const WALKERS: i32 = 6;
 /// The number of the one who was lost.
@@ -221,9 +224,10 @@ async fn walk(app: App, broker: Named) {
     let stride = Duration::from_millis(env::var(STRIDE).unwrap().parse().unwrap());
     tokio::spawn(lose(broker));
     loop {
-        match step(&app, steps).await {
-            Ok(true) => {}
-            Ok(false) => break,
+        let open = gate().unwrap_or(steps);
+        match step(&app, open).await {
+            Ok(false) if open >= steps => break,
+            Ok(_) => {}
             Err(error) => tracing::info!(%error, "a step is taken again"),
         }
         tokio::time::sleep(stride).await;
@@ -234,6 +238,12 @@ async fn walk(app: App, broker: Named) {
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
+}
+
+/// How many steps may be taken so far, where somebody says.
+fn gate() -> Option<i32> {
+    let file = env::var_os(GATE)?;
+    Some(std::fs::read_to_string(file).unwrap().parse().unwrap())
 }
 
 /// Publishes what nobody can read, until the broker has it.
