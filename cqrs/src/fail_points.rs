@@ -86,18 +86,20 @@ points! {
     WorkBuried => "work.buried",
     /// A message that was kept whole was given to its handlers, and its row is about to be ended.
     WorkOffered => "work.offered",
-    /// A saga is stored, and nothing of it has run.
+    /// A saga is stored, and none of it has begun.
     SagaStarted => "saga.started",
-    /// A step's function has returned, or its compensation's, and nothing of that is stored.
+    /// A step's function, or its compensation, has returned, and nothing is stored of it.
     SagaCalled => "saga.called",
-    /// What has become of a saga is stored in the step's own transaction; only the commit is missing.
+    /// The progress of a saga is in the transaction of its step, which is not committed.
     SagaSaved => "saga.saved",
-    /// What has become of a saga is committed, and nothing that follows has begun.
+    /// It is committed, and what comes next has not begun.
     SagaStored => "saga.stored",
-    /// Nobody holds the saga any more, and who held it has told nobody.
-    SagaRested => "saga.rested",
-    /// A saga was claimed, and nothing is done about it.
+    /// A saga is claimed that nobody held, and nothing was done with it.
     SagaTakenUp => "saga.taken-up",
+    /// A saga that waits is let go.
+    SagaLetGo => "saga.let-go",
+    /// Nobody holds the saga any more, for it has ended or waits, and who held it has told nobody.
+    SagaRested => "saga.rested",
     /// It is noted that its owner was lost, and what was under way is about to begin again.
     SagaCut => "saga.cut",
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use cqrs_tests::services;
 
+use crate::program;
 use crate::world::{ALL, World};
 
 const WRITTEN: &str = "SELECT COUNT(*) FROM diary";
@@ -78,38 +79,70 @@ async fn g8_g9_g10_g12_a_clock_that_is_set_forward_and_back_loses_and_doubles_no
     world.end().await;
 }
 
-/// Waits until messages are written down, and bells ring that were set since, in less time than the clock went back by: nobody
-/// waits for the old time but what was due by it.
-async fn goes_on(world: &World) {
-    let rung = world.count(RUNG).await;
-    world.goes_on(WRITTEN).await;
-    world.reaches(RUNG, rung + 6).await;
+/// Those who walk by a clock that goes back, a few steps at a time: what is looked for after it went back is seen of steps that are
+/// taken after it.
+struct Walk {
+    world: World,
+    gate: PathBuf,
+    open: i32,
+}
+
+impl Walk {
+    const STEPS: i32 = 100;
+    /// Of these, five have bells, and six walkers.
+    const MORE: i32 = 20;
+
+    fn new(mut world: World) -> Self {
+        world.stride = 150;
+        let gate = world.directory().join("gate");
+        world.environment.push((program::GATE.into(), gate.clone().into()));
+        Self { world, gate, open: 0 }
+    }
+
+    /// Moved there whole: somebody reads it all the time.
+    fn open(&mut self, steps: i32) {
+        let new = self.gate.with_extension("new");
+        std::fs::write(&new, steps.to_string()).unwrap();
+        std::fs::rename(&new, &self.gate).unwrap();
+        self.open = steps;
+    }
+
+    /// Waits until messages are written down, and bells ring that were set since, in less time than the clock went back by: nobody
+    /// waits for the old time but what was due by it.
+    async fn goes_on(&mut self) {
+        let rung = self.world.count(RUNG).await;
+        self.open(self.open + Self::MORE);
+        self.world.goes_on(WRITTEN).await;
+        self.world.reaches(RUNG, rung + 6).await;
+    }
 }
 
 /// Two processes whose clock goes back by an hour; one of them dies then, and another comes.
 async fn goes_back_by_an_hour(store: &str, broker: &str, ahead_first: bool) {
-    let mut world = World::new(store, broker, 100).await;
-    world.stride = 150;
-    let clock = Clock::of(&mut world);
-    let mut first = world.start(ALL, None);
-    let second = world.start(ALL, None);
-    world.reaches(WRITTEN, 40).await;
+    let mut walk = Walk::new(World::new(store, broker, Walk::STEPS).await);
+    let clock = Clock::of(&mut walk.world);
+    walk.open(Walk::MORE);
+    let mut first = walk.world.start(ALL, None);
+    let second = walk.world.start(ALL, None);
+    walk.world.reaches(WRITTEN, 40).await;
     // Kafka takes no message that is dated more than an hour after its own clock.
     let before = if ahead_first { HOUR - 60 } else { 0 };
     if ahead_first {
         clock.set(before);
-        goes_on(&world).await;
+        walk.goes_on().await;
     }
     clock.set(before - HOUR);
     // With what they hold, which lasts until the old time, and for which nobody waits while they live.
-    goes_on(&world).await;
+    walk.goes_on().await;
     first.kill();
     // Once another has come in the place of who died, with what nobody else would take for an hour: as 0010 says it.
-    let third = world.start(ALL, None);
-    world.let_all_leases_run_out().await;
-    goes_on(&world).await;
+    let third = walk.world.start(ALL, None);
+    walk.world.let_all_leases_run_out().await;
+    walk.goes_on().await;
     // What was due by the old time has waited for as long.
     clock.set(before + 1);
+    walk.open(Walk::STEPS);
+    let world = walk.world;
     world.arrived().await;
     for process in [second, third] {
         process.stop(&world).await;

@@ -13,6 +13,7 @@ mod place;
 mod points;
 mod program;
 mod saga_owners;
+mod sagas;
 mod servers;
 mod stopped;
 mod timers;

@@ -4,7 +4,7 @@ use cqrs::__private::FailPoint;
 use cqrs_tests::services;
 use rustix::process::Signal;
 
-use crate::world::{ALL, World, chosen, for_all};
+use crate::world::{ALL, World, for_all, of_messages};
 
 const STEPS: i32 = 12;
 /// How often a point is passed before the process breaks there: in the midst of things where it is passed often.
@@ -19,17 +19,6 @@ pub fn passes(point: FailPoint) -> u32 {
         KeepMarked | KeepStored | KeepCommitted => 2,
         _ => 4,
     }
-}
-
-/// The points of messages, or the one that `FAULTS_ONLY` names; those of sagas have tests of their own.
-pub fn of_messages() -> Vec<FailPoint> {
-    let (_, messages): (Vec<_>, Vec<_>) = FailPoint::ALL.iter().copied().partition(|point| is_of_sagas(*point));
-    chosen(&messages)
-}
-
-/// Whether sagas pass it, and nothing else does.
-pub fn is_of_sagas(point: FailPoint) -> bool {
-    point.name().starts_with("saga.")
 }
 
 async fn dies_at(point: FailPoint, store: &str, broker: &str) {

@@ -24,12 +24,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
 use crate::named::Named;
+use crate::sagas::program as sagas;
 
 /// What a process is told.
 pub const STORE: &str = "FAULTS_STORE";
 pub const BROKER: &str = "FAULTS_BROKER";
 pub const NAME: &str = "FAULTS_NAME";
-/// The parts that it runs, with commas; `walk` is ours.
+/// The parts that it runs, with commas; `walk` and `march` are ours.
 pub const PARTS: &str = "FAULTS_PARTS";
 /// What happens at which point: `relay.claimed*4*kill`, or `stop`, when it is passed for the fourth time.
 pub const POINT: &str = "FAULTS_POINT";
@@ -40,6 +41,9 @@ pub const LEAVES: &str = "FAULTS_LEAVES";
 pub const DEFAULTS: &str = "FAULTS_DEFAULTS";
 /// The pause between two steps, in milliseconds.
 pub const STRIDE: &str = "FAULTS_STRIDE";
+/// Where a file says how many steps may be taken so far: set where what is to be seen needs steps that are taken then, however slow
+/// the machine is.
+pub const GATE: &str = "FAULTS_GATE";
 
 pub const WALKERS: i32 = 6;
 /// The number of the one who was lost.
@@ -56,6 +60,8 @@ pub const TABLES: &[(&str, &str)] = &[
     ("noted", "id NUMBER, walker BIGINT NOT NULL, step BIGINT NOT NULL"),
     ("rung", "id NUMBER, walker BIGINT NOT NULL, step BIGINT NOT NULL, late BIGINT NOT NULL"),
     ("mended", "id BIGINT PRIMARY KEY"),
+    sagas::EFFECTS,
+    sagas::TOLD,
 ];
 
 #[derive(NotificationEvent, Clone, Serialize, Deserialize)]
@@ -149,11 +155,15 @@ fn life() {
         // Before anything stops the process: whoever lets it go on may tell it to end at once.
         let mut told_to_end = signal(SignalKind::terminate()).unwrap();
         let said = env::var(PARTS).unwrap();
-        let (walks, parts): (Vec<&str>, Vec<&str>) = said.split(',').partition(|part| *part == "walk");
+        let is_ours = |part: &&str| ["walk", sagas::MARCH].contains(part);
+        let (ours, parts): (Vec<&str>, Vec<&str>) = said.split(',').partition(is_ours);
         let broker = broker();
         let app = app(&store, broker.clone(), &parts).await;
-        if !walks.is_empty() {
+        if ours.contains(&"walk") {
             tokio::spawn(walk(app.clone(), broker));
+        }
+        if ours.contains(&sagas::MARCH) {
+            tokio::spawn(sagas::march(app.clone(), env::var(STEPS).unwrap().parse().unwrap()));
         }
         app.run_until(async move {
             told_to_end.recv().await;
@@ -214,9 +224,10 @@ async fn walk(app: App, broker: Named) {
     let stride = Duration::from_millis(env::var(STRIDE).unwrap().parse().unwrap());
     tokio::spawn(lose(broker));
     loop {
-        match step(&app, steps).await {
-            Ok(true) => {}
-            Ok(false) => break,
+        let open = gate().unwrap_or(steps);
+        match step(&app, open).await {
+            Ok(false) if open >= steps => break,
+            Ok(_) => {}
             Err(error) => tracing::info!(%error, "a step is taken again"),
         }
         tokio::time::sleep(stride).await;
@@ -227,6 +238,12 @@ async fn walk(app: App, broker: Named) {
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
+}
+
+/// How many steps may be taken so far, where somebody says.
+fn gate() -> Option<i32> {
+    let file = env::var_os(GATE)?;
+    Some(std::fs::read_to_string(file).unwrap().parse().unwrap())
 }
 
 /// Publishes what nobody can read, until the broker has it.

@@ -6,8 +6,8 @@ use cqrs::__private::FailPoint;
 use cqrs_tests::services;
 use rustix::process::Signal;
 
-use crate::points::{of_messages, passes};
-use crate::world::{ALL, Process, World, chosen, for_all};
+use crate::points::passes;
+use crate::world::{ALL, Process, World, chosen, for_all, of_messages};
 
 /// Longer than leases and memberships last.
 const BEYOND: Duration = Duration::from_secs(8);

@@ -1,6 +1,8 @@
 //! Sagas as they are written, on the store in memory: forward and back, side by side, by a fallback, and out of time.
 
+mod around;
 mod awaiting;
+mod diagrams;
 mod stopping;
 
 use std::collections::{BTreeMap, HashSet};

@@ -51,15 +51,17 @@ const _: () = {
         const ITEM: &'static __cqrs::SagaItem = &__ITEM;
     }
     const __PLACES: &[__cqrs::PlaceItem] = &[
-        __cqrs::PlaceItem::One(__cqrs::step_of::<reserve, Checkout>()),
-        __cqrs::PlaceItem::One(__cqrs::step_as::<stock::reserve, Checkout>("again")),
+        __cqrs::PlaceItem::One(__cqrs::step_of::<reserve, Checkout>("Checkout.reserve")),
+        __cqrs::PlaceItem::One(
+            __cqrs::step_as::<stock::reserve, Checkout>("again", "Checkout.again"),
+        ),
         __cqrs::PlaceItem::Group(
             &[
-                __cqrs::step_of::<notify, Checkout>(),
-                __cqrs::step_of::<print, Checkout>(),
+                __cqrs::step_of::<notify, Checkout>("Checkout.notify"),
+                __cqrs::step_of::<print, Checkout>("Checkout.print"),
             ],
         ),
-        __cqrs::PlaceItem::One(__cqrs::step_of::<ship, Checkout>()),
+        __cqrs::PlaceItem::One(__cqrs::step_of::<ship, Checkout>("Checkout.ship")),
     ];
     const __ITEM: __cqrs::SagaItem = __cqrs::SagaItem::of::<Checkout>(__PLACES);
     const _: () = __cqrs::step_at(__PLACES, 0usize, 0usize);

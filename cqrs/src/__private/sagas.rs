@@ -11,6 +11,7 @@ use crate::BoxError;
 use crate::dispatch::thunk::{Fallible, HandleLent, Plain};
 use crate::message::SourceLocation;
 use crate::registry::{HandlerItem, HandlerKind, Need, RetryOptions, Thunk};
+use crate::saga::item::TypePath;
 pub use crate::saga::item::{AwaitsItem, CompensationItem, FieldFn, NamedStep, PlaceItem, SagaItem, StepItem, WayBack};
 pub use crate::saga::step::{ApplyFn, Change, Changes, Compensation, Ends, SagaContext, SagaStep, StepThunk};
 use crate::saga::{keeper, step};
@@ -26,7 +27,12 @@ const fn function<C: SagaContext>(
     HandlerItem::part(kind, name, location, C::SPEC, needs, Thunk::Part)
 }
 
-const fn item(handler: HandlerItem, thunk: StepThunk, apply: Option<ApplyFn>) -> StepItem {
+const fn item<Own>(
+    handler: HandlerItem,
+    thunk: StepThunk,
+    apply: Option<ApplyFn>,
+    patch: Option<TypePath>,
+) -> StepItem {
     let name = handler.name;
     StepItem {
         name,
@@ -37,6 +43,8 @@ const fn item(handler: HandlerItem, thunk: StepThunk, apply: Option<ApplyFn>) ->
         back: WayBack::Unsaid,
         is_pivot: false,
         awaits: None,
+        error: std::any::type_name::<Own>,
+        patch,
     }
 }
 
@@ -96,7 +104,8 @@ impl<How> Member<How> {
         B: Backup<C, Own, P, BoxError>,
     {
         let handler = function::<C>(HandlerKind::Step, name, location, needs).guarded(&H::POLICY, fallback);
-        item(handler, StepThunk(step::beside::<H, J, B, C, O, P, How>), Some(ApplyFn(step::apply::<C, O, P, How>)))
+        let apply = Some(ApplyFn(step::apply::<C, O, P, How>));
+        item::<Own>(handler, StepThunk(step::beside::<H, J, B, C, O, P, How>), apply, Some(std::any::type_name::<P>))
     }
 }
 
@@ -115,7 +124,7 @@ where
     B: Backup<C, Own, (), BoxError>,
 {
     let handler = function::<C>(HandlerKind::Step, name, location, needs).guarded(&H::POLICY, fallback);
-    item(handler, StepThunk(step::alone::<H, J, B, C, O, How>), None)
+    item::<Own>(handler, StepThunk(step::alone::<H, J, B, C, O, How>), None, None)
 }
 
 /// The item of a compensation.
@@ -133,7 +142,7 @@ where
 {
     let handler = function::<C>(HandlerKind::Compensation, name, location, needs).guarded(&H::POLICY, None);
     let thunk = StepThunk(step::alone::<H, EveryError, NoFallback, C, O, How>);
-    CompensationItem { handler, thunk, retry }
+    CompensationItem { handler, thunk, retry, error: std::any::type_name::<Own> }
 }
 
 /// The way back by a compensation.

@@ -1,5 +1,6 @@
 //! What cannot be drawn.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::words::short;
@@ -13,10 +14,12 @@ use crate::settings::nearest::nearest;
 pub enum DiagramErrorKind {
     /// No chain handles the message.
     NoChain,
-    /// No message of a chain is called so.
+    /// No message of a chain is called so, or no saga.
     UnknownName,
     /// Several are.
     AmbiguousName,
+    /// The saga has no such version.
+    UnknownVersion,
 }
 
 /// Something cannot be drawn. Its text says what to do about it.
@@ -51,14 +54,39 @@ impl DiagramError {
 
     pub(super) fn unknown(name: &str, known: impl Iterator<Item = &'static MessageSpec>) -> Self {
         let known: Vec<String> = known.map(|message| short(message.type_name())).collect();
-        let kind = DiagramErrorKind::UnknownName;
+        let (nothing, some) = ("no chain is linked into this program", "there are chains for");
+        Self::unknown_name(&format!("no message is called `{name}`"), name, &known, nothing, some)
+    }
+
+    pub(super) fn unknown_saga(name: &str, known: impl Iterator<Item = &'static MessageSpec>) -> Self {
+        let known: BTreeSet<&str> = known.map(|context| context.name).collect();
+        let known: Vec<String> = known.into_iter().map(str::to_owned).collect();
+        let (nothing, some) = ("none is linked into this program", "there are");
+        Self::unknown_name(&format!("no saga is called `{name}`"), name, &known, nothing, some)
+    }
+
+    fn unknown_name(what: &str, name: &str, known: &[String], nothing: &str, some: &str) -> Self {
         let rest = match nearest(name, known.iter().map(String::as_str)) {
             Some(meant) => format!("; did you mean `{meant}`?"),
-            None if known.is_empty() => ", and no chain is linked into this program".to_owned(),
-            None => format!("; there are chains for {}", listed(known.iter().map(String::as_str))),
+            None if known.is_empty() => format!(", and {nothing}"),
+            None => format!("; {some} {}", listed(known.iter().map(String::as_str))),
         };
-        let text = format!("no message is called `{name}`{rest}");
-        Self { kind, text }
+        Self { kind: DiagramErrorKind::UnknownName, text: format!("{what}{rest}") }
+    }
+
+    pub(super) fn ambiguous_saga(name: &str, contexts: &[&'static MessageSpec]) -> Self {
+        let paths = listed(contexts.iter().map(|context| context.type_name()));
+        let versions = versions(contexts);
+        let text = format!(
+            "several sagas are called `{name}`: say which by its stored name and version, there are {versions}, or by the path of its context, {paths}"
+        );
+        Self { kind: DiagramErrorKind::AmbiguousName, text }
+    }
+
+    pub(super) fn unknown_version(name: &str, version: u32, contexts: &[&'static MessageSpec]) -> Self {
+        let versions = versions(contexts);
+        let text = format!("this program has no version {version} of the saga `{name}`; there are {versions}");
+        Self { kind: DiagramErrorKind::UnknownVersion, text }
     }
 
     pub(super) fn ambiguous(name: &str, messages: impl Iterator<Item = &'static MessageSpec>) -> Self {
@@ -66,6 +94,12 @@ impl DiagramError {
         let text = format!("several messages are called `{name}`: say which by its path, {paths}");
         Self { kind: DiagramErrorKind::AmbiguousName, text }
     }
+}
+
+fn versions(contexts: &[&'static MessageSpec]) -> String {
+    let versions: Vec<String> =
+        contexts.iter().map(|context| format!("`{}` version {}", context.name, context.version)).collect();
+    versions.join(", ")
 }
 
 fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {

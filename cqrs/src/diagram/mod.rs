@@ -1,12 +1,13 @@
 //! Diagrams of an app, as [Mermaid](https://mermaid.js.org) texts, which GitHub and editors draw.
 //!
 //! They are made from what is registered, so they are never out of date, and without I/O: a builder draws as well as a
-//! running app. Pure: a model of what is drawn (`chain`), and a writer of Mermaid (`mermaid`) whose labels hold any name
-//! without breaking the diagram.
+//! running app. Pure: models of what is drawn (`chain`, `saga`), and a writer of Mermaid (`mermaid`) whose labels hold any name
+//! without breaking the diagram. What one saga did is drawn from its rows (`saga`).
 
 mod chain;
 mod error;
 mod mermaid;
+mod saga;
 mod words;
 
 /// Reads diagrams with the real Mermaid.
@@ -19,10 +20,14 @@ use std::sync::Arc;
 
 pub use self::chain::ChainDiagram;
 pub use self::error::{DiagramError, DiagramErrorKind};
+pub(crate) use self::saga::Run;
+pub use self::saga::SagaDiagram;
 use crate::app::{App, Builder};
 use crate::breaker::{BreakerPolicy, policies};
 use crate::message::{Message, MessageSpec};
 use crate::registry::{ChainItem, HandlerItem};
+use crate::saga::item::SagaItem;
+use crate::saga::step::SagaContext;
 use crate::wiring::breakers;
 
 /// The diagrams of an app: made by [`Builder::diagram`] and [`App::diagram`].
@@ -60,14 +65,21 @@ use crate::wiring::breakers;
 #[derive(Debug, Clone)]
 pub struct Diagrams {
     chains: Vec<&'static ChainItem>,
+    sagas: Vec<&'static SagaItem>,
     handlers: Vec<&'static HandlerItem>,
     breakers: Arc<BTreeMap<String, BreakerPolicy>>,
 }
 
 impl Diagrams {
-    fn new(chains: &[&'static ChainItem], handlers: Vec<&'static HandlerItem>, defaults: BreakerPolicy) -> Self {
+    fn new(
+        chains: &[&'static ChainItem],
+        mut sagas: Vec<&'static SagaItem>,
+        handlers: Vec<&'static HandlerItem>,
+        defaults: BreakerPolicy,
+    ) -> Self {
         let breakers = Arc::new(policies(&breakers(&handlers), defaults));
-        Self { chains: chains.to_vec(), handlers, breakers }
+        sagas.sort_by_key(|saga| (saga.context.name, saga.context.version, saga.location()));
+        Self { chains: chains.to_vec(), sagas, handlers, breakers }
     }
 
     /// The chain of a message.
@@ -103,6 +115,83 @@ impl Diagrams {
         self.chains.iter().map(|chain| self.draw(chain))
     }
 
+    /// A saga, by the type of its context.
+    ///
+    /// ```standalone_crate
+    /// use cqrs::prelude::*;
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[saga(name = "checkout", version = 2, steps = [reserve, charge, ship])]
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Checkout { order: u32 }
+    ///
+    /// #[saga_step(compensate = release, retry(max = 3))]
+    /// async fn reserve(_cx: &mut Checkout) {}
+    ///
+    /// #[compensation]
+    /// async fn release(_cx: &mut Checkout) {}
+    ///
+    /// #[saga_step(compensate = none, timeout = "10s")]
+    /// async fn charge(_cx: &mut Checkout) -> Result<(), cqrs::BoxError> { Ok(()) }
+    ///
+    /// #[saga_step(pivot)]
+    /// async fn ship(_cx: &mut Checkout) {}
+    ///
+    /// # fn main() -> Result<(), cqrs::Error> {
+    /// let diagrams = cqrs::bootstrap!().diagram();           // connects to nothing
+    /// let checkout = diagrams.saga::<Checkout>();
+    /// println!("{}\n{}", checkout.sequence(), checkout.class());
+    /// # let same = diagrams.saga_named("checkout")?;
+    /// # assert_eq!(checkout.sequence(), same.sequence());
+    /// # assert_eq!(checkout.class(), diagrams.saga_version("checkout", 2)?.class());
+    /// # assert!(checkout.sequence().starts_with("sequenceDiagram\n"), "{}", checkout.sequence());
+    /// # assert!(checkout.class().starts_with("classDiagram\n"), "{}", checkout.class());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn saga<C: SagaContext>(&self) -> SagaDiagram {
+        self.draw_saga(C::ITEM)
+    }
+
+    /// A saga by a name: the stored one, its context's type, or that with its path.
+    ///
+    /// # Errors
+    /// Where no saga is called so, and where several are, such as versions of one; the error says what there is.
+    pub fn saga_named(&self, name: &str) -> Result<SagaDiagram, DiagramError> {
+        let named: Vec<&'static SagaItem> =
+            self.sagas.iter().copied().filter(|saga| is_called(saga.context, name)).collect();
+        match named[..] {
+            [saga] => Ok(self.draw_saga(saga)),
+            [] => Err(DiagramError::unknown_saga(name, self.sagas.iter().map(|saga| saga.context))),
+            _ => Err(DiagramError::ambiguous_saga(name, &contexts(named))),
+        }
+    }
+
+    /// A saga by its stored name and version, which rows and messages say of it.
+    ///
+    /// # Errors
+    /// Where no saga is stored under the name, or none of this version; the error says what there is.
+    pub fn saga_version(&self, name: &str, version: u32) -> Result<SagaDiagram, DiagramError> {
+        let named: Vec<&'static SagaItem> =
+            self.sagas.iter().copied().filter(|saga| saga.context.name == name).collect();
+        match named.iter().find(|saga| saga.context.version == version) {
+            Some(saga) => Ok(self.draw_saga(saga)),
+            None if named.is_empty() => {
+                Err(DiagramError::unknown_saga(name, self.sagas.iter().map(|saga| saga.context)))
+            }
+            None => Err(DiagramError::unknown_version(name, version, &contexts(named))),
+        }
+    }
+
+    /// Every saga, by stored name and version.
+    pub fn sagas(&self) -> impl Iterator<Item = SagaDiagram> {
+        self.sagas.iter().map(|saga| self.draw_saga(saga))
+    }
+
+    fn draw_saga(&self, saga: &'static SagaItem) -> SagaDiagram {
+        SagaDiagram::new(saga, Arc::clone(&self.breakers))
+    }
+
     fn draw(&self, chain: &'static ChainItem) -> ChainDiagram {
         ChainDiagram::new(chain, Arc::clone(&self.breakers))
     }
@@ -118,7 +207,7 @@ impl Builder {
     /// See [`Diagrams`] for an example.
     pub fn diagram(&self) -> Diagrams {
         let draft = self.draft();
-        Diagrams::new(&draft.chains, draft.items().copied().collect(), self.options.breaker)
+        Diagrams::new(&draft.chains, draft.sagas.clone(), draft.items().copied().collect(), self.options.breaker)
     }
 }
 
@@ -143,11 +232,22 @@ impl App {
     /// ```
     pub fn diagram(&self) -> Diagrams {
         let plan = self.plan();
-        Diagrams::new(&plan.chains, plan.handlers.iter().map(|planned| planned.item).collect(), self.options().breaker)
+        let sagas = plan.sagas.iter().map(|saga| saga.item).collect();
+        let handlers = plan.handlers.iter().map(|planned| planned.item).collect();
+        Diagrams::new(&plan.chains, sagas, handlers, self.options().breaker)
     }
+}
+
+fn contexts(sagas: Vec<&'static SagaItem>) -> Vec<&'static MessageSpec> {
+    sagas.into_iter().map(|saga| saga.context).collect()
 }
 
 fn is_called(spec: &MessageSpec, name: &str) -> bool {
     let path = spec.type_name();
     spec.name == name || path == name || words::short(path) == name
+}
+
+/// Whether two items are the same function: a fallback may stand behind several links.
+fn is_same(a: &HandlerItem, b: &HandlerItem) -> bool {
+    (a.location, a.name) == (b.location, b.name)
 }

@@ -79,12 +79,13 @@ pub(crate) async fn raised_in(
     let app = cx.app.clone();
     let raised = cx.events.take();
     let mut unit = cx.unit.take();
+    let has_news = unit.as_ref().is_some_and(|unit| unit.has_news);
     if let Some(unit) = unit.as_mut() {
         unit.tx.end_late();
     }
     if raised.is_empty() && !carries(unit.as_mut()) {
         let (tx, scope) = split(unit);
-        let after = After { nodes: Vec::new(), cause: Cause::new(&app, meta), scope, stored: tx.has_news };
+        let after = After { nodes: Vec::new(), cause: Cause::new(&app, meta), scope, stored: has_news };
         return Ok((tx, after, Vec::new()));
     }
     let cause = Cause::new(&app, meta);
@@ -95,7 +96,7 @@ pub(crate) async fn raised_in(
     let (tx, scope) = split(unit);
     let records = records_of(&app, &nodes, &cause)?;
     // What calls made within this one stored is committed with it.
-    let stored = tx.has_news || !records.is_empty() || !carried.is_empty();
+    let stored = has_news || !records.is_empty() || !carried.is_empty();
     let mut all: Vec<Node> = nodes;
     all.extend(carried);
     Ok((tx, After { nodes: all, cause, scope, stored }, records))

@@ -61,9 +61,14 @@ async fn made_for<T>(call: impl Future<Output = T>) -> u32 {
     made::count() - before
 }
 
+/// With a store, which the sagas of other tests ask for.
+async fn app() -> App {
+    crate::Builder::linked(&[]).store(Store::url("memory:")).await.unwrap()
+}
+
 #[tokio::test]
 async fn a_slim_call_mints_no_id_and_reads_no_clock() {
-    let app = crate::Builder::linked(&[]).await.unwrap();
+    let app = app().await;
     assert_eq!(made_for(async { assert_eq!(app.send(Slim).await.unwrap(), 7) }).await, 0);
     assert_eq!(made_for(async { assert_eq!(app.query(Ask).await.unwrap(), 8) }).await, 0);
     assert_eq!(made_for(async { app.publish(Handled).await.unwrap() }).await, 0);
@@ -71,7 +76,7 @@ async fn a_slim_call_mints_no_id_and_reads_no_clock() {
 
 #[tokio::test]
 async fn what_is_asked_for_is_made_once() {
-    let app = crate::Builder::linked(&[]).await.unwrap();
+    let app = app().await;
     for (id, time) in [(false, false), (true, false), (false, true), (true, true)] {
         let made = made_for(async { app.send(Curious { id, time }).await.unwrap() }).await;
         assert_eq!(made, u32::from(id) + u32::from(time), "id: {id}, time: {time}");

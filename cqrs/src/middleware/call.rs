@@ -81,6 +81,12 @@ impl<'a> Call<'a> {
         self.spec.name
     }
 
+    /// The function, where the call is one of a step of a saga or of a compensation; [`name`](Self::name) is the saga's then, and the
+    /// message its context as it was before.
+    pub fn step(&self) -> Option<&'static str> {
+        self.cell.step
+    }
+
     /// What is known about the call: ids, times, headers.
     pub fn meta(&self) -> &Meta {
         self.meta
@@ -121,16 +127,24 @@ impl fmt::Debug for Call<'_> {
 }
 
 /// Holds a call's message until the handler takes it.
-pub(crate) struct MessageCell(Mutex<Option<Erased>>);
+pub(crate) struct MessageCell {
+    message: Mutex<Option<Erased>>,
+    step: Option<&'static str>,
+}
 
 impl MessageCell {
     pub(crate) fn new<M: Message>(message: M) -> Self {
-        Self(Mutex::new(Some(erased(message))))
+        Self::shared(erased(message))
     }
 
     /// The cell of a message that is shared anyway: an event.
     pub(crate) fn shared(message: Erased) -> Self {
-        Self(Mutex::new(Some(message)))
+        Self { message: Mutex::new(Some(message)), step: None }
+    }
+
+    /// The cell of a saga's context, which a step is given otherwise; `None` where it cannot be read, as the step will say.
+    pub(crate) fn of_step(context: Option<Erased>, step: &'static str) -> Self {
+        Self { message: Mutex::new(context), step: Some(step) }
     }
 
     fn look(&self) -> Option<Erased> {
@@ -142,7 +156,7 @@ impl MessageCell {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Erased>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.message.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the message for a handler that knows its type; one that owns what it decoded gets a clone where a

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::StepKey;
@@ -12,12 +13,17 @@ use super::item::WayBack;
 use super::machine::Ended;
 use super::plan::PlannedSaga;
 use super::step::{StepEnd, StepFailure, StepThunk};
+use crate::BoxError;
 use crate::app::App;
-use crate::dispatch::{Conclusion, Failure, Guarded, abandon, call_context, conclude, is_outage};
+use crate::dispatch::{
+    Conclusion, Failure, Guarded, abandon, call_context, caught, conclude, is_outage, span_of, surround,
+};
 use crate::error::chain;
 use crate::message::Erased;
+use crate::middleware::{CallKind, MessageCell, Terminal};
+use crate::store::driver::BoxFuture;
 use crate::store::{SagaWait, is_unreachable};
-use crate::unit::{Meta, MetaInit};
+use crate::unit::{Cx, Meta, MetaInit};
 use crate::wire;
 use crate::worker::{decode, open};
 
@@ -137,10 +143,7 @@ impl Job {
         unit.event = event;
         let cx = call_context(app, Some(unit));
         let item = app.planned(handler).item;
-        let (end, cx) = match Guarded::new((thunk.0)(Arc::clone(&self.context), cx, handler), false).await {
-            Ok(ended) => ended,
-            Err(panic) => return Err(Failed::Ended(Ended::Broke, format!("it panicked: {panic}"))),
-        };
+        let (end, cx) = surrounded(app, handler, thunk, &meta, Arc::clone(&self.context), cx).await?;
         match end {
             Ok(end) => {
                 let unit = conclude(cx, Some(meta), item.message.name).await;
@@ -177,5 +180,64 @@ enum Failed {
 impl Failed {
     fn of(failure: &Failure, ended: Ended, is_undone: bool) -> Self {
         if is_undone && is_outage(failure) { Self::Outage(chain(failure)) } else { Self::Ended(ended, chain(failure)) }
+    }
+}
+
+type Answer = (Result<StepEnd, StepFailure>, Cx<'static>);
+
+/// Calls a function, the middleware of steps around it.
+async fn surrounded(
+    app: &App,
+    handler: u32,
+    thunk: StepThunk,
+    meta: &Arc<Meta>,
+    context: Arc<[u8]>,
+    cx: Cx<'static>,
+) -> Result<Answer, Failed> {
+    let panicked = |panic| Failed::Ended(Ended::Broke, format!("it panicked: {panic}"));
+    let item = app.planned(handler).item;
+    if app.plan().middleware(CallKind::Step).is_empty() {
+        return Guarded::new((thunk.0)(context, cx, handler), false).instrument(span_of(item)).await.map_err(panicked);
+    }
+    let read = item.message.codec.decode.and_then(|decode| caught(|| (decode.0)(&context)).ok()?.ok());
+    let cell = MessageCell::of_step(read, item.name);
+    let mut whole = Whole { handler, thunk, call: Some((context, cx)), answer: None };
+    let passed = surround(app, handler, meta, &cell, &mut whole).await;
+    match (whole.answer, passed) {
+        (Some(Ok((Ok(_), cx))), Err(failure)) => {
+            // It has run: without a transaction of its own it has happened, whatever a middleware makes of that.
+            abandon(cx).await;
+            Err(Failed::Ended(Ended::Broke, chain(&failure)))
+        }
+        (Some(answer), _) => answer.map_err(panicked),
+        (None, Err(failure)) => Err(Failed::Ended(Ended::Failed, chain(&failure))),
+        (None, Ok(())) => {
+            Err(Failed::Ended(Ended::Failed, "a middleware answered without running the call".to_owned()))
+        }
+    }
+}
+
+/// The call, as the innermost middleware runs it.
+struct Whole {
+    handler: u32,
+    thunk: StepThunk,
+    call: Option<(Arc<[u8]>, Cx<'static>)>,
+    /// What it ended with, or the text of its panic.
+    answer: Option<Result<Answer, String>>,
+}
+
+impl Terminal for Whole {
+    fn run(&mut self) -> BoxFuture<'_, Result<(), BoxError>> {
+        Box::pin(async move {
+            let Some((context, cx)) = self.call.take() else { return Err("the call was run already".into()) };
+            let answer = Guarded::new((self.thunk.0)(context, cx, self.handler), false).await;
+            let said = match &answer {
+                Ok((Ok(_), _)) => Ok(()),
+                Ok((Err(failure), _)) => Err(chain(failure.error.as_ref()).into()),
+                Err(panic) => Err(format!("it panicked: {panic}").into()),
+            };
+            self.answer = Some(answer);
+            said
+        })
     }
 }

@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 
 use futures_core::Stream;
 use sha2::{Digest, Sha256};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::engine::{Held, drive};
 use super::instance::{Instance, Told};
 use super::machine::Input;
+use super::outcome::Outcome;
 use super::plan::PlannedSaga;
-use super::step::{SagaContext, Told as Words, read, write};
+use super::step::{SagaContext, write};
 use super::{SagaError, SagaId};
 use crate::app::App;
 use crate::dispatch::current;
@@ -68,13 +70,13 @@ impl<C: SagaContext> SagaCall<C> {
     /// Fails where the id is another saga's, or with what the store said: then nothing was started.
     pub async fn start(self) -> Result<SagaId, SagaError> {
         let Self { app, context, id } = self;
-        begin::<C>(&app, &context, id).await
+        begin::<C>(&app, &context, id).await.map(|(id, _)| id)
     }
 
     /// Starts the saga, and gives its steps as they end. Dropping the stream does not stop the saga.
     pub fn steps(self) -> SagaSteps {
         let Self { app, context, id } = self;
-        let steps = async move { begin::<C>(&app, &context, id).await.map(|id| Follow { app, id, seen: 0 }) };
+        let steps = async move { begin::<C>(&app, &context, id).await.map(|(id, _)| Follow { app, id, seen: 0 }) };
         SagaSteps { state: Steps::Starting(Box::pin(steps)), ready: VecDeque::new() }
     }
 }
@@ -86,24 +88,34 @@ impl<C: SagaContext> IntoFuture for SagaCall<C> {
     fn into_future(self) -> Self::IntoFuture {
         let Self { app, context, id } = self;
         Box::pin(async move {
-            let id = begin::<C>(&app, &context, id).await?;
+            let (id, ends) = begin::<C>(&app, &context, id).await?;
             drop(context);
-            let row = ended(&app, &id).await?;
-            read(&row.context).map_err(|source| SagaError::Context { source })
+            let known = match ends {
+                Some(ends) => ends.await.ok(),
+                None => None,
+            };
+            match known {
+                Some(outcome) => outcome.context(),
+                // Somebody else goes on with it.
+                None => ended(&app, &id).await?.context(),
+            }
         })
     }
 }
 
+/// Tells whoever started a saga how it ended, where this process went on with it until then.
+type Ends = Option<oneshot::Receiver<Outcome>>;
+
 /// Starts a saga, or joins it.
-async fn begin<C: SagaContext>(app: &App, context: &C, id: Option<SagaId>) -> Result<SagaId, SagaError> {
+async fn begin<C: SagaContext>(app: &App, context: &C, id: Option<SagaId>) -> Result<(SagaId, Ends), SagaError> {
     let spec = C::ITEM.context;
     let unknown = || SagaError::UnknownVersion { saga: spec.name.to_owned(), version: spec.version };
     let plan = app.plan().sagas.get(spec.name, spec.version).ok_or_else(unknown)?;
     let id = id.unwrap_or_else(|| SagaId::from(Uuid::now_v7().to_string()));
     let context = write(context).map_err(|source| SagaError::Context { source })?;
     let store = app.store().filter(|store| store.sagas().is_some()).ok_or(SagaError::NoStore)?;
-    start(app, store, Arc::clone(plan), &id, context).await?;
-    Ok(id)
+    let ends = start(app, store, Arc::clone(plan), &id, context).await?;
+    Ok((id, ends))
 }
 
 async fn start(
@@ -112,7 +124,7 @@ async fn start(
     plan: Arc<PlannedSaga>,
     id: &SagaId,
     context: Vec<u8>,
-) -> Result<(), SagaError> {
+) -> Result<Ends, SagaError> {
     let sagas = store.sagas().ok_or(SagaError::NoStore)?;
     let (now, digest) = (app.clock().now(), Sha256::digest(&context).into());
     let instance = Instance::begin(Arc::clone(&plan), context.as_slice().into());
@@ -139,12 +151,17 @@ async fn start(
             let held = Held { claim, saga: turn.next, headers, asked: None, since };
             let (app, store, effects) = (app.clone(), Arc::clone(store), turn.effects);
             let tracker = app.tracker().clone();
+            let (tell, ends) = oneshot::channel();
             tracker.spawn(async move {
-                let _ = app.give_up().run_until_cancelled(drive(&app, &store, held, effects)).await;
+                let driven = app.give_up().run_until_cancelled(drive(&app, &store, held, effects)).await;
+                if let Some(outcome) = driven.flatten() {
+                    // Who has stopped waiting is not told.
+                    let _ = tell.send(outcome);
+                }
             });
-            Ok(())
+            Ok(Some(ends))
         }
-        SagaStarted::Known { name, digest: known, .. } if name == plan.name() && known == digest => Ok(()),
+        SagaStarted::Known { name, digest: known, .. } if name == plan.name() && known == digest => Ok(None),
         SagaStarted::Known { .. } => Err(SagaError::IdTaken { id: id.clone() }),
     }
 }
@@ -160,25 +177,22 @@ fn headers() -> BTreeMap<String, String> {
     headers
 }
 
-/// Waits until a saga has ended, or is stuck. Its row, if it is completed.
-pub(crate) async fn ended(app: &App, id: &SagaId) -> Result<SagaRow, SagaError> {
+/// Waits until a saga has ended, or is stuck, whoever goes on with it.
+pub(crate) async fn ended(app: &App, id: &SagaId) -> Result<Outcome, SagaError> {
     loop {
         let bell = app.saga_bell().notified();
         let (row, steps) = look(app, id).await?;
-        match row.phase {
-            SagaPhase::Completed => return Ok(row),
-            SagaPhase::Compensated => return Err(compensated(row, steps)),
-            // Where somebody has asked it to go on, it has not heard of that yet.
-            SagaPhase::Stuck if row.asked.is_none() => return Err(stuck(row)),
-            _ => {}
+        let is_held = row.is_held;
+        match Outcome::stored(row, steps) {
+            Some(outcome) => return Ok(outcome),
+            None => hear(app, id, is_held, bell).await?,
         }
-        hear(app, id, &row, bell).await?;
     }
 }
 
 /// Waits until something may have happened to a saga. Fails where the app stops, and has let it go.
-async fn hear(app: &App, id: &SagaId, row: &SagaRow, bell: impl Future<Output = ()>) -> Result<(), SagaError> {
-    if app.is_stopped() || (app.is_stopping() && !row.is_held) {
+async fn hear(app: &App, id: &SagaId, is_held: bool, bell: impl Future<Output = ()>) -> Result<(), SagaError> {
+    if app.is_stopped() || (app.is_stopping() && !is_held) {
         return Err(SagaError::ShuttingDown { id: id.clone() });
     }
     tokio::select! {
@@ -199,23 +213,6 @@ async fn look(app: &App, id: &SagaId) -> Result<(SagaRow, Vec<SagaStep>), SagaEr
             Err(error) => return Err(error.into()),
         }
     }
-}
-
-fn compensated(row: SagaRow, steps: Vec<SagaStep>) -> SagaError {
-    let is_failed = |step: &SagaStep| step.error.is_some() && step.progress != SagaProgress::Done;
-    let failed = steps.into_iter().find(|step| step.progress == SagaProgress::Failed || is_failed(step));
-    let (step, error) = failed.map_or_else(Default::default, |step| (step.step, step.error));
-    let words = error.or(row.error).unwrap_or_else(|| "somebody has cancelled it".to_owned());
-    SagaError::Compensated { step, source: Words(words).into() }
-}
-
-fn stuck(row: SagaRow) -> SagaError {
-    let reason = match row.why.as_str() {
-        "forward" => "a step behind the pivot has used up its attempts",
-        "undoing" => "a compensation has used up its attempts; the others were made",
-        _ => "its owner was lost too many times in a row: what it does may be what ends the process",
-    };
-    SagaError::Stuck { reason, source: Words(row.error.unwrap_or_default()).into() }
 }
 
 /// A step that has ended well.
@@ -268,16 +265,16 @@ impl Follow {
             let bell = app.saga_bell().notified();
             let (row, steps) = look(&app, &self.id).await?;
             let done = self.done_since(&row).await?;
-            let is_end = match row.phase {
-                SagaPhase::Completed => true,
-                SagaPhase::Compensated if done.is_empty() => return Err(compensated(row, steps)),
-                SagaPhase::Stuck if done.is_empty() && row.asked.is_none() => return Err(stuck(row)),
-                _ => false,
-            };
+            let (is_end, is_held) = (row.phase == SagaPhase::Completed, row.is_held);
+            if done.is_empty()
+                && let Some(error) = Outcome::stored(row, steps).and_then(|outcome| outcome.failed())
+            {
+                return Err(error);
+            }
             if is_end || !done.is_empty() {
                 return Ok((self, done, is_end));
             }
-            hear(&app, &self.id, &row, bell).await?;
+            hear(&app, &self.id, is_held, bell).await?;
         }
     }
 

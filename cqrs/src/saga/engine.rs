@@ -12,6 +12,7 @@ use super::attempt::{Called, Job};
 use super::hold::Hold;
 use super::instance::{Instance, Told, Turn};
 use super::machine::{Effect, Ended, Input, Phase, Progress};
+use super::outcome::Outcome;
 use crate::app::App;
 use crate::dispatch::{Conclusion, DispatchError, Failure, is_outage, undo};
 use crate::error::chain;
@@ -48,8 +49,8 @@ enum Gone {
     Unknown,
 }
 
-/// Goes on with a saga until it rests, or is lost. `effects` are to be done first.
-pub(crate) async fn drive(app: &App, store: &Arc<dyn Driver>, held: Held, effects: Vec<Effect>) {
+/// Goes on with a saga until it rests, or is lost. `effects` are to be done first. Gives how it ended, where it has.
+pub(crate) async fn drive(app: &App, store: &Arc<dyn Driver>, held: Held, effects: Vec<Effect>) -> Option<Outcome> {
     let id: Arc<str> = held.claim.id.as_str().into();
     let hold = Hold::new(app, &**store, held.claim.clone(), held.since);
     let mut run = Run {
@@ -65,10 +66,11 @@ pub(crate) async fn drive(app: &App, store: &Arc<dyn Driver>, held: Held, effect
         calls: FuturesUnordered::new(),
         over: VecDeque::new(),
     };
+    let mut rests = false;
     tokio::select! {
         biased;
         gone = run.go(effects) => match gone {
-            Gone::Rests => {}
+            Gone::Rests => rests = true,
             Gone::Lost => tracing::warn!(saga = %id, "a saga was taken over by another instance"),
             Gone::Unknown => tracing::warn!(saga = %id, "what was stored of a saga is not known: it goes on when its lease has run out"),
         },
@@ -77,6 +79,7 @@ pub(crate) async fn drive(app: &App, store: &Arc<dyn Driver>, held: Held, effect
         }
     }
     app.saga_bell().notify_waiters();
+    if rests && run.asked.is_none() { Outcome::known(&run.saga) } else { None }
 }
 
 struct Run<'a> {
@@ -175,9 +178,11 @@ impl Run<'_> {
 
     /// Lets the saga go, as it is.
     async fn let_go(&mut self, rest: SagaRest) -> Result<(), Gone> {
+        self.hold.let_go();
         let change = self.saga.unchanged(&self.claim, self.app.clock().now(), rest);
         match self.save(change).await {
             Ok(SagaSaved::Stored(_)) => {
+                pass(FailPoint::SagaLetGo);
                 self.is_held = false;
                 Ok(())
             }
@@ -292,10 +297,8 @@ impl Run<'_> {
             }
         };
         // Of a group whose changes could not be applied, what the last member wrote is undone with it.
-        let is_kept = matches!(input, Input::Ended(step, Ended::Well) if turn.next.state.steps[step] == Progress::Done
-            || self.saga.state.phase == Phase::Compensating);
         let unit = match unit {
-            Some(unit) if !is_kept => {
+            Some(unit) if !turn.has_happened => {
                 undo(unit, self.app).await;
                 None
             }
@@ -304,12 +307,16 @@ impl Run<'_> {
         // An event that came before is looked for once the wait is stored, and by this process: so nobody misses it.
         let is_looking = turn.effects.iter().any(|effect| matches!(effect, Effect::Await { .. }));
         let rest = if is_looking { SagaRest::Held } else { self.rest(&turn.next) };
+        if rest != SagaRest::Held {
+            self.hold.let_go();
+        }
         match self.store(&turn, unit, now, rest.clone()).await {
             Ok(()) => {
-                self.is_held = rest == SagaRest::Held;
                 pass(FailPoint::SagaStored);
+                self.is_held = rest == SagaRest::Held;
                 let Turn { next, effects, .. } = turn;
                 self.saga = next;
+                self.note_stuck();
                 self.begin(effects).await
             }
             Err(Unstored::Gone(gone)) => Err(gone),
@@ -337,6 +344,14 @@ impl Run<'_> {
             Progress::Running { attempt, .. } => Some(Effect::Run { step, attempt }),
             Progress::Undoing { attempt } => Some(Effect::Undo { step, attempt }),
             _ => None,
+        }
+    }
+
+    /// Somebody has to look: nothing else will move it.
+    fn note_stuck(&self) {
+        if let Phase::Stuck(why) = self.saga.state.phase {
+            let (name, error) = (self.saga.plan.name(), self.saga.error.as_deref().unwrap_or_default());
+            tracing::error!(saga = %self.id, name, ?why, error, "a saga is stuck; help: mend what it fails with, then `app.sagas().resume(..)`");
         }
     }
 

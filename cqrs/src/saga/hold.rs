@@ -1,5 +1,6 @@
 //! The hold that a process has on a saga, and for how long it can be sure of it without asking.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -16,16 +17,26 @@ pub(super) struct Hold<'a> {
     claim: SagaClaim,
     /// When the lease was last asked for that was given.
     since: Mutex<Instant>,
+    /// Whether the saga is being let go: then nobody holds it, though nobody has taken it over.
+    is_let_go: AtomicBool,
 }
 
 impl<'a> Hold<'a> {
     pub(super) fn new(app: &'a App, store: &'a dyn Driver, claim: SagaClaim, since: Instant) -> Self {
-        Self { app, store, claim, since: Mutex::new(since) }
+        Self { app, store, claim, since: Mutex::new(since), is_let_go: AtomicBool::new(false) }
     }
 
-    /// Renews the lease for as long as it is held.
+    /// From here on what is stored says whether it was lost, and no renewal does.
+    pub(super) fn let_go(&self) {
+        self.is_let_go.store(true, Ordering::Relaxed);
+    }
+
+    /// Renews the lease for as long as it is held. Ends where somebody else has it.
     pub(super) async fn keep(&self) {
         lease::keep(self.app.options().lease, "the hold on a saga", || self.renew()).await;
+        if self.is_let_go.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Whether nobody else can have the saga. Asks where the lease may have run out: a process that was stopped, or had no time for

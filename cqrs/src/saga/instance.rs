@@ -59,6 +59,8 @@ pub(crate) struct Turn {
     log: Vec<SagaLog>,
     heard: Option<SagaAsked>,
     has_context: bool,
+    /// Whether a call ended well, and what it wrote is kept: though it may be undone next, where another member of its group failed.
+    pub(crate) has_happened: bool,
 }
 
 /// Why a saga cannot be gone on with.
@@ -129,7 +131,8 @@ impl Instance {
         next.set_times(&self.state, &effects, now, random);
         let has_context = next.context != self.context;
         let steps = next.changed(self);
-        Ok(Turn { next, effects, steps, log, heard: told.heard, has_context })
+        let has_happened = matches!(input, Input::Ended(_, Ended::Well));
+        Ok(Turn { next, effects, steps, log, heard: told.heard, has_context, has_happened })
     }
 
     /// Where the last member of a group ends well, what its members returned becomes part of the context; where that fails, so has the
@@ -242,7 +245,8 @@ impl Instance {
     /// The same as it is, but for who holds it.
     pub(crate) fn unchanged(&self, claim: &SagaClaim, at: SystemTime, rest: SagaRest) -> SagaChange {
         let (effects, steps, log) = (Vec::new(), Vec::new(), Vec::new());
-        let turn = Turn { next: self.clone(), effects, steps, log, heard: None, has_context: false };
+        let turn =
+            Turn { next: self.clone(), effects, steps, log, heard: None, has_context: false, has_happened: false };
         turn.change(claim, at, rest)
     }
 

@@ -10,6 +10,9 @@ use crate::registry::{HandlerItem, RetryOptions};
 /// Reads the field by which a saga and an event find each other, of either, as JSON.
 pub type FieldFn = fn(&(dyn Any + Send + Sync)) -> Option<Vec<u8>>;
 
+/// The path of a type.
+pub(crate) type TypePath = fn() -> &'static str;
+
 /// What a step says about its way back.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
@@ -50,6 +53,10 @@ pub struct StepItem {
     pub(crate) back: WayBack,
     pub(crate) is_pivot: bool,
     pub(crate) awaits: Option<AwaitsItem>,
+    /// Its own error.
+    pub(crate) error: TypePath,
+    /// The change that it returns, where it may stand beside others.
+    pub(crate) patch: Option<TypePath>,
 }
 
 impl StepItem {
@@ -80,6 +87,8 @@ pub struct CompensationItem {
     pub(crate) handler: HandlerItem,
     pub(crate) thunk: StepThunk,
     pub(crate) retry: RetryOptions,
+    /// Its own error.
+    pub(crate) error: TypePath,
 }
 
 /// A step under the name by which it is stored.

@@ -57,7 +57,7 @@ async fn keep_in<S: SagaStep<C>, C: SagaContext>(event: &Erased, cx: &mut Cx<'_>
     };
     let tx = unit.tx.open.as_mut().ok_or_else(lacks)?;
     tx.keep_awaited(kept, cx.app.clock().now()).await?;
-    unit.tx.has_news = true;
+    unit.has_news = true;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Sagas: sequences of steps, each with a way back.
 //!
 //! `item` is what the attributes leave behind, `step` how a function becomes a step, `plan` what a running app makes of both. `machine`
-//! says what follows from what; `instance` is one saga as the machine sees it and as it is stored; `attempt` calls one function once;
+//! says what follows from what; `instance` is one saga as the machine sees it and as it is stored; `attempt` calls one function once; `outcome` is how it ended;
 //! `engine` puts them together for as long as this process has its `hold` on a saga. `call` starts sagas and waits for them, `keeper`
 //! keeps the events that they wait for, `operate` and `preflight` are for people who look after them, `worker` takes up those that nobody holds.
 
@@ -16,6 +16,7 @@ pub(crate) mod keeper;
 mod key;
 mod machine;
 mod operate;
+mod outcome;
 mod plan;
 mod preflight;
 pub(crate) mod step;
@@ -27,6 +28,7 @@ pub use self::call::{SagaCall, SagaSteps, StepDone};
 pub use self::error::{SagaError, SagaId};
 pub use self::key::StepKey;
 pub use self::operate::Sagas;
+pub(crate) use self::outcome::stuck_for;
 pub(crate) use self::plan::{PlannedSaga, PlannedSagas};
 pub use self::preflight::{Preflight, Stranded};
 pub use self::step::Apply;

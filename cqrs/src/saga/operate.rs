@@ -4,6 +4,7 @@ use super::call::ended;
 use super::step::{SagaContext, read};
 use super::{SagaError, SagaId};
 use crate::app::App;
+use crate::diagram::Run;
 use crate::store::{SagaAsked, SagaFilter, SagaLog, SagaRow, SagaStep, Sagas as Stored};
 
 /// The sagas of an app's store. Made by [`App::sagas`].
@@ -94,7 +95,50 @@ impl Sagas {
     /// # Errors
     /// As awaiting the saga does; [`SagaError::Missing`] where there is none of this id.
     pub async fn join<C: SagaContext>(&self, id: impl Into<SagaId>) -> Result<C, SagaError> {
-        let row = ended(&self.0, &id.into()).await?;
-        read(&row.context).map_err(|source| SagaError::Context { source })
+        ended(&self.0, &id.into()).await?.context()
+    }
+
+    /// What a saga did, as a Mermaid sequence diagram: each attempt with how long after the start it began and ended and what it came to,
+    /// pauses, the way back, the end; and what is under way or waits now. `None` where there is none of this id.
+    ///
+    /// ```standalone_crate
+    /// use cqrs::prelude::*;
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[saga(name = "checkout", steps = [reserve, charge])]
+    /// #[derive(Debug, Serialize, Deserialize)]
+    /// struct Checkout;
+    ///
+    /// #[saga_step(compensate = release)]
+    /// async fn reserve(_cx: &mut Checkout) {}
+    ///
+    /// #[compensation]
+    /// async fn release(_cx: &mut Checkout) {}
+    ///
+    /// #[saga_step(compensate = none)]
+    /// async fn charge(_cx: &mut Checkout) -> Result<(), cqrs::BoxError> { Err("no money".into()) }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let app = cqrs::bootstrap!().store(Store::url("memory:")).await?;
+    /// app.saga(Checkout).id("c1").await.unwrap_err();
+    /// let timeline = app.sagas().timeline("c1").await?.expect("the saga was started");
+    /// println!("{timeline}");
+    /// # assert!(timeline.starts_with("sequenceDiagram\n"), "{timeline}");
+    /// # assert!(timeline.contains("no money") && timeline.contains("compensated"), "{timeline}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Fails where the app has no store, or with what the store said.
+    pub async fn timeline(&self, id: impl Into<SagaId>) -> Result<Option<String>, SagaError> {
+        let (id, stored) = (id.into(), self.stored()?);
+        let Some((row, steps)) = stored.saga(id.as_str()).await? else { return Ok(None) };
+        let mut log = stored.log(id.as_str()).await?;
+        // What was stored since belongs to a later picture.
+        log.retain(|entry| entry.number <= row.logged);
+        let plan = self.0.plan().sagas.get(&row.name, row.version).map(AsRef::as_ref);
+        Ok(Some(Run { row: &row, steps: &steps, log: &log, plan }.draw()))
     }
 }

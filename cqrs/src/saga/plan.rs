@@ -134,6 +134,11 @@ impl PlannedSagas {
         self.0.get(name)?.get(&version)
     }
 
+    /// Every saga.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<PlannedSaga>> {
+        self.0.values().flat_map(BTreeMap::values)
+    }
+
     /// The versions of a saga that there are.
     pub(crate) fn versions(&self, name: &str) -> impl Iterator<Item = u32> {
         self.0.get(name).into_iter().flat_map(BTreeMap::keys).copied()

@@ -122,7 +122,7 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// Brings the schema up to date: ours first, the user's after it.
     ///
     /// # Errors
-    /// [`StoreErrorKind::SchemaNewer`](super::StoreErrorKind::SchemaNewer) where the schema is newer than the program;
+    /// [`StoreErrorKind::SchemaNewer`] where the schema is newer than the program;
     /// otherwise what the database said.
     fn migrate(&self) -> BoxFuture<'_, Result<(), StoreError>>;
 
@@ -536,7 +536,7 @@ pub trait Transaction: Send + fmt::Debug + 'static {
     /// Commits.
     ///
     /// # Errors
-    /// [`StoreErrorKind::CommitUnknown`](super::StoreErrorKind::CommitUnknown) where the answer was lost; otherwise
+    /// [`StoreErrorKind::CommitUnknown`] where the answer was lost; otherwise
     /// nothing was committed.
     fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>>;
 

@@ -113,8 +113,17 @@ impl TestApp {
             (Ok(outbox), Ok(work)) => outbox.into_iter().chain(work).any(|due| due <= self.app.clock().now()),
             _ => true,
         };
+        let has_saga_due = async || match store.sagas().filter(|_| !self.app.plan().sagas.is_empty()) {
+            Some(sagas) => {
+                let now = self.app.clock().now();
+                // What was kept for sagas makes them due once somebody is told.
+                let told = sagas.tell(now).await.is_ok();
+                !told || sagas.next_due().await.map_or(true, |due| due.is_some_and(|due| due <= now))
+            }
+            None => false,
+        };
         let is_claimed = async || !store.counts().await.is_ok_and(|counts| counts.claimed == 0);
-        is_due().await || is_claimed().await || is_due().await || !self.app.tracker().is_empty()
+        is_due().await || is_claimed().await || is_due().await || has_saga_due().await || !self.app.tracker().is_empty()
     }
 
     /// Moves the app's clock forward: what falls due meanwhile is due now.

@@ -53,6 +53,8 @@ pub(crate) struct Unit<'a> {
     pub(crate) event: Option<Erased>,
     /// Whether the handler has failed with an error that its `on` does not list: another attempt would be in vain.
     pub(crate) in_vain: bool,
+    /// Whether rows were written that a worker waits for, beside those of what was raised.
+    pub(crate) has_news: bool,
 }
 
 /// The parts of a context that parameters take.

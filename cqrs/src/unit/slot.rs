@@ -44,8 +44,6 @@ pub(crate) struct TxSlot<'a> {
     in_attempt: bool,
     /// Whether the call waits for its transaction for as long as others write: somebody else sees to its time.
     pub(crate) is_patient: bool,
-    /// Whether rows were written that a worker waits for, beside those of what was raised.
-    pub(crate) has_news: bool,
 }
 
 impl<'a> TxSlot<'a> {

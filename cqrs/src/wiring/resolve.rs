@@ -204,8 +204,13 @@ fn sagas(handlers: &[Planned], draft: &Draft) -> PlannedSagas {
 fn index(plan: &mut Plan, item: &'static HandlerItem, number: u32) {
     let type_id = item.message.type_id;
     match item.kind {
-        HandlerKind::Command | HandlerKind::Query | HandlerKind::Chain => {}
-        HandlerKind::Link | HandlerKind::Fallback | HandlerKind::Step | HandlerKind::Compensation => {}
+        HandlerKind::Command
+        | HandlerKind::Query
+        | HandlerKind::Chain
+        | HandlerKind::Link
+        | HandlerKind::Fallback
+        | HandlerKind::Step
+        | HandlerKind::Compensation => {}
         HandlerKind::Event(EventMode::Plain) => event(plan, type_id).plain.push(number),
         HandlerKind::Event(EventMode::Inline) => event(plan, type_id).inline.push(number),
         HandlerKind::Event(EventMode::Durable(_)) => event(plan, type_id).durable.push(number),

@@ -13,6 +13,8 @@ pub(crate) fn benches() -> Vec<Bench> {
     vec![
         Bench { path: "tx.postgres", run: |path, scale| report("postgres", path, scale, "tx/s") },
         Bench { path: "tx.postgres.8", run: |path, scale| report("postgres", path, scale, "tx/s") },
+        Bench { path: "saga.postgres", run: |path, scale| report("sagas", path, scale, "sagas/s") },
+        Bench { path: "saga.postgres.8", run: |path, scale| report("sagas", path, scale, "sagas/s") },
         Bench { path: "consume.kafka.postgres", run: |path, scale| report("consume", path, scale, "msg/s") },
         Bench { path: "consume.kafka.postgres.each", run: |path, scale| report("consume", path, scale, "msg/s") },
         Bench { path: "tx.mariadb", run: |path, scale| report("mariadb", path, scale, "tx/s") },

@@ -2,7 +2,8 @@
 
 use std::any::TypeId;
 
-use super::{ChainDiagram, is_same};
+use super::ChainDiagram;
+use crate::diagram::is_same;
 use crate::diagram::mermaid::{Class, ClassDiagram, Relation};
 use crate::diagram::words::{parameters, short};
 use crate::registry::{HandlerItem, HandlerKind, Need};

@@ -9,8 +9,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::words::{Surroundings, short};
-use crate::BoxError;
+use super::words::{Surroundings, error, short};
 use crate::breaker::BreakerPolicy;
 use crate::message::MessageKind;
 use crate::registry::{ChainItem, HandlerItem, Need};
@@ -59,7 +58,7 @@ impl ChainDiagram {
 
     fn error(&self) -> String {
         let path = (self.chain.error)();
-        if path == std::any::type_name::<BoxError>() { "BoxError".to_owned() } else { short(path) }
+        error(path).unwrap_or_else(|| short(path))
     }
 
     /// What is said of the chain as a whole.
@@ -89,9 +88,4 @@ impl ChainDiagram {
     fn surroundings(&self, item: &HandlerItem) -> Surroundings {
         Surroundings::of(item, &self.breakers)
     }
-}
-
-/// Whether two items are the same function: a fallback may stand behind several links.
-fn is_same(a: &HandlerItem, b: &HandlerItem) -> bool {
-    (a.location, a.name) == (b.location, b.name)
 }

@@ -1,6 +1,7 @@
 //! A chain as a sequence diagram.
 
-use super::{ChainDiagram, is_same};
+use super::ChainDiagram;
+use crate::diagram::is_same;
 use crate::diagram::mermaid::{Arrow, Block, Participant, SequenceDiagram};
 use crate::registry::HandlerItem;
 

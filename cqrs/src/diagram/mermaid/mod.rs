@@ -11,4 +11,4 @@ mod text;
 mod tests;
 
 pub(super) use self::class::{Class, ClassDiagram, Relation};
-pub(super) use self::sequence::{Arrow, Block, Participant, SequenceDiagram};
+pub(super) use self::sequence::{Arrow, Block, Frame, Participant, SequenceDiagram};

@@ -30,6 +30,15 @@ pub(in crate::diagram) enum Block {
     Break,
 }
 
+/// A frame of several parts.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::diagram) enum Frame {
+    /// Of which one happens.
+    Alt,
+    /// Which happen side by side.
+    Par,
+}
+
 /// A sequence diagram, written from top to bottom.
 #[derive(Debug)]
 pub(in crate::diagram) struct SequenceDiagram {
@@ -91,6 +100,29 @@ impl SequenceDiagram {
         body(self);
         self.depth -= 1;
         self.line(format_args!("end"));
+    }
+
+    /// A frame with a part for each text, drawn by its number.
+    pub(in crate::diagram) fn frame<S: AsRef<str>>(
+        &mut self,
+        frame: Frame,
+        texts: &[S],
+        mut part: impl FnMut(&mut Self, usize),
+    ) {
+        let (first, next) = match frame {
+            Frame::Alt => ("alt", "else"),
+            Frame::Par => ("par", "and"),
+        };
+        for (number, text) in texts.iter().enumerate() {
+            let word = if number == 0 { first } else { next };
+            self.line(format_args!("{word} {}", text::line(text.as_ref())));
+            self.depth += 1;
+            part(self, number);
+            self.depth -= 1;
+        }
+        if !texts.is_empty() {
+            self.line(format_args!("end"));
+        }
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::text::{LINE, NAME, line, name, shown};
-use super::{Arrow, Block, ClassDiagram, Relation, SequenceDiagram};
+use super::{Arrow, Block, ClassDiagram, Frame, Relation, SequenceDiagram};
 use crate::diagram::real;
 
 /// What has broken some diagram of somebody, or might.
@@ -220,6 +220,9 @@ fn sequence(name: &str) -> (String, Value) {
         diagram.block(Block::Opt, name, |diagram| diagram.message(b, Arrow::Reply, a, name));
         diagram.block(Block::Break, name, |diagram| diagram.message(b, Arrow::Failure, b, name));
     });
+    for frame in [Frame::Alt, Frame::Par] {
+        diagram.frame(frame, &[name, name], |diagram, _| diagram.message(a, Arrow::Call, b, name));
+    }
     let (called, text) = (shown(name, NAME), shown(name, LINE));
     let event =
         |what: &str, from: &str, to: &str, text: &str| json!({"what": what, "from": from, "to": to, "text": text});
@@ -241,6 +244,16 @@ fn sequence(name: &str) -> (String, Value) {
             event("DOTTED_CROSS", "p2", "p2", &text),
             event("BREAK_END", "", "", ""),
             event("LOOP_END", "", "", ""),
+            event("ALT_START", "", "", &text),
+            event("SOLID", "p1", "p2", &text),
+            event("ALT_ELSE", "", "", &text),
+            event("SOLID", "p1", "p2", &text),
+            event("ALT_END", "", "", ""),
+            event("PAR_START", "", "", &text),
+            event("SOLID", "p1", "p2", &text),
+            event("PAR_AND", "", "", &text),
+            event("SOLID", "p1", "p2", &text),
+            event("PAR_END", "", "", ""),
         ],
     });
     (diagram.into_text(), meant)

@@ -155,24 +155,29 @@ fn what_loses_its_owners_again_and_again_is_stuck() {
 struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    fn roll(&mut self, sides: u32) -> u32 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
+        u32::try_from((self.0 >> 33) % u64::from(sides)).unwrap()
+    }
+
+    /// A place among so many.
+    fn pick(&mut self, count: usize) -> usize {
+        self.roll(u32::try_from(count).unwrap()) as usize
     }
 
     fn shape(&mut self) -> Shape {
-        let count = 1 + self.roll(8) as usize;
-        let pivot = self.roll(2 * count as u64) as usize;
+        let count = 1 + self.pick(8);
+        let pivot = self.pick(2 * count);
         let (mut steps, mut places) = (Vec::new(), Vec::new());
         while steps.len() < count {
-            let members = if self.roll(4) == 0 { 2 + self.roll(2) as usize } else { 1 };
+            let members = if self.roll(4) == 0 { 2 + self.pick(2) } else { 1 };
             for _ in 0..members {
                 let is_pivot = members == 1 && steps.len() == pivot;
                 let is_beyond = steps.iter().any(|step: &Step| step.is_pivot) || is_pivot;
                 steps.push(Step {
-                    attempts: 1 + self.roll(3) as u32,
+                    attempts: 1 + self.roll(3),
                     has_tx: self.roll(2) == 0,
-                    undo: (!is_beyond && self.roll(5) > 0).then_some(1 + self.roll(3) as u32),
+                    undo: (!is_beyond && self.roll(5) > 0).then_some(1 + self.roll(3)),
                     is_pivot,
                     awaits: members == 1 && self.roll(5) == 0,
                 });
@@ -192,7 +197,7 @@ struct World {
 
 /// Does what an effect asks for. Gives what is told of it.
 fn happen(shape: &Shape, world: &mut World, dice: &mut Dice, effect: Effect) -> Input {
-    let ended = [Ended::Well, Ended::Well, Ended::Well, Ended::Failed, Ended::Broke][dice.roll(5) as usize];
+    let ended = [Ended::Well, Ended::Well, Ended::Well, Ended::Failed, Ended::Broke][dice.pick(5)];
     match effect {
         Effect::Await { step } if dice.roll(4) == 0 => Input::Late(step),
         Effect::Await { step } => Input::Came(step),
@@ -256,7 +261,7 @@ fn g15_g16_g17_sagas_of_any_shape_end_and_leave_the_world_in_order() {
                 }
                 1 => Input::Cancel,
                 _ => {
-                    let at = dice.roll(open.len() as u64) as usize;
+                    let at = dice.pick(open.len());
                     let effect = open.swap_remove(at);
                     happen(&shape, &mut world, &mut dice, effect)
                 }

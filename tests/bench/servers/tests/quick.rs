@@ -28,6 +28,13 @@ fn transactions_on_postgres() {
 }
 
 #[test]
+fn sagas_on_postgres() {
+    let told = measured(env!("CARGO_BIN_EXE_sagas"), "saga.postgres");
+    assert!(told["also"]["commits"].as_f64().unwrap() <= 5.0, "{told}");
+    assert_measures(env!("CARGO_BIN_EXE_sagas"), "saga.postgres.8");
+}
+
+#[test]
 fn transactions_on_mariadb() {
     assert_measures(env!("CARGO_BIN_EXE_mariadb"), "tx.mariadb");
     assert_measures(env!("CARGO_BIN_EXE_mariadb"), "tx.mariadb.8");

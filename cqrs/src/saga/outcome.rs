@@ -1,0 +1,85 @@
+//! How a saga ended, as whoever waits for it is told: from what is stored, or from the process that went on with it.
+
+use std::sync::Arc;
+
+use super::SagaError;
+use super::instance::{Instance, stored_phase};
+use super::step::{SagaContext, Told, read};
+use crate::store::{SagaPhase, SagaProgress, SagaRow, SagaStep};
+
+/// How a saga ended, or that it is stuck.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    phase: SagaPhase,
+    why: String,
+    context: Arc<[u8]>,
+    error: Option<String>,
+    steps: Vec<SagaStep>,
+}
+
+impl Outcome {
+    /// Of a saga as it is stored; `None` where it has not ended. Where somebody has asked a stuck one to go on, it has not heard of
+    /// that yet.
+    pub(crate) fn stored(row: SagaRow, steps: Vec<SagaStep>) -> Option<Self> {
+        let has_ended = row.phase.is_end() || (row.phase == SagaPhase::Stuck && row.asked.is_none());
+        let SagaRow { phase, why, context, error, .. } = row;
+        has_ended.then(|| Self { phase, why, context: context.into(), error, steps })
+    }
+
+    /// Of a saga as the process knows it that went on with it.
+    pub(crate) fn known(saga: &Instance) -> Option<Self> {
+        let (phase, why) = stored_phase(saga.state.phase);
+        let has_ended = phase.is_end() || phase == SagaPhase::Stuck;
+        has_ended.then(|| Self {
+            phase,
+            why: why.to_owned(),
+            context: Arc::clone(&saga.context),
+            error: saga.error.clone(),
+            steps: if phase == SagaPhase::Completed { Vec::new() } else { saga.steps() },
+        })
+    }
+
+    /// The context of a completed saga.
+    ///
+    /// # Errors
+    /// Why it is not completed, or cannot be read.
+    pub(crate) fn context<C: SagaContext>(self) -> Result<C, SagaError> {
+        match self.failed() {
+            Some(error) => Err(error),
+            None => read(&self.context).map_err(|source| SagaError::Context { source }),
+        }
+    }
+
+    /// Why it is not completed.
+    pub(crate) fn failed(&self) -> Option<SagaError> {
+        match self.phase {
+            SagaPhase::Compensated => Some(self.compensated()),
+            SagaPhase::Stuck => Some(self.stuck()),
+            _ => None,
+        }
+    }
+
+    fn compensated(&self) -> SagaError {
+        let is_failed = |step: &&SagaStep| {
+            step.progress == SagaProgress::Failed || (step.error.is_some() && step.progress != SagaProgress::Done)
+        };
+        let failed = self.steps.iter().find(is_failed);
+        let (step, error) = failed.map_or_else(Default::default, |step| (step.step.clone(), step.error.clone()));
+        let words = error.or_else(|| self.error.clone()).unwrap_or_else(|| "somebody has cancelled it".to_owned());
+        SagaError::Compensated { step, source: Told(words).into() }
+    }
+
+    fn stuck(&self) -> SagaError {
+        SagaError::Stuck { reason: stuck_for(&self.why), source: Told(self.error.clone().unwrap_or_default()).into() }
+    }
+}
+
+/// Why a saga is stuck, in more words than those that are stored.
+pub(crate) fn stuck_for(why: &str) -> &'static str {
+    match why {
+        "forward" => "a step behind the pivot has used up its attempts",
+        "undoing" => "a compensation has used up its attempts; the others were made",
+        "lost" => "its owner was lost too many times in a row: what it does may be what ends the process",
+        _ => "what is stored of it cannot be read",
+    }
+}
