@@ -17,8 +17,8 @@ use crate::world::{LOOK, PATIENCE, Process, log_in, of_this_binary};
 
 /// The parts of a process that holds its own sagas and takes up nobody's.
 pub const OWN: &str = "work";
-/// Those of one that takes up what nobody holds.
-pub const RECOVERS: &str = "sagas";
+/// Those of one that takes up what nobody holds. What sagas ask is answered, and what they wait for kept, by stored work.
+pub const RECOVERS: &str = "sagas,work";
 
 /// What nobody can read.
 pub const SPOILED: &str = "nobody can read this";

@@ -1,9 +1,10 @@
 //! Faults of who holds sagas, of each shape that there is: their processes are killed, stopped and cut off, and what their steps wrote is
 //! read afterwards. Each saga is broken by itself, at each of its steps.
 //!
-//! `shapes` are the sagas, and what each must have left behind; `program` is the process that runs them; `ground` starts such processes
+//! `shapes` are the sagas, and what each must have left behind, `awaited` those that wait for events; `program` is the process that runs them; `ground` starts such processes
 //! on a database of a test's own, and reads what is there in the end. The others break something each.
 
+mod awaited;
 mod broken;
 mod ground;
 mod killed;

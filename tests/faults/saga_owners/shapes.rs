@@ -7,8 +7,10 @@ use std::time::Duration;
 use cqrs::prelude::*;
 use cqrs::sqlx::{self, AnyPool, AssertSqlSafe};
 use cqrs::store::{Any, AnyConnection};
-use cqrs::{BoxError, SagaError, SagaId};
+use cqrs::{BoxError, SagaError};
 use serde::{Deserialize, Serialize};
+
+use super::awaited::{self, AWAITED, AWAITED_BACK, Asked, UNHEARD};
 
 /// Without an index that is unique: what happens twice is there twice.
 pub const EFFECTS: (&str, &str) = (
@@ -28,7 +30,7 @@ pub struct Story {
 }
 
 impl Story {
-    fn tell(&mut self, step: &str) -> Result<(), BoxError> {
+    pub fn tell(&mut self, step: &str) -> Result<(), BoxError> {
         if self.fails == step {
             return Err(format!("`{step}` fails").into());
         }
@@ -40,13 +42,13 @@ impl Story {
 /// Who connects for steps without a transaction.
 pub static ELSEWHERE: OnceLock<AnyPool> = OnceLock::new();
 
-async fn note(db: &mut AnyConnection, step: &str, key: &StepKey, meta: &Meta) -> Result<(), BoxError> {
+pub async fn note(db: &mut AnyConnection, step: &str, key: &StepKey, meta: &Meta) -> Result<(), BoxError> {
     sqlx::query(insert(step, true, key, meta)).execute(db).await?;
     Ok(())
 }
 
 /// A service that is away is asked again.
-async fn note_elsewhere(step: &str, key: &StepKey, meta: &Meta) -> Result<(), BoxError> {
+pub async fn note_elsewhere(step: &str, key: &StepKey, meta: &Meta) -> Result<(), BoxError> {
     let own = ELSEWHERE.get().ok_or("nobody has connected")?;
     while let Err(error) = sqlx::query(insert(step, false, key, meta)).execute(own).await {
         tracing::info!(%error, "it is noted later");
@@ -199,10 +201,17 @@ stored!(Fallen, f_one, f_one_back);
 undone!(Fallen, f_pay, f_pay_back);
 stored!(Fallen, f_last, f_last_back);
 
-/// What it tells and writes before it fails is seen by nobody.
+/// What it tells, writes and raises before it fails is seen by nobody.
 #[saga_step(compensate = f_pay_back, fallback = f_elsewhere)]
-async fn f_pay(cx: &mut Fallen, tx: &mut Tx<Any>, key: StepKey, meta: &Meta) -> Result<(), BoxError> {
+async fn f_pay(
+    cx: &mut Fallen,
+    tx: &mut Tx<Any>,
+    events: &mut Events,
+    key: StepKey,
+    meta: &Meta,
+) -> Result<(), BoxError> {
     note(tx, "f_pay", &key, meta).await?;
+    events.raise(Asked::by(&key));
     cx.0.tell("f_pay")?;
     Err("the bank is closed".into())
 }
@@ -321,7 +330,7 @@ pub struct Variant {
     pub told: &'static [&'static str],
 }
 
-const fn to_the_end(
+pub const fn to_the_end(
     name: &'static str,
     forward: &'static [&'static [&'static str]],
     told: &'static [&'static str],
@@ -443,7 +452,7 @@ pub const UNAPPLIED: Variant = Variant {
 pub const RESTED: Variant = to_the_end("rested", &[&["r_one"], &["r_two"]], &["r_one", "r_two"]);
 
 /// The shapes that are broken at every point.
-pub const SHAPES: [&Variant; 10] = [
+pub const SHAPES: [&Variant; 13] = [
     &LINEAR,
     &LINEAR_BACK,
     &CALL_BACK,
@@ -454,10 +463,13 @@ pub const SHAPES: [&Variant; 10] = [
     &PIVOT_BACK,
     &FALLEN,
     &FALLEN_BACK,
+    &AWAITED,
+    &AWAITED_BACK,
+    &UNHEARD,
 ];
 
 /// All that can be started.
-pub const ALL: [&Variant; 17] = [
+pub const ALL: [&Variant; 20] = [
     &LINEAR,
     &LINEAR_BACK,
     &CALL_BACK,
@@ -468,6 +480,9 @@ pub const ALL: [&Variant; 17] = [
     &PIVOT_BACK,
     &FALLEN,
     &FALLEN_BACK,
+    &AWAITED,
+    &AWAITED_BACK,
+    &UNHEARD,
     &CALL_HANGS,
     &CALL_PANICS,
     &TX_HANGS,
@@ -480,13 +495,14 @@ pub const ALL: [&Variant; 17] = [
 /// Starts a saga, and waits for its end no longer than that, where it waits.
 pub async fn start(app: &App, variant: &Variant, id: &str, waits: Option<Duration>) -> Result<(), SagaError> {
     let story = Story { fails: variant.fails.to_owned(), told: Vec::new() };
-    let id = SagaId::from(id.to_owned());
     match variant.forward[0][0] {
         "l_one" => one(app.saga(Linear(story)).id(id), waits).await,
         "g_first" => one(app.saga(Grouped(story)).id(id), waits).await,
         "p_one" => one(app.saga(Pivoted(story)).id(id), waits).await,
         "f_one" => one(app.saga(Fallen(story)).id(id), waits).await,
         "b_one" => one(app.saga(Broken(story)).id(id), waits).await,
+        "w_ask" => one(awaited::awaited(app, story, id), waits).await,
+        "n_one" => one(awaited::unheard(app, story, id), waits).await,
         "u_one" => one(app.saga(Unapplied(story)).id(id), waits).await,
         "k_one" => one(app.saga(Kept(story)).id(id), waits).await,
         _ => one(app.saga(Rested(story)).id(id), waits).await,
