@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cqrs_tests::services;
+use futures_util::future::join_all;
 
 use super::ground::{Ground, OWN, RECOVERS, SPOILED, Started};
 use super::program::{Break, RESUMES, WAITS};
@@ -10,7 +11,11 @@ use super::shapes::{
     CALL_HANGS, CALL_PANICS, KEPT, LINEAR, LINEAR_BACK, RESTED, SHAPES, TX_HANGS, TX_PANICS, UNAPPLIED, Variant,
 };
 
-const STORES: [fn() -> String; 3] = [services::postgres_url, services::mysql_url, || "sqlite".to_owned()];
+/// On each kind of database, side by side.
+async fn on_each(breaks: impl AsyncFn(Ground)) {
+    let stores = [services::postgres_url(), services::mysql_url(), "sqlite".to_owned()];
+    join_all(stores.map(async |store| breaks(Ground::new(&store).await).await)).await;
+}
 
 fn named(variants: &[&'static Variant]) -> Vec<Started> {
     variants.iter().map(|variant| (*variant, variant.name.to_owned())).collect()
@@ -19,22 +24,21 @@ fn named(variants: &[&'static Variant]) -> Vec<Started> {
 /// What hangs, panics or gives up ends, and is seen; what rests between two attempts is taken up again.
 #[tokio::test]
 async fn g15_g17_sagas_whose_steps_hang_or_panic_and_whose_compensations_give_up_end() {
-    for store in STORES {
-        let ground = Ground::new(&store()).await;
+    on_each(async |ground| {
         let started = named(&[&CALL_HANGS, &CALL_PANICS, &TX_HANGS, &TX_PANICS, &UNAPPLIED, &KEPT, &RESTED]);
         let process = ground.start(RECOVERS, &started, None);
         ground.ended(started.len()).await;
         ground.stop(process).await;
         ground.assert_ended(&started).await;
         ground.end().await;
-    }
+    })
+    .await;
 }
 
 /// One that is stuck stays so, whoever comes, until somebody has mended and resumed it.
 #[tokio::test]
 async fn g15_a_saga_that_is_stuck_is_compensated_once_somebody_resumes_it() {
-    for store in STORES {
-        let mut ground = Ground::new(&store()).await;
+    on_each(async |mut ground| {
         let started = named(&[&KEPT]);
         let process = ground.start(RECOVERS, &started, None);
         ground.ended(1).await;
@@ -50,14 +54,14 @@ async fn g15_a_saga_that_is_stuck_is_compensated_once_somebody_resumes_it() {
             ground.effects().await.into_iter().filter(|effect| effect.is_undo == 1).map(|effect| effect.step).collect();
         assert_eq!(undone, ["k_one", "k_two"]);
         ground.end().await;
-    }
+    })
+    .await;
 }
 
 /// Callers stop waiting at any moment, the start itself included.
 #[tokio::test]
 async fn g15_sagas_whose_callers_are_dropped_go_on() {
-    for store in STORES {
-        let mut ground = Ground::new(&store()).await;
+    on_each(async |mut ground| {
         let mut all = Vec::new();
         let mut processes = Vec::new();
         for (number, waits) in [0_u64, 2, 10, 40].into_iter().enumerate() {
@@ -73,14 +77,14 @@ async fn g15_sagas_whose_callers_are_dropped_go_on() {
         }
         ground.assert_ended(&all).await;
         ground.end().await;
-    }
+    })
+    .await;
 }
 
 /// What nobody can read is stuck, with all that is known of it, and goes nowhere from there; nobody else's saga waits for it.
 #[tokio::test]
 async fn g15_a_context_that_nobody_can_read_any_more_leaves_its_saga_stuck() {
-    for store in STORES {
-        let ground = Ground::new(&store()).await;
+    on_each(async |ground| {
         let (forward, back) = ((&LINEAR, "forward".to_owned()), (&LINEAR_BACK, "back".to_owned()));
         let both = [forward, back];
         // The third step forward, and on the way back the second one.
@@ -108,5 +112,6 @@ async fn g15_a_context_that_nobody_can_read_any_more_leaves_its_saga_stuck() {
         assert!(tries < 20, "it was tried {tries} times");
         ground.assert_ended(&other).await;
         ground.end().await;
-    }
+    })
+    .await;
 }

@@ -230,7 +230,8 @@ stored!(Broken, b_one, b_one_back);
 undone_elsewhere!(Broken, b_call, b_call_back);
 undone!(Broken, b_tx, b_tx_back);
 
-#[saga_step(compensate = b_call_back, timeout = "200ms")]
+/// Its time is over long after it has noted that it was called: that may wait, for one that hangs with the only writer among others.
+#[saga_step(compensate = b_call_back, timeout = "5s")]
 async fn b_call(cx: &mut Broken, key: StepKey, meta: &Meta) -> Result<(), BoxError> {
     note_elsewhere("b_call", &key, meta).await?;
     breaks(&cx.0, "b_call").await;
