@@ -50,17 +50,17 @@ enum Gone {
 }
 
 /// Goes on with a saga until it rests, or is lost. `effects` are to be done first. Gives how it ended, where it has.
-pub(crate) async fn drive(app: &App, store: &Arc<dyn Driver>, held: Held, effects: Vec<Effect>) -> Option<Outcome> {
-    let id: Arc<str> = held.claim.id.as_str().into();
-    let hold = Hold::new(app, &**store, held.claim.clone(), held.since);
+pub(crate) async fn drive(app: &App, store: &Arc<dyn Driver>, taken: Held, effects: Vec<Effect>) -> Option<Outcome> {
+    let id: Arc<str> = taken.claim.id.as_str().into();
+    let hold = Hold::new(app, &**store, taken.claim.clone(), taken.since);
     let mut run = Run {
         app,
         store,
         id: Arc::clone(&id),
-        headers: Arc::new(held.headers),
-        claim: held.claim,
-        saga: held.saga,
-        asked: held.asked,
+        headers: Arc::new(taken.headers),
+        claim: taken.claim,
+        saga: taken.saga,
+        asked: taken.asked,
         is_held: true,
         hold: &hold,
         calls: FuturesUnordered::new(),

@@ -198,6 +198,6 @@ fn freeze(point: FailPoint, told: &Told) {
     }
     if is_told {
         // The other sagas go on on other threads.
-        task::block_in_place(|| std::thread::park());
+        task::block_in_place(std::thread::park);
     }
 }
