@@ -151,7 +151,7 @@ async fn n_one_back(cx: &mut Unheard, tx: &mut Tx<Any>, key: StepKey, meta: &Met
     cx.story.tell("undo n_one")
 }
 
-#[saga_step(awaits = Answered, by = saga, timeout = "1500ms", compensate = none)]
+#[saga_step(awaits = Answered, by = saga, timeout = "300ms", compensate = none)]
 async fn n_heard(cx: &mut Unheard, e: &Answered) -> Result<(), BoxError> {
     cx.story.tell(&format!("n_heard {}", e.number))
 }
