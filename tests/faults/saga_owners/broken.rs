@@ -2,20 +2,11 @@
 
 use std::time::Duration;
 
-use cqrs_tests::services;
-use futures_util::future::join_all;
-
-use super::ground::{Ground, OWN, RECOVERS, SPOILED, Started};
+use super::ground::{OWN, RECOVERS, SPOILED, Started, on_each};
 use super::program::{Break, RESUMES, WAITS};
 use super::shapes::{
     CALL_HANGS, CALL_PANICS, KEPT, LINEAR, LINEAR_BACK, RESTED, SHAPES, TX_HANGS, TX_PANICS, UNAPPLIED, Variant,
 };
-
-/// On each kind of database, side by side.
-async fn on_each(breaks: impl AsyncFn(Ground)) {
-    let stores = [services::postgres_url(), services::mysql_url(), "sqlite".to_owned()];
-    join_all(stores.map(async |store| breaks(Ground::new(&store).await).await)).await;
-}
 
 fn named(variants: &[&'static Variant]) -> Vec<Started> {
     variants.iter().map(|variant| (*variant, variant.name.to_owned())).collect()

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use cqrs::sqlx::{self, AnyPool, AssertSqlSafe};
+use cqrs_tests::services;
+use futures_util::future::join_all;
 use rustix::process::Signal;
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt as _;
@@ -45,6 +47,12 @@ pub struct Effect {
     pub is_undo: i64,
     pub has_tx: i64,
     pub step_key: String,
+}
+
+/// On each kind of database, side by side.
+pub async fn on_each(breaks: impl AsyncFn(Ground)) {
+    let stores = [services::postgres_url(), services::mysql_url(), "sqlite".to_owned()];
+    join_all(stores.map(async |store| breaks(Ground::new(&store).await).await)).await;
 }
 
 impl Ground {

@@ -6,7 +6,7 @@ use cqrs::__private::FailPoint;
 use cqrs_tests::services;
 use rustix::process::Signal;
 
-use super::ground::{Ground, OWN, RECOVERS, Started};
+use super::ground::{Ground, OWN, RECOVERS, Started, on_each};
 use super::program::Break;
 use super::shapes::{LINEAR_BACK, SHAPES};
 use crate::world::{LATE, for_all};
@@ -68,26 +68,22 @@ fn g16_g18_a_process_that_stops_beyond_its_leases_goes_on_with_nothing_that_othe
 }
 
 /// It stands right before the call that is behind what was stored, which the other makes and undoes.
-#[test]
-fn g16_g18_a_process_that_stops_before_a_call_does_not_make_it_once_others_have_undone_it() {
-    let stores = [services::postgres_url(), services::mysql_url(), "sqlite".to_owned()];
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        for store in stores {
-            let ground = Ground::new(&store).await;
-            let started: [Started; 1] = [(&LINEAR_BACK, "stopped".to_owned())];
-            let first = ground.start(RECOVERS, &started, Some((FailPoint::SagaStored.name(), 2, Break::Stop)));
-            ground.stops(&first).await;
-            let second = ground.start(RECOVERS, &[], None);
-            ground.ended(1).await;
-            first.signal(Signal::CONT);
-            // For what it would do.
-            tokio::time::sleep(LATE).await;
-            for process in [first, second] {
-                ground.stop(process).await;
-            }
-            ground.assert_ended(&started).await;
-            ground.end().await;
+#[tokio::test]
+async fn g16_g18_a_process_that_stops_before_a_call_does_not_make_it_once_others_have_undone_it() {
+    on_each(async |ground| {
+        let started: [Started; 1] = [(&LINEAR_BACK, "stopped".to_owned())];
+        let first = ground.start(RECOVERS, &started, Some((FailPoint::SagaStored.name(), 2, Break::Stop)));
+        ground.stops(&first).await;
+        let second = ground.start(RECOVERS, &[], None);
+        ground.ended(1).await;
+        first.signal(Signal::CONT);
+        // For what it would do.
+        tokio::time::sleep(LATE).await;
+        for process in [first, second] {
+            ground.stop(process).await;
         }
-    });
+        ground.assert_ended(&started).await;
+        ground.end().await;
+    })
+    .await;
 }
