@@ -2,6 +2,8 @@
 //!
 //! [`driver`] is what a store must be able to do; each store is a folder that does it.
 
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod begin;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod claiming;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]

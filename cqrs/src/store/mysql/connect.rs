@@ -106,10 +106,13 @@ async fn is_sound(connection: &mut MySqlConnection, idle_for: Duration) -> Resul
     Ok(depth(connection) == 0 && (idle_for <= TRUSTED || connection.ping().await.is_ok()))
 }
 
+/// Ends a transaction that sqlx does not know of: where a future is dropped that begins one, the server begins it all the same.
+pub(super) const UNDO: &str = "ROLLBACK; ";
+
 /// Whether a connection that comes back is in no transaction, when all is done that was asked for by dropping something, and
 /// whether it is in step. Where an error was the answer to what was dropped, sqlx waits for another one that never comes.
 async fn is_free(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
-    match tokio::time::timeout(ANSWER, is_in_step(connection, "")).await {
+    match tokio::time::timeout(ANSWER, is_in_step(connection, UNDO)).await {
         Ok(is_in_step) => Ok(is_in_step? && depth(connection) == 0),
         Err(_) => Ok(false),
     }

@@ -38,12 +38,13 @@ use std::time::SystemTime;
 
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
-use sqlx::{MySql, MySqlPool, SqlSafeStr, Transaction};
+use sqlx::{MySql, MySqlPool, Transaction};
 use uuid::Uuid;
 
 use self::fault::Place;
 pub(in crate::store) use self::fault::kind_of;
 use self::transaction::MySqlTransaction;
+use super::begin::begin;
 use super::claiming::{self, Request};
 use super::desk::Desk;
 use super::driver::{self, BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, IdempotentRequest, WorkShare};
@@ -102,16 +103,16 @@ impl MySqlStore {
     }
 
     async fn transaction(&self) -> Result<Transaction<'static, MySql>, sqlx::Error> {
-        Transaction::begin(self.sound_connection().await?, Some(BEGIN.into_sql_str())).await
+        begin(self.sound_connection().await?, BEGIN).await
     }
 
-    /// A connection that sqlx does not believe to be in a transaction. It does so for ever where a future was dropped just
-    /// while it ended a savepoint; closing rolls back what may be open. Our own pool has looked when it came back.
+    /// A connection in no transaction. sqlx believes it to be in one for ever where a future was dropped just while it ended a savepoint;
+    /// closing rolls back what may be open. Our own pool has looked when it came back.
     async fn sound_connection(&self) -> Result<PoolConnection<MySql>, sqlx::Error> {
         loop {
             let mut connection = self.pool.acquire().await?;
             let is_sound = transaction::depth(&connection) == 0
-                && (!self.is_lent || connect::is_in_step(&mut connection, "").await.unwrap_or(false));
+                && (!self.is_lent || connect::is_in_step(&mut connection, connect::UNDO).await.unwrap_or(false));
             if is_sound {
                 return Ok(connection);
             }
@@ -149,7 +150,7 @@ impl Driver for MySqlStore {
     fn begin(&self) -> BoxFuture<'_, Result<Box<dyn driver::Transaction>, StoreError>> {
         Box::pin(async move {
             let connection = self.named(self.sound_connection().await)?;
-            let begun = Transaction::begin(connection, Some(transaction::BEGIN.into_sql_str())).await;
+            let begun = begin(connection, transaction::BEGIN).await;
             let tx = Tx::new(self.named(begun)?);
             Ok(Box::new(MySqlTransaction::begun(tx, self)) as Box<dyn driver::Transaction>)
         })

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
 use sqlx::mysql::MySqlRow;
-use sqlx::{MySql, Row, SqlSafeStr, Transaction};
+use sqlx::{MySql, Row, Transaction};
 
 use super::{MySqlStore, rows};
 use crate::store::StoreError;
+use crate::store::begin::begin;
 
 /// Up to how many numbers a read asks for each row by itself what stands before it. The server seeks that from the end of the lane on,
 /// which is soon found where the end is near, and saves the round trips of [`MySqlStore::wide`]. Tests have few rows, and try both.
@@ -131,7 +132,7 @@ impl MySqlStore {
     async fn wide(&self, open: &[i16], at: i64, limit: usize) -> Result<Vec<Read>, sqlx::Error> {
         // Whatever ends meanwhile, the snapshot may still see.
         let under_way = self.with_desk(|desk| desk.lanes());
-        let mut tx = Transaction::begin(self.sound_connection().await?, Some(SNAPSHOT.into_sql_str())).await?;
+        let mut tx = begin(self.sound_connection().await?, SNAPSHOT).await?;
         let statement = rows::bind_list(sqlx::query(rows::list_text(&self.names, READ, open.len())), open);
         let found = statement.bind(at).bind(rows::limit(limit)).fetch_all(&mut *tx).await?;
         let mut found: Vec<Read> = found.into_iter().map(Read::new).collect::<Result<_, _>>()?;

@@ -1,7 +1,8 @@
 //! From a URL or a pool of the user's to an open store.
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgPool};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgTransactionManager as Manager};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, SqlSafeStr};
+use sqlx_core::transaction::TransactionManager;
 use std::sync::{Arc, Mutex};
 use uuid::Uuid;
 
@@ -57,10 +58,25 @@ async fn open(url: &str) -> Result<PgPool, StoreError> {
         StoreError::new(StoreErrorKind::Configuration, what).with_source(error)
     })?;
     options.connect().await?.close().await?;
-    // Where a future was dropped just while it ended a savepoint, sqlx may take a connection to be in a transaction: closing it rolls
-    // back what may be open. Each is asked whether it is still there: a database that was restarted fails no call after that.
+    // Whether it is still there is answered along: a database that was restarted fails no call after that.
     let pool = PgPoolOptions::new()
-        .before_acquire(|connection, _| Box::pin(std::future::ready(Ok(transaction::depth(connection) == 0))))
+        .test_before_acquire(false)
+        .before_acquire(|connection, _| Box::pin(is_free(connection)))
         .connect_lazy_with(options);
     Ok(pool)
+}
+
+/// Whether a connection is in no transaction, as sqlx has it and as the server has it. They disagree where a future was dropped that
+/// began one, or ended a savepoint. Closing the connection rolls back what is open.
+pub(super) async fn is_free(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    if transaction::depth(connection) > 0 {
+        return Ok(false);
+    }
+    // Each answer of the server's says whether it is in a transaction, and this is how sqlx tells: it finds that a statement without
+    // anything in it has begun none, or that there is one.
+    match Manager::begin(connection, Some("".into_sql_str())).await {
+        Ok(()) => Ok(false),
+        Err(sqlx::Error::BeginFailed) => Ok(true),
+        Err(error) => Err(error),
+    }
 }

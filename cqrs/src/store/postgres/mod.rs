@@ -36,11 +36,12 @@ use std::time::SystemTime;
 
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
-use sqlx::{PgPool, Postgres, SqlSafeStr, Transaction};
+use sqlx::{PgPool, Postgres};
 
 pub(crate) use self::fault::judge;
 use self::leases::Leases;
 use self::transaction::PostgresTransaction;
+use super::begin::begin;
 use super::claiming::{self, Looking, Request};
 use super::desk::Desk;
 use super::driver::{self, BoxFuture, ClaimRequest, Driver, Gift, HandleSpec, IdempotentRequest, WorkShare};
@@ -87,14 +88,14 @@ struct Claiming {
 impl PostgresStore {
     async fn write(&self) -> Result<Tx<Postgres>, StoreError> {
         let connection = self.sound_connection().await?;
-        Ok(Tx::new(Transaction::begin(connection, Some(BEGIN.into_sql_str())).await?))
+        Ok(Tx::new(begin(connection, BEGIN).await?))
     }
 
-    /// A connection that sqlx does not believe to be in a transaction: with one, it would not begin.
+    /// A connection in no transaction. Our own pool looks whenever it gives one out.
     async fn sound_connection(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
         loop {
             let mut connection = self.pool.acquire().await?;
-            if transaction::depth(&connection) == 0 {
+            if !self.is_lent || connect::is_free(&mut connection).await.unwrap_or(false) {
                 return Ok(connection);
             }
             connection.close_on_drop();

@@ -1,6 +1,7 @@
 //! A unit of work is all there or not at all, whatever the server does to its transaction.
 
 use super::*;
+use crate::store::begin::{begin, given_up_after};
 use crate::store::{InboxMark, StoreErrorKind};
 
 fn event() -> Record {
@@ -239,4 +240,38 @@ async fn where_many_messages_stand_is_a_question_or_two() {
     assert_eq!(store.standings(asked_about).await.unwrap().len(), 200);
     let selects = asked(&store, "Com_select").await - before;
     assert!(selects < 10, "{selects} statements");
+}
+
+/// Whether a statement that is begun by the pool is in a transaction of its own.
+async fn is_by_itself(store: &MySqlStore) -> bool {
+    number(store, "SELECT CAST(@@in_transaction AS SIGNED)").await == 0
+}
+
+/// sqlx gives back a connection in a transaction where the future is dropped that begins it.
+#[tokio::test]
+async fn g7_a_begin_that_is_given_up_leaves_no_transaction_behind() {
+    let (place, own) = with_orders().await;
+    for store in [own, place.lent(1).await] {
+        let slow =
+            begin(store.sound_connection().await.unwrap(), "START TRANSACTION; DO SLEEP(0.05); SAVEPOINT unit_1");
+        tokio::time::timeout(Duration::from_millis(10), slow).await.unwrap_err();
+        assert!(is_by_itself(&store).await);
+        for polls in 1..10 {
+            drop(given_up_after(polls, store.begin()).await);
+            assert!(is_by_itself(&store).await, "given up at poll {polls}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn g7_a_begin_of_a_handlers_own_that_is_given_up_is_part_of_nothing_else() {
+    let (place, own) = with_orders().await;
+    // Of a pool of the user's only a unit of work asks.
+    for (store, is_own) in [(own, true), (place.lent(1).await, false)] {
+        let slow = store.pool.begin_with("START TRANSACTION; DO SLEEP(0.05); SAVEPOINT unit_1");
+        tokio::time::timeout(Duration::from_millis(10), slow).await.unwrap_err();
+        assert_eq!(is_by_itself(&store).await, is_own);
+        drop(store.begin().await.unwrap());
+        assert!(is_by_itself(&store).await);
+    }
 }

@@ -1,6 +1,7 @@
 //! The unit of work's transaction: what is PostgreSQL's own.
 
 use super::*;
+use crate::store::begin::{begin, given_up_after};
 use crate::store::{InboxMark, StoreErrorKind};
 
 async fn with_table() -> (Schema, PostgresStore) {
@@ -216,4 +217,38 @@ async fn where_many_messages_stand_is_one_question() {
     assert_eq!(store.standings(asked).await.unwrap().len(), 200);
     let statements = number(&store.pool, begun).await - before - 1;
     assert!(statements <= 2, "{statements} statements");
+}
+
+/// Whether a statement that is begun by the pool is in a transaction of its own.
+async fn is_by_itself(store: &PostgresStore) -> bool {
+    let statement = sqlx::raw_sql("SELECT now() = statement_timestamp()");
+    statement.fetch_one(&store.pool).await.unwrap().get(0)
+}
+
+/// sqlx gives back a connection in a transaction where the future is dropped that begins it.
+#[tokio::test]
+async fn g7_a_begin_that_is_given_up_leaves_no_transaction_behind() {
+    let (schema, own) = with_table().await;
+    for store in [own, schema.lent(1).await] {
+        let slow = begin(store.sound_connection().await.unwrap(), "BEGIN; SELECT pg_sleep(0.05)");
+        tokio::time::timeout(Duration::from_millis(10), slow).await.unwrap_err();
+        assert!(is_by_itself(&store).await);
+        for polls in 1..10 {
+            drop(given_up_after(polls, store.begin()).await);
+            assert!(is_by_itself(&store).await, "given up at poll {polls}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn g7_a_begin_of_a_handlers_own_that_is_given_up_is_part_of_nothing_else() {
+    let (schema, own) = with_table().await;
+    // Of a pool of the user's only a unit of work asks.
+    for (store, is_own) in [(own, true), (schema.lent(1).await, false)] {
+        let slow = store.pool.begin_with("BEGIN; SELECT pg_sleep(0.05)");
+        tokio::time::timeout(Duration::from_millis(10), slow).await.unwrap_err();
+        assert_eq!(is_by_itself(&store).await, is_own);
+        drop(store.begin().await.unwrap());
+        assert!(is_by_itself(&store).await);
+    }
 }
