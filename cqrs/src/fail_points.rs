@@ -96,8 +96,6 @@ points! {
     SagaStored => "saga.stored",
     /// A saga is claimed that nobody held, and nothing was done with it.
     SagaTakenUp => "saga.taken-up",
-    /// A saga that waits is let go.
-    SagaLetGo => "saga.let-go",
     /// Nobody holds the saga any more, for it has ended or waits, and who held it has told nobody.
     SagaRested => "saga.rested",
     /// It is noted that its owner was lost, and what was under way is about to begin again.

@@ -13,7 +13,6 @@ mod place;
 mod points;
 mod program;
 mod saga_owners;
-mod sagas;
 mod servers;
 mod stopped;
 mod timers;

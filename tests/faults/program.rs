@@ -24,13 +24,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
 use crate::named::Named;
-use crate::sagas::program as sagas;
 
 /// What a process is told.
 pub const STORE: &str = "FAULTS_STORE";
 pub const BROKER: &str = "FAULTS_BROKER";
 pub const NAME: &str = "FAULTS_NAME";
-/// The parts that it runs, with commas; `walk` and `march` are ours.
+/// The parts that it runs, with commas; `walk` is ours.
 pub const PARTS: &str = "FAULTS_PARTS";
 /// What happens at which point: `relay.claimed*4*kill`, or `stop`, when it is passed for the fourth time.
 pub const POINT: &str = "FAULTS_POINT";
@@ -60,8 +59,6 @@ pub const TABLES: &[(&str, &str)] = &[
     ("noted", "id NUMBER, walker BIGINT NOT NULL, step BIGINT NOT NULL"),
     ("rung", "id NUMBER, walker BIGINT NOT NULL, step BIGINT NOT NULL, late BIGINT NOT NULL"),
     ("mended", "id BIGINT PRIMARY KEY"),
-    sagas::EFFECTS,
-    sagas::TOLD,
 ];
 
 #[derive(NotificationEvent, Clone, Serialize, Deserialize)]
@@ -155,15 +152,11 @@ fn life() {
         // Before anything stops the process: whoever lets it go on may tell it to end at once.
         let mut told_to_end = signal(SignalKind::terminate()).unwrap();
         let said = env::var(PARTS).unwrap();
-        let is_ours = |part: &&str| ["walk", sagas::MARCH].contains(part);
-        let (ours, parts): (Vec<&str>, Vec<&str>) = said.split(',').partition(is_ours);
+        let (walks, parts): (Vec<&str>, Vec<&str>) = said.split(',').partition(|part| *part == "walk");
         let broker = broker();
         let app = app(&store, broker.clone(), &parts).await;
-        if ours.contains(&"walk") {
+        if !walks.is_empty() {
             tokio::spawn(walk(app.clone(), broker));
-        }
-        if ours.contains(&sagas::MARCH) {
-            tokio::spawn(sagas::march(app.clone(), env::var(STEPS).unwrap().parse().unwrap()));
         }
         app.run_until(async move {
             told_to_end.recv().await;

@@ -164,15 +164,6 @@ impl World {
         taken
     }
 
-    /// What a column is cast to, to be read as text.
-    pub const fn text(&self) -> &'static str {
-        self.place.text()
-    }
-
-    pub const fn pool(&self) -> &AnyPool {
-        &self.pool
-    }
-
     /// For files that go with the test.
     pub fn directory(&self) -> &Path {
         self.directory.path()
@@ -392,15 +383,9 @@ pub fn for_all(points: &[FailPoint], breaks: impl AsyncFn(FailPoint) + Sync) {
     assert!(failed.is_empty(), "broken at {failed:?}: see above");
 }
 
-/// Those of messages.
+/// Those of messages; `saga_owners` have those of sagas.
 pub fn of_messages() -> Vec<FailPoint> {
     chosen(FailPoint::ALL).into_iter().filter(|point| !point.name().starts_with("saga.")).collect()
-}
-
-/// Those of sagas that a process passes which holds its own; `saga_owners` have the one of who recovers another's.
-pub fn of_sagas() -> Vec<FailPoint> {
-    let is_one = |point: &FailPoint| point.name().starts_with("saga.") && *point != FailPoint::SagaCut;
-    chosen(FailPoint::ALL).into_iter().filter(is_one).collect()
 }
 
 /// All of them, or the one that `FAULTS_ONLY` names.

@@ -23,6 +23,7 @@ use crate::inject::Inject;
 use crate::message::{Message, SourceLocation, WireFormat};
 use crate::notices::Announcer;
 use crate::registry::{EventMode, HandlerItem, HandlerKind};
+use crate::saga::Bells;
 use crate::settings::Settings;
 use crate::settings::nearest::nearest;
 use crate::store::{Store, StoreOptions};
@@ -401,7 +402,7 @@ impl Builder {
             tracker: TaskTracker::new(),
             stopping: CancellationToken::new(),
             wake: Arc::new(Notify::new()),
-            sagas: Arc::new(Notify::new()),
+            sagas: Bells::default(),
             announcer,
             owner,
             life,

@@ -14,6 +14,7 @@ use super::App;
 use crate::Error;
 use crate::broker::driver::Driver;
 use crate::broker::{BrokerError, BrokerErrorKind};
+use crate::error::chain;
 use crate::event::Node;
 use crate::message::{MessageKind, MessageSpec};
 use crate::middleware::CallKind;
@@ -290,13 +291,13 @@ impl App {
         if let Some(store) = self.store()
             && let Err(error) = store.release(self.owner()).await
         {
-            tracing::warn!(%error, "claims could not be handed back; they run out by themselves");
+            tracing::warn!(error = chain(&error), "claims could not be handed back; they run out by themselves");
         }
         if let Some(sagas) = self.store().and_then(|store| store.sagas())
             && !self.plan().sagas.is_empty()
             && let Err(error) = sagas.hand_back(self.owner(), self.clock().now()).await
         {
-            tracing::warn!(%error, "sagas could not be handed back; their leases run out by themselves");
+            tracing::warn!(error = chain(&error), "sagas could not be handed back; their leases run out by themselves");
         }
         self.0.life.stopped.store(true, Ordering::Release);
         if let Some(broker) = self.broker() {

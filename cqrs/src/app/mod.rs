@@ -34,6 +34,7 @@ use crate::event::{EventError, Node};
 use crate::inject::Resolved;
 use crate::message::MessageKind;
 use crate::notices::Announcer;
+use crate::saga::Bells;
 use crate::wiring::{Plan, Planned};
 use crate::{broker, store};
 
@@ -59,7 +60,7 @@ pub(crate) struct Inner {
     /// Rung after every commit that stored something.
     wake: Arc<Notify>,
     /// Rung when something has become of a saga in this process.
-    sagas: Arc<Notify>,
+    sagas: Bells,
     /// Tells other processes, where they are to be told.
     announcer: Option<Arc<Announcer>>,
     /// Unique per start: owns claims.
@@ -116,7 +117,7 @@ impl App {
         &self.0.wake
     }
 
-    pub(crate) fn saga_bell(&self) -> &Arc<Notify> {
+    pub(crate) fn saga_bells(&self) -> &Bells {
         &self.0.sagas
     }
 

@@ -28,6 +28,7 @@ use crate::Error;
 use crate::app::{App, Connecting};
 use crate::broker::BrokerError;
 use crate::broker::driver::{Consumer, Driver, Receipt, Settlement, Subscription};
+use crate::error::chain;
 use crate::fail_points::{FailPoint, pass};
 use crate::retry::{RetryPolicy, random};
 use crate::supervise::supervised;
@@ -179,7 +180,7 @@ async fn run(app: App, group: &'static str, mut consumer: Box<dyn Consumer>, tur
                 Err(error) => {
                     failed = failed.saturating_add(1);
                     let pause = RetryPolicy::OUTAGE.pause(failed, random());
-                    tracing::warn!(%error, group, ?pause, "the broker gives nothing; it is asked again");
+                    tracing::warn!(error = chain(&error), group, ?pause, "the broker gives nothing; it is asked again");
                     again = Some(Instant::now() + pause);
                 }
             },
@@ -218,7 +219,11 @@ async fn settle(consumer: &mut dyn Consumer, group: &str, settled: Vec<(Receipt,
     }
     pass(FailPoint::ConsumerSettling);
     if let Err(error) = consumer.settle(settled).await {
-        tracing::warn!(%error, group, "the broker could not be told; it will deliver again, and the inbox will notice");
+        tracing::warn!(
+            error = chain(&error),
+            group,
+            "the broker could not be told; it will deliver again, and the inbox will notice"
+        );
     }
     pass(FailPoint::ConsumerSettled);
 }

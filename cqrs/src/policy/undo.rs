@@ -1,6 +1,7 @@
 //! Taking back what a failed attempt wrote and raised, and making room for the next.
 
 use crate::dispatch::{Failure, begin_needed, deadlock, join_unit};
+use crate::error::chain;
 use crate::unit::{AttemptMark, Cx};
 
 /// How things stood before an attempt.
@@ -52,7 +53,10 @@ impl Before {
         unit.tx.end_late();
         let held = unit.tx.open.is_some();
         if let Err(error) = unit.tx.undo_attempt(self.tx, waits).await {
-            tracing::warn!(%error, "what a failed handler wrote could not be taken back by itself: all of its call is");
+            tracing::warn!(
+                error = chain(&error),
+                "what a failed handler wrote could not be taken back by itself: all of its call is"
+            );
             return false;
         }
         if held && unit.tx.open.is_none() {

@@ -8,9 +8,9 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::StepKey;
-use super::engine::OUTAGE;
 use super::item::WayBack;
 use super::machine::Ended;
+use super::outage::{self, answered};
 use super::plan::PlannedSaga;
 use super::step::{StepEnd, StepFailure, StepThunk};
 use crate::BoxError;
@@ -97,7 +97,7 @@ impl Job {
                 Ok(Err(Failed::Cut(error))) => called(Ended::Failed, Some(error), StepEnd::default(), None),
                 Ok(Err(Failed::Outage(error))) => {
                     tracing::warn!(saga = %self.saga, error, "the store cannot be reached: a step of a saga is called again");
-                    tokio::time::sleep(OUTAGE).await;
+                    outage::pause().await;
                     continue;
                 }
                 Ok(Err(Failed::Ended(ended, error))) => called(ended, Some(error), StepEnd::default(), None),
@@ -115,19 +115,10 @@ impl Job {
         let gone = || format!("the `{}` that it has waited for is not kept any more", awaits.event.name);
         let ((wait, id), sagas) =
             self.event.as_ref().zip(app.store().and_then(|store| store.sagas())).ok_or_else(gone)?;
-        let kept = loop {
-            match sagas.awaited(wait.clone()).await {
-                Ok(events) => break events.into_iter().find(|event| event.id == *id).ok_or_else(gone)?,
-                Err(error) if error.is_retryable() => tokio::time::sleep(OUTAGE).await,
-                Err(error) => {
-                    return Err(format!(
-                        "the `{}` that it has waited for cannot be looked up: {}",
-                        awaits.event.name,
-                        chain(&error)
-                    ));
-                }
-            }
-        };
+        let events = answered(|| sagas.awaited(wait.clone())).await.map_err(|error| {
+            format!("the `{}` that it has waited for cannot be looked up: {}", awaits.event.name, chain(&error))
+        })?;
+        let kept = events.into_iter().find(|event| event.id == *id).ok_or_else(gone)?;
         decode(awaits.event, kept.version, wire::payload_of(&kept.headers), &kept.payload).await.map(Some)
     }
 

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::engine::{Held, drive};
 use super::instance::{Instance, Told};
 use super::machine::Input;
+use super::outage::answered;
 use super::outcome::Outcome;
 use super::plan::PlannedSaga;
 use super::step::{SagaContext, write};
@@ -180,7 +181,7 @@ fn headers() -> BTreeMap<String, String> {
 /// Waits until a saga has ended, or is stuck, whoever goes on with it.
 pub(crate) async fn ended(app: &App, id: &SagaId) -> Result<Outcome, SagaError> {
     loop {
-        let bell = app.saga_bell().notified();
+        let bell = app.saga_bells().of(id.as_str()).notified();
         let (row, steps) = look(app, id).await?;
         let is_held = row.is_held;
         match Outcome::stored(row, steps) {
@@ -204,15 +205,8 @@ async fn hear(app: &App, id: &SagaId, is_held: bool, bell: impl Future<Output = 
 
 async fn look(app: &App, id: &SagaId) -> Result<(SagaRow, Vec<SagaStep>), SagaError> {
     let sagas = app.store().and_then(|store| store.sagas()).ok_or(SagaError::NoStore)?;
-    loop {
-        match sagas.saga(id.as_str()).await {
-            Ok(Some(found)) => return Ok(found),
-            Ok(None) => return Err(SagaError::Missing { id: id.clone() }),
-            // The saga waits for the store as well.
-            Err(error) if error.is_retryable() => tokio::time::sleep(LOOK).await,
-            Err(error) => return Err(error.into()),
-        }
-    }
+    let found = answered(|| sagas.saga(id.as_str())).await?;
+    found.ok_or_else(|| SagaError::Missing { id: id.clone() })
 }
 
 /// A step that has ended well.
@@ -262,7 +256,7 @@ impl Follow {
     async fn next(mut self) -> Result<Seen, SagaError> {
         let app = self.app.clone();
         loop {
-            let bell = app.saga_bell().notified();
+            let bell = app.saga_bells().of(self.id.as_str()).notified();
             let (row, steps) = look(&app, &self.id).await?;
             let done = self.done_since(&row).await?;
             let (is_end, is_held) = (row.phase == SagaPhase::Completed, row.is_held);

@@ -12,6 +12,7 @@ use super::attempt::{Called, Job};
 use super::hold::Hold;
 use super::instance::{Instance, Told, Turn};
 use super::machine::{Effect, Ended, Input, Phase, Progress};
+use super::outage::answered;
 use super::outcome::Outcome;
 use crate::app::App;
 use crate::dispatch::{Conclusion, DispatchError, Failure, is_outage, undo};
@@ -19,13 +20,10 @@ use crate::error::chain;
 use crate::fail_points::{FailPoint, pass};
 use crate::retry::random;
 use crate::store::driver::{BoxFuture, Driver};
-use crate::store::{SagaAsked, SagaClaim, SagaRest, SagaSaved, StoreError, StoreErrorKind};
+use crate::store::{SagaAsked, SagaChange, SagaClaim, SagaRest, SagaSaved, StoreError, StoreErrorKind};
 
 /// A pause that is over within this time is waited for; during a longer one nobody holds the saga.
 const SOON: Duration = Duration::from_secs(1);
-
-/// The pause before a store is asked again that could not be reached.
-pub(super) const OUTAGE: Duration = Duration::from_millis(200);
 
 /// A saga that this process holds.
 pub(crate) struct Held {
@@ -41,8 +39,6 @@ pub(crate) struct Held {
 /// Why this process goes on with a saga no longer.
 #[derive(Debug)]
 enum Gone {
-    /// There is nothing to do, or not yet.
-    Rests,
     /// Somebody else has it.
     Lost,
     /// Nobody knows what was stored. When the lease runs out, whoever takes the saga up reads it.
@@ -69,17 +65,21 @@ pub(crate) async fn drive(app: &App, store: &Arc<dyn Driver>, taken: Held, effec
     let mut rests = false;
     tokio::select! {
         biased;
-        gone = run.go(effects) => match gone {
-            Gone::Rests => rests = true,
-            Gone::Lost => tracing::warn!(saga = %id, "a saga was taken over by another instance"),
-            Gone::Unknown => tracing::warn!(saga = %id, "what was stored of a saga is not known: it goes on when its lease has run out"),
+        gone = run.run(effects) => match gone {
+            Ok(()) => rests = true,
+            Err(Gone::Lost) => tracing::warn!(saga = %id, "a saga was taken over by another instance"),
+            Err(Gone::Unknown) => tracing::warn!(saga = %id, "what was stored of a saga is not known: it goes on when its lease has run out"),
         },
         () = hold.keep() => {
             tracing::warn!(saga = %id, "a saga was taken over by another instance");
         }
     }
-    app.saga_bell().notify_waiters();
-    if rests && run.asked.is_none() { Outcome::known(&run.saga) } else { None }
+    app.saga_bells().of(&id).notify_waiters();
+    let ended = if rests && run.asked.is_none() { Outcome::known(&run.saga) } else { None };
+    if ended.is_none() {
+        app.saga_bells().let_go.notify_one();
+    }
+    ended
 }
 
 struct Run<'a> {
@@ -115,13 +115,7 @@ async fn beside<T>(
 }
 
 impl Run<'_> {
-    async fn go(&mut self, effects: Vec<Effect>) -> Gone {
-        match self.run(effects).await {
-            Ok(()) => Gone::Rests,
-            Err(gone) => gone,
-        }
-    }
-
+    /// Until there is nothing to do, or not yet.
     async fn run(&mut self, effects: Vec<Effect>) -> Result<(), Gone> {
         self.begin(effects).await?;
         loop {
@@ -180,16 +174,9 @@ impl Run<'_> {
     async fn let_go(&mut self, rest: SagaRest) -> Result<(), Gone> {
         self.hold.let_go();
         let change = self.saga.unchanged(&self.claim, self.app.clock().now(), rest);
-        match self.save(change).await {
-            Ok(SagaSaved::Stored(_)) => {
-                pass(FailPoint::SagaLetGo);
-                self.is_held = false;
-                Ok(())
-            }
-            Ok(SagaSaved::Lost) => Err(Gone::Lost),
-            Err(Unstored::Gone(gone)) => Err(gone),
-            Err(Unstored::Refused(_)) => Err(Gone::Unknown),
-        }
+        self.save(change).await?;
+        self.is_held = false;
+        Ok(())
     }
 
     /// Who holds it from now on. Where nobody would take it up, this process waits for it.
@@ -259,16 +246,11 @@ impl Run<'_> {
     async fn event(&mut self, step: usize) -> Result<Option<Uuid>, Gone> {
         let Some(wait) = self.saga.marks[step].wait.clone() else { return Ok(None) };
         let Some(sagas) = self.store.sagas() else { return Err(Gone::Lost) };
-        let events = loop {
-            match beside(&mut self.calls, &mut self.over, sagas.awaited(wait.clone())).await {
-                Ok(events) => break events,
-                Err(error) if error.is_retryable() => tokio::time::sleep(OUTAGE).await,
-                Err(error) => {
-                    tracing::error!(saga = %self.id, %error, "events of a saga could not be looked for");
-                    return Err(Gone::Unknown);
-                }
-            }
-        };
+        let asking = answered(|| sagas.awaited(wait.clone()));
+        let events = beside(&mut self.calls, &mut self.over, asking).await.map_err(|error| {
+            tracing::error!(saga = %self.id, error = chain(&error), "events of a saga could not be looked for");
+            Gone::Unknown
+        })?;
         let is_taken = |id: &Uuid| self.saga.marks.iter().any(|mark| mark.event.as_ref() == Some(id));
         Ok(events.into_iter().map(|event| event.id).find(|id| !is_taken(id)))
     }
@@ -366,12 +348,10 @@ impl Run<'_> {
         let change = turn.change(&self.claim, now, rest);
         let what = turn.next.plan.name();
         let Some(mut unit) = unit.filter(Conclusion::has_something) else {
-            let saved = self.save(change).await?;
-            return self.heard(saved);
+            return Ok(self.save(change).await?);
         };
         if !unit.has_begun() {
-            let saved = self.save(change).await?;
-            self.heard(saved)?;
+            self.save(change).await?;
             return self.complete(unit).await;
         }
         let saving = async {
@@ -388,7 +368,7 @@ impl Run<'_> {
             Ok(saved) => {
                 pass(FailPoint::SagaSaved);
                 self.complete(unit).await?;
-                self.heard(saved)
+                Ok(self.heard(saved)?)
             }
             Err(failure) => {
                 undo(unit, self.app).await;
@@ -407,30 +387,23 @@ impl Run<'_> {
     }
 
     /// Stores a change by itself. While the store cannot be reached it is tried again: for as long as the lease lasts nobody else does.
-    async fn save(&mut self, change: crate::store::SagaChange) -> Result<SagaSaved, Unstored> {
-        let Some(sagas) = self.store.sagas() else { return Err(Unstored::Gone(Gone::Lost)) };
-        loop {
-            match beside(&mut self.calls, &mut self.over, sagas.save(change.clone())).await {
-                Ok(saved) => return Ok(saved),
-                Err(error) if error.is_retryable() => {
-                    tracing::warn!(saga = %self.id, %error, "what became of a saga could not be stored; it is tried again");
-                    tokio::time::sleep(OUTAGE).await;
-                }
-                Err(error) => {
-                    tracing::error!(saga = %self.id, %error, "what became of a saga could not be stored");
-                    return Err(Unstored::Gone(Gone::Unknown));
-                }
-            }
-        }
+    async fn save(&mut self, change: SagaChange) -> Result<(), Gone> {
+        let Some(sagas) = self.store.sagas() else { return Err(Gone::Lost) };
+        let saving = answered(|| sagas.save(change.clone()));
+        let saved = beside(&mut self.calls, &mut self.over, saving).await.map_err(|error| {
+            tracing::error!(saga = %self.id, error = chain(&error), "what became of a saga could not be stored");
+            Gone::Unknown
+        })?;
+        self.heard(saved)
     }
 
-    fn heard(&mut self, saved: SagaSaved) -> Result<(), Unstored> {
+    fn heard(&mut self, saved: SagaSaved) -> Result<(), Gone> {
         match saved {
             SagaSaved::Stored(asked) => {
                 self.asked = asked;
                 Ok(())
             }
-            SagaSaved::Lost => Err(Unstored::Gone(Gone::Lost)),
+            SagaSaved::Lost => Err(Gone::Lost),
         }
     }
 
@@ -462,7 +435,7 @@ impl Run<'_> {
             };
             self.calls.push(Box::pin(job.run(self.app.clone())));
         }
-        self.app.saga_bell().notify_waiters();
+        self.app.saga_bells().of(&self.id).notify_waiters();
         Ok(())
     }
 }

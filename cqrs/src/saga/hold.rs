@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use super::engine::OUTAGE;
+use super::outage::answered;
 use crate::app::App;
+use crate::error::chain;
 use crate::lease;
 use crate::store::driver::Driver;
 use crate::store::{SagaClaim, StoreError};
@@ -45,16 +46,10 @@ impl<'a> Hold<'a> {
         if self.since().elapsed() < self.app.options().lease {
             return true;
         }
-        loop {
-            match self.renew().await {
-                Ok(is_held) => return is_held,
-                Err(error) if error.is_retryable() => tokio::time::sleep(OUTAGE).await,
-                Err(error) => {
-                    tracing::error!(saga = self.claim.id, %error, "nobody knows whether a saga is held");
-                    return false;
-                }
-            }
-        }
+        answered(|| Box::pin(self.renew())).await.unwrap_or_else(|error| {
+            tracing::error!(saga = self.claim.id, error = chain(&error), "nobody knows whether a saga is held");
+            false
+        })
     }
 
     async fn renew(&self) -> Result<bool, StoreError> {

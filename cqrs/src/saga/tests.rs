@@ -2,13 +2,15 @@
 //! out here.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 
+use super::instance::{Instance, Told};
 use super::item::{NamedStep, PlaceItem, SagaItem, WayBack};
+use super::machine::{Effect, Ended, Input, Phase};
 use super::step::{Compensation, SagaContext, SagaStep};
 use super::{Apply, SagaError, SagaId, StepKey};
 use crate::__private as macros;
@@ -226,6 +228,27 @@ async fn g15_g17_a_step_that_fails_leads_back_in_reverse_order() {
     let SagaError::Compensated { step, source } = error else { panic!("{error}") };
     assert_eq!((step.as_str(), source.to_string().as_str()), ("print", "`print` does not work"));
     assert_eq!(done("b"), ["reserve", "charge", "notify", "print", "notify/undo", "charge/undo", "reserve/undo"]);
+}
+
+/// Its transaction is committed with the turn, which begins its compensation.
+#[tokio::test]
+async fn g17_what_a_member_wrote_that_ends_last_is_kept_where_another_one_has_failed() {
+    let app = alone().await;
+    let plan = app.plan().sagas.get(Checkout::ITEM.context.name, Checkout::ITEM.context.version).unwrap();
+    let at = |name: &str| plan.step(name).unwrap();
+    let mut saga = Instance::begin(Arc::clone(plan), serde_json::to_vec(&checkout(&[])).unwrap().into());
+    let inputs = [
+        Input::Start,
+        Input::Ended(at("reserve"), Ended::Well),
+        Input::Ended(at("charge"), Ended::Well),
+        Input::Ended(at("notify"), Ended::Failed),
+    ];
+    for input in inputs {
+        saga = saga.turn(input, Told::default(), SystemTime::now(), 0.5).unwrap().next;
+    }
+    let turn = saga.turn(Input::Ended(at("print"), Ended::Well), Told::default(), SystemTime::now(), 0.5).unwrap();
+    assert_eq!(turn.next.state.phase, Phase::Compensating);
+    assert!(turn.has_happened && turn.effects.contains(&Effect::Undo { step: at("print"), attempt: 1 }), "{turn:?}");
 }
 
 #[tokio::test]

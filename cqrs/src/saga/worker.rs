@@ -11,14 +11,13 @@ use super::engine::{Held, drive};
 use super::instance::{Instance, Told};
 use super::machine::Input;
 use crate::app::App;
+use crate::error::chain;
 use crate::fail_points::{FailPoint, pass};
 use crate::retry::random;
 use crate::store::driver::{ClaimRequest, Driver};
 use crate::store::{ClaimedSaga, SagaChange, SagaRest};
 use crate::supervise::supervised;
-
-/// The longest pause between two looks at the store with nothing to do: other processes' sagas show up so late.
-const IDLE: Duration = Duration::from_millis(900);
+use crate::worker::Due;
 
 /// How many sagas one process goes on with at once, at most.
 const AT_ONCE: usize = 256;
@@ -40,7 +39,8 @@ pub(crate) fn start(app: &App, parts: &TaskTracker, stop: &CancellationToken) {
 }
 
 async fn run(app: App, store: Arc<dyn Driver>, stop: CancellationToken) {
-    let (jobs, places) = (TaskTracker::new(), Arc::new(Semaphore::new(AT_ONCE)));
+    let (Some(sagas), jobs) = (store.sagas(), TaskTracker::new()) else { return };
+    let (places, mut due) = (Arc::new(Semaphore::new(AT_ONCE)), Due::Unknown);
     while !stop.is_cancelled() {
         let bell = app.wake_bell().notified();
         let (looked, since) = (app.clock().now(), Instant::now());
@@ -55,12 +55,19 @@ async fn run(app: App, store: Arc<dyn Driver>, stop: CancellationToken) {
             });
         }
         if more {
+            due = Due::Unknown;
             continue;
         }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = bell => {}
-            () = pause(&app, &store, looked) => {}
+        let is_full = places.available_permits() == 0;
+        let is_idle = tokio::select! {
+            () = stop.cancelled() => false,
+            () = bell => false,
+            () = app.saga_bells().let_go.notified() => false,
+            _ = places.acquire(), if is_full => false,
+            () = due.wait(&app, looked, sagas.next_due()), if !is_full => true,
+        };
+        if !is_idle {
+            due = Due::Unknown;
         }
     }
     jobs.close();
@@ -77,18 +84,9 @@ async fn claim(app: &App, store: &Arc<dyn Driver>, limit: usize, now: SystemTime
         sagas.claim(request).await
     };
     claimed.await.unwrap_or_else(|error| {
-        tracing::warn!(%error, "sagas could not be claimed; it is tried again");
+        tracing::warn!(error = chain(&error), "sagas could not be claimed; it is tried again");
         Vec::new()
     })
-}
-
-async fn pause(app: &App, store: &Arc<dyn Driver>, looked: SystemTime) {
-    let due = match store.sagas() {
-        Some(sagas) => sagas.next_due().await.ok().flatten(),
-        None => None,
-    };
-    let latest = app.clock().now() + IDLE;
-    app.clock().sleep_until(due.filter(|due| *due > looked).map_or(latest, |due| due.min(latest))).await;
 }
 
 /// Goes on with a saga that was claimed.
@@ -107,7 +105,11 @@ async fn take_up(app: &App, store: &Arc<dyn Driver>, claimed: ClaimedSaga, since
     let saga = match Instance::stored(Arc::clone(plan), &row, steps) {
         Ok(saga) => saga,
         Err(error) => {
-            tracing::warn!(saga = row.id, %error, "a saga cannot be gone on with; it waits for another program");
+            tracing::warn!(
+                saga = row.id,
+                error = chain(&error),
+                "a saga cannot be gone on with; it waits for another program"
+            );
             return leave(app, store, claim, &row).await;
         }
     };
@@ -138,7 +140,10 @@ async fn is_stored(store: &Arc<dyn Driver>, change: SagaChange) -> bool {
     match sagas.save(change).await {
         Ok(saved) => matches!(saved, crate::store::SagaSaved::Stored(_)),
         Err(error) => {
-            tracing::warn!(%error, "a saga could not be taken up; it is tried again when its lease has run out");
+            tracing::warn!(
+                error = chain(&error),
+                "a saga could not be taken up; it is tried again when its lease has run out"
+            );
             false
         }
     }

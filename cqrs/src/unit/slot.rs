@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::begin::Late;
 use super::tx::{Tx, TxOf};
+use crate::error::chain;
 use crate::event::Node;
 use crate::store::StoreError;
 use crate::store::driver::{Driver, Transaction};
@@ -167,7 +168,10 @@ impl TxSlot<'_> {
                 if let Some(tx) = self.open.take().filter(|_| waits)
                     && let Err(error) = tx.rollback().await
                 {
-                    tracing::warn!(%error, "the transaction of a failed call could not be rolled back; the database will");
+                    tracing::warn!(
+                        error = chain(&error),
+                        "the transaction of a failed call could not be rolled back; the database will"
+                    );
                 }
                 Ok(())
             }

@@ -53,7 +53,7 @@ pub(super) async fn run(app: &App, store: &Arc<dyn Driver>, work: ClaimedWork) {
         let error = record.error.clone();
         let error = error.unwrap_or_else(|| "every attempt ended with its process, or outlived its claim".to_owned());
         if let Err(error) = bury(app, store, claim, &record, &error).await {
-            tracing::warn!(%error, id = %record.id, "work that used up its attempts could not be buried");
+            tracing::warn!(error = chain(&error), id = %record.id, "work that used up its attempts could not be buried");
         }
         return;
     }
@@ -77,7 +77,7 @@ pub(super) async fn run(app: &App, store: &Arc<dyn Driver>, work: ClaimedWork) {
         Err(Trouble::Absent(error)) => put_off(app, store, claim, &record, deferred_since, &error).await,
     };
     if let Err(error) = settled {
-        tracing::warn!(%error, id = %record.id, "failed work could not be put back; its claim runs out by itself");
+        tracing::warn!(error = chain(&error), id = %record.id, "failed work could not be put back; its claim runs out by itself");
     }
 }
 

@@ -1,11 +1,12 @@
 //! Workers: they claim stored work that is due, and do it.
 //!
 //! `queues` says what there is to claim, `turns` how much of it is handled at once, `attempt` is one attempt in its unit of
-//! work, `job` what surrounds it: lease, deadline, retry; `absent` judges what only another version of this program can do,
+//! work, `job` what surrounds it: lease, deadline, retry; `due` when the next look is, `absent` judges what only another version of this program can do,
 //! `upkeep` sweeps and warns. This file is the loop that claims.
 
 mod absent;
 mod attempt;
+mod due;
 mod job;
 mod queues;
 mod turns;
@@ -15,30 +16,25 @@ use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::attempt::{Attempt, Commit, Ended, attempt, in_time, open};
+pub(crate) use self::due::Due;
 pub(crate) use self::job::{Trouble, after_breaker, decode, describe, meta_of};
 use self::queues::Share;
 #[cfg(feature = "testing")]
 pub(crate) use self::queues::here as queues_here;
 pub(crate) use self::turns::Turns;
 use crate::app::App;
+use crate::error::chain;
 use crate::fail_points::{FailPoint, pass};
 use crate::store::driver::{ClaimRequest, Driver, WorkShare};
 use crate::store::{ClaimedWork, WorkQueue};
 use crate::supervise::supervised;
-
-/// The longest pause between two looks at the store with nothing to do: other processes' work shows up so late. With what a look takes
-/// it is within the second that timers are promised.
-const IDLE: Duration = Duration::from_millis(900);
-
-/// The pause where something was due and could not be claimed: somebody else was quicker, or will be.
-const CONTESTED: Duration = Duration::from_millis(200);
 
 /// Starts the workers that the app runs, and the upkeep of its store wherever it runs anything: calls leave idempotency keys
 /// in processes without a worker, too.
@@ -205,7 +201,7 @@ async fn run(app: App, store: Arc<dyn Driver>, mut desks: Vec<Desk>, stop: Cance
             () = in_line(&mut desks) => false,
             () = bell => false,
             () = done.notified() => false,
-            () = pause(&app, &store, &queues, looked, &mut due) => true,
+            () = due.wait(&app, looked, store.next_work_due(&queues)), if !queues.is_empty() => true,
         };
         if !is_idle {
             due = Due::Unknown;
@@ -230,60 +226,8 @@ async fn claim(app: &App, store: &Arc<dyn Driver>, desks: &[&Desk], now: SystemT
     match store.claim_work(&shares, request).await {
         Ok(claimed) => claimed,
         Err(error) => {
-            tracing::warn!(%error, "stored work could not be claimed; it is tried again");
+            tracing::warn!(error = chain(&error), "stored work could not be claimed; it is tried again");
             Vec::new()
         }
-    }
-}
-
-/// When something is due, as far as that is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Due {
-    /// Something has happened here since it was asked.
-    Unknown,
-    At(Option<SystemTime>),
-}
-
-/// Waits until something of these queues is due, or long enough to look again. What is due next is asked once something has happened here,
-/// or when it was due: what others store meanwhile the next claim finds, and who is idle asks half as often.
-async fn pause(app: &App, store: &Arc<dyn Driver>, queues: &[WorkQueue], looked: SystemTime, known: &mut Due) {
-    if queues.is_empty() {
-        return std::future::pending().await;
-    }
-    if let Due::At(due) = *known
-        && due.is_none_or(|due| due > looked)
-    {
-        return app.clock().sleep_until(next_look(due, looked, app.clock().now())).await;
-    }
-    // Where the store is out of reach: no tighter loop than with nothing to do.
-    let due = store.next_work_due(queues).await.ok().flatten();
-    *known = Due::At(due);
-    app.clock().sleep_until(next_look(due, looked, app.clock().now())).await;
-}
-
-/// When to look again, where the last look was at what was due at `looked`.
-fn next_look(due: Option<SystemTime>, looked: SystemTime, now: SystemTime) -> SystemTime {
-    match due {
-        // Not due then: it is in time, to the moment, also where that has come since.
-        Some(due) if due > looked => due.min(now + IDLE),
-        // Due then, yet not claimed: look again soon, not at once.
-        Some(_) => now + CONTESTED,
-        None => now + IDLE,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::{Duration, SystemTime};
-
-    use super::next_look;
-
-    #[test]
-    fn what_falls_due_is_looked_for_to_the_moment_and_what_somebody_else_has_not_at_once() {
-        let at = |millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
-        let next = |due: Option<u64>| next_look(due.map(at), at(10_000), at(10_003));
-        assert_eq!([next(Some(10_050)), next(Some(10_004)), next(Some(10_001))], [at(10_050), at(10_004), at(10_001)]);
-        assert_eq!([next(Some(11_003)), next(Some(20_000)), next(None)], [at(10_903); 3]);
-        assert_eq!([next(Some(10_000)), next(Some(9_000))], [at(10_203); 2]);
     }
 }

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::queues;
 use crate::app::App;
 use crate::dispatch::kept_since;
+use crate::error::chain;
 use crate::store::WorkQueue;
 use crate::store::driver::Driver;
 
@@ -48,7 +49,7 @@ async fn sweep_inbox(app: &App, store: &Arc<dyn Driver>) {
     match store.purge_inbox(before).await {
         Ok(0) => {}
         Ok(purged) => tracing::debug!(purged, "inbox marks past their window are gone"),
-        Err(error) => tracing::warn!(%error, "the inbox could not be swept; it is tried again"),
+        Err(error) => tracing::warn!(error = chain(&error), "the inbox could not be swept; it is tried again"),
     }
 }
 
@@ -57,7 +58,7 @@ async fn sweep_published(app: &App, store: &Arc<dyn Driver>) {
     match store.purge_published(app.clock().now()).await {
         Ok(0) => {}
         Ok(purged) => tracing::debug!(purged, "published events past their retention are gone"),
-        Err(error) => tracing::warn!(%error, "published events could not be swept; it is tried again"),
+        Err(error) => tracing::warn!(error = chain(&error), "published events could not be swept; it is tried again"),
     }
 }
 
@@ -67,7 +68,7 @@ async fn sweep_idempotent(app: &App, store: &Arc<dyn Driver>) {
     match store.purge_idempotent(done, lease).await {
         Ok(0) => {}
         Ok(purged) => tracing::debug!(purged, "idempotency keys past their retention are gone"),
-        Err(error) => tracing::warn!(%error, "idempotency keys could not be swept; it is tried again"),
+        Err(error) => tracing::warn!(error = chain(&error), "idempotency keys could not be swept; it is tried again"),
     }
 }
 
@@ -77,7 +78,7 @@ async fn sweep_audit(app: &App, store: &Arc<dyn Driver>) {
     match operations.purge_audit(before).await {
         Ok(0) => {}
         Ok(purged) => tracing::debug!(purged, "what was done before the audit's retention is forgotten"),
-        Err(error) => tracing::warn!(%error, "the audit could not be swept; it is tried again"),
+        Err(error) => tracing::warn!(error = chain(&error), "the audit could not be swept; it is tried again"),
     }
 }
 
@@ -93,7 +94,7 @@ async fn sweep_sagas(app: &App, store: &Arc<dyn Driver>) {
     match sagas.purge(ended, came).await {
         Ok(0) => {}
         Ok(purged) => tracing::debug!(purged, "sagas that ended before their retention are gone"),
-        Err(error) => tracing::warn!(%error, "ended sagas could not be swept; it is tried again"),
+        Err(error) => tracing::warn!(error = chain(&error), "ended sagas could not be swept; it is tried again"),
     }
 }
 
@@ -104,7 +105,7 @@ async fn free_stranded(app: &App, store: &Arc<dyn Driver>) {
             tracing::warn!(rows, "stored work waited behind rows that are gone, deleted by hand; it goes on");
             app.wake_bell().notify_waiters();
         }
-        Err(error) => tracing::warn!(%error, "parked work could not be looked at; it is tried again"),
+        Err(error) => tracing::warn!(error = chain(&error), "parked work could not be looked at; it is tried again"),
     }
 }
 
@@ -112,7 +113,9 @@ async fn free_stranded(app: &App, store: &Arc<dyn Driver>) {
 async fn name_untaken(app: &App, store: &Arc<dyn Driver>) {
     let counted = match store.work_by_queue(app.clock().lease_now()).await {
         Ok(counted) => counted,
-        Err(error) => return tracing::warn!(%error, "stored work could not be counted; it is tried again"),
+        Err(error) => {
+            return tracing::warn!(error = chain(&error), "stored work could not be counted; it is tried again");
+        }
     };
     let known: HashSet<WorkQueue> = queues::known(app.plan()).into_iter().map(|(_, queue)| queue).collect();
     for (queue, rows) in counted.into_iter().filter(|(queue, _)| !known.contains(queue)) {

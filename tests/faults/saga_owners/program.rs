@@ -77,9 +77,8 @@ static TOLD: LazyLock<Option<Told>> = LazyLock::new(|| {
 
 static STARTED: LazyLock<Vec<(&'static Variant, String)>> = LazyLock::new(|| {
     let said = env::var(STARTS).unwrap_or_default();
-    let variant = |name: &str| shapes::ALL.into_iter().find(|variant| variant.name == name).unwrap();
     let started = said.split(',').filter_map(|start| start.split_once('='));
-    started.map(|(name, id)| (variant(name), id.to_owned())).collect()
+    started.map(|(name, id)| (shapes::named(name), id.to_owned())).collect()
 });
 
 /// A process of its own, which the other tests start and end.

@@ -9,6 +9,7 @@ use super::rows::{self, saga_columns, step_columns};
 use crate::BoxError;
 use crate::store::mysql::MySqlStore;
 use crate::store::names::Names;
+use crate::store::sagas::words::progress_of;
 use crate::store::{SagaFilter, SagaLog, SagaRow, SagaStep, SagaUse};
 
 /// How many sagas one transaction deletes, each with its steps and its log.
@@ -129,7 +130,7 @@ fn entry(row: &MySqlRow) -> Result<SagaLog, BoxError> {
         attempt: rows::number_of(row, "attempt")?,
         began_at: rows::time_of(row, "began_at")?,
         ended_at: rows::time_of(row, "ended_at")?,
-        progress: rows::progress_of(&rows::text_of(row, "progress")?)?,
+        progress: progress_of(&rows::text_of(row, "progress")?)?,
         error: rows::some_text_of(row, "error")?,
     })
 }

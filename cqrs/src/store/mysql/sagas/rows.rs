@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 pub(super) use super::super::rows::*;
 use crate::BoxError;
-use crate::store::{SagaAsked, SagaPhase, SagaProgress, SagaRow, SagaStep, SagaWait};
+use crate::store::sagas::words::{asked_of, phase_of, progress_of};
+use crate::store::{SagaRow, SagaStep, SagaWait};
 
 /// The columns of a saga, as [`saga`] reads them.
 macro_rules! saga_columns {
@@ -34,7 +35,7 @@ pub(super) fn saga(row: &MySqlRow) -> Result<SagaRow, BoxError> {
         id: text_of(row, "id")?,
         name: text_of(row, "name")?,
         version: number_of(row, "version")?,
-        phase: SagaPhase::parse(&phase).ok_or_else(|| format!("no phase of a saga is called `{phase}`"))?,
+        phase: phase_of(&phase)?,
         why: text_of(row, "why")?,
         context: row.try_get("context")?,
         headers: headers_of(row)?,
@@ -48,15 +49,6 @@ pub(super) fn saga(row: &MySqlRow) -> Result<SagaRow, BoxError> {
         due_at: row.try_get::<Option<i64>, _>("due_at")?.map(time),
         is_held: row.try_get("is_held")?,
     })
-}
-
-fn asked_of(word: &str) -> Result<SagaAsked, BoxError> {
-    SagaAsked::parse(word).ok_or_else(|| format!("nothing that is asked of a saga is called `{word}`").into())
-}
-
-/// Where a stored word says that a step stands.
-pub(super) fn progress_of(word: &str) -> Result<SagaProgress, BoxError> {
-    SagaProgress::parse(word).ok_or_else(|| format!("no progress of a step is called `{word}`").into())
 }
 
 pub(super) fn step(row: &MySqlRow) -> Result<SagaStep, BoxError> {

@@ -9,6 +9,7 @@ use super::rows::{self, bind_steps};
 use crate::BoxError;
 use crate::store::names::Names;
 use crate::store::postgres::PostgresStore;
+use crate::store::sagas::words::asked_of;
 use crate::store::{
     SagaAsked, SagaChange, SagaClaim, SagaPhase, SagaRest, SagaSaved, SagaStart, SagaStarted, StoreError,
     StoreErrorKind,
@@ -159,7 +160,7 @@ pub(in crate::store::postgres) async fn save(
         .bind(log.errors);
     let saved: Option<Option<String>> = statement.fetch_optional(executor).await?;
     let Some(asked) = saved else { return Ok(SagaSaved::Lost) };
-    let asked = asked.map(|word| rows::asked_of(&word)).transpose().map_err(sqlx::Error::Decode)?;
+    let asked = asked.map(|word| asked_of(&word)).transpose().map_err(sqlx::Error::Decode)?;
     Ok(SagaSaved::Stored(asked))
 }
 

@@ -8,6 +8,7 @@ use sqlx::{PgPool, Row};
 use super::rows::{self, saga_columns, step_columns};
 use crate::BoxError;
 use crate::store::names::Names;
+use crate::store::sagas::words::progress_of;
 use crate::store::{SagaFilter, SagaLog, SagaRow, SagaStep, SagaUse};
 
 /// How many sagas one statement deletes, each with its steps and its log.
@@ -125,7 +126,7 @@ fn entry(row: &PgRow) -> Result<SagaLog, BoxError> {
         attempt: rows::number_of(row, "attempt")?,
         began_at: rows::time_of(row, "began_at")?,
         ended_at: rows::time_of(row, "ended_at")?,
-        progress: rows::progress_of(row.try_get("progress")?)?,
+        progress: progress_of(row.try_get("progress")?)?,
         error: row.try_get("error")?,
     })
 }

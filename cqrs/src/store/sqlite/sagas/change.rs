@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqlitePool};
 
 use super::rows;
+use crate::store::sagas::words::asked_of;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
     SagaAsked, SagaChange, SagaClaim, SagaLog, SagaPhase, SagaRest, SagaSaved, SagaStart, SagaStarted, SagaStep,
@@ -127,7 +128,7 @@ pub(in crate::store::sqlite) async fn save_within(
     let Some(asked) = saved else { return Ok(SagaSaved::Lost) };
     put_steps(connection, &change.claim.id, change.steps).await?;
     put_log(connection, &change.claim.id, change.log).await?;
-    let asked = asked.map(|word| rows::asked_of(&word)).transpose().map_err(sqlx::Error::Decode)?;
+    let asked = asked.map(|word| asked_of(&word)).transpose().map_err(sqlx::Error::Decode)?;
     Ok(SagaSaved::Stored(asked))
 }
 

@@ -7,6 +7,7 @@ use sqlx::{Row, SqlitePool};
 
 use super::rows::{self, saga_columns, step_columns};
 use crate::BoxError;
+use crate::store::sagas::words::progress_of;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{SagaFilter, SagaLog, SagaRow, SagaStep, SagaUse, StoreError};
 
@@ -111,7 +112,7 @@ fn entry(row: &SqliteRow) -> Result<SagaLog, BoxError> {
         attempt: rows::number_of(row, "attempt")?,
         began_at: rows::time_of(row, "began_at")?,
         ended_at: rows::time_of(row, "ended_at")?,
-        progress: rows::progress_of(row.try_get("progress")?)?,
+        progress: progress_of(row.try_get("progress")?)?,
         error: row.try_get("error")?,
     })
 }

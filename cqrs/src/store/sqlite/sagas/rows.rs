@@ -5,7 +5,8 @@ use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
 use crate::BoxError;
-use crate::store::{SagaAsked, SagaPhase, SagaProgress, SagaRow, SagaStep, SagaWait};
+use crate::store::sagas::words::{asked_of, phase_of, progress_of};
+use crate::store::{SagaRow, SagaStep, SagaWait};
 
 pub(super) use super::super::rows::*;
 
@@ -35,7 +36,7 @@ pub(super) fn saga(row: &SqliteRow) -> Result<SagaRow, BoxError> {
         id: row.try_get("id")?,
         name: row.try_get("name")?,
         version: number_of(row, "version")?,
-        phase: SagaPhase::parse(phase).ok_or_else(|| format!("no phase of a saga is called `{phase}`"))?,
+        phase: phase_of(phase)?,
         why: row.try_get("why")?,
         context: row.try_get("context")?,
         headers: headers_of(row)?,
@@ -49,16 +50,6 @@ pub(super) fn saga(row: &SqliteRow) -> Result<SagaRow, BoxError> {
         due_at: row.try_get::<Option<i64>, _>("due_at")?.map(time),
         is_held: row.try_get("is_held")?,
     })
-}
-
-/// What a stored word asks.
-pub(super) fn asked_of(word: &str) -> Result<SagaAsked, BoxError> {
-    SagaAsked::parse(word).ok_or_else(|| format!("nothing that is asked of a saga is called `{word}`").into())
-}
-
-/// Where a stored word says that a step stands.
-pub(super) fn progress_of(word: &str) -> Result<SagaProgress, BoxError> {
-    SagaProgress::parse(word).ok_or_else(|| format!("no progress of a step is called `{word}`").into())
 }
 
 pub(super) fn step(row: &SqliteRow) -> Result<SagaStep, BoxError> {
