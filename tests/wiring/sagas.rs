@@ -4,6 +4,7 @@ mod around;
 mod awaiting;
 mod diagrams;
 mod stopping;
+mod versions;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};

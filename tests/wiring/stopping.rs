@@ -51,7 +51,7 @@ async fn app_on(store: &MemoryStore, gate: &Arc<Gate>) -> App {
     builder.store(Store::driver(store.clone())).broker(Broker::url("memory:")).await.unwrap()
 }
 
-fn run(app: &App) -> JoinHandle<Result<(), cqrs::Error>> {
+pub fn run(app: &App) -> JoinHandle<Result<(), cqrs::Error>> {
     let app = app.clone();
     tokio::spawn(async move { app.run_until(app.stopping()).await })
 }

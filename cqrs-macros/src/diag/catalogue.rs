@@ -227,6 +227,12 @@ pub(crate) fn no_steps(ident: &Ident) -> Text {
         .help("list functions under `#[saga_step]` in their order: `steps = [reserve, (notify, print), ship]`")
 }
 
+pub(crate) fn steps_of_a_retired_saga(ident: &Ident) -> Text {
+    Text::new(format!("saga `{ident}` is retired, and has steps"))
+        .help("remove `steps = [..]`, or `retired` where sagas of this version still run by themselves")
+        .note("a retired version is what a later one takes over: `migrates = ..`")
+}
+
 pub(crate) fn not_a_step() -> Text {
     Text::new("this is not a step")
         .help("name a function under `#[saga_step]`: `reserve`, `stock::reserve` or `reserve as reserve_again`")

@@ -10,7 +10,7 @@ use crate::model::{Place, Saga, Step};
 /// The impls of a context, and the registration of its saga. `broken`: an error that says why it can be no context, for what
 /// depends on what is in error has none of its own.
 pub(crate) fn saga(saga: &Saga, reader: Reader, broken: Option<&TokenStream>) -> TokenStream {
-    let Saga { context, cfgs, places } = saga;
+    let Saga { context, cfgs, is_retired, places } = saga;
     let name = &context.ident;
     let (krate, mut generics) = (&context.krate, Impl::new(context, reader));
     if let Some(error) = broken {
@@ -23,12 +23,14 @@ pub(crate) fn saga(saga: &Saga, reader: Reader, broken: Option<&TokenStream>) ->
         Some(places) => (quote!(__ITEM), steps(places, name, ty)),
         None => (quote!(__cqrs::SagaItem::of::<Self>(&[])), TokenStream::new()),
     };
-    let item = generics.of(
-        &quote!(SagaContext),
-        &quote! {
-            const ITEM: &'static __cqrs::SagaItem = &#item;
-        },
-    );
+    let item = (!is_retired).then(|| {
+        generics.of(
+            &quote!(SagaContext),
+            &quote! {
+                const ITEM: &'static __cqrs::SagaItem = &#item;
+            },
+        )
+    });
     let register = places.is_some().then(|| {
         quote! {
             __cqrs::inventory::submit! { __cqrs::MessageItem::of::<#ty>() }

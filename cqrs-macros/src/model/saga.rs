@@ -13,6 +13,8 @@ pub(crate) struct Saga {
     pub(crate) context: Message,
     /// The type's `#[cfg(..)]`s.
     pub(crate) cfgs: Vec<Attribute>,
+    /// A later version takes over what is stored of it: nothing is started of it any more.
+    pub(crate) is_retired: bool,
     pub(crate) places: Option<Vec<Place>>,
 }
 

@@ -71,6 +71,8 @@ const KEYS: &[Key] = &[
     key("on_dead", "a string", "on_dead = \"park\"", &[EventHandler]),
     key("unknown", "a string", "unknown = \"skip\"", &[EventHandler]),
     key("steps", "a list of steps", "steps = [reserve, (notify, print), ship]", &[Saga]),
+    key("migrates", "a type", "migrates = CheckoutV1", &[Saga]),
+    key("retired", "no value", "retired", &[Saga]),
     key("compensate", "the path of a function under `#[compensation]`, or `none`", "compensate = release", &[SagaStep]),
     key("pivot", "no value", "pivot", &[SagaStep]),
     key("awaits", "a type", "awaits = PaymentReceived", &[SagaStep]),

@@ -419,6 +419,16 @@ fn sagas() -> Vec<Input> {
             ),
         ),
         saga(
+            "saga_that_is_retired",
+            quote!(name = "checkout", version = 2, migrates = CheckoutV1, retired),
+            quote!(
+                #[derive(Serialize, Deserialize)]
+                pub struct CheckoutV2 {
+                    order: u32,
+                }
+            ),
+        ),
+        saga(
             "saga_with_an_error",
             quote!(),
             quote!(

@@ -75,7 +75,7 @@ fn answer(args: &Args<'_>, place: Place) -> Answer {
 }
 
 /// A type that borrows nothing; what does is reported, and passes as `'static` from there on.
-fn owned(args: &Args<'_>, word: &str) -> Option<Type> {
+pub(super) fn owned(args: &Args<'_>, word: &str) -> Option<Type> {
     let ty: Type = args.value(word)?;
     if let Some(opaque) = opaque_type(&ty) {
         args.sink().at(opaque, catalogue::opaque_answer(word));

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use syn::{Type, TypeReference};
 
 use super::args::Args;
-use super::message::{context_target, unraw};
+use super::message::{context_target, owned, unraw};
 use super::policy::{policy, retry};
 use super::signature::{Asyncness, Checked, signature};
 use crate::diag::{Sink, catalogue};
@@ -18,7 +18,9 @@ pub(crate) fn saga(args: Vec<Result<Arg, TokenStream>>, item: &MessageItem, sink
     let args = Args::new(Attribute::Saga, args, sink);
     let name = args.text("name").map_or_else(|| unraw(&item.ident), |name| name.value());
     let version = args.integer("version", 1).unwrap_or(1);
-    let places = places(&args, item);
+    let upgrades = owned(&args, "migrates");
+    let is_retired = args.flag("retired");
+    let places = if is_retired { no_places(&args, item) } else { places(&args, item) };
     let krate = args.krate();
     context_target(item, sink);
     let context = Message {
@@ -29,13 +31,23 @@ pub(crate) fn saga(args: Vec<Result<Arg, TokenStream>>, item: &MessageItem, sink
         name,
         version,
         key: None,
-        upgrades: None,
+        upgrades,
         wire: None,
         answer: Answer::None,
         krate,
     };
     let cfgs = item.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).cloned().collect();
-    Saga { context, cfgs, places: places.filter(|_| sink.is_clean()) }
+    // With steps it is in error, and they bring none besides.
+    let is_retired = is_retired && args.written("steps").is_none();
+    Saga { context, cfgs, is_retired, places: places.filter(|_| sink.is_clean()) }
+}
+
+/// A version that nobody runs any more is read, and has no steps.
+fn no_places(args: &Args<'_>, item: &MessageItem) -> Option<Vec<Place>> {
+    if let Some((_, arg)) = args.written("steps") {
+        args.sink().at(&arg.key, catalogue::steps_of_a_retired_saga(&item.ident));
+    }
+    None
 }
 
 fn places(args: &Args<'_>, item: &MessageItem) -> Option<Vec<Place>> {

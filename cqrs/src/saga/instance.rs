@@ -22,8 +22,15 @@ pub(crate) struct Mark {
     pub(crate) due_at: Option<SystemTime>,
     pub(crate) wait: Option<SagaWait>,
     pub(crate) event: Option<Uuid>,
+    /// What it returned, as long as that is not part of the context: its group has not ended.
     patch: Option<Vec<u8>>,
     error: Option<String>,
+}
+
+impl Mark {
+    pub(crate) fn has_patch(&self) -> bool {
+        self.patch.is_some()
+    }
 }
 
 /// A saga.
@@ -105,15 +112,18 @@ impl Instance {
 
     /// What follows.
     pub(crate) fn turn(&self, input: Input, told: Told, now: SystemTime, random: f64) -> Result<Turn, Illegal> {
-        let (input, told, applied) = self.applied(input, told);
+        let (input, told, is_applied) = self.applied(input, told);
         let (state, effects) = self.plan.shape.next(self.state.clone(), input)?;
         let mut next = Self { state, ..self.clone() };
-        if let Some(context) = applied.or(told.end.context) {
+        if let Some(context) = told.end.context {
             next.context = context;
         }
         let mut log = Vec::new();
         match input {
             Input::Ended(step, _) => {
+                if is_applied {
+                    self.plan.shape.beside(step).for_each(|member| next.marks[member].patch = None);
+                }
                 let mark = &mut next.marks[step];
                 mark.patch = told.end.patch.or(mark.patch.take());
                 // What its compensation fails with is logged; why the step failed is asked for at the end.
@@ -137,12 +147,12 @@ impl Instance {
 
     /// Where the last member of a group ends well, what its members returned becomes part of the context; where that fails, so has the
     /// member, which has happened for all that.
-    fn applied(&self, input: Input, mut told: Told) -> (Input, Told, Option<Arc<[u8]>>) {
-        let Input::Ended(step, Ended::Well) = input else { return (input, told, None) };
+    fn applied(&self, input: Input, mut told: Told) -> (Input, Told, bool) {
+        let Input::Ended(step, Ended::Well) = input else { return (input, told, false) };
         let members = self.plan.shape.beside(step);
         let is_last = members.clone().all(|member| member == step || self.state.steps[member] == Progress::Done);
         if self.state.phase != Phase::Forward || self.plan.steps[step].item.apply.is_none() || !is_last {
-            return (input, told, None);
+            return (input, told, false);
         }
         let mut context: Arc<[u8]> = Arc::clone(&self.context);
         for member in members {
@@ -154,8 +164,8 @@ impl Instance {
                 Err(panic) => return failed(step, told, &format!("applying what it returned panicked: {panic}")),
             }
         }
-        told.error = None;
-        (input, told, Some(context))
+        (told.error, told.end.context, told.end.patch) = (None, Some(context), None);
+        (input, told, true)
     }
 
     fn entry(
@@ -250,6 +260,12 @@ impl Instance {
         turn.change(claim, at, rest)
     }
 
+    /// The same, of a saga that has become one of its version.
+    pub(crate) fn moved(&self, claim: &SagaClaim, at: SystemTime) -> SagaChange {
+        let (version, context) = (Some(self.plan.version()), Some(self.context.to_vec()));
+        SagaChange { version, context, ..self.unchanged(claim, at, SagaRest::Held) }
+    }
+
     /// Every step that has begun.
     pub(crate) fn steps(&self) -> Vec<SagaStep> {
         (0..self.marks.len()).filter_map(|at| self.step(at)).collect()
@@ -294,9 +310,9 @@ impl Instance {
     }
 }
 
-fn failed(step: usize, mut told: Told, error: &str) -> (Input, Told, Option<Arc<[u8]>>) {
+fn failed(step: usize, mut told: Told, error: &str) -> (Input, Told, bool) {
     told.error = Some(error.to_owned());
-    (Input::Ended(step, Ended::Broke), told, None)
+    (Input::Ended(step, Ended::Broke), told, false)
 }
 
 impl Turn {
@@ -327,6 +343,7 @@ impl Turn {
             claim: claim.clone(),
             phase,
             why: why.to_owned(),
+            version: None,
             context: self.has_context.then(|| next.context.to_vec()),
             is_cancelled: next.state.is_cancelled,
             heard: self.heard,

@@ -17,6 +17,7 @@ pub(crate) mod item;
 pub(crate) mod keeper;
 mod key;
 mod machine;
+mod migrate;
 mod operate;
 mod outage;
 mod outcome;

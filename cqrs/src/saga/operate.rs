@@ -1,7 +1,7 @@
 //! Sagas, as people who operate a service look at them.
 
 use super::call::ended;
-use super::step::{SagaContext, read};
+use super::step::{SagaContext, read_as};
 use super::{SagaError, SagaId};
 use crate::app::App;
 use crate::diagram::Run;
@@ -43,18 +43,18 @@ impl Sagas {
         Ok(Some((row, steps)))
     }
 
-    /// The context of a saga as it is stored. `None` where there is none of this id.
+    /// The context of a saga as it is stored; of an earlier version, as what `migrates = ..` makes of it. `None` where there is none of this id.
     ///
     /// # Errors
-    /// [`SagaError::IdTaken`] where the saga of this id is another one, [`SagaError::Context`] where the context cannot be read; else
-    /// with what the store said.
+    /// [`SagaError::IdTaken`] where the saga of this id is another one, [`SagaError::UnknownVersion`] where it is of a version that `C` is
+    /// not and does not take over, [`SagaError::Context`] where the context cannot be read; else with what the store said.
     pub async fn context<C: SagaContext>(&self, id: impl Into<SagaId>) -> Result<Option<C>, SagaError> {
         let id = id.into();
         let Some((row, _)) = self.stored()?.saga(id.as_str()).await? else { return Ok(None) };
         if row.name != C::ITEM.context.name {
             return Err(SagaError::IdTaken { id });
         }
-        read(&row.context).map(Some).map_err(|source| SagaError::Context { source })
+        read_as(row.version, &row.context).map(Some)
     }
 
     /// What a saga did, attempt by attempt, in its order.

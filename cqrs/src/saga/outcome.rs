@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::SagaError;
 use super::instance::{Instance, stored_phase};
-use super::step::{SagaContext, Told, read};
+use super::step::{SagaContext, Told, read_as};
 use crate::store::{SagaPhase, SagaProgress, SagaRow, SagaStep};
 
 /// How a saga ended, or that it is stuck.
@@ -12,6 +12,7 @@ use crate::store::{SagaPhase, SagaProgress, SagaRow, SagaStep};
 pub(crate) struct Outcome {
     phase: SagaPhase,
     why: String,
+    version: u32,
     context: Arc<[u8]>,
     error: Option<String>,
     steps: Vec<SagaStep>,
@@ -22,8 +23,8 @@ impl Outcome {
     /// that yet.
     pub(crate) fn stored(row: SagaRow, steps: Vec<SagaStep>) -> Option<Self> {
         let has_ended = row.phase.is_end() || (row.phase == SagaPhase::Stuck && row.asked.is_none());
-        let SagaRow { phase, why, context, error, .. } = row;
-        has_ended.then(|| Self { phase, why, context: context.into(), error, steps })
+        let SagaRow { phase, why, version, context, error, .. } = row;
+        has_ended.then(|| Self { phase, why, version, context: context.into(), error, steps })
     }
 
     /// Of a saga as the process knows it that went on with it.
@@ -33,6 +34,7 @@ impl Outcome {
         has_ended.then(|| Self {
             phase,
             why: why.to_owned(),
+            version: saga.plan.version(),
             context: Arc::clone(&saga.context),
             error: saga.error.clone(),
             steps: if phase == SagaPhase::Completed { Vec::new() } else { saga.steps() },
@@ -46,7 +48,7 @@ impl Outcome {
     pub(crate) fn context<C: SagaContext>(self) -> Result<C, SagaError> {
         match self.failed() {
             Some(error) => Err(error),
-            None => read(&self.context).map_err(|source| SagaError::Context { source }),
+            None => read_as(self.version, &self.context),
         }
     }
 

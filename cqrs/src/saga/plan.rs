@@ -134,6 +134,12 @@ impl PlannedSagas {
         self.0.get(name)?.get(&version)
     }
 
+    /// Later versions that a saga of this one can go on as, as far as its context goes: the last first.
+    pub(crate) fn successors(&self, name: &str, version: u32) -> impl Iterator<Item = &Arc<PlannedSaga>> {
+        let later = self.0.get(name).into_iter().flat_map(BTreeMap::values).rev();
+        later.filter(move |saga| saga.version() > version && saga.item.context.reads(version))
+    }
+
     /// Every saga.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<PlannedSaga>> {
         self.0.values().flat_map(BTreeMap::values)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::SagaError;
+use super::plan::PlannedSaga;
 use crate::app::App;
 use crate::store::SagaUse;
 
@@ -25,7 +26,7 @@ pub struct Stranded {
     pub saga: String,
     /// Its version.
     pub version: u32,
-    /// The step that the program's definition of it lacks; `None` where it lacks the version.
+    /// The step that the program's definition of it lacks, or has behind steps that they have not begun; `None` where it lacks the version.
     pub step: Option<String>,
     /// How many there are.
     pub count: u64,
@@ -63,7 +64,7 @@ impl fmt::Display for Stranded {
         match step {
             Some(step) => write!(
                 f,
-                "they have begun the step `{step}`, which this program's version {version} does not have; help: leave a version as it was while sagas of it run, and give the changed one the next"
+                "they have begun the step `{step}`, which this program does not have, or has behind steps that they have not begun; help: leave a version as it was while sagas of it run, and give the changed one the next; put what is new behind what has begun where that takes them over"
             ),
             None if known.is_empty() => write!(
                 f,
@@ -73,7 +74,7 @@ impl fmt::Display for Stranded {
                 let known: Vec<String> = known.iter().map(u32::to_string).collect();
                 write!(
                     f,
-                    "this program has version {} of it; help: keep version {version} beside it until they have ended",
+                    "this program has version {} of it; help: keep version {version} beside it until they have ended, or take it over: `migrates = ..`",
                     known.join(", ")
                 )
             }
@@ -83,7 +84,8 @@ impl fmt::Display for Stranded {
 
 impl App {
     /// Looks whether every saga of the store that has not ended can go on in this program, before it takes over: a version, or a step
-    /// that has begun, which it does not have would leave them waiting.
+    /// that has begun, which it does not have would leave them waiting. A version that a later one takes over (`migrates = ..`) is not
+    /// missed, but for those that have begun a step which the later one does not have, or has behind others that they have not begun.
     ///
     /// Changes nothing. An app without a store, or whose store keeps no sagas, lacks nothing.
     ///
@@ -91,24 +93,50 @@ impl App {
     /// Fails with what the store said.
     pub async fn preflight(&self) -> Result<Preflight, SagaError> {
         let Some(sagas) = self.store().and_then(|store| store.sagas()) else { return Ok(Preflight::default()) };
-        Ok(Preflight { sagas: self.stranded(sagas.in_use().await?) })
+        Ok(Preflight { sagas: self.stranded(&sagas.in_use().await?) })
     }
 
-    fn stranded(&self, used: Vec<SagaUse>) -> Vec<Stranded> {
-        let mut stranded = BTreeMap::new();
+    fn stranded(&self, used: &[SagaUse]) -> Vec<Stranded> {
+        let (sagas, mut stranded) = (&self.plan().sagas, BTreeMap::new());
+        let mut counts: BTreeMap<(&str, u32), BTreeMap<&str, u64>> = BTreeMap::new();
         for SagaUse { name, version, step, count } in used {
-            let plan = self.plan().sagas.get(&name, version);
-            let lacks = match (&plan, &step) {
-                (Some(plan), Some(step)) => plan.step(step).is_none(),
+            counts.entry((name, *version)).or_default().extend(step.as_deref().map(|step| (step, *count)));
+        }
+        for SagaUse { name, version, step, count } in used {
+            let own = sagas.get(name, *version);
+            let mut later = sagas.successors(name, *version);
+            let lacks = match step {
+                Some(step) => {
+                    let begun = &counts[&(name.as_str(), *version)];
+                    let own = own.map(|plan| lacking(plan, step, *count));
+                    let later = later.map(|plan| overtaken(plan, step, begun));
+                    own.into_iter().chain(later).min().unwrap_or(0)
+                }
                 // Where all of it is missing, so are the steps: said once.
-                (plan, step) => plan.is_none() && step.is_none(),
+                None if own.is_none() && later.next().is_none() => *count,
+                None => 0,
             };
-            if lacks {
-                let known = self.plan().sagas.versions(&name).collect();
-                let key = (name.clone(), version, step.clone());
-                stranded.insert(key, Stranded { saga: name, version, step, count, known });
+            if lacks > 0 {
+                let known = sagas.versions(name).collect();
+                let (saga, version, step) = (name.clone(), *version, step.clone());
+                let key = (saga.clone(), version, step.clone());
+                stranded.insert(key, Stranded { saga, version, step, count: lacks, known });
             }
         }
         stranded.into_values().collect()
     }
+}
+
+/// How many of those that have begun a step lack it in their own version.
+fn lacking(plan: &PlannedSaga, step: &str, count: u64) -> u64 {
+    if plan.step(step).is_some() { 0 } else { count }
+}
+
+/// How many of those that have begun a step have it in a later version behind one that they have not begun, or lack it there: by how many
+/// sagas of their own version have begun what.
+fn overtaken(plan: &PlannedSaga, step: &str, begun: &BTreeMap<&str, u64>) -> u64 {
+    let count = begun.get(step).copied().unwrap_or(0);
+    let Some(at) = plan.step(step) else { return count };
+    let earlier = plan.steps[..at].iter().map(|step| begun.get(step.name).copied().unwrap_or(0));
+    count.saturating_sub(earlier.min().unwrap_or(count))
 }

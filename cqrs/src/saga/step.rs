@@ -9,10 +9,11 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::SagaError;
 use super::item::{CompensationItem, StepItem};
 use crate::BoxError;
 use crate::dispatch::thunk::{Fallible, HandleLent, Plain};
-use crate::dispatch::{DispatchError, is_outage};
+use crate::dispatch::{DispatchError, caught, is_outage};
 use crate::error::chain;
 use crate::message::Message;
 use crate::policy::{Attempted, Backup, Counts, Kept, run};
@@ -290,6 +291,23 @@ pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BoxError> {
     serde_json::from_slice(bytes).map_err(|error| {
         Told(format!("cannot read `{}` from what is stored: {error}", std::any::type_name::<T>())).into()
     })
+}
+
+/// Reads what is stored of a saga of some version.
+pub(crate) fn read_as<C: SagaContext>(version: u32, bytes: &[u8]) -> Result<C, SagaError> {
+    let spec = C::ITEM.context;
+    if spec.version == version {
+        return read(bytes).map_err(|source| SagaError::Context { source });
+    }
+    if !spec.reads(version) {
+        return Err(SagaError::UnknownVersion { saga: spec.name.to_owned(), version });
+    }
+    let value = caught(|| spec.read(version, &|spec| spec.codec.decoder(spec.name, false), bytes));
+    let value = value.map_err(|panic| Told(format!("making it version {}'s panicked: {panic}", spec.version)).into());
+    let value =
+        value.and_then(|value| value.map_err(BoxError::from)).map_err(|source| SagaError::Context { source })?;
+    let wrong = || SagaError::Context { source: Told(format!("the value is not a `{}`", spec.name)).into() };
+    Arc::into_inner(value.downcast::<C>().map_err(|_| wrong())?).ok_or_else(wrong)
 }
 
 pub(crate) fn write<T: Serialize>(value: &T) -> Result<Vec<u8>, BoxError> {

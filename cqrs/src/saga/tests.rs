@@ -345,6 +345,7 @@ async fn left(store: &MemoryStore, start: SagaStart, phase: SagaPhase) {
         claim,
         phase,
         why: String::new(),
+        version: None,
         context: None,
         is_cancelled: false,
         heard: None,

@@ -10,12 +10,13 @@ use tokio_util::task::TaskTracker;
 use super::engine::{Held, drive};
 use super::instance::{Instance, Told};
 use super::machine::Input;
+use super::migrate;
 use crate::app::App;
 use crate::error::chain;
 use crate::fail_points::{FailPoint, pass};
 use crate::retry::random;
 use crate::store::driver::{ClaimRequest, Driver};
-use crate::store::{ClaimedSaga, SagaChange, SagaRest};
+use crate::store::{ClaimedSaga, SagaChange, SagaClaim, SagaRest, SagaRow, SagaSaved, SagaStep};
 use crate::supervise::supervised;
 use crate::worker::Due;
 
@@ -93,26 +94,28 @@ async fn claim(app: &App, store: &Arc<dyn Driver>, limit: usize, now: SystemTime
 async fn take_up(app: &App, store: &Arc<dyn Driver>, claimed: ClaimedSaga, since: Instant) {
     pass(FailPoint::SagaTakenUp);
     let ClaimedSaga { claim, row, steps, was_held } = claimed;
-    let Some(plan) = app.plan().sagas.get(&row.name, row.version) else {
-        tracing::warn!(
-            saga = row.id,
-            name = row.name,
-            version = row.version,
-            "a saga is of a version that this program does not have; it waits for another"
-        );
-        return leave(app, store, claim, &row).await;
-    };
-    let saga = match Instance::stored(Arc::clone(plan), &row, steps) {
+    let saga = match here(app, &row, steps) {
         Ok(saga) => saga,
         Err(error) => {
+            let (saga, name, version) = (&row.id, &row.name, row.version);
             tracing::warn!(
-                saga = row.id,
-                error = chain(&error),
-                "a saga cannot be gone on with; it waits for another program"
+                saga,
+                name,
+                version,
+                error,
+                "a saga cannot be gone on with here; it waits for another program"
             );
             return leave(app, store, claim, &row).await;
         }
     };
+    if saga.plan.version() != row.version {
+        let (name, from, to) = (&row.name, row.version, saga.plan.version());
+        let change = saga.moved(&claim, app.clock().now());
+        if !is_stored(store, change).await {
+            return;
+        }
+        tracing::info!(saga = row.id, name, from, to, "a saga goes on as a later version");
+    }
     let (asked, headers) = (row.asked, row.headers);
     let mut held = Held { claim, saga, headers, asked, since };
     // What was under way is done again; what only waited goes on.
@@ -135,10 +138,32 @@ async fn take_up(app: &App, store: &Arc<dyn Driver>, claimed: ClaimedSaga, since
     drive(app, store, held, effects).await;
 }
 
+/// A stored saga as this program goes on with it: as a later version that takes it over, or as the one that it is of.
+fn here(app: &App, row: &SagaRow, steps: Vec<SagaStep>) -> Result<Instance, String> {
+    let (sagas, mut unmoved) = (&app.plan().sagas, None);
+    for later in sagas.successors(&row.name, row.version) {
+        match migrate::moved(later, row, &steps) {
+            Ok(saga) => return Ok(saga),
+            Err(error) => {
+                tracing::debug!(
+                    saga = row.id,
+                    error = chain(&error),
+                    "a saga cannot go on as a later version, or not yet"
+                );
+                unmoved = unmoved.or(Some(chain(&error)));
+            }
+        }
+    }
+    match sagas.get(&row.name, row.version) {
+        Some(plan) => Instance::stored(Arc::clone(plan), row, steps).map_err(|error| chain(&error)),
+        None => Err(unmoved.unwrap_or_else(|| "this program does not have that version".to_owned())),
+    }
+}
+
 async fn is_stored(store: &Arc<dyn Driver>, change: SagaChange) -> bool {
     let Some(sagas) = store.sagas() else { return false };
     match sagas.save(change).await {
-        Ok(saved) => matches!(saved, crate::store::SagaSaved::Stored(_)),
+        Ok(saved) => matches!(saved, SagaSaved::Stored(_)),
         Err(error) => {
             tracing::warn!(
                 error = chain(&error),
@@ -150,12 +175,13 @@ async fn is_stored(store: &Arc<dyn Driver>, change: SagaChange) -> bool {
 }
 
 /// Leaves a saga as it is, to a program that has it.
-async fn leave(app: &App, store: &Arc<dyn Driver>, claim: crate::store::SagaClaim, row: &crate::store::SagaRow) {
+async fn leave(app: &App, store: &Arc<dyn Driver>, claim: SagaClaim, row: &SagaRow) {
     let now = app.clock().now();
     let change = SagaChange {
         claim,
         phase: row.phase,
         why: row.why.clone(),
+        version: None,
         context: None,
         is_cancelled: row.is_cancelled,
         heard: None,

@@ -160,6 +160,7 @@ impl SagaTable {
         let row = &mut saga.row;
         (row.phase, row.why, row.cuts, row.is_cancelled) = (change.phase, change.why, change.cuts, change.is_cancelled);
         (row.error, row.changed_at) = (change.error, change.at);
+        row.version = change.version.unwrap_or(row.version);
         if let Some(context) = change.context {
             row.context = context;
         }

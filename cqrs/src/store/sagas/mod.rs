@@ -4,6 +4,7 @@
 //! holds it while it runs, by a lease with a fence; while it waits nobody does, and the row says when somebody is to look.
 
 mod record;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 pub(super) mod words;
 
 use std::time::SystemTime;

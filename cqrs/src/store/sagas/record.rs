@@ -293,6 +293,8 @@ pub struct SagaChange {
     pub phase: SagaPhase,
     /// Why it is stuck.
     pub why: String,
+    /// The version that it goes on as, where that is another.
+    pub version: Option<u32>,
     /// Its context, where that has changed.
     pub context: Option<Vec<u8>>,
     /// Whether somebody wants it back, and it has heard of that.

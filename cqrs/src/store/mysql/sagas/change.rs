@@ -47,7 +47,7 @@ SET logged = GREATEST(logged, ?) + 0 * LAST_INSERT_ID(CASE WHEN asked IS NULL OR
     asked = CASE WHEN asked <=> ? THEN NULL ELSE asked END,
     owner = CASE WHEN ? THEN owner ELSE NULL END,
     lease_until = CASE WHEN ? THEN lease_until ELSE NULL END,
-    phase = ?, why = ?, context = COALESCE(?, context), is_cancelled = ?, cuts = ?, error = ?, changed_at = ?, ended_at = ?
+    phase = ?, why = ?, version = COALESCE(?, version), context = COALESCE(?, context), is_cancelled = ?, cuts = ?, error = ?, changed_at = ?, ended_at = ?
 WHERE id = ? AND fence = ? AND owner IS NOT NULL";
 
 const STEPS: &str = "
@@ -317,6 +317,7 @@ fn bind_change<'q>(
         .bind(is_held)
         .bind(change.phase.as_str().as_bytes())
         .bind(change.why.as_bytes())
+        .bind(change.version.map(i64::from))
         .bind(change.context.as_deref())
         .bind(change.is_cancelled)
         .bind(i64::from(change.cuts))

@@ -47,7 +47,8 @@ WITH changed AS (
         owner = CASE WHEN $13::bool THEN owner END,
         lease_until = CASE WHEN $13 THEN lease_until END,
         due_at = CASE WHEN $13 THEN due_at WHEN asked IS NOT NULL AND asked IS DISTINCT FROM $12 THEN $10::bigint
-            WHEN $14::bigint IS NULL THEN NULL WHEN poked THEN $10 ELSE $14 END
+            WHEN $14::bigint IS NULL THEN NULL WHEN poked THEN $10 ELSE $14 END,
+        version = COALESCE($34::int, version)
     WHERE id = $1 AND fence = $2 AND owner IS NOT NULL
     RETURNING id, asked
 ), steps AS (
@@ -157,7 +158,8 @@ pub(in crate::store::postgres) async fn save(
         .bind(log.began)
         .bind(log.ended)
         .bind(log.progress)
-        .bind(log.errors);
+        .bind(log.errors)
+        .bind(change.version.map(rows::number));
     let saved: Option<Option<String>> = statement.fetch_optional(executor).await?;
     let Some(asked) = saved else { return Ok(SagaSaved::Lost) };
     let asked = asked.map(|word| asked_of(&word)).transpose().map_err(sqlx::Error::Decode)?;

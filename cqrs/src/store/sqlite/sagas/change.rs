@@ -29,7 +29,8 @@ SET phase = ?3, why = ?4, context = COALESCE(?5, context), is_cancelled = ?6, cu
     owner = CASE WHEN ?13 THEN owner END,
     lease_until = CASE WHEN ?13 THEN lease_until END,
     due_at = CASE WHEN ?13 THEN due_at WHEN asked IS NOT NULL AND asked IS NOT ?12 THEN ?10 WHEN ?14 IS NULL THEN NULL
-        WHEN poked THEN ?10 ELSE ?14 END
+        WHEN poked THEN ?10 ELSE ?14 END,
+    version = COALESCE(?15, version)
 WHERE id = ?1 AND fence = ?2 AND owner IS NOT NULL
 RETURNING asked";
 
@@ -123,6 +124,7 @@ pub(in crate::store::sqlite) async fn save_within(
         .bind(change.heard.map(SagaAsked::as_str))
         .bind(is_held)
         .bind(due_at)
+        .bind(change.version.map(i64::from))
         .fetch_optional(&mut *connection)
         .await?;
     let Some(asked) = saved else { return Ok(SagaSaved::Lost) };

@@ -27,6 +27,7 @@ fn parked(claim: &SagaClaim, seconds: u64) -> SagaChange {
         claim: claim.clone(),
         phase: SagaPhase::Forward,
         why: String::new(),
+        version: None,
         context: None,
         is_cancelled: false,
         heard: None,

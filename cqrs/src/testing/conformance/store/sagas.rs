@@ -66,6 +66,7 @@ fn change(claim: &SagaClaim, rest: SagaRest) -> SagaChange {
         claim: claim.clone(),
         phase: SagaPhase::Forward,
         why: String::new(),
+        version: None,
         context: None,
         is_cancelled: false,
         heard: None,
@@ -214,6 +215,7 @@ pub(super) async fn a_change_is_stored_as_a_whole(store: Bench) {
     };
     let steps = vec![step("reserve", SagaProgress::Done), charged];
     let first = SagaChange {
+        version: Some(8),
         context: Some(b"{}".to_vec()),
         cuts: 2,
         error: Some("declined".to_owned()),
@@ -229,7 +231,7 @@ pub(super) async fn a_change_is_stored_as_a_whole(store: Bench) {
         (row.context.as_slice(), row.cuts, row.error.as_deref(), row.logged),
         (&b"{}"[..], 2, Some("declined"), 2)
     );
-    assert_eq!((row.changed_at, row.is_held), (at(1), true));
+    assert_eq!((row.changed_at, row.is_held, row.version), (at(1), true, 8));
     let last = SagaChange {
         phase: SagaPhase::Stuck,
         why: "undoing".to_owned(),
@@ -243,6 +245,7 @@ pub(super) async fn a_change_is_stored_as_a_whole(store: Bench) {
         (row.phase, row.why.as_str(), row.is_cancelled, row.is_held),
         (SagaPhase::Stuck, "undoing", true, false)
     );
+    assert_eq!(row.version, 8);
     assert_eq!((row.context.as_slice(), row.error, row.logged, stored.len()), (&b"{}"[..], None, 3, 2));
     let mut read = sagas(&*store).log("s").await.unwrap();
     assert_eq!(read.iter().map(|entry| entry.number).collect::<Vec<_>>(), [1, 2, 3]);
