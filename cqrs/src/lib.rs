@@ -100,7 +100,9 @@ pub use self::message::{
 };
 pub use self::middleware::{Call, CallKind, Next, Outcome};
 pub use self::policy::Cause;
-pub use self::saga::{Apply, Preflight, SagaCall, SagaError, SagaId, SagaSteps, Sagas, StepDone, StepKey, Stranded};
+pub use self::saga::{
+    Apply, Preflight, Recovery, SagaCall, SagaCount, SagaError, SagaId, SagaSteps, Sagas, StepDone, StepKey, Stranded,
+};
 pub use self::settings::{Settings, SettingsError, SettingsErrorKind};
 pub use self::store::{Store, StoreError};
 pub use self::stream::{ItemStream, Items};

@@ -3,6 +3,7 @@
 mod around;
 mod awaiting;
 mod diagrams;
+mod holes;
 mod stopping;
 mod versions;
 
@@ -32,10 +33,14 @@ impl World {
 
     fn act(&self, step: &'static str) -> Result<(), BoxError> {
         self.note(step);
-        if self.failing.lock().unwrap().contains(step) {
+        if self.fails(step) {
             return Err(format!("`{step}` does not work").into());
         }
         Ok(())
+    }
+
+    fn fails(&self, step: &str) -> bool {
+        self.failing.lock().unwrap().contains(step)
     }
 
     fn log(&self) -> Vec<String> {

@@ -14,8 +14,8 @@ use tokio::task::JoinHandle;
 
 #[derive(Default)]
 pub struct Gate {
-    begun: Notify,
-    open: Notify,
+    pub begun: Notify,
+    pub open: Notify,
 }
 
 #[saga(name = "move", version = 4, steps = [pack, load, drive])]

@@ -9,8 +9,11 @@ use super::bulk::Deed;
 use super::edit::{self, EditError};
 use super::{App, Bulk, Outbox};
 use crate::Error;
+use crate::saga::{SagaError, SagaId};
 use crate::store::driver::Driver;
-use crate::store::{DeadFilter, DeadLetterId, Operation, Operations, Signed, StoreError, StoreErrorKind, TimerName};
+use crate::store::{
+    DeadFilter, DeadLetterId, Operation, Operations, SagaAsked, Signed, StoreError, StoreErrorKind, TimerName,
+};
 
 /// Somebody who operates a service: what he does is written down under his name, in the transaction in which it is done.
 /// Made by [`App::operator`].
@@ -58,7 +61,7 @@ impl App {
     }
 
     /// The app itself, as one who operates.
-    pub(super) fn itself(&self) -> Operator {
+    pub(crate) fn itself(&self) -> Operator {
         self.operator(self.owner())
     }
 
@@ -185,6 +188,63 @@ impl Operator {
         self.end(Operation::Cancel(timer.into()), "").await
     }
 
+    /// Asks a saga to undo what it has done, as [`Sagas::cancel`](crate::saga::Sagas::cancel) does.
+    ///
+    /// ```standalone_crate
+    /// use cqrs::prelude::*;
+    /// use cqrs::store::AuditAction;
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[saga(name = "checkout", steps = [reserve, charge])]
+    /// #[derive(Debug, Serialize, Deserialize)]
+    /// struct Checkout;
+    ///
+    /// #[saga_step(compensate = none)]
+    /// async fn reserve(_cx: &mut Checkout) {}
+    ///
+    /// /// The bank is closed until an hour from now.
+    /// #[saga_step(compensate = none, retry(max = 9, first = "1h"))]
+    /// async fn charge(_cx: &mut Checkout) -> Result<(), cqrs::BoxError> { Err("closed".into()) }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let app = cqrs::bootstrap!().store(Store::url("memory:")).await?;
+    /// app.saga(Checkout).id("c1").start().await?;
+    ///
+    /// assert!(app.operator("anna").note("the customer called").cancel_saga("c1").await?);
+    ///
+    /// let entry = &app.audit(10, None).await?[0];
+    /// assert_eq!((entry.by.as_str(), entry.action), ("anna", AuditAction::CancelSaga));
+    /// assert_eq!((entry.name.as_str(), entry.key.as_deref()), ("checkout", Some("c1")));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SagaError::NoStore`] where the app has no store that keeps sagas; else with what the store said.
+    pub async fn cancel_saga(&self, id: impl Into<SagaId>) -> Result<bool, SagaError> {
+        self.ask_saga(id.into(), SagaAsked::Cancel).await
+    }
+
+    /// Makes a saga go on that is stuck, as [`Sagas::resume`](crate::saga::Sagas::resume) does.
+    ///
+    /// # Errors
+    /// [`SagaError::NoStore`] where the app has no store that keeps sagas; else with what the store said.
+    pub async fn resume_saga(&self, id: impl Into<SagaId>) -> Result<bool, SagaError> {
+        self.ask_saga(id.into(), SagaAsked::Resume).await
+    }
+
+    async fn ask_saga(&self, id: SagaId, asked: SagaAsked) -> Result<bool, SagaError> {
+        let store = self.app.store().ok_or(SagaError::NoStore)?;
+        let sagas = store.sagas().ok_or(SagaError::NoStore)?;
+        if store.operations().is_some() {
+            return Ok(self.operate(Operation::AskSaga { id: id.as_str().to_owned(), asked }, "").await?);
+        }
+        let done = sagas.ask(id.as_str(), asked, self.app.clock().now()).await?;
+        self.unwritten(store.name(), done);
+        Ok(done)
+    }
+
     /// Does what every driver can do, whether it writes it down or not.
     pub(super) async fn end(&self, operation: Operation, addition: &str) -> Result<bool, Error> {
         let store = self.app.need_store()?;
@@ -197,11 +257,15 @@ impl Operator {
             Operation::Cancel(TimerName::Key { name, key }) => store.cancel_timer(&name, &key).await?,
             other => self.operate(other, addition).await?,
         };
+        self.unwritten(store.name(), done);
+        Ok(done)
+    }
+
+    fn unwritten(&self, store: &str, done: bool) {
         if done {
-            tracing::warn!(store = store.name(), by = self.by, "the store writes down nothing of what is done to it");
+            tracing::warn!(store, by = self.by, "the store writes down nothing of what is done to it");
             self.app.wake();
         }
-        Ok(done)
     }
 
     /// Does it, and writes it down. `addition` is said beside the operator's own note.

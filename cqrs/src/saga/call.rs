@@ -149,7 +149,7 @@ async fn start(
     match sagas.start(start).await? {
         SagaStarted::New(claim) => {
             pass(FailPoint::SagaStarted);
-            let held = Held { claim, saga: turn.next, headers, asked: None, since };
+            let held = Held { claim, saga: turn.next, headers, asked: None, since, is_kept: true };
             let (app, store, effects) = (app.clone(), Arc::clone(store), turn.effects);
             let tracker = app.tracker().clone();
             let (tell, ends) = oneshot::channel();

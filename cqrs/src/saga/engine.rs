@@ -34,6 +34,8 @@ pub(crate) struct Held {
     pub(crate) asked: Option<SagaAsked>,
     /// When its lease was asked for.
     pub(crate) since: Instant,
+    /// Whether this process waits with it where it takes up no others: nobody might.
+    pub(crate) is_kept: bool,
 }
 
 /// Why this process goes on with a saga no longer.
@@ -57,6 +59,7 @@ pub(crate) async fn drive(app: &App, store: &Arc<dyn Driver>, taken: Held, effec
         claim: taken.claim,
         saga: taken.saga,
         asked: taken.asked,
+        is_kept: taken.is_kept,
         is_held: true,
         hold: &hold,
         calls: FuturesUnordered::new(),
@@ -90,6 +93,7 @@ struct Run<'a> {
     claim: SagaClaim,
     saga: Instance,
     asked: Option<SagaAsked>,
+    is_kept: bool,
     /// Whether what was stored last says that this process holds it.
     is_held: bool,
     hold: &'a Hold<'a>,
@@ -188,7 +192,7 @@ impl Run<'_> {
             let is_due = saga.state.steps.contains(&Progress::Awaiting) || saga.next_due().is_none_or(|due| due <= now);
             return if is_due { SagaRest::Until(now) } else { saga.rest(now, Duration::ZERO) };
         }
-        if is_under_way && !self.app.runs_sagas() {
+        if is_under_way && self.is_kept && !self.app.runs_sagas() {
             return SagaRest::Held;
         }
         saga.rest(self.app.clock().now(), SOON)

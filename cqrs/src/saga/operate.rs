@@ -2,10 +2,25 @@
 
 use super::call::ended;
 use super::step::{SagaContext, read_as};
+use super::worker::{Recovery, recover};
 use super::{SagaError, SagaId};
 use crate::app::App;
 use crate::diagram::Run;
-use crate::store::{SagaAsked, SagaFilter, SagaLog, SagaRow, SagaStep, Sagas as Stored};
+use crate::store::{SagaFilter, SagaLog, SagaPhase, SagaRow, SagaStep, SagaUse, Sagas as Stored};
+
+/// How many sagas of a version are doing the same, of those that have not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SagaCount {
+    /// The stored name of the saga.
+    pub saga: String,
+    /// Its version.
+    pub version: u32,
+    /// What they are doing.
+    pub phase: SagaPhase,
+    /// How many.
+    pub count: u64,
+}
 
 /// The sagas of an app's store. Made by [`App::sagas`].
 #[derive(Debug, Clone)]
@@ -29,6 +44,22 @@ impl Sagas {
     /// Fails where the app has no store, or with what the store said.
     pub async fn find(&self, filter: SagaFilter, limit: usize) -> Result<Vec<SagaRow>, SagaError> {
         Ok(self.stored()?.find(filter, limit).await?)
+    }
+
+    /// How many sagas have not ended, by name, version and what they are doing: those that are stuck are those that somebody has to look at.
+    /// They are counted one by one, which is for a dashboard.
+    ///
+    /// # Errors
+    /// Fails where the app has no store, or with what the store said.
+    pub async fn counts(&self) -> Result<Vec<SagaCount>, SagaError> {
+        let used = self.stored()?.in_use().await?.into_iter().filter(|used| used.step.is_none());
+        let mut counts: Vec<SagaCount> = used
+            .map(|SagaUse { name, version, phase, count, .. }| SagaCount { saga: name, version, phase, count })
+            .collect();
+        counts.sort_by(|one, other| {
+            (&one.saga, one.version, one.phase.as_str()).cmp(&(&other.saga, other.version, other.phase.as_str()))
+        });
+        Ok(counts)
     }
 
     /// A saga with its steps that have begun, in the order of the definition where this program has it. `None` where there is none.
@@ -66,28 +97,55 @@ impl Sagas {
     }
 
     /// Asks a saga to undo what it has done. What runs is let end; what waits does not wait any more. `false` where there is no such saga, or
-    /// it does not go forward; behind its pivot it goes on all the same.
+    /// it does not go forward; behind its pivot it goes on all the same. Written down under the app's own name; by somebody else's it is
+    /// [`Operator::cancel_saga`](crate::Operator::cancel_saga).
     ///
     /// # Errors
     /// Fails where the app has no store, or with what the store said.
     pub async fn cancel(&self, id: impl Into<SagaId>) -> Result<bool, SagaError> {
-        self.ask(id.into(), SagaAsked::Cancel).await
+        self.0.itself().cancel_saga(id).await
     }
 
-    /// Makes a saga go on that is stuck, its attempts forgotten. `false` where there is no such saga, or it is not stuck.
+    /// Makes a saga go on that is stuck, its attempts forgotten. `false` where there is no such saga, or it is not stuck. Written
+    /// down under the app's own name; by somebody else's it is [`Operator::resume_saga`](crate::Operator::resume_saga).
     ///
     /// # Errors
     /// Fails where the app has no store, or with what the store said.
     pub async fn resume(&self, id: impl Into<SagaId>) -> Result<bool, SagaError> {
-        self.ask(id.into(), SagaAsked::Resume).await
+        self.0.itself().resume_saga(id).await
     }
 
-    async fn ask(&self, id: SagaId, asked: SagaAsked) -> Result<bool, SagaError> {
-        let is_asked = self.stored()?.ask(id.as_str(), asked, self.0.clock().now()).await?;
-        if is_asked {
-            self.0.wake();
-        }
-        Ok(is_asked)
+    /// Takes up sagas now, as [`App::run`] does all the while: what is due by now and in nobody's hands, and what processes held that are
+    /// gone. Each is gone on with until it has ended or waits; what falls due later is left alone. At most 64 at once.
+    ///
+    /// It ends a third of a lease after the last one: an owner that is late may be given so long to show that it lives. Where it is dropped,
+    /// what it has taken up goes on.
+    ///
+    /// ```standalone_crate
+    /// use cqrs::prelude::*;
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[saga(name = "checkout", steps = [reserve])]
+    /// #[derive(Debug, Serialize, Deserialize)]
+    /// struct Checkout;
+    ///
+    /// #[saga_step(compensate = none)]
+    /// async fn reserve(_cx: &mut Checkout) {}
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let app = cqrs::bootstrap!().store(Store::url("memory:")).await?;
+    /// let recovery = app.sagas().recover().await?;
+    /// println!("{} completed, {} stuck", recovery.completed, recovery.stuck);
+    /// # assert_eq!(recovery, cqrs::Recovery::default());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Fails where the app has no store, or with what the store said; what was taken up by then goes on.
+    pub async fn recover(&self) -> Result<Recovery, SagaError> {
+        recover(&self.0).await
     }
 
     /// Waits until a saga has ended, whoever goes on with it. Gives its context.

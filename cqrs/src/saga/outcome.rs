@@ -41,6 +41,10 @@ impl Outcome {
         })
     }
 
+    pub(crate) fn phase(&self) -> SagaPhase {
+        self.phase
+    }
+
     /// The context of a completed saga.
     ///
     /// # Errors

@@ -97,46 +97,47 @@ impl App {
     }
 
     fn stranded(&self, used: &[SagaUse]) -> Vec<Stranded> {
-        let (sagas, mut stranded) = (&self.plan().sagas, BTreeMap::new());
-        let mut counts: BTreeMap<(&str, u32), BTreeMap<&str, u64>> = BTreeMap::new();
-        for SagaUse { name, version, step, count } in used {
-            counts.entry((name, *version)).or_default().extend(step.as_deref().map(|step| (step, *count)));
+        let mut counts: BTreeMap<(&str, u32), BTreeMap<Option<&str>, u64>> = BTreeMap::new();
+        for SagaUse { name, version, step, count, .. } in used {
+            *counts.entry((name, *version)).or_default().entry(step.as_deref()).or_default() += count;
         }
-        for SagaUse { name, version, step, count } in used {
-            let own = sagas.get(name, *version);
-            let mut later = sagas.successors(name, *version);
-            let lacks = match step {
-                Some(step) => {
-                    let begun = &counts[&(name.as_str(), *version)];
-                    let own = own.map(|plan| lacking(plan, step, *count));
-                    let later = later.map(|plan| overtaken(plan, step, begun));
-                    own.into_iter().chain(later).min().unwrap_or(0)
+        let mut stranded = Vec::new();
+        for ((name, version), begun) in counts {
+            for step in begun.keys() {
+                let count = self.lacking(name, version, *step, &begun);
+                if count > 0 {
+                    let known = self.plan().sagas.versions(name).collect();
+                    let (saga, step) = (name.to_owned(), step.map(str::to_owned));
+                    stranded.push(Stranded { saga, version, step, count, known });
                 }
-                // Where all of it is missing, so are the steps: said once.
-                None if own.is_none() && later.next().is_none() => *count,
-                None => 0,
-            };
-            if lacks > 0 {
-                let known = sagas.versions(name).collect();
-                let (saga, version, step) = (name.clone(), *version, step.clone());
-                let key = (saga.clone(), version, step.clone());
-                stranded.insert(key, Stranded { saga, version, step, count: lacks, known });
             }
         }
-        stranded.into_values().collect()
+        stranded
     }
-}
 
-/// How many of those that have begun a step lack it in their own version.
-fn lacking(plan: &PlannedSaga, step: &str, count: u64) -> u64 {
-    if plan.step(step).is_some() { 0 } else { count }
+    /// How many of a version that use this step of it, or the version itself, cannot go on.
+    fn lacking(&self, name: &str, version: u32, step: Option<&str>, begun: &BTreeMap<Option<&str>, u64>) -> u64 {
+        let sagas = &self.plan().sagas;
+        let (own, mut later) = (sagas.get(name, version), sagas.successors(name, version));
+        let count = begun.get(&step).copied().unwrap_or(0);
+        match step {
+            Some(step) => {
+                let own = own.map(|plan| if plan.step(step).is_some() { 0 } else { count });
+                own.into_iter().chain(later.map(|plan| overtaken(plan, step, begun))).min().unwrap_or(0)
+            }
+            // Where all of it is missing, so are the steps: said once.
+            None if own.is_none() && later.next().is_none() => count,
+            None => 0,
+        }
+    }
 }
 
 /// How many of those that have begun a step have it in a later version behind one that they have not begun, or lack it there: by how many
 /// sagas of their own version have begun what.
-fn overtaken(plan: &PlannedSaga, step: &str, begun: &BTreeMap<&str, u64>) -> u64 {
-    let count = begun.get(step).copied().unwrap_or(0);
+fn overtaken(plan: &PlannedSaga, step: &str, begun: &BTreeMap<Option<&str>, u64>) -> u64 {
+    let have = |step: &str| begun.get(&Some(step)).copied().unwrap_or(0);
+    let count = have(step);
     let Some(at) = plan.step(step) else { return count };
-    let earlier = plan.steps[..at].iter().map(|step| begun.get(step.name).copied().unwrap_or(0));
+    let earlier = plan.steps[..at].iter().map(|step| have(step.name));
     count.saturating_sub(earlier.min().unwrap_or(count))
 }

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::SagaError;
 use super::engine::{Held, drive};
 use super::instance::{Instance, Told};
 use super::machine::Input;
@@ -16,15 +19,84 @@ use crate::error::chain;
 use crate::fail_points::{FailPoint, pass};
 use crate::retry::random;
 use crate::store::driver::{ClaimRequest, Driver};
-use crate::store::{ClaimedSaga, SagaChange, SagaClaim, SagaRest, SagaRow, SagaSaved, SagaStep};
+use crate::store::{ClaimedSaga, SagaChange, SagaClaim, SagaPhase, SagaRest, SagaRow, SagaSaved, SagaStep, StoreError};
 use crate::supervise::supervised;
 use crate::worker::Due;
 
 /// How many sagas one process goes on with at once, at most.
 const AT_ONCE: usize = 256;
 
+/// What clocks and timers may be late by.
+const MARGIN: Duration = Duration::from_millis(50);
+
 /// How long a saga is left alone that this program does not have: another one may.
 const ABSENT: Duration = Duration::from_mins(1);
+
+/// How many [`recover`] goes on with at once.
+const RECOVERED_AT_ONCE: usize = 64;
+
+/// What became of sagas that were taken up on demand. Made by [`Sagas::recover`](super::Sagas::recover).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// Every step of theirs is done.
+    pub completed: u64,
+    /// What they had done is undone.
+    pub compensated: u64,
+    /// Somebody has to look at them.
+    pub stuck: u64,
+    /// They wait: for an event, or until a pause is over; or somebody else has taken them over.
+    pub waiting: u64,
+    /// They are left to another program: this one does not have their version, or a step that they have begun.
+    pub left: u64,
+}
+
+/// How far a saga came that was taken up.
+enum Went {
+    Left,
+    Waits,
+    Ended(SagaPhase),
+}
+
+impl Recovery {
+    fn add(&mut self, went: &Went) {
+        let count = match went {
+            Went::Left => &mut self.left,
+            Went::Ended(SagaPhase::Completed) => &mut self.completed,
+            Went::Ended(SagaPhase::Compensated) => &mut self.compensated,
+            Went::Ended(SagaPhase::Stuck) => &mut self.stuck,
+            Went::Ended(_) | Went::Waits => &mut self.waiting,
+        };
+        *count += 1;
+    }
+}
+
+/// Takes up what is due by now and in nobody's hands, each once, and goes on with it until it has ended or waits.
+pub(super) async fn recover(app: &App) -> Result<Recovery, SagaError> {
+    let store = app.store().filter(|store| store.sagas().is_some()).ok_or(SagaError::NoStore)?;
+    let (began, mut report, mut has_waited) = (app.clock().now(), Recovery::default(), false);
+    let mut going = FuturesUnordered::new();
+    loop {
+        let since = Instant::now();
+        for saga in try_claim(app, store, RECOVERED_AT_ONCE - going.len(), began).await? {
+            let (app, store) = (app.clone(), Arc::clone(store));
+            let tracker = app.tracker().clone();
+            going.push(
+                tracker
+                    .spawn(async move { app.give_up().run_until_cancelled(take_up(&app, &store, saga, since)).await }),
+            );
+        }
+        match going.next().await {
+            Some(went) => report.add(&went.ok().flatten().unwrap_or(Went::Waits)),
+            None if has_waited => return Ok(report),
+            // An owner whose lease has run out may be given a chance to renew it. Then it is for so long.
+            None => {
+                has_waited = true;
+                tokio::time::sleep(app.options().lease / 3 + MARGIN).await;
+            }
+        }
+    }
+}
 
 /// Starts to take up sagas, if the app has any and runs them.
 pub(crate) fn start(app: &App, parts: &TaskTracker, stop: &CancellationToken) {
@@ -76,22 +148,28 @@ async fn run(app: App, store: Arc<dyn Driver>, stop: CancellationToken) {
 }
 
 async fn claim(app: &App, store: &Arc<dyn Driver>, limit: usize, now: SystemTime) -> Vec<ClaimedSaga> {
-    let Some(sagas) = store.sagas().filter(|_| limit > 0) else { return Vec::new() };
-    let lease_now = app.clock().lease_now();
-    let request =
-        ClaimRequest { owner: app.owner(), now, lease_now, lease_until: lease_now + app.options().lease, limit };
-    let claimed = async {
-        sagas.tell(now).await?;
-        sagas.claim(request).await
-    };
-    claimed.await.unwrap_or_else(|error| {
+    try_claim(app, store, limit, now).await.unwrap_or_else(|error| {
         tracing::warn!(error = chain(&error), "sagas could not be claimed; it is tried again");
         Vec::new()
     })
 }
 
+async fn try_claim(
+    app: &App,
+    store: &Arc<dyn Driver>,
+    limit: usize,
+    now: SystemTime,
+) -> Result<Vec<ClaimedSaga>, StoreError> {
+    let Some(sagas) = store.sagas().filter(|_| limit > 0) else { return Ok(Vec::new()) };
+    let lease_now = app.clock().lease_now();
+    let request =
+        ClaimRequest { owner: app.owner(), now, lease_now, lease_until: lease_now + app.options().lease, limit };
+    sagas.tell(now).await?;
+    sagas.claim(request).await
+}
+
 /// Goes on with a saga that was claimed.
-async fn take_up(app: &App, store: &Arc<dyn Driver>, claimed: ClaimedSaga, since: Instant) {
+async fn take_up(app: &App, store: &Arc<dyn Driver>, claimed: ClaimedSaga, since: Instant) -> Went {
     pass(FailPoint::SagaTakenUp);
     let ClaimedSaga { claim, row, steps, was_held } = claimed;
     let saga = match here(app, &row, steps) {
@@ -105,26 +183,27 @@ async fn take_up(app: &App, store: &Arc<dyn Driver>, claimed: ClaimedSaga, since
                 error,
                 "a saga cannot be gone on with here; it waits for another program"
             );
-            return leave(app, store, claim, &row).await;
+            leave(app, store, claim, &row).await;
+            return Went::Left;
         }
     };
     if saga.plan.version() != row.version {
         let (name, from, to) = (&row.name, row.version, saga.plan.version());
         let change = saga.moved(&claim, app.clock().now());
         if !is_stored(store, change).await {
-            return;
+            return Went::Waits;
         }
         tracing::info!(saga = row.id, name, from, to, "a saga goes on as a later version");
     }
     let (asked, headers) = (row.asked, row.headers);
-    let mut held = Held { claim, saga, headers, asked, since };
+    let mut held = Held { claim, saga, headers, asked, since, is_kept: false };
     // What was under way is done again; what only waited goes on.
     let effects = if was_held || held.saga.is_busy() {
         match held.saga.turn(Input::Cut, Told::default(), app.clock().now(), random()) {
             Ok(turn) => {
                 let change = turn.change(&held.claim, app.clock().now(), SagaRest::Held);
                 if !is_stored(store, change).await {
-                    return;
+                    return Went::Waits;
                 }
                 pass(FailPoint::SagaCut);
                 held.saga = turn.next;
@@ -135,7 +214,7 @@ async fn take_up(app: &App, store: &Arc<dyn Driver>, claimed: ClaimedSaga, since
     } else {
         Vec::new()
     };
-    drive(app, store, held, effects).await;
+    drive(app, store, held, effects).await.map_or(Went::Waits, |outcome| Went::Ended(outcome.phase()))
 }
 
 /// A stored saga as this program goes on with it: as a later version that takes it over, or as the one that it is of.

@@ -49,8 +49,8 @@ pub use self::memory::MemoryStore;
 #[cfg(feature = "mysql")]
 pub use self::mysql::MySqlStore;
 pub use self::operations::{
-    AuditAction, AuditChange, AuditEntry, DeadFilter, DeadSearch, Operation, Operations, OutboxId, OutboxRow,
-    OutboxSearch, OutboxState, OutboxStatus, Signed, TimerFilter, TimerName, Touched,
+    AuditAction, AuditChange, AuditEntry, AuditSource, DeadFilter, DeadSearch, Operation, Operations, OutboxId,
+    OutboxRow, OutboxSearch, OutboxState, OutboxStatus, Signed, TimerFilter, TimerName, Touched,
 };
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresStore;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use super::{AuditAction, AuditChange, DeadLetterId, Operation, OutboxId, Signed, TimerName, Touched};
+use super::{AuditAction, AuditChange, DeadLetterId, Operation, OutboxId, SagaAsked, Signed, TimerName, Touched};
 
 /// What a statement of a database ends with.
 type Answer<T> = Result<T, sqlx::Error>;
@@ -34,6 +34,14 @@ pub(super) trait Statements: Send {
 
     /// Deletes a timer.
     fn delete_timer(&mut self, seq: i64) -> impl Future<Output = Answer<()>> + Send;
+
+    /// Asks for something of a saga. Gives its stored name; `None` where this cannot be asked of any of that id.
+    fn ask_saga(
+        &mut self,
+        id: &str,
+        asked: SagaAsked,
+        now: SystemTime,
+    ) -> impl Future<Output = Answer<Option<String>>> + Send;
 
     /// Writes down what was done to a row, with what was different before, as numbers.
     fn note(
@@ -70,6 +78,10 @@ async fn act(on: &mut impl Statements, operation: Operation, now: SystemTime) ->
         Operation::Requeue(id) => requeue(on, id, now).await,
         Operation::Reschedule { timer, due } => reschedule(on, timer, due).await,
         Operation::Cancel(timer) => cancel(on, timer).await,
+        Operation::AskSaga { id, asked } => {
+            let name = on.ask_saga(&id, asked, now).await?;
+            Ok(name.map(|name| Touched::saga(name, id)).into_iter().collect())
+        }
     }
 }
 

@@ -8,9 +8,9 @@ use super::state::{Locked, State, dead_event, dead_work};
 use super::table::{Lane, Row, Stage};
 use crate::store::driver::BoxFuture;
 use crate::store::{
-    AuditChange, AuditEntry, DeadLetter, DeadLetterId, DeadSearch, DeadSource, Operation, Operations, OutboxId,
-    OutboxRecord, OutboxRow, OutboxSearch, OutboxState, OutboxStatus, Signed, StoreError, TimerFilter, TimerName,
-    TimerRecord, Touched, WorkKind, WorkQueue, WorkRecord,
+    AuditChange, AuditEntry, AuditSource, DeadLetter, DeadLetterId, DeadSearch, DeadSource, Operation, Operations,
+    OutboxId, OutboxRecord, OutboxRow, OutboxSearch, OutboxState, OutboxStatus, Signed, StoreError, TimerFilter,
+    TimerName, TimerRecord, Touched, WorkKind, WorkQueue, WorkRecord,
 };
 
 /// What was done, in the order of doing it.
@@ -183,6 +183,10 @@ impl State {
             Operation::Requeue(id) => self.requeue(id, signed.at),
             Operation::Reschedule { timer, due } => self.reschedule(&timer, due)?,
             Operation::Cancel(timer) => self.cancel(&timer)?,
+            Operation::AskSaga { id, asked } => {
+                let name = self.sagas.ask(&id, asked, signed.at)?;
+                name.map(|name| Touched::saga(name, id)).into_iter().collect()
+            }
         };
         for touched in &touched {
             self.audit.last += 1;
@@ -195,7 +199,7 @@ impl State {
     fn on_dead(&mut self, id: DeadLetterId, change: impl FnOnce(&mut Self, &mut Touched)) -> Vec<Touched> {
         let Some(letter) = self.dead_letter(id) else { return Vec::new() };
         let DeadLetter { message_id, name, key, .. } = letter;
-        let mut touched = Touched { source: id.source, row: id.seq, message_id, name, key, change: None };
+        let mut touched = Touched { source: id.source.into(), row: id.seq, message_id, name, key, change: None };
         change(self, &mut touched);
         vec![touched]
     }
@@ -210,7 +214,7 @@ impl State {
             Stage::Waiting => {
                 let OutboxRecord { id: message_id, name, key, .. } = row.record.clone();
                 self.outbox.change(seq, |row| (row.stage, row.due) = (Stage::Ready, now));
-                vec![Touched { source: DeadSource::Outbox, row: seq, message_id, name, key, change: None }]
+                vec![Touched { source: AuditSource::Outbox, row: seq, message_id, name, key, change: None }]
             }
             _ => Vec::new(),
         }
@@ -258,6 +262,6 @@ impl State {
     fn timer(&self, seq: i64, change: impl FnOnce(SystemTime) -> Option<AuditChange>) -> Option<Touched> {
         let row = self.work.get(seq)?;
         let WorkRecord { id: message_id, name, timer_key: key, .. } = row.record.clone();
-        Some(Touched { source: DeadSource::Work, row: seq, message_id, name, key, change: change(row.due) })
+        Some(Touched { source: AuditSource::Work, row: seq, message_id, name, key, change: change(row.due) })
     }
 }

@@ -195,20 +195,18 @@ impl SagaTable {
         }
     }
 
-    fn ask(&mut self, id: &str, asked: SagaAsked, now: SystemTime) -> Result<bool, Locked> {
+    /// Gives the name of the saga that was asked.
+    pub(super) fn ask(&mut self, id: &str, asked: SagaAsked, now: SystemTime) -> Result<Option<String>, Locked> {
         if self.taken.contains(id) {
             return Err(Locked);
         }
-        let phase = match asked {
-            SagaAsked::Cancel => SagaPhase::Forward,
-            SagaAsked::Resume => SagaPhase::Stuck,
-        };
-        let Some(saga) = self.all.get_mut(id).filter(|saga| saga.row.phase == phase) else { return Ok(false) };
+        let is_it = |saga: &&mut Instance| saga.row.phase == asked.phase();
+        let Some(saga) = self.all.get_mut(id).filter(is_it) else { return Ok(None) };
         saga.row.asked = Some(asked);
         if saga.held.is_none() {
             saga.row.due_at = Some(now);
         }
-        Ok(true)
+        Ok(Some(saga.row.name.clone()))
     }
 
     fn poke(&mut self, id: &str, now: SystemTime) -> Result<(), Locked> {
@@ -257,13 +255,14 @@ impl SagaTable {
     }
 
     fn in_use(&self) -> Vec<SagaUse> {
-        let mut counts: BTreeMap<(String, u32, Option<String>), u64> = BTreeMap::new();
+        let mut counts: HashMap<(String, u32, SagaPhase, Option<String>), u64> = HashMap::new();
         for Instance { row, steps, .. } in self.all.values().filter(|saga| !saga.row.phase.is_end()) {
             for step in steps.keys().map(|step| Some(step.clone())).chain([None]) {
-                *counts.entry((row.name.clone(), row.version, step)).or_default() += 1;
+                *counts.entry((row.name.clone(), row.version, row.phase, step)).or_default() += 1;
             }
         }
-        counts.into_iter().map(|((name, version, step), count)| SagaUse { name, version, step, count }).collect()
+        let used = |((name, version, phase, step), count)| SagaUse { name, version, phase, step, count };
+        counts.into_iter().map(used).collect()
     }
 }
 
@@ -303,7 +302,7 @@ impl Sagas for MemoryStore {
 
     fn ask(&self, id: &str, asked: SagaAsked, now: SystemTime) -> BoxFuture<'_, Result<bool, StoreError>> {
         let id = id.to_owned();
-        self.ask_unlocked(move |state| state.sagas.ask(&id, asked, now))
+        self.ask_unlocked(move |state| Ok(state.sagas.ask(&id, asked, now)?.is_some()))
     }
 
     fn tell(&self, _: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {

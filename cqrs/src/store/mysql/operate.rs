@@ -6,12 +6,13 @@ use sqlx::mysql::MySqlRow;
 use sqlx::{MySqlConnection, Row};
 use uuid::Uuid;
 
-use super::{MySqlStore, dead, rows};
+use super::{MySqlStore, dead, rows, sagas};
 use crate::store::desk::Desk;
 use crate::store::names::Names;
 use crate::store::operating::{Statements, operate};
 use crate::store::{
-    AuditAction, AuditChange, DeadLetterId, DeadSource, Operation, OutboxId, Signed, StoreError, TimerName, Touched,
+    AuditAction, AuditChange, AuditSource, DeadLetterId, DeadSource, Operation, OutboxId, SagaAsked, Signed,
+    StoreError, TimerName, Touched,
 };
 
 /// Locked, so that what is written down is what was there.
@@ -63,7 +64,7 @@ impl MySqlStore {
         let touched = self.named(operate(&mut on, operation, &signed).await)?;
         self.named(tx.commit().await)?;
         // What was behind a row may have been passed by. Another process finds it when it looks back.
-        if touched.iter().any(|touched| touched.source == DeadSource::Outbox) {
+        if touched.iter().any(|touched| touched.source == AuditSource::Outbox) {
             self.with_desk(Desk::start_over);
         }
         Ok(!touched.is_empty())
@@ -138,6 +139,10 @@ impl Statements for On<'_> {
         sqlx::query(self.names.sql(DELETE)).bind(seq).execute(&mut *self.connection).await.map(drop)
     }
 
+    async fn ask_saga(&mut self, id: &str, asked: SagaAsked, now: SystemTime) -> Result<Option<String>, sqlx::Error> {
+        sagas::ask(self.connection, self.names, id.as_bytes(), asked, now).await
+    }
+
     async fn note(&mut self, action: AuditAction, touched: &Touched, signed: &Signed) -> Result<(), sqlx::Error> {
         let (before, after) = AuditChange::stored(touched.change, rows::micros);
         sqlx::query(self.names.sql(NOTE))
@@ -159,9 +164,9 @@ impl Statements for On<'_> {
 }
 
 /// What can be read: a row may be dead because something in it cannot be.
-fn touched(row: &MySqlRow, source: DeadSource) -> Result<Touched, sqlx::Error> {
+fn touched(row: &MySqlRow, source: impl Into<AuditSource>) -> Result<Touched, sqlx::Error> {
     Ok(Touched {
-        source,
+        source: source.into(),
         row: row.try_get("seq")?,
         message_id: rows::id_of(row, "id").unwrap_or(Uuid::nil()),
         name: rows::text_of(row, "name").unwrap_or_default(),

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use uuid::Uuid;
 
-use crate::store::DeadSource;
+use crate::store::{DeadSource, SagaAsked};
 
 /// Who does something, when, and what is to be remembered of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,11 +34,24 @@ pub enum AuditAction {
     Reschedule,
     /// A timer was cancelled.
     Cancel,
+    /// A saga was asked to undo what it has done.
+    CancelSaga,
+    /// A saga that was stuck was asked to go on.
+    ResumeSaga,
 }
 
 impl AuditAction {
     /// Every action.
-    pub const ALL: [Self; 6] = [Self::Replay, Self::Discard, Self::Edit, Self::Requeue, Self::Reschedule, Self::Cancel];
+    pub const ALL: [Self; 8] = [
+        Self::Replay,
+        Self::Discard,
+        Self::Edit,
+        Self::Requeue,
+        Self::Reschedule,
+        Self::Cancel,
+        Self::CancelSaga,
+        Self::ResumeSaga,
+    ];
 
     /// The action as it is stored.
     pub const fn as_str(self) -> &'static str {
@@ -49,12 +62,44 @@ impl AuditAction {
             Self::Requeue => "requeue",
             Self::Reschedule => "reschedule",
             Self::Cancel => "cancel",
+            Self::CancelSaga => "cancel saga",
+            Self::ResumeSaga => "resume saga",
         }
     }
 
     /// Reads the action as it is stored.
     pub fn from_stored(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|action| action.as_str() == text)
+    }
+}
+
+impl From<SagaAsked> for AuditAction {
+    fn from(asked: SagaAsked) -> Self {
+        match asked {
+            SagaAsked::Cancel => Self::CancelSaga,
+            SagaAsked::Resume => Self::ResumeSaga,
+        }
+    }
+}
+
+/// Where a row lies that something was done to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AuditSource {
+    /// In the outbox.
+    Outbox,
+    /// Among stored work: messages that wait for their handlers, and timers.
+    Work,
+    /// Among sagas.
+    Saga,
+}
+
+impl From<DeadSource> for AuditSource {
+    fn from(source: DeadSource) -> Self {
+        match source {
+            DeadSource::Outbox => Self::Outbox,
+            DeadSource::Work => Self::Work,
+        }
     }
 }
 
@@ -91,14 +136,14 @@ pub struct AuditEntry {
     /// What.
     pub action: AuditAction,
     /// Where the row lies, or lay.
-    pub source: DeadSource,
-    /// The row's number there.
+    pub source: AuditSource,
+    /// The row's number there; of a saga 0.
     pub row: i64,
-    /// The message's id.
+    /// The message's id; of a saga the nil one.
     pub message_id: Uuid,
-    /// The message's stored name.
+    /// The stored name of the message, or of the saga.
     pub name: String,
-    /// The message's key; of a timer, the timer's.
+    /// The message's key; of a timer, the timer's; of a saga, its id.
     pub key: Option<String>,
     /// What was different before, where something was but that it is done.
     pub change: Option<AuditChange>,
@@ -119,17 +164,24 @@ impl AuditEntry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Touched {
     /// Where it lies, or lay.
-    pub source: DeadSource,
-    /// Its number there.
+    pub source: AuditSource,
+    /// Its number there; of a saga 0.
     pub row: i64,
-    /// The message's id.
+    /// The message's id; of a saga the nil one.
     pub message_id: Uuid,
-    /// The message's stored name.
+    /// The stored name of the message, or of the saga.
     pub name: String,
-    /// The message's key, or the timer's.
+    /// The message's key, the timer's, or the saga's id.
     pub key: Option<String>,
     /// What was different before.
     pub change: Option<AuditChange>,
+}
+
+impl Touched {
+    /// A saga of this stored name and id.
+    pub fn saga(name: String, id: String) -> Self {
+        Self { source: AuditSource::Saga, row: 0, message_id: Uuid::nil(), name, key: Some(id), change: None }
+    }
 }
 
 /// Changes as databases keep them: two numbers, and what they are, by the action.
@@ -159,15 +211,20 @@ impl AuditChange {
 
 /// Sources of audited rows as databases keep them.
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
-impl DeadSource {
+impl AuditSource {
     pub(in crate::store) const fn stored(self) -> &'static str {
         match self {
             Self::Outbox => "outbox",
             Self::Work => "work",
+            Self::Saga => "saga",
         }
     }
 
     pub(in crate::store) fn from_stored(text: &str) -> Self {
-        if text == "outbox" { Self::Outbox } else { Self::Work }
+        match text {
+            "outbox" => Self::Outbox,
+            "saga" => Self::Saga,
+            _ => Self::Work,
+        }
     }
 }

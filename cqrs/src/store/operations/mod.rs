@@ -11,10 +11,10 @@ use std::time::SystemTime;
 
 use uuid::Uuid;
 
-pub use self::audit::{AuditAction, AuditChange, AuditEntry, Signed, Touched};
+pub use self::audit::{AuditAction, AuditChange, AuditEntry, AuditSource, Signed, Touched};
 pub use self::filter::{DeadFilter, DeadSearch, TimerFilter};
 pub use self::outbox::{OutboxId, OutboxRow, OutboxSearch, OutboxState, OutboxStatus};
-use super::{DeadLetter, DeadLetterId, StoreError, TimerRecord};
+use super::{DeadLetter, DeadLetterId, SagaAsked, StoreError, TimerRecord};
 use crate::store::driver::BoxFuture;
 
 /// What a store does for people who operate a service: it looks into the outbox, finds dead letters and timers, and does
@@ -141,11 +141,18 @@ pub enum Operation {
     },
     /// Deletes a timer that is neither being done nor dead.
     Cancel(TimerName),
+    /// Asks for something of a saga, as [`Sagas::ask`](super::sagas::Sagas::ask) does.
+    AskSaga {
+        /// The saga's id.
+        id: String,
+        /// What.
+        asked: SagaAsked,
+    },
 }
 
 impl Operation {
     /// As what it is written down.
-    pub const fn action(&self) -> AuditAction {
+    pub fn action(&self) -> AuditAction {
         match self {
             Self::Replay(_) => AuditAction::Replay,
             Self::Discard(_) => AuditAction::Discard,
@@ -153,6 +160,7 @@ impl Operation {
             Self::Requeue(_) => AuditAction::Requeue,
             Self::Reschedule { .. } => AuditAction::Reschedule,
             Self::Cancel(_) => AuditAction::Cancel,
+            Self::AskSaga { asked, .. } => (*asked).into(),
         }
     }
 }

@@ -6,11 +6,12 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
-use super::{PostgresStore, dead, rows};
+use super::{PostgresStore, dead, rows, sagas};
 use crate::store::names::Names;
 use crate::store::operating::{Statements, operate};
 use crate::store::{
-    AuditAction, AuditChange, DeadLetterId, DeadSource, Operation, OutboxId, Signed, StoreError, TimerName, Touched,
+    AuditAction, AuditChange, AuditSource, DeadLetterId, DeadSource, Operation, OutboxId, SagaAsked, Signed,
+    StoreError, TimerName, Touched,
 };
 
 /// Locked, so that what is written down is what was there.
@@ -133,6 +134,10 @@ impl Statements for On<'_> {
         sqlx::query(self.names.sql(DELETE)).bind(seq).execute(&mut *self.connection).await.map(drop)
     }
 
+    async fn ask_saga(&mut self, id: &str, asked: SagaAsked, now: SystemTime) -> Result<Option<String>, sqlx::Error> {
+        sagas::ask(self.names, &mut *self.connection, id.to_owned(), asked, now).await
+    }
+
     async fn note(&mut self, action: AuditAction, touched: &Touched, signed: &Signed) -> Result<(), sqlx::Error> {
         let (before, after) = AuditChange::stored(touched.change, rows::micros);
         sqlx::query(self.names.sql(NOTE))
@@ -154,9 +159,9 @@ impl Statements for On<'_> {
 }
 
 /// What can be read: a row may be dead because something in it cannot be.
-fn touched(row: &PgRow, source: DeadSource) -> Result<Touched, sqlx::Error> {
+fn touched(row: &PgRow, source: impl Into<AuditSource>) -> Result<Touched, sqlx::Error> {
     Ok(Touched {
-        source,
+        source: source.into(),
         row: row.try_get("seq")?,
         message_id: row.try_get("id").unwrap_or(Uuid::nil()),
         name: row.try_get("name").unwrap_or_default(),

@@ -125,6 +125,14 @@ impl SagaAsked {
         }
     }
 
+    /// The phase of those of which it can be asked.
+    pub const fn phase(self) -> SagaPhase {
+        match self {
+            Self::Cancel => SagaPhase::Forward,
+            Self::Resume => SagaPhase::Stuck,
+        }
+    }
+
     /// What a word asks.
     pub fn parse(word: &str) -> Option<Self> {
         [Self::Cancel, Self::Resume].into_iter().find(|asked| asked.as_str() == word)
@@ -374,6 +382,8 @@ pub struct SagaUse {
     pub name: String,
     /// Its version.
     pub version: u32,
+    /// What they are doing.
+    pub phase: SagaPhase,
     /// A step that has begun; `None` for the sagas themselves.
     pub step: Option<String>,
     /// How many.

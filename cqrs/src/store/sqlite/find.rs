@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::{dead, rows, timer};
 use crate::store::{
-    AuditAction, AuditChange, AuditEntry, DeadLetter, DeadLetterId, DeadSearch, DeadSource, OutboxId, OutboxRecord,
-    OutboxRow, OutboxSearch, OutboxState, OutboxStatus, Signed, TimerFilter, TimerRecord, Touched,
+    AuditAction, AuditChange, AuditEntry, AuditSource, DeadLetter, DeadLetterId, DeadSearch, DeadSource, OutboxId,
+    OutboxRecord, OutboxRow, OutboxSearch, OutboxState, OutboxStatus, Signed, TimerFilter, TimerRecord, Touched,
 };
 
 /// Rows that this process is busy with are ready in the database.
@@ -200,7 +200,7 @@ fn entry(row: &SqliteRow) -> Result<Option<AuditEntry>, sqlx::Error> {
     let Some(action) = AuditAction::from_stored(row.try_get("action")?) else { return Ok(None) };
     let numbers = (row.try_get("before_value")?, row.try_get("after_value")?);
     let touched = Touched {
-        source: DeadSource::from_stored(row.try_get("source")?),
+        source: AuditSource::from_stored(row.try_get("source")?),
         row: row.try_get("row_seq")?,
         message_id: rows::id_of(row, "message_id").unwrap_or(Uuid::nil()),
         name: row.try_get("name")?,

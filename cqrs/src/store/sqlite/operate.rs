@@ -6,10 +6,11 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
-use super::{SqliteStore, dead, rows};
+use super::{SqliteStore, dead, rows, sagas};
 use crate::store::operating::{Statements, operate};
 use crate::store::{
-    AuditAction, AuditChange, DeadLetterId, DeadSource, Operation, OutboxId, Signed, StoreError, TimerName, Touched,
+    AuditAction, AuditChange, AuditSource, DeadLetterId, DeadSource, Operation, OutboxId, SagaAsked, Signed,
+    StoreError, TimerName, Touched,
 };
 
 const DEAD_OUTBOX: &str = "
@@ -122,6 +123,10 @@ impl Statements for On<'_> {
         sqlx::query(DELETE).bind(seq).execute(&mut *self.connection).await.map(drop)
     }
 
+    async fn ask_saga(&mut self, id: &str, asked: SagaAsked, now: SystemTime) -> Result<Option<String>, sqlx::Error> {
+        sagas::ask(&mut *self.connection, id.to_owned(), asked, now).await
+    }
+
     async fn note(&mut self, action: AuditAction, touched: &Touched, signed: &Signed) -> Result<(), sqlx::Error> {
         let (before, after) = AuditChange::stored(touched.change, rows::micros);
         sqlx::query(NOTE)
@@ -143,9 +148,9 @@ impl Statements for On<'_> {
 }
 
 /// What can be read: a row may be dead because something in it cannot be.
-fn touched(row: &SqliteRow, source: DeadSource) -> Result<Touched, sqlx::Error> {
+fn touched(row: &SqliteRow, source: impl Into<AuditSource>) -> Result<Touched, sqlx::Error> {
     Ok(Touched {
-        source,
+        source: source.into(),
         row: row.try_get("seq")?,
         message_id: rows::id_of(row, "id").unwrap_or(Uuid::nil()),
         name: row.try_get("name").unwrap_or_default(),

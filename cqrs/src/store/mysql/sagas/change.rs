@@ -12,8 +12,8 @@ use crate::store::mysql::MySqlStore;
 use crate::store::mysql::fault::Tries;
 use crate::store::names::Names;
 use crate::store::{
-    SagaAsked, SagaChange, SagaClaim, SagaLog, SagaPhase, SagaRest, SagaSaved, SagaStart, SagaStarted, SagaStep,
-    StoreError, StoreErrorKind,
+    SagaAsked, SagaChange, SagaClaim, SagaLog, SagaRest, SagaSaved, SagaStart, SagaStarted, SagaStep, StoreError,
+    StoreErrorKind,
 };
 
 /// How many bytes an id has at most, and a name of a saga or of a step: they are keys of indexes.
@@ -423,19 +423,22 @@ async fn put_log(
     Ok(())
 }
 
-pub(super) async fn ask(
-    pool: &MySqlPool,
+/// Gives the name of the saga that was asked.
+pub(in crate::store::mysql) async fn ask(
+    connection: &mut MySqlConnection,
     names: &Names,
-    id: Vec<u8>,
+    id: &[u8],
     asked: SagaAsked,
     now: SystemTime,
-) -> Result<bool, sqlx::Error> {
-    let of = match asked {
-        SagaAsked::Cancel => SagaPhase::Forward,
-        SagaAsked::Resume => SagaPhase::Stuck,
-    };
+) -> Result<Option<String>, sqlx::Error> {
     let statement = sqlx::query(names.sql(ASK)).bind(asked.as_str().as_bytes()).bind(rows::micros(now)).bind(id);
-    Ok(statement.bind(of.as_str().as_bytes()).execute(pool).await?.rows_affected() > 0)
+    let is_asked =
+        statement.bind(asked.phase().as_str().as_bytes()).execute(&mut *connection).await?.rows_affected() > 0;
+    if !is_asked {
+        return Ok(None);
+    }
+    let known = sqlx::query(names.sql(KNOWN)).bind(id).fetch_optional(connection).await?;
+    known.map(|row| rows::text_of(&row, "name").map_err(sqlx::Error::Decode)).transpose()
 }
 
 pub(super) async fn poke(pool: &MySqlPool, names: &Names, id: Vec<u8>, now: SystemTime) -> Result<(), sqlx::Error> {

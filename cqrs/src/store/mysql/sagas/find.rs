@@ -9,7 +9,7 @@ use super::rows::{self, saga_columns, step_columns};
 use crate::BoxError;
 use crate::store::mysql::MySqlStore;
 use crate::store::names::Names;
-use crate::store::sagas::words::progress_of;
+use crate::store::sagas::words::{phase_of, progress_of};
 use crate::store::{SagaFilter, SagaLog, SagaRow, SagaStep, SagaUse};
 
 /// How many sagas one transaction deletes, each with its steps and its log.
@@ -55,12 +55,12 @@ const LOG: &str = "
 SELECT number, step, is_undo, attempt, began_at, ended_at, progress, error FROM cqrs_saga_log WHERE saga = ? ORDER BY number";
 
 const IN_USE: &str = "
-SELECT name, version, NULL AS step, COUNT(*) AS uses FROM cqrs_sagas FORCE INDEX (cqrs_sagas_phase)
-WHERE phase IN ('forward', 'compensating', 'stuck') GROUP BY name, version
+SELECT name, version, phase, NULL AS step, COUNT(*) AS uses FROM cqrs_sagas FORCE INDEX (cqrs_sagas_phase)
+WHERE phase IN ('forward', 'compensating', 'stuck') GROUP BY name, version, phase
 UNION ALL
-SELECT name, version, step.step, COUNT(*) FROM cqrs_sagas AS saga FORCE INDEX (cqrs_sagas_phase)
+SELECT name, version, phase, step.step, COUNT(*) FROM cqrs_sagas AS saga FORCE INDEX (cqrs_sagas_phase)
 STRAIGHT_JOIN cqrs_saga_steps AS step ON step.saga = saga.id
-WHERE phase IN ('forward', 'compensating', 'stuck') GROUP BY name, version, step.step";
+WHERE phase IN ('forward', 'compensating', 'stuck') GROUP BY name, version, phase, step.step";
 
 pub(in crate::store::mysql) const ENDED: &str = "
 SELECT id FROM cqrs_sagas FORCE INDEX (cqrs_sagas_ended) WHERE ended_at < ? ORDER BY ended_at LIMIT ?";
@@ -141,6 +141,7 @@ pub(super) async fn in_use(pool: &MySqlPool, names: &Names) -> Result<Vec<SagaUs
         Ok(SagaUse {
             name: rows::text_of(row, "name")?,
             version: rows::number_of(row, "version")?,
+            phase: phase_of(&rows::text_of(row, "phase")?)?,
             step: rows::some_text_of(row, "step")?,
             count: count.unsigned_abs(),
         })

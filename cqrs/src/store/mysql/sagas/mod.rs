@@ -9,7 +9,7 @@ mod rows;
 
 use std::time::SystemTime;
 
-pub(super) use self::change::{check, save_within};
+pub(super) use self::change::{ask, check, save_within};
 pub(super) use self::events::keep;
 use super::MySqlStore;
 use crate::store::claiming::Request;
@@ -64,7 +64,13 @@ impl Sagas for MySqlStore {
 
     fn ask(&self, id: &str, asked: SagaAsked, now: SystemTime) -> BoxFuture<'_, Result<bool, StoreError>> {
         let id = id.as_bytes().to_vec();
-        Box::pin(async move { self.named(change::ask(&self.pool, &self.names, id, asked, now).await) })
+        Box::pin(async move {
+            let asked = async {
+                let mut connection = self.pool.acquire().await?;
+                ask(&mut connection, &self.names, &id, asked, now).await
+            };
+            Ok(self.named(asked.await)?.is_some())
+        })
     }
 
     fn tell(&self, now: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {

@@ -5,41 +5,55 @@ use std::time::{Instant, SystemTime};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgExecutor, PgPool, Row};
 
-use super::rows::{self, bind_steps};
+use super::rows::{self, EntryRow, StepRow, bind_log, bind_steps};
 use crate::BoxError;
 use crate::store::names::Names;
 use crate::store::postgres::PostgresStore;
 use crate::store::sagas::words::asked_of;
 use crate::store::{
-    SagaAsked, SagaChange, SagaClaim, SagaPhase, SagaRest, SagaSaved, SagaStart, SagaStarted, StoreError,
-    StoreErrorKind,
+    SagaAsked, SagaChange, SagaClaim, SagaRest, SagaSaved, SagaStart, SagaStarted, StoreError, StoreErrorKind,
 };
 
 /// How often a start looks again, where a saga of its id was there and has gone.
 const ATTEMPTS: usize = 5;
 
-/// The saga and its steps in one statement, and one round trip. It waits for whoever starts the same.
-const START: &str = "
-WITH begun AS (
+/// The saga and its steps in one statement, and one round trip. It waits for whoever starts the same. A list of one step, as nearly all
+/// are, is written out: `unnest` costs twice as much as all the rest.
+macro_rules! start {
+    ($steps:literal) => {
+        concat!(
+            "WITH begun AS (
     INSERT INTO cqrs_sagas (id, name, version, phase, context, digest, headers, owner, lease_until, started_at, changed_at)
     VALUES ($1, $2, $3, 'forward', $4, $5, $6, $7, $8, $9, $9) ON CONFLICT (id) DO NOTHING
     RETURNING id, fence
 ), steps AS (
     INSERT INTO cqrs_saga_steps (saga, step, progress, attempt, in_doubt, due_at, wait_saga, wait_event, wait_key, event_id, patch, error)
-    SELECT begun.id, step.* FROM begun, unnest($10::text[], $11::text[], $12::int[], $13::bool[], $14::bigint[], $15::text[],
-        $16::text[], $17::text[], $18::uuid[], $19::bytea[], $20::text[]) AS step
-)
-SELECT fence FROM begun";
+    SELECT begun.id, ",
+            $steps,
+            ")
+SELECT fence FROM begun"
+        )
+    };
+}
+
+const START_ONE: &str = start!(
+    "$10::text, $11::text, $12::int, $13::bool, $14::bigint, $15::text, $16::text, $17::text, $18::uuid, $19::bytea, $20::text FROM begun"
+);
+
+const START: &str = start!(
+    "step.* FROM begun, unnest($10::text[], $11::text[], $12::int[], $13::bool[], $14::bigint[], $15::text[], $16::text[], $17::text[],
+        $18::uuid[], $19::bytea[], $20::text[]) AS step"
+);
 
 const KNOWN: &str = "SELECT name, version, digest FROM cqrs_sagas WHERE id = $1";
 
 /// All of a change in one statement, and one round trip: whoever holds the saga is looked for with its row locked, and where it is somebody
 /// else nothing is stored. `$13`: whether it stays held. Let go, it is due at once where something is asked of it; otherwise when `$14`
 /// says, or at once where it was poked meanwhile.
-///
-/// An entry of the log that is there already stays: whoever was not told that a change was committed may store it once more.
-const SAVE: &str = "
-WITH changed AS (
+macro_rules! save {
+    ($($others:expr),*) => {
+        concat!(
+            "WITH changed AS (
     UPDATE cqrs_sagas
     SET phase = $3, why = $4, context = COALESCE($5::bytea, context), is_cancelled = $6, cuts = $7, error = $8,
         logged = GREATEST(logged, $9::int), changed_at = $10, ended_at = $11,
@@ -48,26 +62,84 @@ WITH changed AS (
         lease_until = CASE WHEN $13 THEN lease_until END,
         due_at = CASE WHEN $13 THEN due_at WHEN asked IS NOT NULL AND asked IS DISTINCT FROM $12 THEN $10::bigint
             WHEN $14::bigint IS NULL THEN NULL WHEN poked THEN $10 ELSE $14 END,
-        version = COALESCE($34::int, version)
+        version = COALESCE($15::int, version)
     WHERE id = $1 AND fence = $2 AND owner IS NOT NULL
     RETURNING id, asked
-), steps AS (
+)",
+            $($others,)*
+            "
+SELECT asked FROM changed"
+        )
+    };
+}
+
+macro_rules! save_steps {
+    ($rows:literal) => {
+        concat!(
+            ", steps AS (
     INSERT INTO cqrs_saga_steps (saga, step, progress, attempt, in_doubt, due_at, wait_saga, wait_event, wait_key, event_id, patch, error)
-    SELECT changed.id, step.* FROM changed, unnest($15::text[], $16::text[], $17::int[], $18::bool[], $19::bigint[], $20::text[],
-        $21::text[], $22::text[], $23::uuid[], $24::bytea[], $25::text[]) AS step
+    ",
+            $rows,
+            "
     ON CONFLICT (saga, step) DO UPDATE SET progress = excluded.progress, attempt = excluded.attempt, in_doubt = excluded.in_doubt,
         due_at = excluded.due_at, wait_saga = excluded.wait_saga, wait_event = excluded.wait_event, wait_key = excluded.wait_key,
         event_id = excluded.event_id, patch = excluded.patch, error = excluded.error
-), log AS (
+)"
+        )
+    };
+}
+
+/// An entry of the log that is there already stays: whoever was not told that a change was committed may store it once more.
+macro_rules! save_log {
+    ($rows:literal) => {
+        concat!(
+            ", log AS (
     INSERT INTO cqrs_saga_log (saga, number, step, is_undo, attempt, began_at, ended_at, progress, error)
-    SELECT changed.id, entry.* FROM changed, unnest($26::int[], $27::text[], $28::bool[], $29::int[], $30::bigint[], $31::bigint[],
-        $32::text[], $33::text[]) AS entry
+    SELECT changed.id, ",
+            $rows,
+            "
     ON CONFLICT (saga, number) DO NOTHING
-)
-SELECT asked FROM changed";
+)"
+        )
+    };
+}
+
+/// What is not the saga's alone: nothing, one step that has ended, one that has ended and one that has begun. As nearly all changes are, these
+/// are written out: `unnest` of their lists costs more than all the rest.
+const SAVE_NONE: &str = save!();
+
+const SAVE_ONE: &str = save!(
+    save_steps!(
+        "SELECT changed.id, $16::text, $17::text, $18::int, $19::bool, $20::bigint, $21::text, $22::text, $23::text, $24::uuid, $25::bytea,
+        $26::text FROM changed"
+    ),
+    save_log!("$27::int, $28::text, $29::bool, $30::int, $31::bigint, $32::bigint, $33::text, $34::text FROM changed")
+);
+
+const SAVE_TWO: &str = save!(
+    save_steps!(
+        "SELECT changed.id, $16::text, $17::text, $18::int, $19::bool, $20::bigint, $21::text, $22::text, $23::text, $24::uuid, $25::bytea,
+        $26::text FROM changed
+    UNION ALL SELECT changed.id, $27::text, $28::text, $29::int, $30::bool, $31::bigint, $32::text, $33::text, $34::text, $35::uuid,
+        $36::bytea, $37::text FROM changed"
+    ),
+    save_log!("$38::int, $39::text, $40::bool, $41::int, $42::bigint, $43::bigint, $44::text, $45::text FROM changed")
+);
+
+const SAVE: &str = save!(
+    save_steps!(
+        "SELECT changed.id, step.* FROM changed, unnest($16::text[], $17::text[], $18::int[], $19::bool[], $20::bigint[], $21::text[],
+        $22::text[], $23::text[], $24::uuid[], $25::bytea[], $26::text[]) AS step"
+    ),
+    save_log!(
+        "entry.* FROM changed, unnest($27::int[], $28::text[], $29::bool[], $30::int[], $31::bigint[], $32::bigint[], $33::text[],
+        $34::text[]) AS entry"
+    )
+);
 
 const ASK: &str = "
-UPDATE cqrs_sagas SET asked = $2, due_at = CASE WHEN owner IS NULL THEN $3 ELSE due_at END WHERE id = $1 AND phase = $4";
+UPDATE cqrs_sagas SET asked = $2, due_at = CASE WHEN owner IS NULL THEN $3 ELSE due_at END WHERE id = $1 AND phase = $4
+RETURNING name";
 
 const POKE: &str = "
 UPDATE cqrs_sagas SET poked = TRUE, due_at = CASE WHEN owner IS NULL THEN $2 ELSE due_at END
@@ -75,7 +147,7 @@ WHERE id = $1 AND phase NOT IN ('completed', 'compensated')";
 
 /// Every statement of this file.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[START, KNOWN, SAVE, ASK, POKE];
+pub(super) const STATEMENTS: &[&str] = &[START, START_ONE, KNOWN, SAVE, SAVE_NONE, SAVE_ONE, SAVE_TWO, ASK, POKE];
 
 impl PostgresStore {
     pub(super) async fn start_saga(&self, start: SagaStart) -> Result<SagaStarted, StoreError> {
@@ -102,7 +174,9 @@ async fn begin(
     start: &SagaStart,
     lease_until: SystemTime,
 ) -> Result<Option<i64>, StoreError> {
-    let statement = sqlx::query_scalar(names.sql(START))
+    let mut steps: Vec<StepRow> = start.steps.iter().cloned().map(StepRow::from).collect();
+    let text = if steps.len() == 1 { START_ONE } else { START };
+    let statement = sqlx::query_scalar(names.sql(text))
         .bind(rows::escaped(&start.id))
         .bind(rows::escaped(&start.name))
         .bind(rows::number(start.version))
@@ -112,7 +186,10 @@ async fn begin(
         .bind(start.owner.as_str())
         .bind(rows::micros(lease_until))
         .bind(rows::micros(start.at));
-    let statement = bind_steps!(statement, rows::Steps::new(start.steps.clone()));
+    let statement = match steps.pop() {
+        Some(step) if steps.is_empty() => bind_steps!(one, statement, step),
+        last => bind_steps!(all, statement, steps.into_iter().chain(last)),
+    };
     Ok(statement.fetch_optional(connection).await?)
 }
 
@@ -134,7 +211,15 @@ pub(in crate::store::postgres) async fn save(
         SagaRest::Nobody => (false, None),
     };
     let last = change.log.iter().map(|entry| entry.number).max().unwrap_or(0);
-    let statement = sqlx::query_scalar(names.sql(SAVE))
+    let steps: Vec<StepRow> = change.steps.into_iter().map(StepRow::from).collect();
+    let log: Vec<EntryRow> = change.log.into_iter().map(EntryRow::from).collect();
+    let (text, is_written_out) = match (steps.len(), log.len()) {
+        (0, 0) => (SAVE_NONE, true),
+        (1, 1) => (SAVE_ONE, true),
+        (2, 1) => (SAVE_TWO, true),
+        _ => (SAVE, false),
+    };
+    let mut statement = sqlx::query_scalar(names.sql(text))
         .bind(rows::escape(change.claim.id))
         .bind(change.claim.fence)
         .bind(change.phase.as_str())
@@ -148,38 +233,36 @@ pub(in crate::store::postgres) async fn save(
         .bind(change.phase.is_end().then_some(at))
         .bind(change.heard.map(SagaAsked::as_str))
         .bind(is_held)
-        .bind(due_at);
-    let log = rows::Log::new(change.log);
-    let statement = bind_steps!(statement, rows::Steps::new(change.steps))
-        .bind(log.numbers)
-        .bind(log.steps)
-        .bind(log.is_undo)
-        .bind(log.attempts)
-        .bind(log.began)
-        .bind(log.ended)
-        .bind(log.progress)
-        .bind(log.errors)
+        .bind(due_at)
         .bind(change.version.map(rows::number));
+    if is_written_out {
+        for step in steps {
+            statement = bind_steps!(one, statement, step);
+        }
+        for entry in log {
+            statement = bind_log!(one, statement, entry);
+        }
+    } else {
+        statement = bind_steps!(all, statement, steps);
+        statement = bind_log!(all, statement, log);
+    }
     let saved: Option<Option<String>> = statement.fetch_optional(executor).await?;
     let Some(asked) = saved else { return Ok(SagaSaved::Lost) };
     let asked = asked.map(|word| asked_of(&word)).transpose().map_err(sqlx::Error::Decode)?;
     Ok(SagaSaved::Stored(asked))
 }
 
-pub(super) async fn ask(
+/// Gives the name of the saga that was asked.
+pub(in crate::store::postgres) async fn ask(
     names: &Names,
-    pool: &PgPool,
+    executor: impl PgExecutor<'_>,
     id: String,
     asked: SagaAsked,
     now: SystemTime,
-) -> Result<bool, sqlx::Error> {
-    let of = match asked {
-        SagaAsked::Cancel => SagaPhase::Forward,
-        SagaAsked::Resume => SagaPhase::Stuck,
-    };
+) -> Result<Option<String>, sqlx::Error> {
     let statement = sqlx::query(names.sql(ASK)).bind(rows::escape(id)).bind(asked.as_str());
-    let asked = statement.bind(rows::micros(now)).bind(of.as_str()).execute(pool).await?;
-    Ok(asked.rows_affected() > 0)
+    let statement = statement.bind(rows::micros(now)).bind(asked.phase().as_str());
+    statement.fetch_optional(executor).await?.map(|row| rows::text_of(&row, "name")).transpose()
 }
 
 pub(super) async fn poke(names: &Names, pool: &PgPool, id: String, now: SystemTime) -> Result<(), sqlx::Error> {

@@ -8,7 +8,7 @@ use sqlx::{PgPool, Row};
 use super::rows::{self, saga_columns, step_columns};
 use crate::BoxError;
 use crate::store::names::Names;
-use crate::store::sagas::words::progress_of;
+use crate::store::sagas::words::{phase_of, progress_of};
 use crate::store::{SagaFilter, SagaLog, SagaRow, SagaStep, SagaUse};
 
 /// How many sagas one statement deletes, each with its steps and its log.
@@ -49,11 +49,11 @@ const LOG: &str = "
 SELECT number, step, is_undo, attempt, began_at, ended_at, progress, error FROM cqrs_saga_log WHERE saga = $1 ORDER BY number";
 
 const IN_USE: &str = "
-SELECT name, version, NULL AS step, COUNT(*) AS uses FROM cqrs_sagas
-WHERE phase IN ('forward', 'compensating', 'stuck') GROUP BY name, version
+SELECT name, version, phase, NULL AS step, COUNT(*) AS uses FROM cqrs_sagas
+WHERE phase IN ('forward', 'compensating', 'stuck') GROUP BY name, version, phase
 UNION ALL
-SELECT name, version, step.step, COUNT(*) FROM cqrs_sagas AS saga JOIN cqrs_saga_steps AS step ON step.saga = saga.id
-WHERE phase IN ('forward', 'compensating', 'stuck') GROUP BY name, version, step.step";
+SELECT name, version, phase, step.step, COUNT(*) FROM cqrs_sagas AS saga JOIN cqrs_saga_steps AS step ON step.saga = saga.id
+WHERE phase IN ('forward', 'compensating', 'stuck') GROUP BY name, version, phase, step.step";
 
 const PURGE: &str = "
 WITH gone AS (
@@ -137,6 +137,7 @@ pub(super) async fn in_use(names: &Names, pool: &PgPool) -> Result<Vec<SagaUse>,
         Ok(SagaUse {
             name: rows::text_of(row, "name")?,
             version: rows::number_of(row, "version")?,
+            phase: phase_of(row.try_get("phase")?)?,
             step: rows::maybe_text_of(row, "step")?,
             count: count.unsigned_abs(),
         })

@@ -9,7 +9,7 @@ mod rows;
 
 use std::time::SystemTime;
 
-pub(super) use self::change::save;
+pub(super) use self::change::{ask, save};
 pub(super) use self::events::keep;
 use super::PostgresStore;
 use crate::store::claiming::Request;
@@ -60,7 +60,7 @@ impl Sagas for PostgresStore {
 
     fn ask(&self, id: &str, asked: SagaAsked, now: SystemTime) -> BoxFuture<'_, Result<bool, StoreError>> {
         let id = id.to_owned();
-        Box::pin(async move { Ok(change::ask(&self.names, &self.pool, id, asked, now).await?) })
+        Box::pin(async move { Ok(ask(&self.names, &self.pool, id, asked, now).await?.is_some()) })
     }
 
     fn tell(&self, now: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {

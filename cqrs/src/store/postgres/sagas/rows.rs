@@ -71,93 +71,100 @@ pub(super) fn step(row: &PgRow) -> Result<SagaStep, BoxError> {
     })
 }
 
-/// Steps as lists, for `unnest`: one statement, whatever their number.
-#[derive(Default)]
-pub(super) struct Steps {
-    pub(super) names: Vec<String>,
-    pub(super) progress: Vec<&'static str>,
-    pub(super) attempts: Vec<i32>,
-    pub(super) in_doubt: Vec<bool>,
-    pub(super) due: Vec<Option<i64>>,
-    pub(super) wait_sagas: Vec<Option<String>>,
-    pub(super) wait_events: Vec<Option<String>>,
-    pub(super) wait_keys: Vec<Option<String>>,
-    pub(super) events: Vec<Option<Uuid>>,
-    pub(super) patches: Vec<Option<Vec<u8>>>,
-    pub(super) errors: Vec<Option<String>>,
+/// A step as its columns.
+pub(super) struct StepRow {
+    pub(super) name: String,
+    pub(super) progress: &'static str,
+    pub(super) attempt: i32,
+    pub(super) in_doubt: bool,
+    pub(super) due: Option<i64>,
+    pub(super) wait_saga: Option<String>,
+    pub(super) wait_event: Option<String>,
+    pub(super) wait_key: Option<String>,
+    pub(super) event: Option<Uuid>,
+    pub(super) patch: Option<Vec<u8>>,
+    pub(super) error: Option<String>,
 }
 
-impl Steps {
-    pub(super) fn new(steps: Vec<SagaStep>) -> Self {
-        let mut lists = Self::default();
-        for step in steps {
-            let (saga, event, key) = match step.wait {
-                Some(wait) => (Some(wait.saga), Some(wait.event), Some(wait.key)),
-                None => (None, None, None),
-            };
-            lists.names.push(escape(step.step));
-            lists.progress.push(step.progress.as_str());
-            lists.attempts.push(number(step.attempt));
-            lists.in_doubt.push(step.in_doubt);
-            lists.due.push(step.due_at.map(micros));
-            lists.wait_sagas.push(saga.map(escape));
-            lists.wait_events.push(event.map(escape));
-            lists.wait_keys.push(key.map(escape));
-            lists.events.push(step.event);
-            lists.patches.push(step.patch);
-            lists.errors.push(step.error.map(error_text));
+impl From<SagaStep> for StepRow {
+    fn from(step: SagaStep) -> Self {
+        let (saga, event, key) = match step.wait {
+            Some(wait) => (Some(wait.saga), Some(wait.event), Some(wait.key)),
+            None => (None, None, None),
+        };
+        Self {
+            name: escape(step.step),
+            progress: step.progress.as_str(),
+            attempt: number(step.attempt),
+            in_doubt: step.in_doubt,
+            due: step.due_at.map(micros),
+            wait_saga: saga.map(escape),
+            wait_event: event.map(escape),
+            wait_key: key.map(escape),
+            event: step.event,
+            patch: step.patch,
+            error: step.error.map(error_text),
         }
-        lists
     }
 }
 
-/// A log as lists, for `unnest`.
-#[derive(Default)]
-pub(super) struct Log {
-    pub(super) numbers: Vec<i32>,
-    pub(super) steps: Vec<String>,
-    pub(super) is_undo: Vec<bool>,
-    pub(super) attempts: Vec<i32>,
-    pub(super) began: Vec<i64>,
-    pub(super) ended: Vec<i64>,
-    pub(super) progress: Vec<&'static str>,
-    pub(super) errors: Vec<Option<String>>,
+/// An entry of a log as its columns.
+pub(super) struct EntryRow {
+    pub(super) number: i32,
+    pub(super) step: String,
+    pub(super) is_undo: bool,
+    pub(super) attempt: i32,
+    pub(super) began: i64,
+    pub(super) ended: i64,
+    pub(super) progress: &'static str,
+    pub(super) error: Option<String>,
 }
 
-impl Log {
-    pub(super) fn new(log: Vec<SagaLog>) -> Self {
-        let mut lists = Self::default();
-        for entry in log {
-            lists.numbers.push(number(entry.number));
-            lists.steps.push(escape(entry.step));
-            lists.is_undo.push(entry.is_undo);
-            lists.attempts.push(number(entry.attempt));
-            lists.began.push(micros(entry.began_at));
-            lists.ended.push(micros(entry.ended_at));
-            lists.progress.push(entry.progress.as_str());
-            lists.errors.push(entry.error.map(error_text));
+impl From<SagaLog> for EntryRow {
+    fn from(entry: SagaLog) -> Self {
+        Self {
+            number: number(entry.number),
+            step: escape(entry.step),
+            is_undo: entry.is_undo,
+            attempt: number(entry.attempt),
+            began: micros(entry.began_at),
+            ended: micros(entry.ended_at),
+            progress: entry.progress.as_str(),
+            error: entry.error.map(error_text),
         }
-        lists
     }
 }
 
-/// Binds the lists of steps, in the order of their columns.
-macro_rules! bind_steps {
-    ($statement:expr, $steps:expr) => {{
-        let steps = $steps;
-        $statement
-            .bind(steps.names)
-            .bind(steps.progress)
-            .bind(steps.attempts)
-            .bind(steps.in_doubt)
-            .bind(steps.due)
-            .bind(steps.wait_sagas)
-            .bind(steps.wait_events)
-            .bind(steps.wait_keys)
-            .bind(steps.events)
-            .bind(steps.patches)
-            .bind(steps.errors)
+/// Binds some columns of rows, in their order: of one row its values, of several a list of each, for `unnest`.
+macro_rules! bind_columns {
+    (one, $statement:expr, $row:expr, $($column:ident),+) => {{
+        let row = $row;
+        $statement$(.bind(row.$column))+
+    }};
+    (all, $statement:expr, $rows:expr, $($column:ident),+) => {{
+        $(let mut $column = Vec::new();)+
+        for row in $rows {
+            $($column.push(row.$column);)+
+        }
+        $statement$(.bind($column))+
     }};
 }
 
-pub(super) use bind_steps;
+/// Binds steps: `one` row, or `all`.
+macro_rules! bind_steps {
+    ($how:ident, $statement:expr, $steps:expr) => {
+        rows::bind_columns!(
+            $how, $statement, $steps, name, progress, attempt, in_doubt, due, wait_saga, wait_event, wait_key, event,
+            patch, error
+        )
+    };
+}
+
+/// Binds entries of a log: `one` row, or `all`.
+macro_rules! bind_log {
+    ($how:ident, $statement:expr, $log:expr) => {
+        rows::bind_columns!($how, $statement, $log, number, step, is_undo, attempt, began, ended, progress, error)
+    };
+}
+
+pub(super) use {bind_columns, bind_log, bind_steps};

@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqlitePool};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqliteExecutor, SqlitePool};
 
 use super::rows;
 use crate::store::sagas::words::asked_of;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
-    SagaAsked, SagaChange, SagaClaim, SagaLog, SagaPhase, SagaRest, SagaSaved, SagaStart, SagaStarted, SagaStep,
-    StoreError,
+    SagaAsked, SagaChange, SagaClaim, SagaLog, SagaRest, SagaSaved, SagaStart, SagaStarted, SagaStep, StoreError,
 };
 
 const START: &str = "
@@ -41,7 +40,8 @@ ON CONFLICT (saga, step) DO UPDATE SET progress = excluded.progress, attempt = e
     event_id = excluded.event_id, patch = excluded.patch, error = excluded.error";
 
 const ASK: &str = "
-UPDATE cqrs_sagas SET asked = ?2, due_at = CASE WHEN owner IS NULL THEN ?3 ELSE due_at END WHERE id = ?1 AND phase = ?4";
+UPDATE cqrs_sagas SET asked = ?2, due_at = CASE WHEN owner IS NULL THEN ?3 ELSE due_at END WHERE id = ?1 AND phase = ?4
+RETURNING name";
 
 const POKE: &str = "
 UPDATE cqrs_sagas SET poked = 1, due_at = CASE WHEN owner IS NULL THEN ?2 ELSE due_at END
@@ -193,18 +193,15 @@ async fn put_log(connection: &mut SqliteConnection, id: &str, log: Vec<SagaLog>)
     Ok(())
 }
 
-pub(super) async fn ask(
-    writer: &SqlitePool,
+/// Gives the name of the saga that was asked.
+pub(in crate::store::sqlite) async fn ask(
+    executor: impl SqliteExecutor<'_>,
     id: String,
     asked: SagaAsked,
     now: SystemTime,
-) -> Result<bool, sqlx::Error> {
-    let of = match asked {
-        SagaAsked::Cancel => SagaPhase::Forward,
-        SagaAsked::Resume => SagaPhase::Stuck,
-    };
-    let statement = sqlx::query(ASK).bind(id).bind(asked.as_str()).bind(rows::micros(now)).bind(of.as_str());
-    Ok(statement.execute(writer).await?.rows_affected() > 0)
+) -> Result<Option<String>, sqlx::Error> {
+    let statement = sqlx::query_scalar(ASK).bind(id).bind(asked.as_str());
+    statement.bind(rows::micros(now)).bind(asked.phase().as_str()).fetch_optional(executor).await
 }
 
 pub(super) async fn poke(writer: &SqlitePool, id: String, now: SystemTime) -> Result<(), sqlx::Error> {

@@ -7,7 +7,7 @@ use sqlx::{Row, SqlitePool};
 
 use super::rows::{self, saga_columns, step_columns};
 use crate::BoxError;
-use crate::store::sagas::words::progress_of;
+use crate::store::sagas::words::{phase_of, progress_of};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{SagaFilter, SagaLog, SagaRow, SagaStep, SagaUse, StoreError};
 
@@ -48,11 +48,11 @@ const LOG: &str = "
 SELECT number, step, is_undo, attempt, began_at, ended_at, progress, error FROM cqrs_saga_log WHERE saga = ? ORDER BY number";
 
 const IN_USE: &str = "
-SELECT name, version, NULL AS step, COUNT(*) AS uses FROM cqrs_sagas
-WHERE phase IN ('forward', 'compensating', 'stuck') GROUP BY name, version
+SELECT name, version, phase, NULL AS step, COUNT(*) AS uses FROM cqrs_sagas
+WHERE phase IN ('forward', 'compensating', 'stuck') GROUP BY name, version, phase
 UNION ALL
-SELECT name, version, step.step, COUNT(*) FROM cqrs_sagas AS saga CROSS JOIN cqrs_saga_steps AS step ON step.saga = saga.id
-WHERE phase IN ('forward', 'compensating', 'stuck') GROUP BY name, version, step.step";
+SELECT name, version, phase, step.step, COUNT(*) FROM cqrs_sagas AS saga CROSS JOIN cqrs_saga_steps AS step ON step.saga = saga.id
+WHERE phase IN ('forward', 'compensating', 'stuck') GROUP BY name, version, phase, step.step";
 
 pub(in crate::store::sqlite) const PURGE: &str = "
 DELETE FROM cqrs_sagas WHERE seq IN (SELECT seq FROM cqrs_sagas WHERE ended_at < ? ORDER BY ended_at LIMIT ?) RETURNING id";
@@ -123,6 +123,7 @@ pub(super) async fn in_use(pool: &SqlitePool) -> Result<Vec<SagaUse>, sqlx::Erro
         Ok(SagaUse {
             name: row.try_get("name")?,
             version: rows::number_of(row, "version")?,
+            phase: phase_of(row.try_get("phase")?)?,
             step: row.try_get("step")?,
             count: count.unsigned_abs(),
         })

@@ -9,7 +9,7 @@ mod rows;
 
 use std::time::SystemTime;
 
-pub(super) use self::change::save_within;
+pub(super) use self::change::{ask, save_within};
 pub(super) use self::events::keep;
 use super::SqliteStore;
 use crate::store::claiming::Request;
@@ -65,7 +65,7 @@ impl Sagas for SqliteStore {
 
     fn ask(&self, id: &str, asked: SagaAsked, now: SystemTime) -> BoxFuture<'_, Result<bool, StoreError>> {
         let id = id.to_owned();
-        Box::pin(async move { self.named(change::ask(&self.writer, id, asked, now).await) })
+        Box::pin(async move { Ok(self.named(ask(&self.writer, id, asked, now).await)?.is_some()) })
     }
 
     fn tell(&self, _: SystemTime) -> BoxFuture<'_, Result<u64, StoreError>> {

@@ -142,10 +142,12 @@ macro_rules! __store_cases {
                 "`hand_back` lets go what an owner holds, who was not lost, and what others hold stays theirs",
             sagas::what_is_asked_is_heard =>
                 "what is asked of a saga its owner hears with the next change, or whoever claims it, until it was heard",
+            sagas::what_is_asked_of_a_saga_is_written_down =>
+                "`operate` asks something of a saga and writes down who did, or does neither",
             sagas::an_event_wakes_what_waits_for_it =>
                 "an event that was kept wakes the sagas that wait for it, and is there for those that wait later",
             sagas::sagas_are_found_page_by_page =>
-                "`find` gives sagas by name, phase and place, those last started first, and `in_use` counts versions and steps",
+                "`find` gives sagas by name, phase and place, those last started first, and `in_use` counts versions, phases and steps",
             sagas::what_has_ended_goes_when_it_is_purged =>
                 "`purge` deletes sagas that ended before, with their logs, and events that came before",
             timers::the_same_name_and_key_moves_a_timer =>

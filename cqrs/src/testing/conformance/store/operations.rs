@@ -11,12 +11,12 @@ use super::bench::{
 };
 use crate::store::driver::Driver;
 use crate::store::{
-    AuditAction, AuditChange, DeadFilter, DeadLetter, DeadLetterId, DeadSearch, DeadSource, Operation, Operations,
-    OutboxId, OutboxOutcome, OutboxRecord, OutboxRow, OutboxSearch, OutboxState, Record, Signed, TimerFilter,
-    TimerName, WorkKind, WorkRecord,
+    AuditAction, AuditChange, AuditSource, DeadFilter, DeadLetter, DeadLetterId, DeadSearch, DeadSource, Operation,
+    Operations, OutboxId, OutboxOutcome, OutboxRecord, OutboxRow, OutboxSearch, OutboxState, Record, Signed,
+    TimerFilter, TimerName, WorkKind, WorkRecord,
 };
 
-fn of(store: &dyn Driver) -> &dyn Operations {
+pub(super) fn of(store: &dyn Driver) -> &dyn Operations {
     store.operations().unwrap_or_else(|| panic!("the store gives out no operations"))
 }
 
@@ -365,7 +365,7 @@ pub(super) async fn what_was_done_is_written_down(store: Bench) {
     }
     let letter = letters.iter().find(|letter| letter.name == "w2").unwrap();
     let edited = (entries[2].source, entries[2].row, entries[2].message_id);
-    assert_eq!(edited, (DeadSource::Work, letter.id.seq, letter.message_id));
+    assert_eq!(edited, (AuditSource::Work, letter.id.seq, letter.message_id));
     let changes: Vec<_> = entries.iter().filter_map(|entry| entry.change).collect();
     let due = AuditChange::Due { before: at(60), after: at(90) };
     let sizes = [(3, 10), (4, 0)].map(|(before, after)| AuditChange::Size { before, after });

@@ -8,8 +8,9 @@ use uuid::Uuid;
 use super::bench::{Bench, LEASE, LONG_LEASE, at, request};
 use crate::store::driver::{ClaimRequest, Driver};
 use crate::store::{
-    AwaitedEvent, ClaimedSaga, SagaAsked, SagaChange, SagaClaim, SagaFilter, SagaLog, SagaPhase, SagaProgress,
-    SagaRest, SagaRow, SagaSaved, SagaStart, SagaStarted, SagaStep, SagaUse, SagaWait, Sagas,
+    AuditAction, AuditSource, AwaitedEvent, ClaimedSaga, Operation, SagaAsked, SagaChange, SagaClaim, SagaFilter,
+    SagaLog, SagaPhase, SagaProgress, SagaRest, SagaRow, SagaSaved, SagaStart, SagaStarted, SagaStep, SagaUse,
+    SagaWait, Sagas, Signed,
 };
 
 fn sagas(store: &dyn Driver) -> &dyn Sagas {
@@ -399,7 +400,7 @@ pub(super) async fn sagas_are_found_page_by_page(store: Bench) {
             assert_eq!(save(&*store, ended).await, STORED);
         }
     }
-    begin(&*store, SagaStart { name: "refund".to_owned(), version: 3, ..start("r", 9) }).await;
+    let refund = begin(&*store, SagaStart { name: "refund".to_owned(), version: 3, ..start("r", 9) }).await;
     let found = async |filter: SagaFilter, limit| -> Vec<String> {
         sagas(&*store).find(filter, limit).await.unwrap().into_iter().map(|row| row.id).collect()
     };
@@ -417,6 +418,7 @@ pub(super) async fn sagas_are_found_page_by_page(store: Bench) {
     let one = |name: &str, version, step: Option<&str>, count| SagaUse {
         name: name.to_owned(),
         version,
+        phase: SagaPhase::Forward,
         step: step.map(str::to_owned),
         count,
     };
@@ -427,6 +429,41 @@ pub(super) async fn sagas_are_found_page_by_page(store: Bench) {
         one("refund", 3, Some("reserve"), 1),
     ];
     assert_eq!(used, expected);
+    let stuck = SagaChange { phase: SagaPhase::Stuck, ..change(&refund, SagaRest::Nobody) };
+    assert_eq!(save(&*store, stuck).await, STORED);
+    let used = sagas(&*store).in_use().await.unwrap();
+    let stuck = used.iter().filter(|used| used.phase == SagaPhase::Stuck).map(|used| (used.name.as_str(), used.count));
+    assert_eq!(stuck.collect::<Vec<_>>(), [("refund", 1); 2], "itself and its step");
+}
+
+/// Somebody's name, and what he asks, in one transaction.
+pub(super) async fn what_is_asked_of_a_saga_is_written_down(store: Bench) {
+    let held = begin(&*store, start("s", 0)).await;
+    let operations = super::operations::of(&*store);
+    let ask = async |id: &str, asked: SagaAsked| {
+        let signed = Signed { by: "anna".to_owned(), at: at(7), note: "ticket 7".to_owned() };
+        operations.operate(Operation::AskSaga { id: id.to_owned(), asked }, signed).await.unwrap()
+    };
+    assert!(!ask("nobody", SagaAsked::Cancel).await);
+    assert!(!ask("s", SagaAsked::Resume).await);
+    assert!(operations.audit(None, 9).await.unwrap().is_empty());
+    assert!(ask("s", SagaAsked::Cancel).await);
+    let saved = save(&*store, change(&held, SagaRest::Held)).await;
+    assert_eq!(saved, SagaSaved::Stored(Some(SagaAsked::Cancel)));
+    let stuck =
+        SagaChange { phase: SagaPhase::Stuck, heard: Some(SagaAsked::Cancel), ..change(&held, SagaRest::Nobody) };
+    assert_eq!(save(&*store, stuck).await, STORED);
+    assert!(ask("s", SagaAsked::Resume).await);
+    let entries = operations.audit(None, 9).await.unwrap();
+    let told: Vec<_> = entries.iter().map(|entry| (entry.action, entry.source, entry.key.as_deref())).collect();
+    let expected = [AuditAction::ResumeSaga, AuditAction::CancelSaga];
+    assert_eq!(told, expected.map(|action| (action, AuditSource::Saga, Some("s"))));
+    assert!(
+        entries.iter().all(|entry| (entry.by.as_str(), entry.name.as_str()) == ("anna", "checkout")),
+        "{entries:?}"
+    );
+    let claimed = claim(&*store, "two", 7).await;
+    assert_eq!(claimed.iter().map(|saga| saga.row.asked).collect::<Vec<_>>(), [Some(SagaAsked::Resume)]);
 }
 
 pub(super) async fn what_has_ended_goes_when_it_is_purged(store: Bench) {
