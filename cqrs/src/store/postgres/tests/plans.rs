@@ -46,7 +46,7 @@ const FILL: &[&str] = &[
 
 /// The plan that is made once, without looking at values, as PostgreSQL does for statements that stay prepared.
 async fn plan(connection: &mut PgConnection, sql: &str) -> Vec<String> {
-    let parameters = (1..=40).rev().find(|number| sql.contains(&format!("${number}"))).unwrap_or(0);
+    let parameters = (1..=64).rev().find(|number| sql.contains(&format!("${number}"))).unwrap_or(0);
     run_on(connection, &format!("PREPARE it AS {sql}")).await.unwrap();
     let values = vec!["NULL"; parameters].join(", ");
     let call = if parameters == 0 { "it".to_owned() } else { format!("it ({values})") };
