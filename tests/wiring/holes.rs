@@ -1,18 +1,15 @@
 //! What is known to go wrong with sagas elsewhere, each tried here. `docs/coming-from-python-cqrs.md` lists them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cqrs::prelude::*;
-use cqrs::store::{
-    AuditAction, Driver, MemoryStore, SagaChange, SagaPhase, SagaProgress, SagaRest, SagaSaved, SagaStart, SagaStarted,
-    SagaStep,
-};
+use cqrs::store::{AuditAction, Driver, MemoryStore, SagaPhase, SagaProgress, SagaStep};
 use cqrs::{App, BoxError, SagaError};
 use serde::{Deserialize, Serialize};
 
 use super::World;
+use super::left::{Left, step};
 use super::stopping::{Gate, run};
 
 #[saga(name = "trip", steps = [book, fly, stay])]
@@ -124,56 +121,14 @@ async fn in_time<T>(future: impl IntoFuture<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(30), future).await.expect("it takes for ever")
 }
 
-fn step(name: &str, progress: SagaProgress) -> SagaStep {
-    SagaStep {
-        step: name.to_owned(),
-        progress,
-        attempt: 1,
-        in_doubt: false,
-        due_at: matches!(progress, SagaProgress::Pausing).then(SystemTime::now),
-        wait: None,
-        event: None,
-        patch: None,
-        error: None,
-    }
-}
-
 /// A saga as a process left it that is gone.
 async fn left(store: &MemoryStore, id: &str, phase: SagaPhase, steps: Vec<SagaStep>) {
     left_as(1, store, id, phase, steps).await;
 }
 
 async fn left_as(version: u32, store: &MemoryStore, id: &str, phase: SagaPhase, steps: Vec<SagaStep>) {
-    let (sagas, now) = (store.sagas().unwrap(), SystemTime::now());
-    let start = SagaStart {
-        id: id.to_owned(),
-        name: "trip".to_owned(),
-        version,
-        context: serde_json::to_vec(&trip(id)).unwrap(),
-        digest: [0; 32],
-        headers: BTreeMap::new(),
-        steps,
-        at: now,
-        owner: "another".to_owned(),
-        lease_until: now - Duration::from_secs(60),
-    };
-    let SagaStarted::New(claim) = sagas.start(start).await.unwrap() else { panic!("`{id}` was there before") };
-    let change = SagaChange {
-        claim,
-        phase,
-        why: String::new(),
-        version: None,
-        context: None,
-        is_cancelled: false,
-        heard: None,
-        cuts: 0,
-        error: None,
-        steps: Vec::new(),
-        log: Vec::new(),
-        at: now,
-        rest: SagaRest::Held,
-    };
-    assert_ne!(sagas.save(change).await.unwrap(), SagaSaved::Lost);
+    let context = serde_json::to_string(&trip(id)).unwrap();
+    Left { name: "trip", version, context: &context }.behind(store, id, phase, steps).await;
 }
 
 fn assert_compensated(ended: Result<Trip, SagaError>, by: &str) {

@@ -4,6 +4,7 @@ mod around;
 mod awaiting;
 mod diagrams;
 mod holes;
+mod left;
 mod stopping;
 mod versions;
 

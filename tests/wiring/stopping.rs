@@ -1,16 +1,17 @@
 //! What becomes of sagas whose process stops, and whether the next program can go on with them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use cqrs::prelude::*;
-use cqrs::store::{Driver, MemoryStore, SagaLog, SagaProgress, SagaStart, SagaStarted, SagaStep};
+use cqrs::store::{Driver, MemoryStore, SagaLog, SagaPhase, SagaProgress, SagaStep};
 use cqrs::testing::TestApp;
 use cqrs::{App, SagaError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+
+use super::left::Left;
 
 #[derive(Default)]
 pub struct Gate {
@@ -97,32 +98,9 @@ async fn g20_preflight_names_what_this_program_cannot_go_on_with() {
     let (store, gate) = (MemoryStore::new(), Arc::new(Gate::default()));
     let app = app_on(&store, &gate).await;
     assert!(app.preflight().await.unwrap().is_ready());
-    let now = SystemTime::now();
     let begin = async |id: &str, name: &str, version: u32, step: &str| {
-        let step = SagaStep {
-            step: step.to_owned(),
-            progress: SagaProgress::Running,
-            attempt: 1,
-            in_doubt: false,
-            due_at: None,
-            wait: None,
-            event: None,
-            patch: None,
-            error: None,
-        };
-        let start = SagaStart {
-            id: id.to_owned(),
-            name: name.to_owned(),
-            version,
-            context: b"{}".to_vec(),
-            digest: [0; 32],
-            headers: BTreeMap::new(),
-            steps: vec![step],
-            at: now,
-            owner: "another".to_owned(),
-            lease_until: now + Duration::from_secs(60),
-        };
-        assert!(matches!(store.sagas().unwrap().start(start).await.unwrap(), SagaStarted::New(_)));
+        let steps = vec![SagaStep::new(step, SagaProgress::Running)];
+        Left { name, version, context: "{}" }.behind(&store, id, SagaPhase::Forward, steps).await;
     };
     for (id, version, step) in [("a", 4, "pack"), ("b", 4, "lift"), ("c", 3, "pack"), ("d", 3, "pack")] {
         begin(id, "move", version, step).await;

@@ -1,12 +1,13 @@
 //! Sagas that a later version takes over.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use cqrs::prelude::*;
-use cqrs::store::{Driver, MemoryStore, SagaPhase, SagaProgress, SagaStart, SagaStarted, SagaStep, SagaWait};
+use cqrs::store::{Driver, MemoryStore, SagaPhase, SagaProgress, SagaStep, SagaWait};
 use cqrs::{App, SagaError};
 use serde::{Deserialize, Serialize};
+
+use super::left::{Left, step};
 
 /// As it was before the first version that is still read.
 #[saga(name = "parcel", version = 2, retired)]
@@ -82,39 +83,13 @@ async fn thank(cx: &mut Parcel) {
     cx.done.push("thanked".to_owned());
 }
 
-fn step(name: &str, progress: SagaProgress) -> SagaStep {
-    SagaStep {
-        step: name.to_owned(),
-        progress,
-        attempt: 1,
-        in_doubt: false,
-        due_at: matches!(progress, SagaProgress::Pausing).then(SystemTime::now),
-        wait: None,
-        event: None,
-        patch: None,
-        error: None,
-    }
-}
-
 fn done(name: &str) -> SagaStep {
     step(name, SagaProgress::Done)
 }
 
 /// Stores a saga as a process of another version has left it.
 async fn left(store: &MemoryStore, id: &str, version: u32, context: &str, steps: Vec<SagaStep>) {
-    let start = SagaStart {
-        id: id.to_owned(),
-        name: "parcel".to_owned(),
-        version,
-        context: context.as_bytes().to_vec(),
-        digest: [0; 32],
-        headers: BTreeMap::new(),
-        steps,
-        at: SystemTime::now(),
-        owner: "another".to_owned(),
-        lease_until: SystemTime::now() - Duration::from_secs(60),
-    };
-    assert!(matches!(store.sagas().unwrap().start(start).await.unwrap(), SagaStarted::New(_)));
+    Left { name: "parcel", version, context }.behind(store, id, SagaPhase::Forward, steps).await;
 }
 
 const V2: &str = r#"{"street":"High Street 1","done":["old"]}"#;

@@ -322,18 +322,7 @@ fn row_of(id: &str, steps: Vec<StepRow>) -> SagaStart {
 }
 
 fn stored(step: &str, progress: SagaProgress, attempt: u32) -> StepRow {
-    let step = step.to_owned();
-    StepRow {
-        step,
-        progress,
-        attempt,
-        in_doubt: false,
-        due_at: None,
-        wait: None,
-        event: None,
-        patch: None,
-        error: None,
-    }
+    StepRow { attempt, ..StepRow::new(step, progress) }
 }
 
 /// Stores a saga as a process left it that is gone, in this phase.
@@ -341,21 +330,7 @@ async fn left(store: &MemoryStore, start: SagaStart, phase: SagaPhase) {
     let sagas = crate::store::driver::Driver::sagas(store).unwrap();
     let id = start.id.clone();
     let SagaStarted::New(claim) = sagas.start(start).await.unwrap() else { panic!("`{id}` was there before") };
-    let change = SagaChange {
-        claim,
-        phase,
-        why: String::new(),
-        version: None,
-        context: None,
-        is_cancelled: false,
-        heard: None,
-        cuts: 0,
-        error: None,
-        steps: Vec::new(),
-        log: Vec::new(),
-        at: SystemTime::now(),
-        rest: SagaRest::Held,
-    };
+    let change = SagaChange::new(claim, phase, SystemTime::now(), SagaRest::Held);
     assert_ne!(sagas.save(change).await.unwrap(), SagaSaved::Lost);
 }
 

@@ -257,19 +257,11 @@ async fn is_stored(store: &Arc<dyn Driver>, change: SagaChange) -> bool {
 async fn leave(app: &App, store: &Arc<dyn Driver>, claim: SagaClaim, row: &SagaRow) {
     let now = app.clock().now();
     let change = SagaChange {
-        claim,
-        phase: row.phase,
         why: row.why.clone(),
-        version: None,
-        context: None,
         is_cancelled: row.is_cancelled,
-        heard: None,
         cuts: row.cuts,
         error: row.error.clone(),
-        steps: Vec::new(),
-        log: Vec::new(),
-        at: now,
-        rest: SagaRest::Until(now + ABSENT),
+        ..SagaChange::new(claim, row.phase, now, SagaRest::Until(now + ABSENT))
     };
     is_stored(store, change).await;
 }

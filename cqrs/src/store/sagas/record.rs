@@ -260,6 +260,23 @@ pub struct SagaStep {
     pub error: Option<String>,
 }
 
+impl SagaStep {
+    /// A step in its first attempt, with nothing known of it but where it stands.
+    pub fn new(step: impl Into<String>, progress: SagaProgress) -> Self {
+        Self {
+            step: step.into(),
+            progress,
+            attempt: 1,
+            in_doubt: false,
+            due_at: None,
+            wait: None,
+            event: None,
+            patch: None,
+            error: None,
+        }
+    }
+}
+
 /// An attempt that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SagaLog {
@@ -321,6 +338,27 @@ pub struct SagaChange {
     pub at: SystemTime,
     /// Who holds it from now on.
     pub rest: SagaRest,
+}
+
+impl SagaChange {
+    /// A change to a phase and nothing besides: no step, no attempt, no error. Context and version stay.
+    pub fn new(claim: SagaClaim, phase: SagaPhase, at: SystemTime, rest: SagaRest) -> Self {
+        Self {
+            claim,
+            phase,
+            why: String::new(),
+            version: None,
+            context: None,
+            is_cancelled: false,
+            heard: None,
+            cuts: 0,
+            error: None,
+            steps: Vec::new(),
+            log: Vec::new(),
+            at,
+            rest,
+        }
+    }
 }
 
 /// What became of a change.

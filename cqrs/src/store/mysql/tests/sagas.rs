@@ -29,35 +29,11 @@ async fn begin(store: &MySqlStore, start: SagaStart) -> SagaClaim {
 }
 
 fn step(name: &str, wait: Option<SagaWait>) -> SagaStep {
-    SagaStep {
-        step: name.to_owned(),
-        progress: SagaProgress::Awaiting,
-        attempt: 0,
-        in_doubt: false,
-        due_at: None,
-        wait,
-        event: None,
-        patch: None,
-        error: None,
-    }
+    SagaStep { attempt: 0, wait, ..SagaStep::new(name, SagaProgress::Awaiting) }
 }
 
 fn parked(claim: &SagaClaim, seconds: u64, steps: Vec<SagaStep>) -> SagaChange {
-    SagaChange {
-        claim: claim.clone(),
-        phase: SagaPhase::Forward,
-        why: String::new(),
-        version: None,
-        context: None,
-        is_cancelled: false,
-        heard: None,
-        cuts: 0,
-        error: None,
-        steps,
-        log: Vec::new(),
-        at: at(0),
-        rest: SagaRest::Until(at(seconds)),
-    }
+    SagaChange { steps, ..SagaChange::new(claim.clone(), SagaPhase::Forward, at(0), SagaRest::Until(at(seconds))) }
 }
 
 fn entry(number: u32) -> SagaLog {

@@ -23,21 +23,7 @@ async fn begin(store: &SqliteStore, id: &str) -> SagaClaim {
 }
 
 fn parked(claim: &SagaClaim, seconds: u64) -> SagaChange {
-    SagaChange {
-        claim: claim.clone(),
-        phase: SagaPhase::Forward,
-        why: String::new(),
-        version: None,
-        context: None,
-        is_cancelled: false,
-        heard: None,
-        cuts: 0,
-        error: None,
-        steps: Vec::new(),
-        log: Vec::new(),
-        at: at(0),
-        rest: SagaRest::Until(at(seconds)),
-    }
+    SagaChange::new(claim.clone(), SagaPhase::Forward, at(0), SagaRest::Until(at(seconds)))
 }
 
 #[tokio::test]

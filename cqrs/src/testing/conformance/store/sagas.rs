@@ -18,17 +18,7 @@ fn sagas(store: &dyn Driver) -> &dyn Sagas {
 }
 
 fn step(name: &str, progress: SagaProgress) -> SagaStep {
-    SagaStep {
-        step: name.to_owned(),
-        progress,
-        attempt: 1,
-        in_doubt: false,
-        due_at: None,
-        wait: None,
-        event: None,
-        patch: None,
-        error: None,
-    }
+    SagaStep::new(name, progress)
 }
 
 fn waits(name: &str, wait: &SagaWait) -> SagaStep {
@@ -63,21 +53,7 @@ async fn begin(store: &dyn Driver, start: SagaStart) -> SagaClaim {
 }
 
 fn change(claim: &SagaClaim, rest: SagaRest) -> SagaChange {
-    SagaChange {
-        claim: claim.clone(),
-        phase: SagaPhase::Forward,
-        why: String::new(),
-        version: None,
-        context: None,
-        is_cancelled: false,
-        heard: None,
-        cuts: 0,
-        error: None,
-        steps: Vec::new(),
-        log: Vec::new(),
-        at: at(1),
-        rest,
-    }
+    SagaChange::new(claim.clone(), SagaPhase::Forward, at(1), rest)
 }
 
 const STORED: SagaSaved = SagaSaved::Stored(None);
