@@ -67,16 +67,20 @@ impl Counted {
     }
 }
 
-/// How many statements messages of the protocol execute: `E`, which executes what was prepared, and `Q`, which is text. The first
-/// message of a connection has no letter.
+/// How long a text is with nothing in it: its length and its end.
+const EMPTY: usize = 5;
+
+/// How many statements messages of the protocol execute: `E`, which executes what was prepared, and `Q`, which is text. One without any text
+/// executes nothing: it is how a connection is asked whether it is still there, where sqlx sends a `Sync`. The first message of a
+/// connection has no letter.
 fn statements(mut piece: &[u8]) -> u32 {
     let mut count = 0;
     while let [letter, a, b, c, d, ..] = piece {
         if *letter == 0 {
             break;
         }
-        count += u32::from(matches!(letter, b'E' | b'Q'));
         let length = usize::try_from(u32::from_be_bytes([*a, *b, *c, *d])).unwrap_or(usize::MAX);
+        count += u32::from(*letter == b'E' || (*letter == b'Q' && length > EMPTY));
         piece = piece.get(1_usize.saturating_add(length)..).unwrap_or_default();
     }
     count
