@@ -35,6 +35,21 @@ fn sagas_on_postgres() {
 }
 
 #[test]
+fn sagas_in_memory_and_taken_up_after_a_crash() {
+    assert_measures(env!("CARGO_BIN_EXE_sagas"), "saga.memory");
+    let told = measured(env!("CARGO_BIN_EXE_sagas"), "saga.recovery");
+    assert!(told["also"]["seconds"].as_f64() > Some(0.0), "{told}");
+}
+
+#[test]
+fn sagas_that_wait() {
+    let told = measured(env!("CARGO_BIN_EXE_waiting"), "saga.waiting");
+    for what in ["p99", "plain_p99", "scan_ms"] {
+        assert!(told["also"][what].as_f64() > Some(0.0), "{what}: {told}");
+    }
+}
+
+#[test]
 fn transactions_on_mariadb() {
     assert_measures(env!("CARGO_BIN_EXE_mariadb"), "tx.mariadb");
     assert_measures(env!("CARGO_BIN_EXE_mariadb"), "tx.mariadb.8");

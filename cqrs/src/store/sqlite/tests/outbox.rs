@@ -341,7 +341,14 @@ async fn what_is_due_is_woken_a_thousand_at_a_time() {
     assert_eq!(store.claim_outbox(request("a", 5, 1)).await.unwrap().len(), 1);
     let waiting = "SELECT COUNT(*) FROM cqrs_outbox WHERE state = 'waiting'";
     assert_eq!(number(&store.pool, waiting).await, 200, "a claim keeps no writer waiting for longer than that");
-    assert_eq!(store.claim_outbox(request("a", 5, 2_000)).await.unwrap().len(), 1_199);
+    // A claim that takes long gives what it has.
+    let mut claimed = 0;
+    while claimed < 1_199 {
+        let more = store.claim_outbox(request("a", 5, 2_000)).await.unwrap().len();
+        assert!(more > 0, "{claimed} of 1,199 have come");
+        claimed += more;
+    }
+    assert_eq!(claimed, 1_199);
 }
 
 /// However many rows wait for one of their key, what is behind them goes out with the next claim, and they are not read again meanwhile.
