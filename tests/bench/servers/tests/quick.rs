@@ -2,10 +2,19 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
 
 use std::process::Command;
+use std::sync::{PoisonError, RwLock};
 
 use serde_json::Value;
 
+/// Held by who counts all that a server does.
+static ALONE: RwLock<()> = RwLock::new(());
+
 fn measured(program: &str, path: &str) -> Value {
+    let _beside = ALONE.read().unwrap_or_else(PoisonError::into_inner);
+    run(program, path)
+}
+
+fn run(program: &str, path: &str) -> Value {
     let output = Command::new(program).args([path, "--quick"]).output().unwrap();
     assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
     let printed = String::from_utf8(output.stdout).unwrap();
@@ -29,7 +38,10 @@ fn transactions_on_postgres() {
 
 #[test]
 fn sagas_on_postgres() {
-    let told = measured(env!("CARGO_BIN_EXE_sagas"), "saga.postgres");
+    let told = {
+        let _alone = ALONE.write().unwrap_or_else(PoisonError::into_inner);
+        run(env!("CARGO_BIN_EXE_sagas"), "saga.postgres")
+    };
     assert!(told["also"]["commits"].as_f64().unwrap() <= 5.0, "{told}");
     assert_measures(env!("CARGO_BIN_EXE_sagas"), "saga.postgres.8");
 }
