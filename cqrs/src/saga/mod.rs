@@ -1,10 +1,10 @@
 //! Sagas: sequences of steps, each with a way back.
 //!
 //! `item` is what the attributes leave behind, `step` how a function becomes a step, `plan` what a running app makes of both. `machine`
-//! says what follows from what; `instance` is one saga as the machine sees it and as it is stored; `attempt` calls one function
-//! once; `engine` puts them together for as long as this process has its `hold` on a saga, through any `outage` of the store; `outcome`
-//! is how it ended, for which `bells` ring. `call` starts sagas and waits for them, `keeper`
-//! keeps the events that they wait for, `operate` and `preflight` are for people who look after them, `worker` takes up those that nobody holds.
+//! says what follows from what; `instance` is one saga as the machine sees it and as it is stored, `migrate` makes it one of a later
+//! version; `attempt` calls one function once; `engine` puts them together for as long as this process has its `hold` on a saga, through
+//! any `outage` of the store; `outcome` is how it ended, for which `bells` ring. `call` starts sagas and waits for them, `keeper` keeps the
+//! events that they wait for, `operate` and `preflight` are for people who look after them, `worker` takes up those that nobody holds.
 
 mod attempt;
 mod bells;

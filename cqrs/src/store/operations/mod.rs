@@ -18,7 +18,7 @@ use super::{DeadLetter, DeadLetterId, SagaAsked, StoreError, TimerRecord};
 use crate::store::driver::BoxFuture;
 
 /// What a store does for people who operate a service: it looks into the outbox, finds dead letters and timers, and does
-/// with them what it is told to, each time writing down who did it, in the same transaction.
+/// with them, and with sagas, what it is told to, each time writing down who did it, in the same transaction.
 ///
 /// A [`Driver`](super::driver::Driver) gives it out by [`operations`](super::driver::Driver::operations).
 pub trait Operations: Send + Sync {

@@ -67,8 +67,9 @@ pub trait Sagas: Send + Sync {
     /// Fails with what the database said.
     fn next_due(&self) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>>;
 
-    /// Asks for something of a saga that has not ended: noted in its row, where its owner finds it with the next change; where it has none
-    /// it is due at once. `false` where there is no such saga, or none that this can be asked of: only a stuck one can be resumed, and
+    /// Asks for something of a saga that has not ended, without writing down who did: where there are
+    /// [operations](super::driver::Driver::operations), people ask by those. It is noted in its row, where its owner finds it with the next
+    /// change; where it has none it is due at once. `false` where there is no such saga, or none that this can be asked of: only a stuck one can be resumed, and
     /// only one that goes forward cancelled.
     ///
     /// # Errors
