@@ -5,6 +5,7 @@ mod awaiting;
 mod diagrams;
 mod holes;
 mod left;
+mod limits;
 mod stopping;
 mod versions;
 
@@ -25,6 +26,7 @@ use uuid::Uuid;
 struct World {
     log: Mutex<Vec<String>>,
     failing: Mutex<HashSet<&'static str>>,
+    desk: limits::Desk,
 }
 
 impl World {
@@ -224,6 +226,20 @@ async fn its_steps_are_known_by_their_stored_names() {
     assert_eq!(steps.len(), 6);
     let names: HashSet<&str> = steps.iter().map(String::as_str).collect();
     assert_eq!(names, HashSet::from(["reserve", "charge", "notify", "print", "reserve_again", "ship"]));
+}
+
+/// Whoever knows its id alone follows it, from the start or from where he was.
+#[tokio::test]
+async fn a_saga_that_is_there_is_followed_by_its_id() {
+    let (app, _) = app(&[]).await;
+    let missing: Vec<_> = app.sagas().steps("c81").collect().await;
+    assert!(matches!(&missing[..], [Err(SagaError::Missing { id })] if id.as_str() == "c81"), "{missing:?}");
+    app.saga(checkout(81)).id("c81").await.unwrap();
+    let all: Vec<_> = app.sagas().steps("c81").map(Result::unwrap).collect().await;
+    assert_eq!(all.iter().map(|step| step.number()).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    let rest: Vec<_> = app.sagas().steps("c81").after(4).map(Result::unwrap).collect().await;
+    assert_eq!(rest, all[4..]);
+    assert!(app.sagas().steps("c81").after(6).next().await.is_none());
 }
 
 #[tokio::test]

@@ -61,6 +61,12 @@ pub(crate) fn not_a_duration(found: &str) -> Text {
         .help("write a whole number and a unit: \"250ms\", \"10s\", \"5m\", \"1h\" or \"7d\"")
 }
 
+pub(crate) fn not_a_rate(found: &str, most: u32) -> Text {
+    Text::new(format!("`{found}` is not a rate"))
+        .help("write a whole number and a time: \"100/s\", \"30/m\" or \"500/h\"")
+        .note(format!("the number is at least 1 and at most {most}"))
+}
+
 pub(crate) fn duration_too_long(found: &str) -> Text {
     Text::new(format!("`{found}` is too long a duration")).note("the longest is 36500 days")
 }
@@ -225,6 +231,11 @@ pub(crate) fn generic_context(ident: &Ident) -> Text {
 pub(crate) fn no_steps(ident: &Ident) -> Text {
     Text::new(format!("saga `{ident}` has no steps"))
         .help("list functions under `#[saga_step]` in their order: `steps = [reserve, (notify, print), ship]`")
+}
+
+pub(crate) fn limits_of_a_retired_saga(key: &Key, ident: &Ident) -> Text {
+    Text::new(format!("saga `{ident}` is retired, and `{}` limits what runs", key.word))
+        .help(format!("write `{}` at the version that takes it over: it holds for all versions", key.form))
 }
 
 pub(crate) fn steps_of_a_retired_saga(ident: &Ident) -> Text {

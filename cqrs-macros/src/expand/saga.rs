@@ -4,13 +4,14 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 
+use super::handler::duration;
 use super::message::{Impl, Reader, spec};
-use crate::model::{Place, Saga, Step};
+use crate::model::{Place, Rate, Saga, Step};
 
 /// The impls of a context, and the registration of its saga. `broken`: an error that says why it can be no context, for what
 /// depends on what is in error has none of its own.
 pub(crate) fn saga(saga: &Saga, reader: Reader, broken: Option<&TokenStream>) -> TokenStream {
-    let Saga { context, cfgs, is_retired, places } = saga;
+    let Saga { context, cfgs, is_retired, concurrency, rate, places } = saga;
     let name = &context.ident;
     let (krate, mut generics) = (&context.krate, Impl::new(context, reader));
     if let Some(error) = broken {
@@ -20,7 +21,7 @@ pub(crate) fn saga(saga: &Saga, reader: Reader, broken: Option<&TokenStream>) ->
     }
     let (check, ty, spec) = (&generics.check, &generics.ty, spec(context, &generics));
     let (item, steps) = match places {
-        Some(places) => (quote!(__ITEM), steps(places, name, ty)),
+        Some(places) => (quote!(__ITEM), steps(places, &limits(*concurrency, *rate), name, ty)),
         None => (quote!(__cqrs::SagaItem::of::<Self>(&[])), TokenStream::new()),
     };
     let item = (!is_retired).then(|| {
@@ -51,8 +52,18 @@ pub(crate) fn saga(saga: &Saga, reader: Reader, broken: Option<&TokenStream>) ->
     }
 }
 
+/// What follows an item that has limits.
+fn limits(concurrency: Option<u32>, rate: Option<Rate>) -> TokenStream {
+    let at_once = concurrency.map(|most| quote!(.at_once(#most)));
+    let at_rate = rate.map(|Rate { count, per }| {
+        let per = duration(per);
+        quote!(.at_rate(#count, #per))
+    });
+    quote!(#at_once #at_rate)
+}
+
 /// The list, and what each step is to the others: blamed on the step.
-fn steps(places: &[Place], saga: &Ident, context: &TokenStream) -> TokenStream {
+fn steps(places: &[Place], limits: &TokenStream, saga: &Ident, context: &TokenStream) -> TokenStream {
     let items = places.iter().map(|place| match place {
         Place::One(step) => {
             let step = named(step, saga, context);
@@ -75,7 +86,7 @@ fn steps(places: &[Place], saga: &Ident, context: &TokenStream) -> TokenStream {
     });
     quote! {
         const __PLACES: &[__cqrs::PlaceItem] = &[#(#items),*];
-        const __ITEM: __cqrs::SagaItem = __cqrs::SagaItem::of::<#context>(__PLACES);
+        const __ITEM: __cqrs::SagaItem = __cqrs::SagaItem::of::<#context>(__PLACES) #limits;
         #(#checks)*
     }
 }

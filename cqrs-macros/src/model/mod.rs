@@ -13,7 +13,7 @@ pub(crate) use self::handler::{
 };
 pub(crate) use self::message::{Answer, Message, MessageKind, Wire, WireFormat};
 pub(crate) use self::problem::{Case, Problem, Told};
-pub(crate) use self::saga::{Awaits, Compensation, Place, Saga, SagaStep, Step};
+pub(crate) use self::saga::{Awaits, Compensation, Place, Rate, Saga, SagaStep, Step};
 pub(crate) use self::wiring::{CallKind, Middleware, Provider, Scope};
 
 /// The path of the `cqrs` crate: `::cqrs`, or what `crate = ..` says.

@@ -15,7 +15,18 @@ pub(crate) struct Saga {
     pub(crate) cfgs: Vec<Attribute>,
     /// A later version takes over what is stored of it: nothing is started of it any more.
     pub(crate) is_retired: bool,
+    /// How many of it one process goes on with at once.
+    pub(crate) concurrency: Option<u32>,
+    /// How many of it one process takes on in a time.
+    pub(crate) rate: Option<Rate>,
     pub(crate) places: Option<Vec<Place>>,
+}
+
+/// So many in such a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rate {
+    pub(crate) count: u32,
+    pub(crate) per: Duration,
 }
 
 /// A place in the list of steps.

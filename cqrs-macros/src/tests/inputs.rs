@@ -419,6 +419,16 @@ fn sagas() -> Vec<Input> {
             ),
         ),
         saga(
+            "saga_with_limits",
+            quote!(steps = [ship], concurrency = 8, rate = "30/m"),
+            quote!(
+                #[derive(Serialize, Deserialize)]
+                pub struct Checkout {
+                    order: u32,
+                }
+            ),
+        ),
+        saga(
             "saga_that_is_retired",
             quote!(name = "checkout", version = 2, migrates = CheckoutV1, retired),
             quote!(

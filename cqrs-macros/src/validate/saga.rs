@@ -20,6 +20,7 @@ pub(crate) fn saga(args: Vec<Result<Arg, TokenStream>>, item: &MessageItem, sink
     let version = args.integer("version", 1).unwrap_or(1);
     let upgrades = owned(&args, "migrates");
     let is_retired = args.flag("retired");
+    let (concurrency, rate) = (args.integer("concurrency", 1), args.rate("rate"));
     let places = if is_retired { no_places(&args, item) } else { places(&args, item) };
     let krate = args.krate();
     context_target(item, sink);
@@ -39,13 +40,16 @@ pub(crate) fn saga(args: Vec<Result<Arg, TokenStream>>, item: &MessageItem, sink
     let cfgs = item.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).cloned().collect();
     // With steps it is in error, and they bring none besides.
     let is_retired = is_retired && args.written("steps").is_none();
-    Saga { context, cfgs, is_retired, places: places.filter(|_| sink.is_clean()) }
+    Saga { context, cfgs, is_retired, concurrency, rate, places: places.filter(|_| sink.is_clean()) }
 }
 
 /// A version that nobody runs any more is read, and has no steps.
 fn no_places(args: &Args<'_>, item: &MessageItem) -> Option<Vec<Place>> {
     if let Some((_, arg)) = args.written("steps") {
         args.sink().at(&arg.key, catalogue::steps_of_a_retired_saga(&item.ident));
+    }
+    for (key, arg) in ["concurrency", "rate"].into_iter().filter_map(|word| args.written(word)) {
+        args.sink().at(&arg.key, catalogue::limits_of_a_retired_saga(key, &item.ident));
     }
     None
 }

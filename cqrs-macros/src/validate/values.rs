@@ -7,6 +7,10 @@ use syn::LitStr;
 
 use super::args::Args;
 use crate::diag::{Sink, catalogue};
+use crate::model::Rate;
+
+/// Each of so many is remembered for its time.
+const HIGHEST: u32 = 100_000;
 
 const LONGEST: Duration = Duration::from_hours(36_500 * 24);
 
@@ -45,6 +49,16 @@ impl Args<'_> {
                 None
             }
         }
+    }
+
+    /// So many in such a time, in a string.
+    pub(super) fn rate(&self, word: &str) -> Option<Rate> {
+        let text: LitStr = self.value(word)?;
+        let rate = parse_rate(&text.value());
+        if rate.is_none() {
+            self.sink().at(&text, catalogue::not_a_rate(&text.value(), HIGHEST));
+        }
+        rate
     }
 
     /// A duration in a string, longer than none.
@@ -125,11 +139,39 @@ fn parse_duration(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(number.saturating_mul(milliseconds)))
 }
 
+/// `"100/s"`, `"30/m"`, `"500/h"`.
+fn parse_rate(text: &str) -> Option<Rate> {
+    let (count, unit) = text.split_once('/')?;
+    let per = match unit {
+        "s" => Duration::from_secs(1),
+        "m" => Duration::from_mins(1),
+        "h" => Duration::from_hours(1),
+        _ => return None,
+    };
+    let is_number = count.bytes().all(|byte| byte.is_ascii_digit());
+    let count = count.parse().ok().filter(|count| is_number && (1..=HIGHEST).contains(count))?;
+    Some(Rate { count, per })
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::parse_duration;
+    use super::{Rate, parse_duration, parse_rate};
+
+    #[test]
+    fn reads_rates_and_refuses_what_is_none() {
+        let rate = |count, seconds| Some(Rate { count, per: Duration::from_secs(seconds) });
+        for (text, expected) in
+            [("100/s", rate(100, 1)), ("1/m", rate(1, 60)), ("500/h", rate(500, 3_600)), ("100000/s", rate(100_000, 1))]
+        {
+            assert_eq!(parse_rate(text), expected, "{text}");
+        }
+        for text in ["", "100", "/s", "0/s", "-1/s", "+1/s", "1.5/s", "100/", "100/ms", "100 /s", "100/s ", "100001/s"]
+        {
+            assert_eq!(parse_rate(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn reads_every_unit() {

@@ -23,7 +23,7 @@ use crate::inject::Inject;
 use crate::message::{Message, SourceLocation, WireFormat};
 use crate::notices::Announcer;
 use crate::registry::{EventMode, HandlerItem, HandlerKind};
-use crate::saga::Bells;
+use crate::saga::{Bells, Limits};
 use crate::settings::Settings;
 use crate::settings::nearest::nearest;
 use crate::store::{Store, StoreOptions};
@@ -341,6 +341,7 @@ impl Builder {
             draft.problems.extend(unknown_parts(run, &draft));
         }
         draft.problems.extend(unknown_groups(&self.options, &draft));
+        draft.problems.extend(unknown_sagas(&self.options, &draft));
         if let Some(broker) = &self.broker {
             draft.has_broker = true;
             if let Err(error) = broker.check() {
@@ -389,6 +390,8 @@ impl Builder {
             .await
             .map_err(|error| Error::Other(BoxError::from(error)))?;
         let life = super::life::Life::new(plan.handlers.len());
+        let said = |name: &str| self.options.sagas.get(name).copied().unwrap_or_default();
+        let saga_limits = Limits::new(plan.sagas.limits().map(|(name, limits)| (name, said(name).or(limits))));
         let owner = Uuid::now_v7().to_string();
         let announcer = store.as_ref().and_then(|store| store.notices()).map(|notices| Announcer::new(notices, &owner));
         Ok(App(Arc::new(Inner {
@@ -403,6 +406,7 @@ impl Builder {
             stopping: CancellationToken::new(),
             wake: Arc::new(Notify::new()),
             sagas: Bells::default(),
+            saga_limits,
             announcer,
             owner,
             life,
@@ -451,6 +455,14 @@ fn unknown_groups(options: &Options, draft: &Draft) -> Vec<Problem> {
     let unknown = options.groups.keys().filter(|group| !known.contains(*group));
     let said = |group: &String| format!("the settings speak of the group `{group}`, which this app does not have");
     unknown.map(|group| Problem::new(ProblemKind::Setting, said(group), suggest(group, "groups", &known))).collect()
+}
+
+/// The same about sagas.
+fn unknown_sagas(options: &Options, draft: &Draft) -> Vec<Problem> {
+    let known: BTreeSet<String> = draft.sagas.iter().map(|saga| saga.context.name.to_owned()).collect();
+    let unknown = options.sagas.keys().filter(|saga| !known.contains(*saga));
+    let said = |saga: &String| format!("the settings speak of the saga `{saga}`, which this app does not have");
+    unknown.map(|saga| Problem::new(ProblemKind::Setting, said(saga), suggest(saga, "sagas", &known))).collect()
 }
 
 /// The consumer groups of the handlers.

@@ -34,7 +34,7 @@ use crate::event::{EventError, Node};
 use crate::inject::Resolved;
 use crate::message::MessageKind;
 use crate::notices::Announcer;
-use crate::saga::Bells;
+use crate::saga::{Bells, Limits};
 use crate::wiring::{Plan, Planned};
 use crate::{broker, store};
 
@@ -61,6 +61,7 @@ pub(crate) struct Inner {
     wake: Arc<Notify>,
     /// Rung when something has become of a saga in this process.
     sagas: Bells,
+    saga_limits: Limits,
     /// Tells other processes, where they are to be told.
     announcer: Option<Arc<Announcer>>,
     /// Unique per start: owns claims.
@@ -119,6 +120,10 @@ impl App {
 
     pub(crate) fn saga_bells(&self) -> &Bells {
         &self.0.sagas
+    }
+
+    pub(crate) fn saga_limits(&self) -> &Limits {
+        &self.0.saga_limits
     }
 
     /// Whether this process takes up sagas that nobody holds.

@@ -10,6 +10,7 @@ use crate::event::{EventError, EventErrors};
 use crate::registry::{GroupOptions, OnDead, OnUnknown, RetryOptions};
 use crate::relay::RelaySettings;
 use crate::retry::RetryPolicy;
+use crate::saga::LimitsItem;
 use crate::wire::Style;
 
 /// The shortest lease and deadline: below it, loops would turn without a pause, and a lease would end before its renewal.
@@ -52,6 +53,8 @@ pub(crate) struct Options {
     /// What happens to a name that no handler of a group takes where nobody says anything.
     pub(crate) unknown: OnUnknown,
     pub(crate) groups: BTreeMap<String, GroupSettings>,
+    /// What the settings say about the limits of sagas.
+    pub(crate) sagas: BTreeMap<String, LimitsItem>,
     /// Which parts `run` runs; `None`: all.
     pub(crate) run: Option<Vec<String>>,
 }
@@ -93,6 +96,7 @@ impl Default for Options {
             on_dead: OnDead::Park,
             unknown: OnUnknown::Skip,
             groups: BTreeMap::new(),
+            sagas: BTreeMap::new(),
             run: None,
         }
     }

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::engine::{Held, drive};
 use super::instance::{Instance, Told};
+use super::limits::Place;
 use super::machine::Input;
 use super::outage::answered;
 use super::outcome::Outcome;
@@ -23,10 +24,11 @@ use super::step::{SagaContext, write};
 use super::{SagaError, SagaId};
 use crate::app::App;
 use crate::dispatch::current;
+use crate::error::chain;
 use crate::fail_points::{FailPoint, pass};
 use crate::retry::random;
 use crate::store::driver::{BoxFuture, Driver};
-use crate::store::{SagaLog, SagaPhase, SagaProgress, SagaRow, SagaStart, SagaStarted, SagaStep};
+use crate::store::{SagaLog, SagaPhase, SagaProgress, SagaRest, SagaRow, SagaStart, SagaStarted, SagaStep};
 use crate::wire;
 
 /// How often somebody who waits looks at the store, where another process goes on with the saga.
@@ -78,7 +80,7 @@ impl<C: SagaContext> SagaCall<C> {
     pub fn steps(self) -> SagaSteps {
         let Self { app, context, id } = self;
         let steps = async move { begin::<C>(&app, &context, id).await.map(|(id, _)| Follow { app, id, seen: 0 }) };
-        SagaSteps { state: Steps::Starting(Box::pin(steps)), ready: VecDeque::new() }
+        SagaSteps::of(Box::pin(steps))
     }
 }
 
@@ -131,7 +133,9 @@ async fn start(
     let instance = Instance::begin(Arc::clone(&plan), context.as_slice().into());
     // Nothing has happened to it yet: it can be started.
     let Ok(turn) = instance.turn(Input::Start, Told::default(), now, random()) else { return Err(SagaError::NoStore) };
-    let turn = if app.is_stopping() { turn.put_off(&instance, now) } else { turn };
+    let admitted = admitted(app, &**store, &plan, id).await?;
+    let is_put_off = app.is_stopping() || matches!(admitted, Admitted::Later);
+    let turn = if is_put_off { turn.put_off(&instance, now) } else { turn };
     let headers = headers();
     let start = SagaStart {
         id: id.as_str().to_owned(),
@@ -147,6 +151,16 @@ async fn start(
     };
     let since = Instant::now();
     match sagas.start(start).await? {
+        SagaStarted::New(claim) if matches!(admitted, Admitted::Later) => {
+            pass(FailPoint::SagaStarted);
+            let change = turn.next.unchanged(&claim, now, SagaRest::Until(now));
+            // It is stored: where this fails, it is taken up once its lease has run out.
+            if let Err(error) = sagas.save(change).await {
+                tracing::warn!(saga = %id, error = chain(&error), "a saga could not be let go; it waits for longer");
+            }
+            app.saga_bells().let_go.notify_one();
+            Ok(None)
+        }
         SagaStarted::New(claim) => {
             pass(FailPoint::SagaStarted);
             let held = Held { claim, saga: turn.next, headers, asked: None, since, is_kept: true };
@@ -154,6 +168,7 @@ async fn start(
             let tracker = app.tracker().clone();
             let (tell, ends) = oneshot::channel();
             tracker.spawn(async move {
+                let _place = admitted.used();
                 let driven = app.give_up().run_until_cancelled(drive(&app, &store, held, effects)).await;
                 if let Some(outcome) = driven.flatten() {
                     // Who has stopped waiting is not told.
@@ -164,6 +179,44 @@ async fn start(
         }
         SagaStarted::Known { name, digest: known, .. } if name == plan.name() && known == digest => Ok(None),
         SagaStarted::Known { .. } => Err(SagaError::IdTaken { id: id.clone() }),
+    }
+}
+
+/// Whether a saga may begin.
+enum Admitted {
+    /// At once: with its place, where it has limits.
+    Now(Option<Place>),
+    /// It is stored, and taken up when it is its turn.
+    Later,
+}
+
+impl Admitted {
+    fn used(self) -> Option<Place> {
+        match self {
+            Self::Now(place) => place.map(Place::used),
+            Self::Later => None,
+        }
+    }
+}
+
+/// Whether a saga may begin. In a process that takes up none, it waits until it may: who joins one that is there need not.
+async fn admitted(app: &App, store: &dyn Driver, plan: &PlannedSaga, id: &SagaId) -> Result<Admitted, SagaError> {
+    let Some(places) = app.saga_limits().of(plan.name()).filter(|_| !app.is_stopping()) else {
+        return Ok(Admitted::Now(None));
+    };
+    if app.runs_sagas() {
+        return Ok(places.take_first(Instant::now()).map_or(Admitted::Later, |place| Admitted::Now(Some(place))));
+    }
+    if let Some(place) = places.take(1, Instant::now()).pop() {
+        return Ok(Admitted::Now(Some(place)));
+    }
+    let sagas = store.sagas().ok_or(SagaError::NoStore)?;
+    if sagas.saga(id.as_str()).await?.is_some() {
+        return Ok(Admitted::Now(None));
+    }
+    tokio::select! {
+        place = places.wait() => Ok(Admitted::Now(Some(place))),
+        () = app.stopping() => Ok(Admitted::Later),
     }
 }
 
@@ -214,9 +267,15 @@ async fn look(app: &App, id: &SagaId) -> Result<(SagaRow, Vec<SagaStep>), SagaEr
 pub struct StepDone {
     name: String,
     attempt: u32,
+    number: u32,
 }
 
 impl StepDone {
+    /// Its number in the saga's history, by which a stream of them goes on [`after`](SagaSteps::after) it.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
     /// The stored name of the step.
     pub fn name(&self) -> &str {
         &self.name
@@ -233,6 +292,26 @@ impl StepDone {
 pub struct SagaSteps {
     state: Steps,
     ready: VecDeque<StepDone>,
+    /// The number of the last step that whoever asks has seen before.
+    after: u32,
+}
+
+impl SagaSteps {
+    fn of(starting: BoxFuture<'static, Result<Follow, SagaError>>) -> Self {
+        Self { state: Steps::Starting(starting), ready: VecDeque::new(), after: 0 }
+    }
+
+    /// Follows a saga that is there.
+    pub(super) fn follow(app: App, id: SagaId) -> Self {
+        Self::of(Box::pin(async move { Ok(Follow { app, id, seen: 0 }) }))
+    }
+
+    /// Those after a step that was seen before, by its [`number`](StepDone::number): whoever lost the stream goes on with another one.
+    #[must_use]
+    pub fn after(mut self, number: u32) -> Self {
+        self.after = number;
+        self
+    }
 }
 
 enum Steps {
@@ -286,7 +365,7 @@ impl Follow {
 
 fn step_done(entry: SagaLog) -> Option<StepDone> {
     let is_done = !entry.is_undo && entry.progress == SagaProgress::Done;
-    is_done.then_some(StepDone { name: entry.step, attempt: entry.attempt })
+    is_done.then_some(StepDone { name: entry.step, attempt: entry.attempt, number: entry.number })
 }
 
 impl fmt::Debug for SagaSteps {
@@ -307,6 +386,7 @@ impl Stream for SagaSteps {
                 Steps::Ended => return Poll::Ready(None),
                 Steps::Starting(starting) => match std::task::ready!(starting.as_mut().poll(cx)) {
                     Ok(follow) => {
+                        let follow = Follow { seen: self.after, ..follow };
                         self.state = Steps::Looking(Box::pin(follow.next()));
                         continue;
                     }

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::time::Duration;
 
+use super::limits::{LimitsItem, Rate};
 use super::step::{ApplyFn, SagaContext, StepThunk};
 use crate::message::{MessageSpec, SourceLocation};
 use crate::registry::{HandlerItem, RetryOptions};
@@ -127,12 +128,27 @@ impl PlaceItem {
 pub struct SagaItem {
     pub(crate) context: &'static MessageSpec,
     pub(crate) places: &'static [PlaceItem],
+    pub(crate) limits: LimitsItem,
 }
 
 impl SagaItem {
     /// A saga over a context, whose stored name and version are the saga's.
     pub const fn of<C: SagaContext>(places: &'static [PlaceItem]) -> Self {
-        Self { context: C::SPEC, places }
+        Self { context: C::SPEC, places, limits: LimitsItem::NONE }
+    }
+
+    /// The same of which one process goes on with so many at once.
+    #[must_use]
+    pub const fn at_once(mut self, most: u32) -> Self {
+        self.limits.concurrency = Some(most as usize);
+        self
+    }
+
+    /// The same of which one process takes on so many in a time.
+    #[must_use]
+    pub const fn at_rate(mut self, count: u32, per: Duration) -> Self {
+        self.limits.rate = Some(Rate { count: count as usize, per });
+        self
     }
 
     /// Where it was written.

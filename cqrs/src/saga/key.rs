@@ -12,6 +12,7 @@ use std::fmt;
 /// let key = StepKey::from("checkout-42/charge");      // for calling a step as an ordinary function
 /// assert_eq!(key.as_str(), "checkout-42/charge");
 /// assert_eq!(key.of_step(), "checkout-42/charge");
+/// assert_eq!(key.saga(), "checkout-42");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct StepKey {
@@ -42,6 +43,11 @@ impl StepKey {
     /// The key of the step; of a compensation, the one that the step had which it undoes.
     pub fn of_step(&self) -> &str {
         &self.text[..self.step]
+    }
+
+    /// The id of the saga. No step's name has a slash in it.
+    pub fn saga(&self) -> &str {
+        self.of_step().rsplit_once('/').map_or("", |(saga, _)| saga)
     }
 }
 
@@ -78,5 +84,6 @@ mod tests {
         let (step, undo) = (StepKey::new("s/1", "charge", false), StepKey::new("s/1", "charge", true));
         assert_eq!((step.as_str(), step.of_step()), ("s/1/charge", "s/1/charge"));
         assert_eq!((undo.as_str(), undo.of_step()), ("s/1/charge/undo", "s/1/charge"));
+        assert_eq!((step.saga(), undo.saga(), StepKey::from("none").saga()), ("s/1", "s/1", ""));
     }
 }

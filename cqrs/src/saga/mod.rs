@@ -4,7 +4,8 @@
 //! says what follows from what; `instance` is one saga as the machine sees it and as it is stored, `migrate` makes it one of a later
 //! version; `attempt` calls one function once; `engine` puts them together for as long as this process has its `hold` on a saga, through
 //! any `outage` of the store; `outcome` is how it ended, for which `bells` ring. `call` starts sagas and waits for them, `keeper` keeps the
-//! events that they wait for, `operate` and `preflight` are for people who look after them, `worker` takes up those that nobody holds.
+//! events that they wait for, `operate` and `preflight` are for people who look after them, `worker` takes up those that nobody holds. Both
+//! keep to the `limits` of a saga.
 
 mod attempt;
 mod bells;
@@ -16,6 +17,7 @@ mod instance;
 pub(crate) mod item;
 pub(crate) mod keeper;
 mod key;
+mod limits;
 mod machine;
 mod migrate;
 mod operate;
@@ -32,6 +34,7 @@ pub(crate) use self::bells::Bells;
 pub use self::call::{SagaCall, SagaSteps, StepDone};
 pub use self::error::{SagaError, SagaId};
 pub use self::key::StepKey;
+pub(crate) use self::limits::{Limits, LimitsItem, Rate};
 pub use self::operate::{SagaCount, Sagas};
 pub(crate) use self::outcome::stuck_for;
 pub(crate) use self::plan::{PlannedSaga, PlannedSagas};

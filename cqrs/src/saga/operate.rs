@@ -1,6 +1,6 @@
 //! Sagas, as people who operate a service look at them.
 
-use super::call::ended;
+use super::call::{SagaSteps, ended};
 use super::step::{SagaContext, read_as};
 use super::worker::{Recovery, recover};
 use super::{SagaError, SagaId};
@@ -154,6 +154,42 @@ impl Sagas {
     /// As awaiting the saga does; [`SagaError::Missing`] where there is none of this id.
     pub async fn join<C: SagaContext>(&self, id: impl Into<SagaId>) -> Result<C, SagaError> {
         ended(&self.0, &id.into()).await?.context()
+    }
+
+    /// The steps of a saga as they end, whoever goes on with it; those that have ended come first. It starts nothing, and dropping it stops
+    /// nothing.
+    ///
+    /// ```standalone_crate
+    /// use cqrs::prelude::*;
+    /// use futures_util::StreamExt;
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[saga(name = "checkout", steps = [reserve, charge])]
+    /// #[derive(Debug, Serialize, Deserialize)]
+    /// struct Checkout;
+    ///
+    /// #[saga_step(compensate = none)]
+    /// async fn reserve(_cx: &mut Checkout) {}
+    ///
+    /// #[saga_step(compensate = none)]
+    /// async fn charge(_cx: &mut Checkout) {}
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let app = cqrs::bootstrap!().store(Store::url("memory:")).await?;
+    /// let id = app.saga(Checkout).start().await?;
+    /// let first = app.sagas().steps(id.clone()).next().await.expect("it has two")?;
+    /// assert_eq!(first.name(), "reserve");
+    /// let second = app.sagas().steps(id).after(first.number()).next().await.expect("one is left")?;
+    /// assert_eq!(second.name(), "charge");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Of the stream, as its last item: as awaiting the saga does; [`SagaError::Missing`] where there is none of this id.
+    pub fn steps(&self, id: impl Into<SagaId>) -> SagaSteps {
+        SagaSteps::follow(self.0.clone(), id.into())
     }
 
     /// What a saga did, as a Mermaid sequence diagram: each attempt with how long after the start it began and ended and what it came to,

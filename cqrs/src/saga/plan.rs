@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::item::{AwaitsItem, NamedStep, SagaItem, StepItem, WayBack};
+use super::limits::LimitsItem;
 use super::machine::{Shape, Step};
 use crate::registry::{HandlerItem, Need};
 use crate::retry::RetryPolicy;
@@ -143,6 +144,14 @@ impl PlannedSagas {
     /// Every saga.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<PlannedSaga>> {
         self.0.values().flat_map(BTreeMap::values)
+    }
+
+    /// The limits of each saga: those of its last version are those of all.
+    pub(crate) fn limits(&self) -> impl Iterator<Item = (&'static str, LimitsItem)> {
+        let last = |(name, versions): (&&'static str, &BTreeMap<u32, Arc<PlannedSaga>>)| {
+            versions.values().next_back().map(|saga| (*name, saga.item.limits))
+        };
+        self.0.iter().filter_map(last)
     }
 
     /// The versions of a saga that there are.

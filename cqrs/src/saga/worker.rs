@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::SagaError;
 use super::engine::{Held, drive};
 use super::instance::{Instance, Told};
+use super::limits::Place;
 use super::machine::Input;
 use super::migrate;
 use crate::app::App;
@@ -19,7 +20,9 @@ use crate::error::chain;
 use crate::fail_points::{FailPoint, pass};
 use crate::retry::random;
 use crate::store::driver::{ClaimRequest, Driver};
-use crate::store::{ClaimedSaga, SagaChange, SagaClaim, SagaPhase, SagaRest, SagaRow, SagaSaved, SagaStep, StoreError};
+use crate::store::{
+    ClaimedSaga, SagaChange, SagaClaim, SagaNames, SagaPhase, SagaRest, SagaRow, SagaSaved, SagaStep, Sagas, StoreError,
+};
 use crate::supervise::supervised;
 use crate::worker::Due;
 
@@ -31,6 +34,9 @@ const MARGIN: Duration = Duration::from_millis(50);
 
 /// How long a saga is left alone that this program does not have: another one may.
 const ABSENT: Duration = Duration::from_mins(1);
+
+/// How often somebody looks for sagas that are full in this process.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// How many [`recover`] goes on with at once.
 const RECOVERED_AT_ONCE: usize = 64;
@@ -78,16 +84,21 @@ pub(super) async fn recover(app: &App) -> Result<Recovery, SagaError> {
     let mut going = FuturesUnordered::new();
     loop {
         let since = Instant::now();
-        for saga in try_claim(app, store, RECOVERED_AT_ONCE - going.len(), began).await? {
+        for (saga, place) in try_claim(app, store, RECOVERED_AT_ONCE - going.len(), began).await? {
             let (app, store) = (app.clone(), Arc::clone(store));
             let tracker = app.tracker().clone();
-            going.push(
-                tracker
-                    .spawn(async move { app.give_up().run_until_cancelled(take_up(&app, &store, saga, since)).await }),
-            );
+            going.push(tracker.spawn(async move {
+                let went = app.give_up().run_until_cancelled(take_up(&app, &store, saga, since)).await;
+                drop(place);
+                went
+            }));
         }
         match going.next().await {
             Some(went) => report.add(&went.ok().flatten().unwrap_or(Went::Waits)),
+            // Some of those that are full may be due. Who else has the places may give none back to us: so look again, too.
+            None if is_kept_waiting(app, store, began).await? => {
+                let _ = tokio::time::timeout(LOOK, app.saga_limits().room()).await;
+            }
             None if has_waited => return Ok(report),
             // An owner whose lease has run out may be given a chance to renew it. Then it is for so long.
             None => {
@@ -119,12 +130,12 @@ async fn run(app: App, store: Arc<dyn Driver>, stop: CancellationToken) {
         let (looked, since) = (app.clock().now(), Instant::now());
         let claimed = claim(&app, &store, places.available_permits(), looked).await;
         let more = !claimed.is_empty();
-        for saga in claimed {
+        for (saga, own) in claimed {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             let (app, store, busy) = (app.clone(), Arc::clone(&store), app.tracker().token());
             jobs.spawn(async move {
                 app.give_up().run_until_cancelled(take_up(&app, &store, saga, since)).await;
-                drop((place, busy));
+                drop((place, own, busy));
             });
         }
         if more {
@@ -137,7 +148,8 @@ async fn run(app: App, store: Arc<dyn Driver>, stop: CancellationToken) {
             () = bell => false,
             () = app.saga_bells().let_go.notified() => false,
             _ = places.acquire(), if is_full => false,
-            () = due.wait(&app, looked, sagas.next_due()), if !is_full => true,
+            () = app.saga_limits().room() => false,
+            () = due.wait(&app, looked, next_due(&app, sagas)), if !is_full => true,
         };
         if !is_idle {
             due = Due::Unknown;
@@ -147,25 +159,78 @@ async fn run(app: App, store: Arc<dyn Driver>, stop: CancellationToken) {
     jobs.wait().await;
 }
 
-async fn claim(app: &App, store: &Arc<dyn Driver>, limit: usize, now: SystemTime) -> Vec<ClaimedSaga> {
+/// When the next saga is due that could be taken up. When there is room again for those that are full, somebody is told.
+async fn next_due(app: &App, sagas: &dyn Sagas) -> Result<Option<SystemTime>, StoreError> {
+    sagas.next_due(SagaNames::AllBut(app.saga_limits().full(Instant::now()))).await
+}
+
+/// Whether sagas are due of which this process takes on no more now.
+async fn is_kept_waiting(app: &App, store: &Arc<dyn Driver>, now: SystemTime) -> Result<bool, StoreError> {
+    let full = app.saga_limits().full(Instant::now());
+    let Some(sagas) = store.sagas().filter(|_| !full.is_empty()) else { return Ok(false) };
+    Ok(sagas.next_due(SagaNames::Only(full)).await?.is_some_and(|due| due <= now))
+}
+
+/// A saga that was claimed, with its place where it has limits.
+type Claimed = (ClaimedSaga, Option<Place>);
+
+async fn claim(app: &App, store: &Arc<dyn Driver>, limit: usize, now: SystemTime) -> Vec<Claimed> {
     try_claim(app, store, limit, now).await.unwrap_or_else(|error| {
         tracing::warn!(error = chain(&error), "sagas could not be claimed; it is tried again");
         Vec::new()
     })
 }
 
+/// Claims sagas that there are places for: those that have limits first, so that they are not crowded out.
 async fn try_claim(
     app: &App,
     store: &Arc<dyn Driver>,
     limit: usize,
     now: SystemTime,
-) -> Result<Vec<ClaimedSaga>, StoreError> {
+) -> Result<Vec<Claimed>, StoreError> {
     let Some(sagas) = store.sagas().filter(|_| limit > 0) else { return Ok(Vec::new()) };
+    sagas.tell(now).await?;
+    let (limits, mut claimed) = (app.saga_limits(), Vec::new());
+    for (name, places) in limits.iter() {
+        let taken = places.take(limit - claimed.len(), Instant::now());
+        if taken.is_empty() {
+            continue;
+        }
+        let found = claim_some(app, sagas, taken.len(), now, SagaNames::Only(vec![name.to_owned()])).await;
+        let Some(found) = or_none(found, &claimed)? else { return Ok(claimed) };
+        if found.len() < taken.len() {
+            places.caught_up();
+        }
+        claimed.extend(found.into_iter().zip(taken.into_iter().map(Place::used).map(Some)));
+    }
+    let others = claim_some(app, sagas, limit - claimed.len(), now, SagaNames::AllBut(limits.names())).await;
+    let others = or_none(others, &claimed)?.unwrap_or_default();
+    claimed.extend(others.into_iter().map(|saga| (saga, None)));
+    Ok(claimed)
+}
+
+async fn claim_some(
+    app: &App,
+    sagas: &dyn Sagas,
+    limit: usize,
+    now: SystemTime,
+    names: SagaNames,
+) -> Result<Vec<ClaimedSaga>, StoreError> {
     let lease_now = app.clock().lease_now();
     let request =
         ClaimRequest { owner: app.owner(), now, lease_now, lease_until: lease_now + app.options().lease, limit };
-    sagas.tell(now).await?;
-    sagas.claim(request).await
+    sagas.claim(request, names).await
+}
+
+/// An error only where nothing was claimed before: nobody else goes on with that while its lease lasts.
+fn or_none<T>(found: Result<T, StoreError>, claimed: &[Claimed]) -> Result<Option<T>, StoreError> {
+    match found {
+        Err(error) if !claimed.is_empty() => {
+            tracing::warn!(error = chain(&error), "some sagas could not be claimed; it is tried again");
+            Ok(None)
+        }
+        found => found.map(Some),
+    }
 }
 
 /// Goes on with a saga that was claimed.

@@ -2,6 +2,8 @@
 
 use figment::value::{Dict, Value};
 
+use std::collections::BTreeMap;
+
 use super::error::{Problem, SettingsError, SettingsErrorKind};
 use super::layer::Merged;
 use super::nearest::nearest;
@@ -9,6 +11,7 @@ use super::value::{self, Expected};
 use super::{GroupWords, RelayWords, Settings};
 use crate::breaker::BreakerOptions;
 use crate::registry::RetryOptions;
+use crate::saga::LimitsItem;
 
 /// A key of a table, and how it is read into what is said.
 pub(super) struct Key<T> {
@@ -75,6 +78,7 @@ pub(super) const SETTINGS: &[Key<Settings>] = &[
     table!(breaker: BREAKER),
     Key { name: "relay", read: relay },
     Key { name: "group", read: groups },
+    Key { name: "saga", read: sagas },
 ];
 
 const RELAY: &[Key<RelayWords>] = &[
@@ -108,6 +112,8 @@ const GROUP: &[Key<GroupWords>] = &[
     one!(unknown: value::unknown),
 ];
 
+const SAGA: &[Key<LimitsItem>] = &[one!(concurrency: value::count), one!(rate: value::rate)];
+
 fn relay(settings: &mut Settings, field: &Field<'_>, reader: &mut Reader<'_>) {
     if field.value.as_dict().is_some() {
         reader.subtable(RELAY, field, &mut settings.relay);
@@ -117,13 +123,25 @@ fn relay(settings: &mut Settings, field: &Field<'_>, reader: &mut Reader<'_>) {
 }
 
 fn groups(settings: &mut Settings, field: &Field<'_>, reader: &mut Reader<'_>) {
-    let Some(groups) = field.value.as_dict() else {
-        return reader.bad(field, "a table for each group: [group.NAME]");
-    };
-    for (name, value) in groups {
+    named(GROUP, "a table for each group: [group.NAME]", field, reader, &mut settings.groups);
+}
+
+fn sagas(settings: &mut Settings, field: &Field<'_>, reader: &mut Reader<'_>) {
+    named(SAGA, "a table for each saga: [saga.NAME]", field, reader, &mut settings.sagas);
+}
+
+/// A table of tables, each of which is about what is called so.
+fn named<W: Default>(
+    keys: &[Key<W>],
+    expected: Expected,
+    field: &Field<'_>,
+    reader: &mut Reader<'_>,
+    all: &mut BTreeMap<String, W>,
+) {
+    let Some(tables) = field.value.as_dict() else { return reader.bad(field, expected) };
+    for (name, value) in tables {
         let path = format!("{}.{name}", field.path);
-        let words = settings.groups.entry(name.clone()).or_default();
-        reader.subtable(GROUP, &Field { path: &path, value }, words);
+        reader.subtable(keys, &Field { path: &path, value }, all.entry(name.clone()).or_default());
     }
 }
 

@@ -14,6 +14,7 @@ use crate::broker::{BrokerWords, Declare};
 use crate::message::WireFormat;
 use crate::registry::{OnDead, OnUnknown, RetryOptions};
 use crate::relay::RelaySettings;
+use crate::saga::LimitsItem;
 use crate::store::StoreOptions;
 use crate::wire::Compression;
 use crate::{Broker, Builder, Store};
@@ -45,7 +46,7 @@ const FILE: &str = "cqrs.toml";
 /// | `broker_declare` | what is done about topics: `create`, `check`, `leave` ([`Broker::declare`]) | create |
 /// | `broker_partitions` | how many partitions a topic has that is made: [`Broker::partitions`] | 8 |
 /// | `broker_tls_ca` | a PEM file of authorities whose certificates are trusted: [`Broker::tls_ca`] | the machine's alone |
-/// | `run` | which parts `App::run` runs: `relay`, `work`, `timers`, `group:NAME`, `retries:NAME` | all |
+/// | `run` | which parts `App::run` runs: `relay`, `work`, `timers`, `sagas`, `group:NAME`, `retries:NAME` | all |
 /// | `event_concurrency` | plain event handlers of one call at once | 1 for `send`, 10 for `stream` |
 /// | `event_depth` | how deep follow-up events may go | 64 |
 /// | `concurrency` | messages of a group, or batches of them, and durable handlers, at once | 8 |
@@ -67,6 +68,7 @@ const FILE: &str = "cqrs.toml";
 /// | `retry` | a table: `max`, `first`, `factor`, `ceiling` | 5, 1s, 2.0, 5m |
 /// | `breaker` | a table: `failures`, `open_for`, `window` | 5, 60s, failures in a row |
 /// | `relay` | `"off"`, or a table: `batch`, `in_flight`, `poll_first`, `poll_ceiling`, `retry` | 2,000, 4, 50ms, 1s |
+/// | `saga.NAME` | a table: `concurrency`, `rate` (`"100/s"`, `"30/m"`, `"500/h"`), of a saga in one process | the attribute's |
 /// | `group.NAME` | a table: `concurrency`, `batch`, `retry`, `on_dead` (`park`, `skip`), `unknown` (`skip`, `dead`) | the attribute's |
 ///
 /// A URL says where, and the rest of what the code says of its store and broker stays. The keys beside it hold whoever says the
@@ -75,7 +77,7 @@ const FILE: &str = "cqrs.toml";
 /// program whose file speaks of servers.
 ///
 /// About a group `group.NAME` has the first word, then the handler's attribute, then what is said of all (`concurrency`,
-/// `retry`). A group that the app does not have is a wiring error.
+/// `retry`); about a saga `saga.NAME` has it. A group or a saga that the app does not have is a wiring error.
 ///
 /// In a variable's name `__` stands for a step into a table: `CQRS_GROUP__BILLING__CONCURRENCY`.
 ///
@@ -131,6 +133,7 @@ pub struct Settings {
     breaker: BreakerOptions,
     relay: RelayWords,
     groups: BTreeMap<String, GroupWords>,
+    sagas: BTreeMap<String, LimitsItem>,
 }
 
 /// What is said about the relay.
@@ -254,6 +257,10 @@ impl Settings {
             group.on_dead = words.on_dead.or(group.on_dead);
             group.unknown = words.unknown.or(group.unknown);
         }
+        for (name, words) in self.sagas {
+            let limits = options.sagas.entry(name).or_default();
+            *limits = words.or(*limits);
+        }
     }
 }
 
@@ -294,6 +301,7 @@ impl fmt::Debug for Settings {
             .field("breaker", &self.breaker)
             .field("relay", &self.relay)
             .field("groups", &self.groups)
+            .field("sagas", &self.sagas)
             .finish_non_exhaustive()
     }
 }

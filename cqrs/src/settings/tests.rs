@@ -8,6 +8,7 @@ use crate::broker::Declare;
 use crate::message::WireFormat;
 use crate::registry::{OnDead, OnUnknown};
 use crate::retry::RetryPolicy;
+use crate::saga::{LimitsItem, Rate};
 use crate::store::StoreOptions;
 use crate::wire::Compression;
 use crate::{Broker, Builder, Store};
@@ -73,6 +74,10 @@ concurrency = 2
 on_dead = "skip"
 unknown = "dead"
 retry = { max = 1 }
+
+[saga.order]
+concurrency = 5
+rate = "30/m"
 "#;
 
 #[test]
@@ -110,6 +115,12 @@ fn every_key_is_read() {
     let group = settings.groups["billing"];
     assert_eq!((group.concurrency, group.on_dead, group.unknown), (Some(2), Some(OnDead::Skip), Some(OnUnknown::Dead)));
     assert_eq!(group.retry.max, Some(1));
+    assert_eq!(settings.sagas["order"], limits(Some(5), Some(30)));
+}
+
+/// So many at once, so many a minute.
+fn limits(concurrency: Option<usize>, count: Option<usize>) -> LimitsItem {
+    LimitsItem { concurrency, rate: count.map(|count| Rate { count, per: Duration::from_mins(1) }) }
 }
 
 /// What is read reaches the builder, key by key.
@@ -150,9 +161,10 @@ fn every_key_is_applied() {
     let group = &options.groups["billing"];
     assert_eq!((group.concurrency, group.on_dead, group.unknown), (Some(2), Some(OnDead::Skip), Some(OnUnknown::Dead)));
     assert_eq!((group.retry.max, group.retry.first), (Some(1), None));
+    assert_eq!(options.sagas["order"], limits(Some(5), Some(30)));
 
     // What is said later goes before, and what it leaves out stays.
-    let later = "relay = 'off'\n[group.billing]\nconcurrency = 3\nretry = { first = '2s' }\n[retry]\nmax = 2";
+    let later = "relay = 'off'\n[group.billing]\nconcurrency = 3\nretry = { first = '2s' }\n[retry]\nmax = 2\n[saga.order]\nrate = '1/m'";
     with(later, &[]).unwrap().apply(&mut builder);
     let options = &builder.options;
     assert_eq!((options.relay_off, options.relay.batch), (true, 20));
@@ -161,6 +173,7 @@ fn every_key_is_applied() {
     let group = &options.groups["billing"];
     assert_eq!((group.concurrency, group.retry.max, group.retry.first), (Some(3), Some(1), Some(secs(2))));
     assert_eq!(group.on_dead, Some(OnDead::Skip));
+    assert_eq!(options.sagas["order"], limits(Some(5), Some(1)));
     with("relay = 'on'", &[]).unwrap().apply(&mut builder);
     assert!(!builder.options.relay_off);
 }
@@ -357,6 +370,13 @@ fn values_that_no_key_can_take_are_refused() {
         "retry.first = 1",
         "relay.retry.first = '0s'",
         "group = 1",
+        "saga = 1",
+        "saga.order = 1",
+        "saga.order.concurrency = 0",
+        "saga.order.rate = 5",
+        "saga.order.rate = '0/s'",
+        "saga.order.rate = '5/d'",
+        "saga.order.rate = '100001/s'",
         "group.billing = 1",
         "group.billing.on_dead = 'dead'",
         "group.billing.unknown = 'park'",

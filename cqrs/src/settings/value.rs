@@ -10,6 +10,7 @@ use crate::app::SHORTEST;
 use crate::broker::Declare;
 use crate::message::WireFormat;
 use crate::registry::{OnDead, OnUnknown};
+use crate::saga::Rate;
 use crate::wire::Compression;
 
 /// What a value should have been.
@@ -60,6 +61,11 @@ pub(super) fn small_count(value: &Value) -> Result<u32, Expected> {
 fn number(value: &Value) -> Option<usize> {
     let unsigned = value.to_u128().and_then(|number| usize::try_from(number).ok());
     unsigned.or_else(|| usize::try_from(value.to_i128()?).ok())
+}
+
+pub(super) fn rate(value: &Value) -> Result<Rate, Expected> {
+    const EXPECTED: Expected = "a rate such as \"100/s\", \"30/m\" or \"500/h\", of at most 100000";
+    value.as_str().and_then(Rate::parse).ok_or(EXPECTED)
 }
 
 pub(super) fn duration(value: &Value) -> Result<Duration, Expected> {

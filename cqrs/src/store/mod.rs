@@ -60,7 +60,7 @@ pub use self::record::{
     WorkRecord,
 };
 pub use self::sagas::{
-    AwaitedEvent, ClaimedSaga, SagaAsked, SagaChange, SagaClaim, SagaFilter, SagaFound, SagaLog, SagaPhase,
+    AwaitedEvent, ClaimedSaga, SagaAsked, SagaChange, SagaClaim, SagaFilter, SagaFound, SagaLog, SagaNames, SagaPhase,
     SagaProgress, SagaRest, SagaRow, SagaSaved, SagaStart, SagaStarted, SagaStep, SagaUse, SagaWait, Sagas,
 };
 #[cfg(feature = "sqlite")]

@@ -15,7 +15,7 @@ pub use crate::{broker_conformance, store_conformance};
 use crate::app::Recorder;
 use crate::broker::Broker;
 use crate::message::Event;
-use crate::store::{Store, StoreOptions};
+use crate::store::{SagaNames, Store, StoreOptions};
 use crate::{App, Builder, Error};
 
 /// How long [`TestApp::settle`] waits for what never ends.
@@ -118,7 +118,7 @@ impl TestApp {
                 let now = self.app.clock().now();
                 // What was kept for sagas makes them due once somebody is told.
                 let told = sagas.tell(now).await.is_ok();
-                !told || sagas.next_due().await.map_or(true, |due| due.is_some_and(|due| due <= now))
+                !told || sagas.next_due(SagaNames::ALL).await.map_or(true, |due| due.is_some_and(|due| due <= now))
             }
             None => false,
         };

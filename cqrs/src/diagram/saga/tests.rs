@@ -11,6 +11,7 @@ use super::{Run, SagaDiagram};
 use crate::diagram::real;
 use crate::message::{Message, SourceLocation};
 use crate::registry::{HandlerItem, HandlerKind, Need, RetryOptions, Thunk};
+use crate::saga::LimitsItem;
 use crate::saga::PlannedSaga;
 use crate::saga::item::{AwaitsItem, CompensationItem, NamedStep, PlaceItem, SagaItem, StepItem, WayBack};
 use crate::saga::step::{StepEnd, StepFuture, StepThunk};
@@ -73,7 +74,7 @@ fn group(items: impl IntoIterator<Item = StepItem>) -> PlaceItem {
 }
 
 fn item(places: Vec<PlaceItem>) -> &'static SagaItem {
-    leaked(SagaItem { context: Order::SPEC, places: places.leak() })
+    leaked(SagaItem { context: Order::SPEC, places: places.leak(), limits: LimitsItem::default() })
 }
 
 fn saga(places: Vec<PlaceItem>) -> SagaDiagram {

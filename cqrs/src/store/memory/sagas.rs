@@ -8,8 +8,8 @@ use super::{MemoryStore, owned};
 use crate::store::driver::{BoxFuture, ClaimRequest};
 use crate::store::sagas::Sagas;
 use crate::store::{
-    AwaitedEvent, ClaimedSaga, SagaAsked, SagaChange, SagaClaim, SagaFilter, SagaLog, SagaPhase, SagaProgress,
-    SagaRest, SagaRow, SagaSaved, SagaStart, SagaStarted, SagaStep, SagaUse, SagaWait, StoreError,
+    AwaitedEvent, ClaimedSaga, SagaAsked, SagaChange, SagaClaim, SagaFilter, SagaLog, SagaNames, SagaPhase,
+    SagaProgress, SagaRest, SagaRow, SagaSaved, SagaStart, SagaStarted, SagaStep, SagaUse, SagaWait, StoreError,
 };
 
 /// Who holds a saga.
@@ -113,8 +113,9 @@ impl SagaTable {
         SagaStarted::New(claim)
     }
 
-    fn claim(&mut self, owner: &str, request: &ClaimRequest<'_>) -> Vec<ClaimedSaga> {
-        let is_due = |saga: &&mut Instance| !self.taken.contains(&saga.row.id) && saga.is_due(request);
+    fn claim(&mut self, owner: &str, request: &ClaimRequest<'_>, names: &SagaNames) -> Vec<ClaimedSaga> {
+        let is_free = |row: &SagaRow| !self.taken.contains(&row.id) && names.has(&row.name);
+        let is_due = |saga: &&mut Instance| is_free(&saga.row) && saga.is_due(request);
         let mut due: Vec<&mut Instance> = self.all.values_mut().filter(is_due).collect();
         due.sort_by(|one, other| (one.since(), &one.row.id).cmp(&(other.since(), &other.row.id)));
         due.truncate(request.limit);
@@ -271,9 +272,13 @@ impl Sagas for MemoryStore {
         self.ask(|state| state.sagas.start(start))
     }
 
-    fn claim(&self, request: ClaimRequest<'_>) -> BoxFuture<'_, Result<Vec<ClaimedSaga>, StoreError>> {
+    fn claim(
+        &self,
+        request: ClaimRequest<'_>,
+        names: SagaNames,
+    ) -> BoxFuture<'_, Result<Vec<ClaimedSaga>, StoreError>> {
         let (owner, request) = owned(&request);
-        self.ask(move |state| state.sagas.claim(&owner, &request))
+        self.ask(move |state| state.sagas.claim(&owner, &request, &names))
     }
 
     fn renew(
@@ -293,9 +298,10 @@ impl Sagas for MemoryStore {
         self.ask(move |state| state.sagas.hand_back(&owner, now))
     }
 
-    fn next_due(&self) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>> {
-        self.ask(|state| {
-            let free = state.sagas.all.values().filter(|saga| saga.held.is_none());
+    fn next_due(&self, names: SagaNames) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>> {
+        self.ask(move |state| {
+            let is_free = |saga: &&Instance| saga.held.is_none() && names.has(&saga.row.name);
+            let free = state.sagas.all.values().filter(is_free);
             free.filter_map(|saga| saga.row.due_at).min()
         })
     }

@@ -10,8 +10,8 @@ pub(super) mod words;
 use std::time::SystemTime;
 
 pub use self::record::{
-    AwaitedEvent, ClaimedSaga, SagaAsked, SagaChange, SagaClaim, SagaFilter, SagaLog, SagaPhase, SagaProgress,
-    SagaRest, SagaRow, SagaSaved, SagaStart, SagaStarted, SagaStep, SagaUse, SagaWait,
+    AwaitedEvent, ClaimedSaga, SagaAsked, SagaChange, SagaClaim, SagaFilter, SagaLog, SagaNames, SagaPhase,
+    SagaProgress, SagaRest, SagaRow, SagaSaved, SagaStart, SagaStarted, SagaStep, SagaUse, SagaWait,
 };
 use super::StoreError;
 use super::driver::{BoxFuture, ClaimRequest};
@@ -31,13 +31,14 @@ pub trait Sagas: Send + Sync {
     /// Fails with what the database said.
     fn start(&self, start: SagaStart) -> BoxFuture<'_, Result<SagaStarted, StoreError>>;
 
-    /// Claims sagas that somebody has to look at, those first that are due first: what is due by `now` and in nobody's hands, and what is
+    /// Claims sagas of these names that somebody has to look at, those first that are due first: what is due by `now` and in nobody's hands, and what is
     /// held by a lease that ran out by `lease_now`. Where a renewal has to wait for others who write, the owner of such a lease is given a
     /// chance first, as for stored work.
     ///
     /// # Errors
     /// Fails with what the database said.
-    fn claim(&self, request: ClaimRequest<'_>) -> BoxFuture<'_, Result<Vec<ClaimedSaga>, StoreError>>;
+    fn claim(&self, request: ClaimRequest<'_>, names: SagaNames)
+    -> BoxFuture<'_, Result<Vec<ClaimedSaga>, StoreError>>;
 
     /// Renews claims. Gives those that are still held.
     ///
@@ -61,11 +62,11 @@ pub trait Sagas: Send + Sync {
     /// Fails with what the database said.
     fn hand_back(&self, owner: &str, now: SystemTime) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// When the next saga is due that is in nobody's hands, if there is any.
+    /// When the next saga of these names is due that is in nobody's hands, if there is any.
     ///
     /// # Errors
     /// Fails with what the database said.
-    fn next_due(&self) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>>;
+    fn next_due(&self, names: SagaNames) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>>;
 
     /// Asks for something of a saga that has not ended, without writing down who did: where there are
     /// [operations](super::driver::Driver::operations), people ask by those. It is noted in its row, where its owner finds it with the next

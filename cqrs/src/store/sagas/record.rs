@@ -427,3 +427,34 @@ pub struct SagaUse {
     /// How many.
     pub count: u64,
 }
+
+/// Which sagas are meant, by their stored names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SagaNames {
+    /// Those of any other name.
+    AllBut(Vec<String>),
+    /// Those of these names.
+    Only(Vec<String>),
+}
+
+impl SagaNames {
+    /// Every saga.
+    pub const ALL: Self = Self::AllBut(Vec::new());
+
+    /// The names that are listed, and whether they are those that are meant.
+    #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+    pub(in crate::store) fn listed(self) -> (Vec<String>, bool) {
+        match self {
+            Self::AllBut(names) => (names, false),
+            Self::Only(names) => (names, true),
+        }
+    }
+
+    /// Whether a saga of this name is meant.
+    pub fn has(&self, name: &str) -> bool {
+        match self {
+            Self::AllBut(names) => names.iter().all(|other| other != name),
+            Self::Only(names) => names.iter().any(|own| own == name),
+        }
+    }
+}

@@ -35,8 +35,8 @@ CREATE TABLE IF NOT EXISTS cqrs_sagas (
     -- The same as started_at, below zero: those last started come first, and of the same time in the order of their ids. Not every server
     -- has indexes whose columns go both ways.
     newest       BIGINT          NOT NULL,
-    KEY cqrs_sagas_due (due_at, id),
-    KEY cqrs_sagas_lease (lease_until, id),
+    KEY cqrs_sagas_due (due_at, id, name),
+    KEY cqrs_sagas_lease (lease_until, id, name),
     KEY cqrs_sagas_owner (owner),
     KEY cqrs_sagas_started (newest, id),
     KEY cqrs_sagas_name (name, newest, id),

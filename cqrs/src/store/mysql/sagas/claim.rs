@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::time::SystemTime;
 
-use sqlx::mysql::MySqlRow;
-use sqlx::{AssertSqlSafe, MySqlConnection, MySqlPool, Row};
+use sqlx::mysql::{MySqlArguments, MySqlRow};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, MySql, MySqlConnection, MySqlPool, Row};
 
 use super::rows::{self, saga_columns, step_columns};
 use crate::BoxError;
@@ -12,19 +13,23 @@ use crate::store::claiming::Request;
 use crate::store::mysql::MySqlStore;
 use crate::store::mysql::fault::Tries;
 use crate::store::names::Names;
-use crate::store::{ClaimedSaga, SagaClaim, SagaRow, SagaStep, StoreError};
+use crate::store::{ClaimedSaga, SagaClaim, SagaNames, SagaRow, SagaStep, StoreError};
 
-/// Whether a claim would find something: asked outside of any transaction.
-const ANYTHING: &str = "
-SELECT EXISTS (SELECT 1 FROM cqrs_sagas FORCE INDEX (cqrs_sagas_due) WHERE due_at <= ?)
-    OR EXISTS (SELECT 1 FROM cqrs_sagas FORCE INDEX (cqrs_sagas_lease) WHERE lease_until <= ?)";
+/// Whether something is due, among the names that are meant: asked outside of any transaction, as is the next. All that is asked for is in
+/// the index, where those of other names are passed by.
+const IS_DUE: &str = "
+SELECT EXISTS (SELECT 1 FROM cqrs_sagas FORCE INDEX (cqrs_sagas_due) WHERE due_at <= ? AND (name IN (#)) = ?)";
+
+/// Whether a lease has run out.
+const IS_LATE: &str = "
+SELECT EXISTS (SELECT 1 FROM cqrs_sagas FORCE INDEX (cqrs_sagas_lease) WHERE lease_until <= ? AND (name IN (#)) = ?)";
 
 /// What is due. What somebody else has locked he is about to change: it is passed by.
 pub(in crate::store::mysql) const DUE: &str = concat!(
     "SELECT fence, due_at AS since, ",
     saga_columns!(),
     " FROM cqrs_sagas FORCE INDEX (cqrs_sagas_due)
-    WHERE due_at <= ? ORDER BY due_at, id LIMIT ? FOR UPDATE SKIP LOCKED"
+    WHERE due_at <= ? AND (name IN (#)) = ? ORDER BY due_at, id LIMIT ? FOR UPDATE SKIP LOCKED"
 );
 
 /// What a process held that died or stalled. One that is just committing has its row locked.
@@ -32,7 +37,7 @@ pub(in crate::store::mysql) const LATE: &str = concat!(
     "SELECT fence, lease_until AS since, ",
     saga_columns!(),
     " FROM cqrs_sagas FORCE INDEX (cqrs_sagas_lease)
-    WHERE lease_until <= ? ORDER BY lease_until, id LIMIT ? FOR UPDATE SKIP LOCKED"
+    WHERE lease_until <= ? AND (name IN (#)) = ? ORDER BY lease_until, id LIMIT ? FOR UPDATE SKIP LOCKED"
 );
 
 const CLAIM: &str = "
@@ -62,30 +67,41 @@ const HAND_BACK: &str = "
 UPDATE cqrs_sagas FORCE INDEX (PRIMARY) SET owner = NULL, lease_until = NULL, fence = fence + 1, due_at = ?
 WHERE id IN (#) AND owner = ?";
 
-const NEXT_DUE: &str = "SELECT MIN(due_at) FROM cqrs_sagas";
+const NEXT_DUE: &str =
+    "SELECT MIN(due_at) FROM cqrs_sagas FORCE INDEX (cqrs_sagas_due) WHERE due_at IS NOT NULL AND (name IN (#)) = ?";
 
 /// Every statement of this file whose text is fixed.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[ANYTHING, DUE, LATE, CLAIM, STEPS, SET_ASIDE, OWNED, HAND_BACK, NEXT_DUE];
+pub(super) const STATEMENTS: &[&str] =
+    &[IS_DUE, IS_LATE, DUE, LATE, CLAIM, STEPS, SET_ASIDE, OWNED, HAND_BACK, NEXT_DUE];
 
 impl MySqlStore {
-    pub(super) async fn take_sagas(&self, request: Request) -> Result<Vec<ClaimedSaga>, StoreError> {
-        let anything = sqlx::query_scalar(self.names.sql(ANYTHING)).bind(request.now).bind(request.lease_now);
-        if request.limit == 0 || !self.named(anything.fetch_one(&self.pool).await)? {
+    pub(super) async fn take_sagas(&self, request: Request, names: SagaNames) -> Result<Vec<ClaimedSaga>, StoreError> {
+        let among = Among::new(names);
+        if request.limit == 0 || !self.named(self.is_anything(&request, &among).await)? {
             return Ok(Vec::new());
         }
         let mut tries = Tries::default();
         loop {
-            let claimed = self.try_claim(&request).await;
+            let claimed = self.try_claim(&request, &among).await;
             if !tries.again(&claimed) {
                 return self.named(claimed);
             }
         }
     }
 
-    async fn try_claim(&self, request: &Request) -> Result<Vec<ClaimedSaga>, sqlx::Error> {
+    async fn is_anything(&self, request: &Request, among: &Among) -> Result<bool, sqlx::Error> {
+        for (template, until) in [(IS_DUE, request.now), (IS_LATE, request.lease_now)] {
+            if among.of(&self.names, template, Some(until)).fetch_one(&self.pool).await?.try_get(0)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn try_claim(&self, request: &Request, among: &Among) -> Result<Vec<ClaimedSaga>, sqlx::Error> {
         let mut tx = self.transaction().await?;
-        let claimed = claim(&mut tx, &self.names, &request.granted()).await?;
+        let claimed = claim(&mut tx, &self.names, &request.granted(), among).await?;
         tx.commit().await?;
         Ok(claimed)
     }
@@ -153,6 +169,30 @@ impl MySqlStore {
     }
 }
 
+/// The names that are listed, as they are stored and at least one, and whether they are those that are meant.
+struct Among {
+    listed: Vec<Vec<u8>>,
+    are_meant: bool,
+}
+
+impl Among {
+    fn new(names: SagaNames) -> Self {
+        let (names, are_meant) = names.listed();
+        let mut listed: Vec<Vec<u8>> = names.into_iter().map(String::into_bytes).collect();
+        if listed.is_empty() {
+            listed.push(Vec::new()); // no saga's name
+        }
+        Self { listed, are_meant }
+    }
+
+    /// A statement about these: of what was due `until`, where it asks for that.
+    fn of<'q>(&'q self, names: &Names, template: &str, until: Option<i64>) -> Query<'q, MySql, MySqlArguments> {
+        let statement = sqlx::query(rows::list_text(names, template, self.listed.len()));
+        let statement = until.into_iter().fold(statement, Query::bind);
+        rows::bind_list(statement, &rows::slices(&self.listed)).bind(self.are_meant)
+    }
+}
+
 /// A saga that is to be claimed: when it was due, whether somebody held it, and its row, locked.
 type Found = (i64, bool, MySqlRow);
 
@@ -160,10 +200,11 @@ async fn claim(
     connection: &mut MySqlConnection,
     names: &Names,
     request: &Request,
+    among: &Among,
 ) -> Result<Vec<ClaimedSaga>, sqlx::Error> {
     let mut found: Vec<Found> = Vec::new();
     for (statement, until, was_held) in [(DUE, request.now, false), (LATE, request.lease_now, true)] {
-        let few = sqlx::query(names.sql(statement)).bind(until).bind(rows::limit(request.limit));
+        let few = among.of(names, statement, Some(until)).bind(rows::limit(request.limit));
         for row in few.fetch_all(&mut *connection).await? {
             found.push((row.try_get("since")?, was_held, row));
         }
@@ -215,7 +256,11 @@ async fn set_aside(
     sqlx::query(names.sql(SET_ASIDE)).bind(error).bind(id).execute(connection).await.map(drop)
 }
 
-pub(super) async fn next_due(pool: &MySqlPool, names: &Names) -> Result<Option<SystemTime>, sqlx::Error> {
-    let next: Option<i64> = sqlx::query_scalar(names.sql(NEXT_DUE)).fetch_one(pool).await?;
+pub(super) async fn next_due(
+    pool: &MySqlPool,
+    names: &Names,
+    meant: SagaNames,
+) -> Result<Option<SystemTime>, sqlx::Error> {
+    let next: Option<i64> = Among::new(meant).of(names, NEXT_DUE, None).fetch_one(pool).await?.try_get(0)?;
     Ok(next.map(rows::time))
 }

@@ -15,8 +15,8 @@ use super::MySqlStore;
 use crate::store::claiming::Request;
 use crate::store::driver::{BoxFuture, ClaimRequest};
 use crate::store::{
-    AwaitedEvent, ClaimedSaga, SagaAsked, SagaChange, SagaClaim, SagaFilter, SagaLog, SagaRow, SagaSaved, SagaStart,
-    SagaStarted, SagaStep, SagaUse, SagaWait, Sagas, StoreError,
+    AwaitedEvent, ClaimedSaga, SagaAsked, SagaChange, SagaClaim, SagaFilter, SagaLog, SagaNames, SagaRow, SagaSaved,
+    SagaStart, SagaStarted, SagaStep, SagaUse, SagaWait, Sagas, StoreError,
 };
 
 /// Every statement whose text is fixed, for the test that none of them scans a table.
@@ -36,9 +36,13 @@ impl Sagas for MySqlStore {
         Box::pin(self.start_saga(start))
     }
 
-    fn claim(&self, request: ClaimRequest<'_>) -> BoxFuture<'_, Result<Vec<ClaimedSaga>, StoreError>> {
+    fn claim(
+        &self,
+        request: ClaimRequest<'_>,
+        names: SagaNames,
+    ) -> BoxFuture<'_, Result<Vec<ClaimedSaga>, StoreError>> {
         let request = Request::new(&request);
-        Box::pin(self.take_sagas(request))
+        Box::pin(self.take_sagas(request, names))
     }
 
     fn renew(
@@ -58,8 +62,8 @@ impl Sagas for MySqlStore {
         Box::pin(async move { self.named(self.hand_sagas_back(owner, now).await) })
     }
 
-    fn next_due(&self) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>> {
-        Box::pin(async move { self.named(claim::next_due(&self.pool, &self.names).await) })
+    fn next_due(&self, names: SagaNames) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>> {
+        Box::pin(async move { self.named(claim::next_due(&self.pool, &self.names, names).await) })
     }
 
     fn ask(&self, id: &str, asked: SagaAsked, now: SystemTime) -> BoxFuture<'_, Result<bool, StoreError>> {

@@ -10,13 +10,24 @@ use crate::BoxError;
 use crate::store::claiming::Request;
 use crate::store::names::Names;
 use crate::store::postgres::PostgresStore;
-use crate::store::{ClaimedSaga, SagaClaim, SagaStep, StoreError};
+use crate::store::{ClaimedSaga, SagaClaim, SagaNames, SagaStep, StoreError};
+
+/// Sagas of the names that are meant. All that is asked for is in the index, where those of other names are passed by.
+macro_rules! among {
+    ($names:literal, $are_meant:literal) => {
+        concat!("(name = ANY (", $names, "::text[])) = ", $are_meant, "::bool")
+    };
+}
 
 /// Whether a claim would find something: asked outside of a transaction, so that an idle worker locks nothing. By what is due first: for
 /// whether there is any the planner, which does not know the time, would read the table.
-const ANYTHING: &str = "
-SELECT COALESCE((SELECT MIN(due_at) FROM cqrs_sagas WHERE due_at IS NOT NULL) <= $1, FALSE)
-    OR COALESCE((SELECT MIN(lease_until) FROM cqrs_sagas WHERE lease_until IS NOT NULL) <= $2, FALSE)";
+const ANYTHING: &str = concat!(
+    "SELECT COALESCE((SELECT TRUE FROM cqrs_sagas WHERE due_at <= $1 AND ",
+    among!("$3", "$4"),
+    " ORDER BY due_at, id LIMIT 1), (SELECT TRUE FROM cqrs_sagas WHERE lease_until <= $2 AND ",
+    among!("$3", "$4"),
+    " ORDER BY lease_until, id LIMIT 1), FALSE)"
+);
 
 /// What is due, and what a process held that died or stalled; those first that were due first. What somebody else has locked he is about to
 /// change: it is passed by.
@@ -24,11 +35,15 @@ pub(in crate::store::postgres) const CLAIM: &str = concat!(
     "WITH due AS (
         SELECT * FROM (
             SELECT id, due_at AS since, FALSE AS was_held FROM cqrs_sagas
-            WHERE due_at <= $1 ORDER BY due_at, id LIMIT $3 FOR UPDATE SKIP LOCKED) AS free
+            WHERE due_at <= $1 AND ",
+    among!("$6", "$7"),
+    " ORDER BY due_at, id LIMIT $3 FOR UPDATE SKIP LOCKED) AS free
         UNION ALL
         SELECT * FROM (
             SELECT id, lease_until, TRUE FROM cqrs_sagas
-            WHERE lease_until <= $2 ORDER BY lease_until, id LIMIT $3 FOR UPDATE SKIP LOCKED) AS late
+            WHERE lease_until <= $2 AND ",
+    among!("$6", "$7"),
+    " ORDER BY lease_until, id LIMIT $3 FOR UPDATE SKIP LOCKED) AS late
     ), mine AS (
         SELECT * FROM due ORDER BY since, id LIMIT $3
     ), taken AS (
@@ -58,29 +73,43 @@ const HAND_BACK: &str = "
 UPDATE cqrs_sagas SET owner = NULL, lease_until = NULL, fence = fence + 1, due_at = $2
 WHERE id = ANY (ARRAY(SELECT id FROM cqrs_sagas WHERE owner = $1 ORDER BY id FOR UPDATE))";
 
-const NEXT_DUE: &str = "SELECT MIN(due_at) FROM cqrs_sagas WHERE due_at IS NOT NULL";
+const NEXT_DUE: &str = concat!(
+    "SELECT due_at FROM cqrs_sagas WHERE due_at IS NOT NULL AND ",
+    among!("$1", "$2"),
+    " ORDER BY due_at, id LIMIT 1"
+);
 
 /// Every statement of this file.
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[ANYTHING, CLAIM, STEPS, SET_ASIDE, RENEW, HAND_BACK, NEXT_DUE];
 
 impl PostgresStore {
-    pub(super) async fn take_sagas(&self, request: Request) -> Result<Vec<ClaimedSaga>, StoreError> {
+    pub(super) async fn take_sagas(&self, request: Request, names: SagaNames) -> Result<Vec<ClaimedSaga>, StoreError> {
+        let (listed, are_meant) = listed(names);
         let anything = sqlx::query_scalar(self.names.sql(ANYTHING)).bind(request.now).bind(request.lease_now);
+        let anything = anything.bind(listed.as_slice()).bind(are_meant);
         if request.limit == 0 || !anything.fetch_one(&self.pool).await? {
             return Ok(Vec::new());
         }
         let mut tx = self.write().await?;
-        let claimed = claim(&self.names, &mut tx, &request.granted()).await?;
+        let claimed = claim(&self.names, &mut tx, &request.granted(), &listed, are_meant).await?;
         tx.commit().await?;
         Ok(claimed)
     }
+}
+
+/// The names that are listed, as they are stored, and whether they are those that are meant.
+fn listed(names: SagaNames) -> (Vec<String>, bool) {
+    let (names, are_meant) = names.listed();
+    (names.into_iter().map(rows::escape).collect(), are_meant)
 }
 
 async fn claim(
     names: &Names,
     connection: &mut PgConnection,
     request: &Request,
+    listed: &[String],
+    are_meant: bool,
 ) -> Result<Vec<ClaimedSaga>, sqlx::Error> {
     let found = sqlx::query(names.sql(CLAIM))
         .bind(request.now)
@@ -88,6 +117,8 @@ async fn claim(
         .bind(rows::limit(request.limit))
         .bind(request.owner.as_str())
         .bind(request.lease_until)
+        .bind(listed)
+        .bind(are_meant)
         .fetch_all(&mut *connection)
         .await?;
     if found.is_empty() {
@@ -158,7 +189,13 @@ pub(super) async fn hand_back(names: &Names, pool: &PgPool, owner: String, now: 
     sqlx::query(names.sql(HAND_BACK)).bind(owner).bind(rows::micros(now)).execute(pool).await.map(drop)
 }
 
-pub(super) async fn next_due(names: &Names, pool: &PgPool) -> Result<Option<SystemTime>, sqlx::Error> {
-    let next: Option<i64> = sqlx::query_scalar(names.sql(NEXT_DUE)).fetch_one(pool).await?;
+pub(super) async fn next_due(
+    names: &Names,
+    pool: &PgPool,
+    among: SagaNames,
+) -> Result<Option<SystemTime>, sqlx::Error> {
+    let (listed, are_meant) = listed(among);
+    let next: Option<i64> =
+        sqlx::query_scalar(names.sql(NEXT_DUE)).bind(listed).bind(are_meant).fetch_optional(pool).await?;
     Ok(next.map(rows::time))
 }

@@ -15,8 +15,8 @@ use super::PostgresStore;
 use crate::store::claiming::Request;
 use crate::store::driver::{BoxFuture, ClaimRequest};
 use crate::store::{
-    AwaitedEvent, ClaimedSaga, SagaAsked, SagaChange, SagaClaim, SagaFilter, SagaLog, SagaRow, SagaSaved, SagaStart,
-    SagaStarted, SagaStep, SagaUse, SagaWait, Sagas, StoreError,
+    AwaitedEvent, ClaimedSaga, SagaAsked, SagaChange, SagaClaim, SagaFilter, SagaLog, SagaNames, SagaRow, SagaSaved,
+    SagaStart, SagaStarted, SagaStep, SagaUse, SagaWait, Sagas, StoreError,
 };
 
 /// The statements that are to scan no table.
@@ -32,9 +32,13 @@ impl Sagas for PostgresStore {
         Box::pin(self.start_saga(start))
     }
 
-    fn claim(&self, request: ClaimRequest<'_>) -> BoxFuture<'_, Result<Vec<ClaimedSaga>, StoreError>> {
+    fn claim(
+        &self,
+        request: ClaimRequest<'_>,
+        names: SagaNames,
+    ) -> BoxFuture<'_, Result<Vec<ClaimedSaga>, StoreError>> {
         let request = Request::new(&request);
-        Box::pin(self.take_sagas(request))
+        Box::pin(self.take_sagas(request, names))
     }
 
     fn renew(
@@ -54,8 +58,8 @@ impl Sagas for PostgresStore {
         Box::pin(async move { Ok(claim::hand_back(&self.names, &self.pool, owner, now).await?) })
     }
 
-    fn next_due(&self) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>> {
-        Box::pin(async move { Ok(claim::next_due(&self.names, &self.pool).await?) })
+    fn next_due(&self, names: SagaNames) -> BoxFuture<'_, Result<Option<SystemTime>, StoreError>> {
+        Box::pin(async move { Ok(claim::next_due(&self.names, &self.pool, names).await?) })
     }
 
     fn ask(&self, id: &str, asked: SagaAsked, now: SystemTime) -> BoxFuture<'_, Result<bool, StoreError>> {

@@ -168,7 +168,7 @@ async fn what_waits_costs_a_claim_of_sagas_nothing_and_neither_who_tells_them() 
         run_sql(&store.pool, sql).await;
     }
     let mut connection = store.pool.acquire().await.unwrap();
-    for (sql, call) in [(sagas::CLAIM, "it (5, 5, 10, 'owner', 1000000)"), (sagas::TELL, "it (5, 1000)")] {
+    for (sql, call) in [(sagas::CLAIM, "it (5, 5, 10, 'owner', 1000000, '{}', FALSE)"), (sagas::TELL, "it (5, 1000)")] {
         run_on(&mut connection, &format!("PREPARE it AS {sql}")).await.unwrap();
         for known in ["SELECT 1", "ANALYZE cqrs_sagas, cqrs_saga_steps, cqrs_saga_events"] {
             run_on(&mut connection, known).await.unwrap();

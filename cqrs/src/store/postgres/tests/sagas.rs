@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::store::{
-    AwaitedEvent, SagaChange, SagaClaim, SagaFilter, SagaPhase, SagaProgress, SagaRest, SagaSaved, SagaStart,
-    SagaStarted, SagaStep, SagaWait, Sagas,
+    AwaitedEvent, SagaChange, SagaClaim, SagaFilter, SagaNames, SagaPhase, SagaProgress, SagaRest, SagaSaved,
+    SagaStart, SagaStarted, SagaStep, SagaWait, Sagas,
 };
 
 fn start(id: &str) -> SagaStart {
@@ -37,7 +37,7 @@ fn parked(claim: &SagaClaim, seconds: u64, steps: Vec<SagaStep>) -> SagaChange {
 }
 
 async fn ids_due(store: &PostgresStore, seconds: u64) -> Vec<String> {
-    let taken = store.claim(request("two", seconds, 9)).await.unwrap();
+    let taken = store.claim(request("two", seconds, 9), SagaNames::ALL).await.unwrap();
     taken.into_iter().map(|saga| saga.row.id).collect()
 }
 
@@ -56,7 +56,7 @@ async fn a_saga_that_cannot_be_read_is_stuck_and_holds_up_no_other() {
     let stuck = "SELECT COUNT(*) FROM cqrs_sagas WHERE phase = 'stuck' AND owner IS NULL AND due_at IS NULL \
                  AND error LIKE 'the row cannot be read: %'";
     assert_eq!(number(&store.pool, stuck).await, 2);
-    assert_eq!(store.next_due().await.unwrap(), None);
+    assert_eq!(store.next_due(SagaNames::ALL).await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -9,24 +9,40 @@ use super::rows::{self, saga_columns, step_columns};
 use crate::BoxError;
 use crate::store::claiming::Request;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{ClaimedSaga, SagaClaim, SagaStep, StoreError};
+use crate::store::{ClaimedSaga, SagaClaim, SagaNames, SagaStep, StoreError};
+
+/// Sagas of the names that are meant. All that is asked for is in the index, where those of other names are passed by.
+macro_rules! among {
+    ($names:literal, $are_meant:literal) => {
+        concat!("(name IN (SELECT value FROM json_each(", $names, "))) = ", $are_meant)
+    };
+}
 
 /// Whether a claim would find something: asked without the write lock, so that an idle worker disturbs no writer.
-pub(in crate::store::sqlite) const ANYTHING: &str = "
-SELECT EXISTS (SELECT 1 FROM cqrs_sagas WHERE due_at <= ?1)
-    OR EXISTS (SELECT 1 FROM cqrs_sagas WHERE lease_until <= ?2)";
+pub(in crate::store::sqlite) const ANYTHING: &str = concat!(
+    "SELECT EXISTS (SELECT 1 FROM cqrs_sagas WHERE due_at <= ?1 AND ",
+    among!("?3", "?4"),
+    ") OR EXISTS (SELECT 1 FROM cqrs_sagas WHERE lease_until <= ?2 AND ",
+    among!("?3", "?4"),
+    ")"
+);
 
 /// What is due, and what a process held that died or stalled, and was doubted; those first that were due first.
-pub(in crate::store::sqlite) const FIND: &str = "
-SELECT seq, was_held FROM (
+pub(in crate::store::sqlite) const FIND: &str = concat!(
+    "SELECT seq, was_held FROM (
     SELECT * FROM (
         SELECT seq, id, due_at AS since, 0 AS was_held FROM cqrs_sagas
-        WHERE due_at <= ?1 ORDER BY due_at, id LIMIT ?3)
+        WHERE due_at <= ?1 AND ",
+    among!("?4", "?5"),
+    " ORDER BY due_at, id LIMIT ?3)
     UNION ALL
     SELECT * FROM (
         SELECT seq, id, lease_until AS since, 1 AS was_held FROM cqrs_sagas
-        WHERE lease_until <= ?2 AND doubted = 1 ORDER BY lease_until, id LIMIT ?3)
-) ORDER BY since, id LIMIT ?3";
+        WHERE lease_until <= ?2 AND doubted = 1 AND ",
+    among!("?4", "?5"),
+    " ORDER BY lease_until, id LIMIT ?3)
+) ORDER BY since, id LIMIT ?3"
+);
 
 /// Doubts an owner whose lease has run out, and gives it so much longer to say that it lives: a renewal has to wait for whoever writes.
 const DOUBT: &str = "
@@ -55,20 +71,23 @@ UPDATE cqrs_sagas SET phase = 'stuck', why = 'unreadable', error = ?, owner = NU
 const HAND_BACK: &str = "
 UPDATE cqrs_sagas SET owner = NULL, lease_until = NULL, fence = fence + 1, doubted = 0, due_at = ? WHERE owner = ?";
 
-pub(in crate::store::sqlite) const NEXT_DUE: &str = "SELECT MIN(due_at) FROM cqrs_sagas WHERE due_at IS NOT NULL";
+pub(in crate::store::sqlite) const NEXT_DUE: &str =
+    concat!("SELECT MIN(due_at) FROM cqrs_sagas WHERE due_at IS NOT NULL AND ", among!("?1", "?2"));
 
 /// Every statement of this file whose text is fixed.
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[ANYTHING, FIND, DOUBT, CLAIM, STEPS, SET_ASIDE, HAND_BACK, NEXT_DUE];
 
 impl SqliteStore {
-    pub(super) async fn take_sagas(&self, request: Request) -> Result<Vec<ClaimedSaga>, StoreError> {
+    pub(super) async fn take_sagas(&self, request: Request, names: SagaNames) -> Result<Vec<ClaimedSaga>, StoreError> {
+        let (listed, are_meant) = listed(names);
         let anything = sqlx::query_scalar(ANYTHING).bind(request.now).bind(request.lease_now);
+        let anything = anything.bind(listed.as_str()).bind(are_meant);
         if request.limit == 0 || !self.named(anything.fetch_one(&self.pool).await)? {
             return Ok(Vec::new());
         }
         let mut tx = self.write().await?;
-        let claimed = self.named(claim(&mut tx, &request.granted()).await)?;
+        let claimed = self.named(claim(&mut tx, &request.granted(), listed, are_meant).await)?;
         tx.commit().await?;
         Ok(claimed)
     }
@@ -88,9 +107,20 @@ impl SqliteStore {
     }
 }
 
-async fn claim(connection: &mut SqliteConnection, request: &Request) -> Result<Vec<ClaimedSaga>, sqlx::Error> {
+/// The names that are listed, as JSON, and whether they are those that are meant.
+fn listed(names: SagaNames) -> (String, bool) {
+    let (names, are_meant) = names.listed();
+    (serde_json::Value::from(names).to_string(), are_meant)
+}
+
+async fn claim(
+    connection: &mut SqliteConnection,
+    request: &Request,
+    listed: String,
+    are_meant: bool,
+) -> Result<Vec<ClaimedSaga>, sqlx::Error> {
     let found = sqlx::query_as(FIND).bind(request.now).bind(request.lease_now).bind(rows::limit(request.limit));
-    let found: Vec<(i64, bool)> = found.fetch_all(&mut *connection).await?;
+    let found: Vec<(i64, bool)> = found.bind(listed).bind(are_meant).fetch_all(&mut *connection).await?;
     let doubt = sqlx::query(DOUBT).bind(request.lease_now).bind(request.doubt_until());
     doubt.execute(&mut *connection).await?;
     if found.is_empty() {
@@ -163,7 +193,8 @@ pub(super) async fn hand_back(writer: &SqlitePool, owner: String, now: SystemTim
     sqlx::query(HAND_BACK).bind(rows::micros(now)).bind(owner).execute(writer).await.map(drop)
 }
 
-pub(super) async fn next_due(pool: &SqlitePool) -> Result<Option<SystemTime>, sqlx::Error> {
-    let next: Option<i64> = sqlx::query_scalar(NEXT_DUE).fetch_one(pool).await?;
+pub(super) async fn next_due(pool: &SqlitePool, names: SagaNames) -> Result<Option<SystemTime>, sqlx::Error> {
+    let (listed, are_meant) = listed(names);
+    let next: Option<i64> = sqlx::query_scalar(NEXT_DUE).bind(listed).bind(are_meant).fetch_one(pool).await?;
     Ok(next.map(rows::time))
 }

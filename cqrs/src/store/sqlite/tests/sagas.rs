@@ -1,7 +1,7 @@
 //! Sagas: owners that are late, and rows that cannot be read.
 
 use super::*;
-use crate::store::{SagaChange, SagaClaim, SagaPhase, SagaRest, SagaSaved, SagaStart, SagaStarted, Sagas};
+use crate::store::{SagaChange, SagaClaim, SagaNames, SagaPhase, SagaRest, SagaSaved, SagaStart, SagaStarted, Sagas};
 
 async fn begin(store: &SqliteStore, id: &str) -> SagaClaim {
     let start = SagaStart {
@@ -31,12 +31,15 @@ async fn an_owner_that_renews_late_keeps_its_saga() {
     let (dir, store) = fresh().await;
     let other = dir.open().await;
     let held = begin(&store, "s").await;
-    assert!(other.claim(request("two", 6, 9)).await.unwrap().is_empty(), "it is doubted, and not taken");
+    assert!(
+        other.claim(request("two", 6, 9), SagaNames::ALL).await.unwrap().is_empty(),
+        "it is doubted, and not taken"
+    );
     let renewed = store.renew(vec![held.clone()], at(6) + LEASE).await.unwrap();
     assert_eq!(renewed, [held]);
-    assert!(other.claim(request("two", 9, 9)).await.unwrap().is_empty());
-    assert!(other.claim(request("two", 12, 9)).await.unwrap().is_empty(), "it is doubted anew");
-    let taken = other.claim(request("two", 15, 9)).await.unwrap();
+    assert!(other.claim(request("two", 9, 9), SagaNames::ALL).await.unwrap().is_empty());
+    assert!(other.claim(request("two", 12, 9), SagaNames::ALL).await.unwrap().is_empty(), "it is doubted anew");
+    let taken = other.claim(request("two", 15, 9), SagaNames::ALL).await.unwrap();
     assert!(taken.len() == 1 && taken[0].was_held, "{taken:?}");
 }
 
@@ -54,10 +57,10 @@ async fn a_saga_that_cannot_be_read_is_stuck_and_holds_up_no_other() {
     .execute(&store.pool)
     .await
     .unwrap();
-    let taken = store.claim(request("two", 2, 9)).await.unwrap();
+    let taken = store.claim(request("two", 2, 9), SagaNames::ALL).await.unwrap();
     assert_eq!(taken.iter().map(|saga| saga.row.id.as_str()).collect::<Vec<_>>(), ["c"]);
     let stuck = "SELECT COUNT(*) FROM cqrs_sagas WHERE phase = 'stuck' AND owner IS NULL AND due_at IS NULL \
                  AND error LIKE 'the row cannot be read: %'";
     assert_eq!(number(&store.pool, stuck).await, 2);
-    assert_eq!(store.next_due().await.unwrap(), None);
+    assert_eq!(store.next_due(SagaNames::ALL).await.unwrap(), None);
 }

@@ -138,6 +138,8 @@ macro_rules! __store_cases {
                 "`save_saga` is undone with its transaction, and the saga stays held meanwhile",
             sagas::what_waits_is_due_in_its_time =>
                 "sagas that wait are claimed when they are due, those first that are due first; those that ended never",
+            sagas::a_claim_takes_those_of_the_names_that_are_meant =>
+                "a claim of some names, or of all but some, takes those alone, and `next_due` tells of those alone",
             sagas::what_is_handed_back_is_due_at_once =>
                 "`hand_back` lets go what an owner holds, who was not lost, and what others hold stays theirs",
             sagas::what_is_asked_is_heard =>

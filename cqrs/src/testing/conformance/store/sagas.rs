@@ -9,8 +9,8 @@ use super::bench::{Bench, LEASE, LONG_LEASE, at, request};
 use crate::store::driver::{ClaimRequest, Driver};
 use crate::store::{
     AuditAction, AuditSource, AwaitedEvent, ClaimedSaga, Operation, SagaAsked, SagaChange, SagaClaim, SagaFilter,
-    SagaLog, SagaPhase, SagaProgress, SagaRest, SagaRow, SagaSaved, SagaStart, SagaStarted, SagaStep, SagaUse,
-    SagaWait, Sagas, Signed,
+    SagaLog, SagaNames, SagaPhase, SagaProgress, SagaRest, SagaRow, SagaSaved, SagaStart, SagaStarted, SagaStep,
+    SagaUse, SagaWait, Sagas, Signed,
 };
 
 fn sagas(store: &dyn Driver) -> &dyn Sagas {
@@ -73,7 +73,7 @@ async fn save_within(store: &dyn Driver, change: SagaChange) -> SagaSaved {
 }
 
 async fn claim(store: &dyn Driver, owner: &str, seconds: u64) -> Vec<ClaimedSaga> {
-    sagas(store).claim(request(owner, seconds, 100)).await.unwrap()
+    sagas(store).claim(request(owner, seconds, 100), SagaNames::ALL).await.unwrap()
 }
 
 async fn row(store: &dyn Driver, id: &str) -> SagaRow {
@@ -109,7 +109,7 @@ pub(super) async fn a_saga_is_there_as_it_was_started(store: Bench) {
     };
     assert_eq!((row, steps), (expected, begun.steps));
     assert_eq!(sagas(&*store).saga("another").await.unwrap(), None);
-    assert_eq!(sagas(&*store).next_due().await.unwrap(), None, "it is in good hands");
+    assert_eq!(sagas(&*store).next_due(SagaNames::ALL).await.unwrap(), None, "it is in good hands");
 }
 
 pub(super) async fn an_id_is_started_once(store: Bench) {
@@ -262,17 +262,48 @@ pub(super) async fn what_waits_is_due_in_its_time(store: Bench) {
         let held = begin(&*store, start(id, 0)).await;
         assert_eq!(save(&*store, SagaChange { phase, ..change(&held, SagaRest::Nobody) }).await, STORED);
     }
-    assert_eq!(sagas(&*store).next_due().await.unwrap(), Some(at(10)));
+    assert_eq!(sagas(&*store).next_due(SagaNames::ALL).await.unwrap(), Some(at(10)));
     assert!(claim(&*store, "one", 9).await.is_empty());
     let none = ClaimRequest { limit: 0, ..request("one", 40, 0) };
-    assert!(sagas(&*store).claim(none).await.unwrap().is_empty(), "nothing was asked for");
-    let first = sagas(&*store).claim(request("one", 40, 2)).await.unwrap();
+    assert!(sagas(&*store).claim(none, SagaNames::ALL).await.unwrap().is_empty(), "nothing was asked for");
+    let first = sagas(&*store).claim(request("one", 40, 2), SagaNames::ALL).await.unwrap();
     assert_eq!(ids(&first), ["now", "soon"]);
     assert!(first.iter().all(|saga| !saga.was_held && saga.row.is_held));
-    let rest =
-        sagas(&*store).claim(ClaimRequest { lease_until: at(40) + LONG_LEASE, ..request("two", 40, 9) }).await.unwrap();
+    let later = ClaimRequest { lease_until: at(40) + LONG_LEASE, ..request("two", 40, 9) };
+    let rest = sagas(&*store).claim(later, SagaNames::ALL).await.unwrap();
     assert_eq!(ids(&rest), ["late"]);
-    assert_eq!(sagas(&*store).next_due().await.unwrap(), None);
+    assert_eq!(sagas(&*store).next_due(SagaNames::ALL).await.unwrap(), None);
+}
+
+pub(super) async fn a_claim_takes_those_of_the_names_that_are_meant(store: Bench) {
+    for (id, name, due) in [("a1", "a", 10), ("a2", "a", 11), ("b1", "b", 12), ("c1", "c", 13)] {
+        let held = begin(&*store, SagaStart { name: name.to_owned(), ..start(id, 0) }).await;
+        assert_eq!(save(&*store, change(&held, SagaRest::Until(at(due)))).await, STORED);
+    }
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let (all, look) = (sagas(&*store), |seconds| ClaimRequest { lease_until: at(30), ..request("one", seconds, 9) });
+    for (meant, due) in [
+        (SagaNames::ALL, Some(at(10))),
+        (SagaNames::AllBut(names(&["a"])), Some(at(12))),
+        (SagaNames::AllBut(names(&["a", "b", "none"])), Some(at(13))),
+        (SagaNames::Only(names(&["b", "c"])), Some(at(12))),
+        (SagaNames::Only(names(&["none"])), None),
+        (SagaNames::Only(Vec::new()), None),
+    ] {
+        assert_eq!(all.next_due(meant.clone()).await.unwrap(), due, "{meant:?}");
+    }
+    assert!(all.claim(look(11), SagaNames::AllBut(names(&["a"]))).await.unwrap().is_empty());
+    let one = ClaimRequest { limit: 1, ..look(20) };
+    assert_eq!(ids(&all.claim(one, SagaNames::Only(names(&["a"]))).await.unwrap()), ["a1"]);
+    assert_eq!(ids(&all.claim(look(20), SagaNames::AllBut(names(&["a"]))).await.unwrap()), ["b1", "c1"]);
+    // So are those that somebody held whose lease has run out; who is doubted first is asked for twice.
+    let mut late = Vec::new();
+    for seconds in [100, 200] {
+        late.extend(all.claim(request("two", seconds, 9), SagaNames::Only(names(&["b"]))).await.unwrap());
+    }
+    assert_eq!(ids(&late)[0], "b1");
+    assert!(late.iter().all(|saga| saga.row.name == "b" && saga.was_held));
+    assert_eq!(all.next_due(SagaNames::ALL).await.unwrap(), Some(at(11)), "it is where it was");
 }
 
 pub(super) async fn what_is_handed_back_is_due_at_once(store: Bench) {
@@ -312,7 +343,7 @@ pub(super) async fn what_is_asked_is_heard(store: Bench) {
     let stuck = SagaChange { phase: SagaPhase::Stuck, ..change(&again[0].claim, SagaRest::Nobody) };
     assert_eq!(save(&*store, stuck).await, STORED);
     assert!(all.ask("s", SagaAsked::Resume, at(60)).await.unwrap());
-    assert_eq!(all.next_due().await.unwrap(), Some(at(60)));
+    assert_eq!(all.next_due(SagaNames::ALL).await.unwrap(), Some(at(60)));
     let again = claim(&*store, "one", 60).await;
     assert_eq!((ids(&again), again[0].row.asked), (vec!["s"], Some(SagaAsked::Resume)));
 }
@@ -349,7 +380,7 @@ pub(super) async fn an_event_wakes_what_waits_for_it(store: Bench) {
     for (claim, key) in [(&a, "a"), (&b, "b")] {
         assert_eq!(save(&*store, parked(claim, key)).await, STORED);
     }
-    assert_eq!(all.next_due().await.unwrap(), Some(at(900)));
+    assert_eq!(all.next_due(SagaNames::ALL).await.unwrap(), Some(at(900)));
     let late = arrive(&*store, "a", 5).await;
     assert_eq!(ids(&claim(&*store, "one", 5).await), ["a"], "and nobody else");
     assert_eq!(all.awaited(wait("a")).await.unwrap(), [early, late]);
