@@ -8,9 +8,13 @@ use std::{fs, io};
 #[path = "cargo/mod.rs"]
 mod cargo;
 
-/// What has no `expected.txt`, and why: what such an example does is tested elsewhere.
-const WITHOUT: [(&str, &str); 3] =
-    [("check", "it is this"), ("shared_breaker", "see the next test"), ("shop", "a service; it has tests of its own")];
+/// What is not run by itself, or has no `expected.txt`, and why: what such an example does is tested elsewhere.
+const WITHOUT: [(&str, &str); 4] = [
+    ("check", "it is this"),
+    ("saga_recovery", "it is killed: see the test of its script"),
+    ("shared_breaker", "see the test with a Redis"),
+    ("shop", "a service; it has tests of its own"),
+];
 
 #[test]
 fn every_example_prints_what_it_says() {
@@ -44,6 +48,15 @@ fn the_shared_breaker_does_what_it_says() {
     let mut run = cargo_run(&examples, "shared_breaker");
     let wrong = compared(&examples, "shared_breaker/expected_with_redis.txt", run.env("CQRS_REDIS_URL", redis.url()));
     assert_eq!(wrong.unwrap(), None);
+}
+
+/// A script starts and kills this one, as a person would.
+#[test]
+fn the_saga_that_is_killed_does_what_it_says() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut run = Command::new(examples.join("saga_recovery/crash.sh"));
+    cargo::outside(&mut run);
+    assert_eq!(compared(&examples, "saga_recovery/expected.txt", &mut run).unwrap(), None);
 }
 
 /// The packages below `examples`.
