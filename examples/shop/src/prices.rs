@@ -32,9 +32,9 @@ pub struct PriceFile(pub PathBuf);
 async fn quote(q: &GetQuote, file: Inject<PriceFile>, prices: Inject<Prices>) -> Result<Quote> {
     let today: HashMap<_, u32> =
         serde_json::from_slice(&tokio::fs::read(&file.0).await?).map_err(std::io::Error::from)?;
-    let today = today.into_iter().map(|(sku, cents)| (sku, i64::from(cents)));
-    let prices = Prices(prices.0.clone().into_iter().chain(today).collect());
-    Ok(Quote { total_cents: prices.total(&q.lines)?, price: "today" })
+    let mut prices = prices.0.clone();
+    prices.extend(today.into_iter().map(|(sku, cents)| (sku, i64::from(cents))));
+    Ok(Quote { total_cents: Prices(prices).total(&q.lines)?, price: "today" })
 }
 
 #[fallback]
