@@ -208,6 +208,12 @@ async fn a_repeated_payment_joins_the_checkout() {
     app.settle().await;
     assert_eq!((payments(&app, "1").await, stock(&app, "tea").await), (vec![("gift_card".into(), 900)], (2, 2)));
     assert_eq!(app.events::<OrderShippedV1>().len(), 1);
+
+    // When nobody knows the checkout any more, there is still the order.
+    execute(&app, "DELETE FROM cqrs_sagas; DELETE FROM cqrs_saga_steps; DELETE FROM cqrs_saga_log").await;
+    let long_after = app.send(ways()).await.unwrap_err();
+    assert!(matches!(long_after.handler(), Some(ShopError::Concluded(_, Status::Paid))), "{long_after}");
+    assert_eq!((payments(&app, "1").await, stock(&app, "tea").await), (vec![("gift_card".into(), 900)], (2, 2)));
 }
 
 #[tokio::test]
