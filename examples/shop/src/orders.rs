@@ -6,25 +6,30 @@ use cqrs::{BoxError, Problem};
 
 use crate::messages::{CancelOrder, GetOrder, ImportOrders, Imported, ListOrders, Order, PlaceOrder, Result};
 use crate::messages::{OrderPlaced, ShopError, Status};
-use crate::prices::{Prices, sized};
+use crate::prices::{Prices, sized, total};
 use crate::stock;
 
 #[command_handler]
 async fn place(mut cmd: PlaceOrder, prices: Inject<Prices>, tx: &mut Tx<Any>, events: &mut Events) -> Result<Order> {
     sized("id", cmd.id.trim().len(), "choose one that no other order has")?;
     sized("customer", cmd.customer.trim().len(), "say where the confirmation goes, such as `ada@example.com`")?;
-    let total_cents = prices.total(&cmd.lines)?;
+    let total_cents = total(&prices, &cmd.lines)?;
     cmd.lines.sort(); // by product: so no two checkouts wait for each other's
-    let order = Order { placed: cmd, status: Status::Placed, total_cents };
-    if insert(tx, &order).await? {
+    let sql = "INSERT INTO orders (number, id, placed, status, total_cents)
+               SELECT coalesce(max(number), 0) + 1, $1, $2, 'placed', $3 FROM orders WHERE true
+               ON CONFLICT (id) DO NOTHING";
+    let text = serde_json::json!(cmd).to_string();
+    let insert = sqlx::query(sql).bind(&cmd.id).bind(text).bind(total_cents).execute(&mut **tx);
+    if insert.await?.rows_affected() == 1 {
         // Tried, and undone: a savepoint that is not committed. Nothing is reserved before the checkout.
-        stock::reserve(&mut *tx.savepoint().await?, &order.placed.lines, 1).await?;
+        stock::reserve(&mut *tx.savepoint().await?, &cmd.lines, 1).await?;
+        let order = Order { placed: cmd, status: Status::Placed, total_cents };
         events.raise(OrderPlaced(order.clone()));
         return Ok(order);
     }
     // The client asks again because our answer got lost: it gets an answer, and nothing happens twice.
-    let there = find(tx, &order.placed.id).await?;
-    if there.placed == order.placed { Ok(there) } else { Err(ShopError::IdTaken(there.placed.id)) }
+    let there = find(tx, &cmd.id).await?;
+    if there.placed == cmd { Ok(there) } else { Err(ShopError::IdTaken(cmd.id)) }
 }
 
 /// Each order is a unit of work of its own, committed before it is told of.
@@ -87,13 +92,4 @@ fn read((placed, status, total_cents): (String, String, i64)) -> Result<Order, s
     let placed = serde_json::from_str(&placed).map_err(|error| sqlx::Error::Decode(error.into()))?;
     let status = status.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
     Ok(Order { placed, status, total_cents })
-}
-
-/// Whether it is there now, and was not before.
-async fn insert(db: &mut AnyConnection, Order { placed, status, total_cents }: &Order) -> Result<bool, sqlx::Error> {
-    let sql = "INSERT INTO orders (number, id, placed, status, total_cents)
-               SELECT coalesce(max(number), 0) + 1, $1, $2, $3, $4 FROM orders WHERE true ON CONFLICT (id) DO NOTHING";
-    let text = serde_json::json!(placed).to_string();
-    let insert = sqlx::query(sql).bind(&placed.id).bind(text).bind(status.to_string()).bind(total_cents);
-    Ok(insert.execute(db).await?.rows_affected() == 1)
 }
