@@ -4,24 +4,25 @@ CREATE TABLE products (
     price_cents BIGINT NOT NULL
 );
 
--- The id is the client's; the number is ours, and the order of arrival. The lines are JSON: nobody asks for one of them.
+-- The id is the client's; the number is ours, and the order of arrival. What was asked for is JSON: nobody asks for a part of it.
 CREATE TABLE orders (
     number      BIGINT NOT NULL,
     id          TEXT   PRIMARY KEY,
-    customer    TEXT   NOT NULL,
+    placed      TEXT   NOT NULL,
     status      TEXT   NOT NULL CHECK (status IN ('placed', 'paid', 'cancelled')),
-    total_cents BIGINT NOT NULL,
-    lines       TEXT   NOT NULL
+    total_cents BIGINT NOT NULL
 );
 
 CREATE INDEX orders_by_number ON orders (number);
 
--- The read model of the group `stock`: what is there, and every move that made it so.
+-- What came in, and what of it is reserved for orders, shipped or not.
 CREATE TABLE stock (
-    sku     TEXT   PRIMARY KEY REFERENCES products (sku),
-    on_hand BIGINT NOT NULL
+    sku      TEXT   PRIMARY KEY REFERENCES products (sku),
+    pieces   BIGINT NOT NULL,
+    reserved BIGINT NOT NULL DEFAULT 0 CHECK (reserved >= 0)
 );
 
+-- What went out: kept by the group `stock`.
 CREATE TABLE stock_moves (
     order_id TEXT   NOT NULL,
     sku      TEXT   NOT NULL REFERENCES stock (sku),
@@ -60,6 +61,6 @@ FROM gift_cards;
 INSERT INTO products (sku, price_cents)
 VALUES ('tea', 450), ('coffee', 890), ('cocoa', 620), ('mug', 1200), ('kettle', 3990), ('honey', 750);
 
-INSERT INTO stock (sku, on_hand) SELECT sku, 100000 FROM products;
+INSERT INTO stock (sku, pieces) SELECT sku, 100000 FROM products;
 
 INSERT INTO gift_cards (code, cents) VALUES ('WELCOME-10', 1000), ('WELCOME-50', 5000);

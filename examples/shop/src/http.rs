@@ -6,7 +6,7 @@ use axum::routing::{get, post};
 use cqrs::App;
 use cqrs::axum::{ProblemDetails, command, query, sse};
 
-use crate::messages::{CancelOrder, GetOrder, GetQuote, ImportOrders, ListOrders, PayOrder, PlaceOrder};
+use crate::messages::{CancelOrder, CheckOut, GetOrder, GetQuote, ImportOrders, ListOrders, PlaceOrder};
 
 pub fn router(app: App) -> Router {
     let nothing =
@@ -15,7 +15,7 @@ pub fn router(app: App) -> Router {
         // Far below what can be stored, so that what is made of an order fits, too.
         .route("/orders", post(command::<PlaceOrder>().status(201).body_limit(64 << 10)).get(query::<ListOrders>()))
         .route("/orders/{id}", get(query::<GetOrder>()))
-        .route("/orders/{id}/pay", post(command::<PayOrder>()))
+        .route("/orders/{id}/pay", post(command::<CheckOut>()))
         .route("/orders/{id}/cancel", post(command::<CancelOrder>()))
         .route("/quotes", post(query::<GetQuote>()))
         // Whoever comes back sends the whole again: what is placed already is accepted.

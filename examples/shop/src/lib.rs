@@ -3,6 +3,7 @@
 //! Handlers are plain functions beside what they are about. Nothing lists them: [`app`] finds all that are linked.
 #![expect(missing_docs, reason = "an application, not an API: fields and variants speak for themselves")]
 
+mod checkout;
 mod http;
 mod mail;
 mod messages;

@@ -19,8 +19,8 @@ pub trait Mailer: Send + Sync {
 /// Stored with the order and tried until it succeeds, so possibly twice: by the message's id the mailer knows a repeat.
 #[event_handler(durable, retry(max = 8, first = "1s", ceiling = "5m"))]
 async fn confirm(OrderPlaced(order): &OrderPlaced, meta: &Meta, mailer: Inject<dyn Mailer>) -> io::Result<()> {
-    let text = format!("Thank you for order {}. It comes to {} cents.", order.id, order.total_cents);
-    mailer.send(meta.id(), &order.customer, &text).await
+    let text = format!("Thank you for order {}. It comes to {} cents.", order.placed.id, order.total_cents);
+    mailer.send(meta.id(), &order.placed.customer, &text).await
 }
 
 /// A directory with a file for each mail, for another program to send.

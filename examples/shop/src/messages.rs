@@ -1,11 +1,11 @@
 //! What the shop understands and what it tells: commands, queries, events, refusals.
 
-use cqrs::Problem;
 use cqrs::prelude::*;
+use cqrs::{Problem, SagaError};
 use serde::{Deserialize, Serialize};
 
 /// Places an order. The client chooses the id, so that asking again after a lost answer is not a second order.
-#[derive(Command, Debug, Serialize, Deserialize)]
+#[derive(Command, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[command(response = Order, error = ShopError)]
 pub struct PlaceOrder {
     pub id: String,
@@ -13,9 +13,14 @@ pub struct PlaceOrder {
     pub lines: Vec<Line>,
 }
 
-/// Pays with what the customer has: a gift card as far as it goes, then a card, else by invoice.
+/// Buys what was ordered: begins the checkout, or joins it.
 #[derive(Command, Debug, Serialize, Deserialize)]
 #[command(response = Order, error = ShopError)]
+pub struct CheckOut(pub PayOrder);
+
+/// Pays, as a step of the checkout: with a gift card as far as it goes, then with a card, else by invoice.
+#[derive(Command, Debug, Clone, Serialize, Deserialize)]
+#[command(error = ShopError)]
 pub struct PayOrder {
     pub id: String,
     pub gift_card: Option<String>,
@@ -29,7 +34,7 @@ pub struct CancelOrder(pub String);
 
 /// Places many orders, each in a unit of work of its own: one that is refused stops no other.
 #[derive(Command, Debug, Deserialize)]
-#[command(item = Imported, error = ShopError)]
+#[command(item = Imported)]
 pub struct ImportOrders(pub Vec<serde_json::Value>);
 
 /// What became of an order: its place in the import, counted from 1, and its id or why not.
@@ -64,16 +69,16 @@ pub struct Quote {
     pub price: &'static str,
 }
 
+/// What was asked for, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
-    pub id: String,
-    pub customer: String,
+    #[serde(flatten)]
+    pub placed: PlaceOrder,
     pub status: Status,
     pub total_cents: i64,
-    pub lines: Vec<Line>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Line {
     pub sku: String,
     pub quantity: u32,
@@ -93,16 +98,9 @@ pub enum Status {
 pub struct OrderPlaced(pub Order);
 
 /// Leaves the service. `key`: what is told about one order arrives in order.
-#[derive(NotificationEvent, Debug, Clone, Serialize, Deserialize)]
-#[event(name = "order_placed", topic = "orders", key = id)]
-pub struct OrderPlacedV1 {
-    pub id: String,
-    pub lines: Vec<Line>,
-}
-
-#[derive(NotificationEvent, Debug, Clone, Serialize, Deserialize)]
-#[event(name = "order_cancelled", topic = "orders", key = id)]
-pub struct OrderCancelledV1 {
+#[derive(NotificationEvent, Debug, Serialize, Deserialize)]
+#[event(name = "order_shipped", topic = "orders", key = id)]
+pub struct OrderShippedV1 {
     pub id: String,
     pub lines: Vec<Line>,
 }
@@ -110,7 +108,7 @@ pub struct OrderCancelledV1 {
 pub(crate) type Result<T, E = ShopError> = std::result::Result<T, E>;
 
 /// Why the shop says no: a detail for people; a type for programs, whose last word is the variant's name for statistics.
-#[derive(Debug, thiserror::Error, strum::IntoStaticStr, Problem)]
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr, Problem, Serialize, Deserialize)]
 #[strum(serialize_all = "snake_case")]
 pub enum ShopError {
     #[error("`{0}`: {1}")]
@@ -118,7 +116,7 @@ pub enum ShopError {
     Invalid(String, String),
     #[error("{wanted} of `{sku}` wanted, {on_hand} on hand")]
     #[problem(status = 409, type = "urn:shop:out_of_stock")]
-    OutOfStock { sku: String, wanted: u32, on_hand: i64 },
+    OutOfStock { sku: String, wanted: i64, on_hand: i64 },
     #[error("`id`: another order has the id `{0}`; choose one that no other has")]
     #[problem(status = 409, type = "urn:shop:id_taken")]
     IdTaken(String),
@@ -128,14 +126,20 @@ pub enum ShopError {
     #[error("order `{0}` is {1} already")]
     #[problem(status = 409, type = "urn:shop:concluded")]
     Concluded(String, Status),
+    #[error("another payment of order `{0}` is under way; wait for it")]
+    #[problem(status = 409, type = "urn:shop:under_way")]
+    UnderWay(String),
     #[error("invoices go up to {limit} cents, and {due} are due; give a `card`")]
     #[problem(status = 409, type = "urn:shop:over_limit")]
     OverLimit { due: i64, limit: i64 },
     // What went wrong inside is for the log, not for strangers: a 500 without its text.
     #[error("the price list failed")]
+    #[serde(skip)]
     PriceList(#[from] std::io::Error),
     #[error("the database failed")]
+    #[serde(skip)]
     Database(#[from] sqlx::Error),
-    #[error("the store failed")]
-    Store(#[from] cqrs::StoreError),
+    #[error("the checkout failed")]
+    #[serde(skip)]
+    Checkout(#[from] SagaError),
 }

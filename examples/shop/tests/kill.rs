@@ -20,8 +20,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use client::Client;
+use cqrs::store::SagaPhase;
 use program::Program;
-use shop::{Mailer, Spool};
+use shop::{Mailer, PlaceOrder, Spool};
 use sqlx::SqlitePool;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -73,13 +74,24 @@ async fn run(directory: &Path) {
 /// An order that a client got its answers for, and what it had asked for.
 struct Bought {
     id: String,
-    cancelled: bool,
+    ends: Ends,
     lines: [(&'static str, i64); 2],
 }
 
-/// Places orders until it is enough, and cancels every fifth.
+/// What a client wants of an order that it has placed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    Placed,
+    Paid,
+    Cancelled,
+    /// Paid and cancelled at once: whatever comes first.
+    Either,
+}
+
+/// Places orders until it is enough; pays most, cancels some, and does both with others.
 async fn buy(client: Client) -> Vec<Bought> {
     const SKUS: [&str; 3] = ["tea", "mug", "honey"];
+    const ENDS: [Ends; 5] = [Ends::Paid, Ends::Either, Ends::Placed, Ends::Paid, Ends::Cancelled];
     let mut bought = Vec::new();
     while !client.load.enough.load(Ordering::SeqCst) {
         let n = bought.len();
@@ -91,13 +103,20 @@ async fn buy(client: Client) -> Vec<Bought> {
             r#"{{"id": "{id}", "customer": "{id}", "lines": [{{"sku": "{sku}", "quantity": {quantity}}}, {{"sku": "{other}", "quantity": {one}}}]}}"#
         );
         assert_eq!(client.post("/orders", &order).await, 201);
-        let cancelled = n % 5 == 4;
-        if cancelled {
+        let ends = ENDS[n % 5];
+        let (pay, cancel) = (format!("/orders/{id}/pay"), format!("/orders/{id}/cancel"));
+        let pay = client.post(&pay, r#"{"card": "tok_1"}"#);
+        let cancel = client.post(&cancel, "");
+        match ends {
+            Ends::Placed => {}
+            // However often it is asked for: the answer is the same.
+            Ends::Paid => assert_eq!(pay.await, 200),
             // 409: an earlier attempt has cancelled it, and its answer was lost.
-            let status = client.post(&format!("/orders/{id}/cancel"), "").await;
-            assert!(matches!(status, 200 | 409), "{status}");
+            Ends::Cancelled => assert!(matches!(cancel.await, 200 | 409)),
+            // A cancel whose answer was lost is told of itself when it asks again.
+            Ends::Either => assert!(matches!(tokio::join!(pay, cancel), (200, 409) | (409, 200 | 409))),
         }
-        bought.push(Bought { id, cancelled, lines });
+        bought.push(Bought { id, ends, lines });
     }
     bought
 }
@@ -114,7 +133,9 @@ async fn settled(directory: &Path) {
     loop {
         let counts = observer.counts().await.unwrap();
         assert_eq!(counts.dead, 0, "{:?}", observer.dead_letters(3).await);
-        if counts.outbox + counts.work == 0 {
+        let checkouts = observer.sagas().counts().await.unwrap();
+        assert!(checkouts.iter().all(|count| count.phase != SagaPhase::Stuck), "{checkouts:?}");
+        if counts.outbox + counts.work == 0 && checkouts.is_empty() {
             return observer.shutdown().await;
         }
         sleep(Duration::from_millis(50)).await;
@@ -125,18 +146,27 @@ async fn check(directory: &Path, acknowledged: &[Bought]) {
     let pool = SqlitePool::connect(&store(directory)).await.unwrap();
     let orders: Vec<(String, String)> =
         sqlx::query_as("SELECT id, status FROM orders ORDER BY id").fetch_all(&pool).await.unwrap();
+    let statuses: BTreeMap<_, _> = orders.iter().cloned().collect();
     let mut expected: Vec<_> = acknowledged
         .iter()
-        .map(|order| (order.id.clone(), if order.cancelled { "cancelled" } else { "placed" }.to_owned()))
+        .map(|order| {
+            let found = statuses.get(&order.id).map(String::as_str);
+            let status = match (order.ends, found) {
+                (Ends::Placed, _) => "placed",
+                (Ends::Paid, _) | (Ends::Either, Some("paid")) => "paid",
+                (Ends::Cancelled | Ends::Either, _) => "cancelled",
+            };
+            (order.id.clone(), status.to_owned())
+        })
         .collect();
     expected.sort();
     assert_eq!(orders, expected, "every acknowledged order is there, once, and no other");
 
     // The clients know what they asked for: the lines of each order are those, none of them twice.
-    let texts: Vec<(String, String)> = sqlx::query_as("SELECT id, lines FROM orders").fetch_all(&pool).await.unwrap();
-    let read = |(id, lines): (String, String)| {
-        let lines: Vec<shop::Line> = serde_json::from_str(&lines).unwrap();
-        lines.into_iter().map(move |line| (id.clone(), line.sku, i64::from(line.quantity)))
+    let texts: Vec<String> = sqlx::query_scalar("SELECT placed FROM orders").fetch_all(&pool).await.unwrap();
+    let read = |text: String| {
+        let order: PlaceOrder = serde_json::from_str(&text).unwrap();
+        order.lines.into_iter().map(move |line| (order.id.clone(), line.sku, i64::from(line.quantity)))
     };
     let mut lines: Vec<_> = texts.into_iter().flat_map(read).collect();
     lines.sort();
@@ -147,24 +177,36 @@ async fn check(directory: &Path, acknowledged: &[Bought]) {
     expected.sort();
     assert_eq!(lines, expected, "every order is what its client asked for");
 
-    // Out for each line of each order, back in for each line of each cancelled one; nothing twice.
+    // Out for each line of each paid order, and nothing twice; reserved for those, and for no other.
+    let is_paid = |order: &&Bought| statuses[&order.id] == "paid";
     let moves: Vec<(String, String, i64)> =
         sqlx::query_as("SELECT order_id, sku, quantity FROM stock_moves ORDER BY 1, 2, 3")
             .fetch_all(&pool)
             .await
             .unwrap();
-    let cancelled = acknowledged.iter().filter(|order| order.cancelled);
-    let mut expected: Vec<_> = acknowledged.iter().flat_map(asked(-1)).chain(cancelled.flat_map(asked(1))).collect();
+    let mut expected: Vec<_> = acknowledged.iter().filter(is_paid).flat_map(asked(-1)).collect();
     expected.sort();
-    assert_eq!(moves, expected, "stock moved as the clients asked");
+    assert_eq!(moves, expected, "what was paid has gone out");
     let wrong: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM stock WHERE on_hand <> 100000 +
-         (SELECT coalesce(sum(quantity), 0) FROM stock_moves WHERE stock_moves.sku = stock.sku)",
+        "SELECT count(*) FROM stock WHERE reserved +
+         (SELECT coalesce(sum(quantity), 0) FROM stock_moves WHERE stock_moves.sku = stock.sku) <> 0",
     )
     .fetch_one(&pool)
     .await
     .unwrap();
-    assert_eq!(wrong, 0, "stock is the sum of its moves");
+    assert_eq!(wrong, 0, "what was reserved has gone out, and nothing else is reserved");
+
+    // Each paid order is paid once and in full, and no other has a payment.
+    let payments: Vec<(String, i64, i64)> = sqlx::query_as(
+        "SELECT order_id, count(*), sum(cents) = (SELECT total_cents FROM orders WHERE id = order_id)
+         FROM payments GROUP BY order_id ORDER BY order_id",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    let mut expected: Vec<_> = acknowledged.iter().filter(is_paid).map(|order| (order.id.clone(), 1, 1)).collect();
+    expected.sort();
+    assert_eq!(payments, expected);
 
     // The customer of each order is its id.
     let mut mails = BTreeMap::<String, usize>::new();
@@ -176,7 +218,12 @@ async fn check(directory: &Path, acknowledged: &[Bought]) {
     }
     let expected: BTreeMap<_, _> = orders.into_iter().map(|(id, _)| (id, 1)).collect();
     assert_eq!(mails, expected, "one mail for each order");
-    println!("{} orders over {KILLS} kills", acknowledged.len());
+    let compensated: i64 = sqlx::query_scalar("SELECT count(*) FROM cqrs_sagas WHERE phase = 'compensated'")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    let paid = acknowledged.iter().filter(is_paid).count();
+    println!("{} orders over {KILLS} kills, {paid} paid, {compensated} checkouts undone", acknowledged.len());
 }
 
 fn random() -> u64 {

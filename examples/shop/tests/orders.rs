@@ -11,8 +11,8 @@ use axum::http::Request;
 use cqrs::prelude::*;
 use cqrs::testing::TestApp;
 use serde_json::{Value, json};
-use shop::{CancelOrder, GetOrder, GetQuote, ImportOrders, Imported, Line, ListOrders, PayOrder, PlaceOrder, Quote};
-use shop::{Mailer, OrderPlaced, PriceFile, ShopError, Status, app, router};
+use shop::{CancelOrder, CheckOut, GetOrder, GetQuote, ImportOrders, Imported, Line, ListOrders, PayOrder, PlaceOrder};
+use shop::{Mailer, OrderPlaced, OrderShippedV1, PriceFile, Quote, ShopError, Status, app, router};
 use sqlx::Sqlite;
 use tower::ServiceExt;
 use uuid::Uuid;
@@ -53,8 +53,8 @@ fn order<const N: usize>(id: &str, lines: [(&str, u32); N]) -> PlaceOrder {
     PlaceOrder { id: id.to_owned(), customer: "ada@example.com".to_owned(), lines: lines.into() }
 }
 
-fn pay(id: &str, gift_card: Option<&str>, card: Option<&str>) -> PayOrder {
-    PayOrder { id: id.to_owned(), gift_card: gift_card.map(str::to_owned), card: card.map(str::to_owned) }
+fn pay(id: &str, gift_card: Option<&str>, card: Option<&str>) -> CheckOut {
+    CheckOut(PayOrder { id: id.to_owned(), gift_card: gift_card.map(str::to_owned), card: card.map(str::to_owned) })
 }
 
 /// What was paid on an order, and how.
@@ -88,10 +88,26 @@ async fn ask(app: &TestApp, request: &str, body: &str) -> (u16, Value) {
     (status, serde_json::from_str(&text).unwrap())
 }
 
-async fn on_hand(app: &App, sku: &str) -> i64 {
+/// How much of a product is reserved, and how much has gone out.
+async fn stock(app: &App, sku: &str) -> (i64, i64) {
     let mut unit = app.unit::<Sqlite>().await.unwrap();
-    let sql = "SELECT on_hand FROM stock WHERE sku = ?";
-    sqlx::query_scalar(sql).bind(sku).fetch_one(&mut **unit.tx()).await.unwrap()
+    let sql = "SELECT reserved, -(SELECT coalesce(sum(quantity), 0) FROM stock_moves WHERE stock_moves.sku = stock.sku)
+               FROM stock WHERE sku = ?";
+    sqlx::query_as(sql).bind(sku).fetch_one(&mut **unit.tx()).await.unwrap()
+}
+
+/// Runs a statement on the shop's database.
+async fn execute(app: &App, sql: &'static str) {
+    let mut unit = app.unit::<Sqlite>().await.unwrap();
+    sqlx::raw_sql(sql).execute(&mut **unit.tx()).await.unwrap();
+    unit.commit().await.unwrap();
+}
+
+/// What an order says of itself, and everything that its checkout changes.
+async fn traces(app: &App, id: &str) -> (Status, Vec<(String, i64)>, [(i64, i64); 3], [i64; 2]) {
+    let status = app.query(GetOrder(id.into())).await.unwrap().status;
+    let stock = [stock(app, "tea").await, stock(app, "mug").await, stock(app, "kettle").await];
+    (status, payments(app, id).await, stock, [left_on(app, "WELCOME-10").await, left_on(app, "WELCOME-50").await])
 }
 
 #[test]
@@ -100,15 +116,18 @@ fn wiring() {
 }
 
 #[tokio::test]
-async fn an_order_moves_stock_and_sends_one_mail() {
+async fn an_order_sends_one_mail_and_its_checkout_moves_stock() {
     let (app, mails) = start().await;
-    let before = (on_hand(&app, "tea").await, on_hand(&app, "mug").await);
-
     let placed = app.send(order("1", [("tea", 2), ("mug", 1)])).await.unwrap();
     assert_eq!((placed.total_cents, placed.status), (2 * 450 + 1200, Status::Placed));
     app.settle().await;
+    assert_eq!((stock(&app, "tea").await, stock(&app, "mug").await), ((0, 0), (0, 0)), "nothing is reserved yet");
 
-    assert_eq!((on_hand(&app, "tea").await, on_hand(&app, "mug").await), (before.0 - 2, before.1 - 1));
+    let paid = app.send(pay("1", None, Some("tok_1"))).await.unwrap();
+    assert_eq!(paid, app.query(GetOrder("1".into())).await.unwrap());
+    assert_eq!((paid.status, paid.placed), (Status::Paid, placed.placed));
+    app.settle().await;
+    assert_eq!((stock(&app, "tea").await, stock(&app, "mug").await), ((2, 2), (1, 1)));
     let mails = mails.sent.lock().unwrap();
     let [(_, to, text)] = mails.as_slice() else { panic!("not one mail: {mails:?}") };
     assert_eq!((to.as_str(), text.contains("order 1.")), ("ada@example.com", true));
@@ -117,20 +136,17 @@ async fn an_order_moves_stock_and_sends_one_mail() {
 #[tokio::test]
 async fn a_repeated_request_is_one_order() {
     let (app, mails) = start().await;
-    let before = on_hand(&app, "tea").await;
-    let first = app.send(order("1", [("tea", 2)])).await.unwrap();
-    assert_eq!(app.send(order("1", [("tea", 2)])).await.unwrap(), first);
+    let first = app.send(order("1", [("tea", 2), ("mug", 1)])).await.unwrap();
+    assert_eq!(app.send(order("1", [("mug", 1), ("tea", 2)])).await.unwrap(), first);
     let other = app.send(order("1", [("tea", 3)])).await.unwrap_err();
     assert!(matches!(other.handler(), Some(ShopError::IdTaken(_))), "{other}");
     app.settle().await;
-    assert_eq!(on_hand(&app, "tea").await, before - 2);
     assert_eq!(mails.sent.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn refused_orders_leave_no_trace() {
     let (app, mails) = start().await;
-    let before = on_hand(&app, "tea").await;
     let anonymous = PlaceOrder { customer: " ".into(), ..order("5", [("tea", 1)]) };
     let refused = [
         (order("1", []), "`lines`: is empty; add one, such as {\"sku\": \"tea\", \"quantity\": 1}"),
@@ -152,13 +168,12 @@ async fn refused_orders_leave_no_trace() {
     }
     app.settle().await;
     assert!(app.events::<OrderPlaced>().is_empty() && mails.sent.lock().unwrap().is_empty());
-    assert_eq!(on_hand(&app, "tea").await, before);
+    assert_eq!(stock(&app, "tea").await, (0, 0));
 }
 
 #[tokio::test]
 async fn an_order_is_paid_or_cancelled_once() {
     let (app, _) = start().await;
-    let before = on_hand(&app, "tea").await;
     for id in ["paid", "cancelled"] {
         app.send(order(id, [("tea", 5)])).await.unwrap();
     }
@@ -169,11 +184,147 @@ async fn an_order_is_paid_or_cancelled_once() {
     assert!(matches!(after_paid.handler(), Some(ShopError::Concluded(_, Status::Paid))), "{after_paid}");
     let twice = app.send(CancelOrder("cancelled".into())).await.unwrap_err();
     assert!(matches!(twice.handler(), Some(ShopError::Concluded(_, Status::Cancelled))), "{twice}");
+    let after_cancel = app.send(pay("cancelled", None, None)).await.unwrap_err();
+    assert!(matches!(after_cancel.handler(), Some(ShopError::Concluded(_, Status::Cancelled))), "{after_cancel}");
     let unknown = app.send(pay("nobody's", None, None)).await.unwrap_err();
     assert!(matches!(unknown.handler(), Some(ShopError::NoSuchOrder(_))), "{unknown}");
 
     app.settle().await;
-    assert_eq!(on_hand(&app, "tea").await, before - 5, "what was cancelled is back");
+    assert_eq!(stock(&app, "tea").await, (5, 5));
+}
+
+#[tokio::test]
+async fn a_repeated_payment_joins_the_checkout() {
+    let (app, _) = start().await;
+    app.send(order("1", [("tea", 2)])).await.unwrap();
+    let ways = || pay("1", Some("WELCOME-10"), None);
+    let (one, other) = tokio::join!(app.send(ways()), app.send(ways()));
+    assert_eq!(one.unwrap(), other.unwrap(), "at the same time");
+    assert_eq!(app.send(ways()).await.unwrap().status, Status::Paid, "afterwards");
+    let paid = ask(&app, "POST /orders/1/pay", r#"{"gift_card": "WELCOME-10"}"#).await;
+    assert_eq!(paid, ask(&app, "GET /orders/1", "").await, "and over HTTP");
+    let otherwise = app.send(pay("1", None, Some("tok_1"))).await.unwrap_err();
+    assert!(matches!(otherwise.handler(), Some(ShopError::Concluded(_, Status::Paid))), "{otherwise}");
+    app.settle().await;
+    assert_eq!((payments(&app, "1").await, stock(&app, "tea").await), (vec![("gift_card".into(), 900)], (2, 2)));
+    assert_eq!(app.events::<OrderShippedV1>().len(), 1);
+
+    // When nobody knows the checkout any more, there is still the order.
+    execute(&app, "DELETE FROM cqrs_sagas; DELETE FROM cqrs_saga_steps; DELETE FROM cqrs_saga_log").await;
+    let long_after = app.send(ways()).await.unwrap_err();
+    assert!(matches!(long_after.handler(), Some(ShopError::Concluded(_, Status::Paid))), "{long_after}");
+    assert_eq!((payments(&app, "1").await, stock(&app, "tea").await), (vec![("gift_card".into(), 900)], (2, 2)));
+}
+
+#[tokio::test]
+async fn two_payments_at_once_are_one() {
+    let (app, _) = start().await;
+    for n in 0..20 {
+        let id = n.to_string();
+        app.send(order(&id, [("tea", 2)])).await.unwrap();
+        let (one, other) = tokio::join!(app.send(pay(&id, None, Some("one"))), app.send(pay(&id, None, Some("other"))));
+        let (Ok(paid), Err(refused)) = (if one.is_ok() { (one, other) } else { (other, one) }) else {
+            panic!("both of {id} have paid")
+        };
+        let word = <&str>::from(refused.into_handler().unwrap());
+        assert!(paid.status == Status::Paid && ["under_way", "concluded"].contains(&word), "{word}");
+        assert_eq!(payments(&app, &id).await, [("card".to_owned(), 900)]);
+    }
+    app.settle().await;
+    assert_eq!(stock(&app, "tea").await, (40, 40));
+}
+
+#[tokio::test]
+async fn a_refused_checkout_leaves_everything_as_it_was() {
+    let (app, _) = start().await;
+    app.send(order("1", [("tea", 1), ("kettle", 100)])).await.unwrap();
+    app.send(order("2", [("kettle", 99_900)])).await.unwrap();
+    app.send(pay("2", None, Some("tok_1"))).await.unwrap();
+    app.settle().await;
+    app.send(order("3", [("tea", 1), ("kettle", 1)])).await.unwrap();
+    execute(&app, "UPDATE stock SET pieces = 99999 WHERE sku = 'kettle'").await;
+
+    let (one, three) = (traces(&app, "1").await, traces(&app, "3").await);
+    let refused = [
+        ("1", r#"{"gift_card": "WELCOME-50"}"#, 409, "out_of_stock", "100 of `kettle` wanted, 99 on hand"),
+        ("3", r#"{"gift_card": "WELCOME-5"}"#, 422, "invalid", "`gift_card`: there is no gift card `WELCOME-5`"),
+        ("3", r#"{"gift_card": "WELCOME-10", "card": " "}"#, 422, "invalid", "`card`: is empty; give the bank's token"),
+        ("4", r#"{"card": "tok_1"}"#, 404, "no_such_order", "there is no order `4`"),
+    ];
+    for (id, ways, status, word, detail) in refused {
+        for _ in 0..2 {
+            let (got, problem) = ask(&app, &format!("POST /orders/{id}/pay"), ways).await;
+            assert_eq!((got, &problem["type"]), (status, &json!(format!("urn:shop:{word}"))), "{problem}");
+            assert!(problem["detail"].as_str().unwrap().starts_with(detail), "{problem}");
+        }
+    }
+    app.settle().await;
+    assert_eq!((traces(&app, "1").await, traces(&app, "3").await), (one, three));
+
+    // What was in the way is mended: the same request is served.
+    execute(&app, "UPDATE stock SET pieces = 100000 WHERE sku = 'kettle'").await;
+    assert_eq!(ask(&app, "POST /orders/1/pay", r#"{"card": "tok_1"}"#).await.1["status"], "paid");
+    execute(&app, "INSERT INTO gift_cards VALUES ('WELCOME-5', 100000)").await;
+    let (status, problem) = ask(&app, "POST /orders/3/pay", r#"{"gift_card": "WELCOME-5"}"#).await;
+    assert_eq!((status, &problem["type"]), (409, &json!("urn:shop:out_of_stock")), "the last kettle is gone");
+    execute(&app, "UPDATE stock SET pieces = 100001 WHERE sku = 'kettle'").await;
+    assert_eq!(ask(&app, "POST /orders/3/pay", r#"{"gift_card": "WELCOME-5"}"#).await.1["status"], "paid");
+}
+
+/// Between the payment and the shipping: the saga finds it cancelled where there is no more way forward.
+#[tokio::test]
+async fn an_order_that_is_cancelled_before_it_is_shipped_gets_everything_back() {
+    let (app, _) = start().await;
+    app.send(order("1", [("tea", 1), ("mug", 2)])).await.unwrap();
+    let (_, payments, stock, cards) = traces(&app, "1").await;
+    execute(
+        &app,
+        "CREATE TRIGGER meanwhile AFTER INSERT ON payments WHEN NEW.how = 'card'
+         BEGIN UPDATE orders SET status = 'cancelled' WHERE id = NEW.order_id; END",
+    )
+    .await;
+    let (status, problem) = ask(&app, "POST /orders/1/pay", r#"{"gift_card": "WELCOME-10", "card": "tok_1"}"#).await;
+    assert_eq!((status, &problem["type"]), (409, &json!("urn:shop:concluded")), "{problem}");
+    assert_eq!(problem["detail"], "order `1` is cancelled already");
+    app.settle().await;
+    assert_eq!(traces(&app, "1").await, (Status::Cancelled, payments, stock, cards));
+    assert!(app.events::<OrderShippedV1>().is_empty());
+    let history = app.sagas().history("1/1").await.unwrap();
+    let steps = history.iter().map(|entry| (entry.step.as_str(), entry.is_undo)).collect::<Vec<_>>();
+    assert_eq!(steps, [("reserve", false), ("pay", false), ("ship", false), ("pay", true), ("reserve", true)]);
+}
+
+/// Whoever comes first has the order; who comes second is told so, and no trace of it is left.
+#[tokio::test]
+async fn a_cancel_and_a_checkout_at_once_are_one_or_the_other() {
+    let (app, _) = start().await;
+    let mut paid = 0;
+    for n in 0..50 {
+        let id = format!("{n}");
+        app.send(order(&id, [("tea", 1), ("mug", 2)])).await.unwrap();
+        let cancel = async {
+            tokio::time::sleep(std::time::Duration::from_micros(200 * n)).await;
+            app.send(CancelOrder(id.clone())).await
+        };
+        let (checkout, cancel) = tokio::join!(app.send(pay(&id, None, Some("tok_1"))), cancel);
+        let status = app.query(GetOrder(id.clone())).await.unwrap().status;
+        let payments = payments(&app, &id).await;
+        let shipped = app.events::<OrderShippedV1>().iter().filter(|event| event.id == id).count();
+        match (checkout, cancel) {
+            (Ok(_), Err(_)) => {
+                assert_eq!((status, payments, shipped), (Status::Paid, vec![("card".into(), 2850)], 1));
+                paid += 1;
+            }
+            (Err(refusal), Ok(_)) => {
+                assert_eq!((status, payments, shipped), (Status::Cancelled, vec![], 0));
+                assert!(matches!(refusal.handler(), Some(ShopError::Concluded(_, Status::Cancelled))), "{refusal}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    app.settle().await;
+    assert_eq!((stock(&app, "tea").await, stock(&app, "mug").await), ((paid, paid), (2 * paid, 2 * paid)));
+    assert!(app.sagas().counts().await.unwrap().is_empty(), "every checkout has ended");
 }
 
 #[tokio::test]
@@ -184,7 +335,7 @@ async fn orders_are_listed_newest_first() {
     }
     let ids = async |limit| {
         let orders = app.query(ListOrders { limit }).await.unwrap();
-        orders.into_iter().map(|order| order.id).collect::<Vec<_>>()
+        orders.into_iter().map(|order| order.placed.id).collect::<Vec<_>>()
     };
     assert_eq!(ids(Some(2)).await, ["3", "2"]);
     assert_eq!(ids(None).await, ["3", "2", "1"]);
@@ -447,8 +598,13 @@ async fn an_idempotency_key_is_one_order() {
     assert_eq!(ask_text(&app, "POST /orders", ORDER, Some("key-1")).await, first, "the answer of that time");
     let other = ORDER.replace("\"1\"", "\"2\"");
     assert_eq!(ask_text(&app, "POST /orders", other, Some("key-1")).await.0, 422);
+
+    app.send(order("2", [("tea", 1)])).await.unwrap();
+    let paid = ask_text(&app, "POST /orders/2/pay", r#"{"card": "tok_1"}"#, Some("key-2")).await;
+    assert_eq!(paid.0, 200);
+    assert_eq!(ask_text(&app, "POST /orders/2/pay", r#"{"card": "tok_1"}"#, Some("key-2")).await, paid);
     app.settle().await;
-    assert_eq!(mails.sent.lock().unwrap().len(), 1);
+    assert_eq!(mails.sent.lock().unwrap().len(), 2);
 }
 
 #[tokio::test]
@@ -471,13 +627,13 @@ async fn loading_names_dead_letters_at_its_end() {
     sqlx::query("VACUUM INTO ?").bind(db.to_str()).execute(&copy.unwrap()).await.unwrap();
     let lines = orders().iter().map(Value::to_string).collect::<Vec<_>>().join("\n");
     std::fs::write(&file, format!("{}\n{{", lines.replace("\"1\"", "\"5\""))).unwrap();
-    let program = env!("CARGO_BIN_EXE_shop");
+    let program = env!("CARGO_BIN_EXE_load");
     let mut load = tokio::process::Command::new(program);
     load.env("CQRS_STORE", format!("sqlite://{}", db.display()));
-    load.arg("load").arg(file).arg("--spool").arg(directory.path().join("spool"));
+    load.arg(file).arg("--spool").arg(directory.path().join("spool"));
     let output = load.output().await.unwrap();
     let (told, log) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert!(output.status.success() && told.starts_with("2 accepted, 3 refused; "), "{told}{log}");
     assert!(told.ends_with(&format!("\n     3 invalid\n{expected}")), "{told}");
-    assert!(log.contains("line 5: `orders[4]`: is no JSON object"), "{log}");
+    assert!(log.contains("line 5: `orders[4]`: invalid type: string \"{\""), "{log}");
 }

@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use cqrs_tests::services::{self, Private};
@@ -119,7 +120,7 @@ fn url(schema: &str) -> String {
 }
 
 /// Thirty orders, each asked for twice: every third is paid, half of it by a gift card, and every fifth of the others
-/// cancelled.
+/// cancelled; who pays what is cancelled is told so.
 fn buy(web: &Process) -> (usize, usize) {
     let (mut paid, mut cancelled) = (0, 0);
     for n in 0..30 {
@@ -132,18 +133,47 @@ fn buy(web: &Process) -> (usize, usize) {
             let ways = if n == 0 { r#"{"gift_card": "WELCOME-10", "card": "tok"}"# } else { r#"{"card": "tok"}"# };
             let (status, answer) = web.ask("POST", &format!("/orders/o-{n}/pay"), ways);
             assert_eq!((status, &answer["status"]), (200, &json!("paid")), "{answer}");
+            let again = web.ask("POST", &format!("/orders/o-{n}/pay"), ways);
+            assert_eq!(again, (200, answer), "the same again joins the checkout");
             paid += 1;
         } else if n % 5 == 0 {
             let (status, answer) = web.ask("POST", &format!("/orders/o-{n}/cancel"), "");
             assert_eq!((status, &answer["status"]), (200, &json!("cancelled")), "{answer}");
+            let (status, problem) = web.ask("POST", &format!("/orders/o-{n}/pay"), "{}");
+            assert_eq!((status, &problem["type"]), (409, &json!("urn:shop:concluded")), "{problem}");
             cancelled += 1;
         }
     }
     (paid, cancelled)
 }
 
+/// Twenty orders at once, each paid and cancelled at once: it is one or the other. Gives how many are paid.
+fn pay_and_cancel(web: &Process) -> i64 {
+    let both = |n: usize| {
+        let mut lines = vec![json!({"sku": "tea", "quantity": 1}), json!({"sku": "mug", "quantity": 2})];
+        lines.rotate_left(n % 2);
+        let order = json!({"id": format!("b-{n}"), "customer": "c-30", "lines": lines}).to_string();
+        assert_eq!(web.ask("POST", "/orders", &order).0, 201);
+        let ask = |what: &str| web.ask("POST", &format!("/orders/b-{n}/{what}"), "").0;
+        let (paid, cancelled) = thread::scope(|scope| {
+            let paid = scope.spawn(|| ask("pay"));
+            let cancelled = ask("cancel");
+            (paid.join().unwrap(), cancelled)
+        });
+        assert!(matches!((paid, cancelled), (200, 409) | (409, 200)), "{paid} {cancelled}");
+        i64::from(paid == 200)
+    };
+    thread::scope(|scope| {
+        let all: Vec<_> = (0..20).map(|n| scope.spawn(move || both(n))).collect();
+        all.into_iter().map(|paid| paid.join().unwrap()).sum()
+    })
+}
+
 const OUTBOX: &str = "SELECT count(*) FROM cqrs_outbox";
 const MOVES: &str = "SELECT count(*) FROM stock_moves";
+/// Products of which something is reserved that has not gone out, or has gone out unreserved.
+const NOT_GONE: &str = "SELECT count(*) FROM stock WHERE reserved +
+    (SELECT coalesce(sum(quantity), 0) FROM stock_moves WHERE stock_moves.sku = stock.sku) <> 0";
 
 /// Each order, each move of the stock and each mail once, and the money as it was paid.
 async fn assert_is_whole(tables: &Tables, directory: &Path, paid: usize, cancelled: usize) {
@@ -156,11 +186,13 @@ async fn assert_is_whole(tables: &Tables, directory: &Path, paid: usize, cancell
     let twice =
         "SELECT count(*) FROM (SELECT 1 FROM stock_moves GROUP BY order_id, sku, quantity HAVING count(*) > 1) AS t";
     assert_eq!(tables.number(twice).await, 0, "nothing moved twice");
-    let wrong = "SELECT count(*) FROM stock WHERE on_hand <> 100000 +
-                 (SELECT coalesce(sum(quantity), 0) FROM stock_moves WHERE stock_moves.sku = stock.sku)";
-    assert_eq!(tables.number(wrong).await, 0, "stock is the sum of its moves");
+    assert_eq!(tables.number(NOT_GONE).await, 0, "what was reserved has gone out");
     let gone = "SELECT CAST(sum(quantity) AS BIGINT) FROM stock_moves WHERE sku = 'mug'";
-    assert_eq!(tables.number(gone).await, i64::try_from(cancelled).unwrap() - 30);
+    assert_eq!(tables.number(gone).await, -i64::try_from(paid).unwrap(), "a mug for each paid order");
+    assert_eq!(
+        tables.number("SELECT count(*) FROM cqrs_sagas WHERE phase NOT IN ('completed', 'compensated')").await,
+        0
+    );
     assert_eq!(tables.number("SELECT cents FROM gift_cards_left WHERE code = 'WELCOME-10'").await, 0);
     assert_eq!(tables.number("SELECT count(*) FROM unpaid WHERE cents = 0").await, i64::try_from(paid).unwrap());
 
@@ -207,7 +239,7 @@ async fn one_process_on_postgresql_and_kafka_does_it_alone() {
 
     let shop = place.start(ALL);
     let (paid, cancelled) = buy(&shop);
-    tables.until(MOVES, 2 * i64::try_from(30 + cancelled).unwrap()).await;
+    tables.until(MOVES, 2 * i64::try_from(paid).unwrap()).await;
     tables.until(OUTBOX, 0).await;
     tables.until("SELECT count(*) FROM cqrs_work", 0).await;
     assert_is_whole(tables, place.directory.path(), paid, cancelled).await;
@@ -219,7 +251,12 @@ async fn one_process_on_postgresql_and_kafka_does_it_alone() {
     assert_eq!((status, &order["status"]), (200, &json!("paid")), "{order}");
     let order = json!({"id": "o-30", "customer": "c-30", "lines": [{"sku": "tea", "quantity": 1}]}).to_string();
     assert_eq!(shop.ask("POST", "/orders", &order).0, 201);
-    tables.until(MOVES, 2 * i64::try_from(30 + cancelled).unwrap() + 1).await;
+    assert_eq!(shop.ask("POST", "/orders/o-30/pay", "{}").0, 200);
+    let also_paid = pay_and_cancel(&shop);
+    tables.until(MOVES, 2 * (i64::try_from(paid).unwrap() + also_paid) + 1).await;
+    assert_eq!(tables.number(NOT_GONE).await, 0, "what was reserved has gone out");
+    let wrong = "SELECT count(*) FROM orders JOIN unpaid USING (id) WHERE (status = 'paid') <> (cents = 0)";
+    assert_eq!(tables.number(wrong).await, 0, "what is paid has its payment, and nothing else");
     shop.terminate();
     place.end().await;
 }
@@ -229,17 +266,17 @@ async fn three_processes_on_postgresql_and_kafka_do_it_together() {
     let place = Place::new().await;
     let tables = &place.tables;
 
-    let web = place.start("timers");
+    let web = place.start("sagas");
     let (paid, cancelled) = buy(&web);
-    let events = i64::try_from(30 + cancelled).unwrap();
-    assert_eq!(tables.number(OUTBOX).await, events, "nobody publishes yet");
+    let shipped = i64::try_from(paid).unwrap();
+    assert_eq!(tables.number(OUTBOX).await, shipped, "nobody publishes yet");
 
     let relay = place.start("relay");
     tables.until(OUTBOX, 0).await;
     assert_eq!(tables.number(MOVES).await, 0, "nobody consumes yet");
 
     let consumers = place.start("work,group:stock");
-    tables.until(MOVES, 2 * events).await;
+    tables.until(MOVES, 2 * shipped).await;
     tables.until("SELECT count(*) FROM cqrs_work", 0).await;
 
     assert_is_whole(tables, place.directory.path(), paid, cancelled).await;

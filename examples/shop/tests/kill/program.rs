@@ -19,6 +19,8 @@ impl Program {
     pub(crate) async fn start(directory: &Path, load: &Arc<Load>) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_shop"))
             .env("CQRS_STORE", store(directory))
+            // What a killed one had begun is taken up soon.
+            .env("CQRS_LEASE", "1s")
             .args(["--listen", "127.0.0.1:0", "--spool"])
             .arg(directory.join("spool"))
             .stdout(Stdio::piped())
