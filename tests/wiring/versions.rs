@@ -196,6 +196,42 @@ async fn g20_what_a_later_version_cannot_go_on_with_is_left_as_it_is_and_named()
     running.await.unwrap().unwrap();
 }
 
+/// Sealed it cannot be opened any more: so the later version says, and no earlier one is there to open it.
+#[saga(name = "box", version = 2, migrates = BoxV1, steps = [fill, seal])]
+#[derive(Serialize, Deserialize)]
+struct Box2 {}
+
+#[saga(name = "box", version = 1, retired)]
+#[derive(Serialize, Deserialize)]
+struct BoxV1 {}
+
+impl From<BoxV1> for Box2 {
+    fn from(_: BoxV1) -> Self {
+        Self {}
+    }
+}
+
+#[saga_step(compensate = none)]
+async fn fill(_cx: &mut Box2) {}
+
+#[saga_step(pivot)]
+async fn seal(_cx: &mut Box2) {}
+
+#[tokio::test]
+async fn g16_g20_what_is_undone_behind_the_pivot_of_a_later_version_is_not_taken_over() {
+    let store = MemoryStore::new();
+    for (id, seal) in [("sealed", SagaProgress::Done), ("unsealed", SagaProgress::Failed)] {
+        let left = Left { name: "box", version: 1, context: "{}" };
+        left.behind(&store, id, SagaPhase::Compensating, vec![done("fill"), step("seal", seal)]).await;
+    }
+    let app = app_on(&store).await;
+    let report = in_time(app.sagas().recover()).await.unwrap();
+    assert_eq!((report.left, report.compensated), (1, 1), "{report:?}");
+    let (row, _) = app.sagas().get("sealed").await.unwrap().unwrap();
+    assert_eq!((row.version, row.phase, row.is_held), (1, SagaPhase::Compensating, false));
+    app.shutdown().await;
+}
+
 /// Whoever awaits a saga as what it was is told so.
 #[tokio::test]
 async fn g20_a_program_of_an_earlier_version_does_not_take_a_later_context_for_its_own() {
