@@ -22,7 +22,7 @@ use crate::error::chain;
 use crate::message::Erased;
 use crate::middleware::{CallKind, MessageCell, Terminal};
 use crate::store::driver::BoxFuture;
-use crate::store::{SagaWait, is_unreachable};
+use crate::store::{AwaitedEvent, SagaWait, is_unreachable};
 use crate::unit::{Cx, Meta, MetaInit};
 use crate::wire;
 use crate::worker::{decode, open};
@@ -38,6 +38,8 @@ pub(crate) struct Job {
     pub(crate) context: Arc<[u8]>,
     /// The event that the step took, and what it is kept by.
     pub(crate) event: Option<(SagaWait, Uuid)>,
+    /// The same as it was found, where that was just now.
+    pub(crate) found: Option<AwaitedEvent>,
 }
 
 /// How a call ended.
@@ -115,10 +117,17 @@ impl Job {
         let gone = || format!("the `{}` that it has waited for is not kept any more", awaits.event.name);
         let ((wait, id), sagas) =
             self.event.as_ref().zip(app.store().and_then(|store| store.sagas())).ok_or_else(gone)?;
-        let events = answered(|| sagas.awaited(wait.clone())).await.map_err(|error| {
-            format!("the `{}` that it has waited for cannot be looked up: {}", awaits.event.name, chain(&error))
-        })?;
-        let kept = events.into_iter().find(|event| event.id == *id).ok_or_else(gone)?;
+        let looked_up;
+        let kept = match &self.found {
+            Some(found) => found,
+            None => {
+                let events = answered(|| sagas.awaited(wait.clone())).await.map_err(|error| {
+                    format!("the `{}` that it has waited for cannot be looked up: {}", awaits.event.name, chain(&error))
+                })?;
+                looked_up = events.into_iter().find(|event| event.id == *id).ok_or_else(gone)?;
+                &looked_up
+            }
+        };
         decode(awaits.event, kept.version, wire::payload_of(&kept.headers), &kept.payload).await.map(Some)
     }
 

@@ -20,7 +20,7 @@ use crate::error::chain;
 use crate::fail_points::{FailPoint, pass};
 use crate::retry::random;
 use crate::store::driver::{BoxFuture, Driver};
-use crate::store::{SagaAsked, SagaChange, SagaClaim, SagaRest, SagaSaved, StoreError, StoreErrorKind};
+use crate::store::{AwaitedEvent, SagaAsked, SagaChange, SagaClaim, SagaRest, SagaSaved, StoreError, StoreErrorKind};
 
 /// A pause that is over within this time is waited for; during a longer one nobody holds the saga.
 const SOON: Duration = Duration::from_secs(1);
@@ -64,6 +64,7 @@ pub(crate) async fn drive(app: &App, store: &Arc<dyn Driver>, taken: Held, effec
         hold: &hold,
         calls: FuturesUnordered::new(),
         over: VecDeque::new(),
+        came: None,
     };
     let mut rests = false;
     tokio::select! {
@@ -100,6 +101,8 @@ struct Run<'a> {
     calls: FuturesUnordered<BoxFuture<'static, Called>>,
     /// Calls that are over, and of which nothing is stored.
     over: VecDeque<Called>,
+    /// The event that was found last: its step is about to be called with it.
+    came: Option<AwaitedEvent>,
 }
 
 /// Does something while calls go on: one of them may hold what that waits for.
@@ -256,7 +259,8 @@ impl Run<'_> {
             Gone::Unknown
         })?;
         let is_taken = |id: &Uuid| self.saga.marks.iter().any(|mark| mark.event.as_ref() == Some(id));
-        Ok(events.into_iter().map(|event| event.id).find(|id| !is_taken(id)))
+        self.came = events.into_iter().find(|event| !is_taken(&event.id));
+        Ok(self.came.as_ref().map(|event| event.id))
     }
 
     async fn ended(&mut self, called: Called) -> Result<(), Gone> {
@@ -435,6 +439,7 @@ impl Run<'_> {
                 is_undo,
                 attempt,
                 context: Arc::clone(&self.saga.context),
+                found: self.came.take_if(|came| event.as_ref().is_some_and(|(_, id)| *id == came.id)),
                 event,
             };
             self.calls.push(Box::pin(job.run(self.app.clone())));

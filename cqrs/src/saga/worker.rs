@@ -32,6 +32,10 @@ const AT_ONCE: usize = 256;
 /// What clocks and timers may be late by.
 const MARGIN: Duration = Duration::from_millis(50);
 
+/// The shortest time from one look at the store to the next. Every commit of this process rings: under load one look finds what many have
+/// stored, and whoever comes after a quiet moment does not wait.
+const BREATH: Duration = Duration::from_millis(5);
+
 /// How long a saga is left alone that this program does not have: another one may.
 const ABSENT: Duration = Duration::from_mins(1);
 
@@ -127,9 +131,9 @@ async fn run(app: App, store: Arc<dyn Driver>, stop: CancellationToken) {
     let (places, mut due) = (Arc::new(Semaphore::new(AT_ONCE)), Due::Unknown);
     while !stop.is_cancelled() {
         let bell = app.wake_bell().notified();
-        let (looked, since) = (app.clock().now(), Instant::now());
-        let claimed = claim(&app, &store, places.available_permits(), looked).await;
-        let more = !claimed.is_empty();
+        let (looked, since, room) = (app.clock().now(), Instant::now(), places.available_permits());
+        let claimed = claim(&app, &store, room, looked).await;
+        let (found, breath) = (claimed.len(), tokio::time::sleep(BREATH.saturating_sub(since.elapsed())));
         for (saga, own) in claimed {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             let (app, store, busy) = (app.clone(), Arc::clone(&store), app.tracker().token());
@@ -138,8 +142,11 @@ async fn run(app: App, store: Arc<dyn Driver>, stop: CancellationToken) {
                 drop((place, own, busy));
             });
         }
-        if more {
+        if found > 0 {
             due = Due::Unknown;
+            if found < room {
+                breath.await;
+            }
             continue;
         }
         let is_full = places.available_permits() == 0;
@@ -153,6 +160,7 @@ async fn run(app: App, store: Arc<dyn Driver>, stop: CancellationToken) {
         };
         if !is_idle {
             due = Due::Unknown;
+            breath.await;
         }
     }
     jobs.close();

@@ -37,7 +37,6 @@ CREATE TABLE IF NOT EXISTS cqrs_sagas (
     newest       BIGINT          NOT NULL,
     KEY cqrs_sagas_due (due_at, id, name),
     KEY cqrs_sagas_lease (lease_until, id, name),
-    KEY cqrs_sagas_owner (owner),
     KEY cqrs_sagas_started (newest, id),
     KEY cqrs_sagas_name (name, newest, id),
     KEY cqrs_sagas_phase (phase, newest, id),

@@ -59,9 +59,9 @@ const HELD: &str = "SELECT id, fence FROM cqrs_sagas FORCE INDEX (PRIMARY) WHERE
 /// One of a list of claims.
 const ONE: &str = "(id = ? AND fence = ?)";
 
-/// What an owner holds.
+/// What an owner holds. Few are held, and those have a lease.
 pub(in crate::store::mysql) const OWNED: &str =
-    "SELECT id FROM cqrs_sagas FORCE INDEX (cqrs_sagas_owner) WHERE owner = ?";
+    "SELECT id FROM cqrs_sagas FORCE INDEX (cqrs_sagas_lease) WHERE lease_until IS NOT NULL AND owner = ?";
 
 const HAND_BACK: &str = "
 UPDATE cqrs_sagas FORCE INDEX (PRIMARY) SET owner = NULL, lease_until = NULL, fence = fence + 1, due_at = ?

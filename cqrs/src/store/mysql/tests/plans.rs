@@ -204,7 +204,7 @@ async fn what_every_poll_asks_is_found_by_the_narrowest_index(store: &MySqlStore
         (idempotent::PURGE_LEFT, "cqrs_idempotent_lease"),
         (sagas::DUE, "cqrs_sagas_due"),
         (sagas::LATE, "cqrs_sagas_lease"),
-        (sagas::OWNED, "cqrs_sagas_owner"),
+        (sagas::OWNED, "cqrs_sagas_lease"),
         (sagas::UNTOLD, "cqrs_saga_events_untold"),
         (sagas::WAITING, "cqrs_saga_steps_wait"),
         (sagas::AWAITED, "cqrs_saga_events_wait"),

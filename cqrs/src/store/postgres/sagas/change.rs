@@ -74,12 +74,12 @@ SELECT asked FROM changed"
 }
 
 macro_rules! save_steps {
-    ($rows:literal) => {
+    ($($rows:expr),+) => {
         concat!(
             ", steps AS (
     INSERT INTO cqrs_saga_steps (saga, step, progress, attempt, in_doubt, due_at, wait_saga, wait_event, wait_key, event_id, patch, error)
     ",
-            $rows,
+            $($rows,)+
             "
     ON CONFLICT (saga, step) DO UPDATE SET progress = excluded.progress, attempt = excluded.attempt, in_doubt = excluded.in_doubt,
         due_at = excluded.due_at, wait_saga = excluded.wait_saga, wait_event = excluded.wait_event, wait_key = excluded.wait_key,
@@ -104,22 +104,29 @@ macro_rules! save_log {
     };
 }
 
-/// What is not the saga's alone: nothing, one step that has ended, one that has ended and one that has begun. As nearly all changes are, these
-/// are written out: `unnest` of their lists costs more than all the rest.
-const SAVE_NONE: &str = save!();
-
-const SAVE_ONE: &str = save!(
-    save_steps!(
+/// The first step of a change.
+macro_rules! first_step {
+    () => {
         "SELECT changed.id, $16::text, $17::text, $18::int, $19::bool, $20::bigint, $21::text, $22::text, $23::text, $24::uuid, $25::bytea,
         $26::text FROM changed"
-    ),
+    };
+}
+
+/// What is not the saga's alone: nothing, one step that has begun, one that has ended, one that has ended and one that has begun. As nearly
+/// all changes are, these are written out: `unnest` of their lists costs more than all the rest.
+const SAVE_NONE: &str = save!();
+
+const SAVE_STEP: &str = save!(save_steps!(first_step!()));
+
+const SAVE_ONE: &str = save!(
+    save_steps!(first_step!()),
     save_log!("$27::int, $28::text, $29::bool, $30::int, $31::bigint, $32::bigint, $33::text, $34::text FROM changed")
 );
 
 const SAVE_TWO: &str = save!(
     save_steps!(
-        "SELECT changed.id, $16::text, $17::text, $18::int, $19::bool, $20::bigint, $21::text, $22::text, $23::text, $24::uuid, $25::bytea,
-        $26::text FROM changed
+        first_step!(),
+        "
     UNION ALL SELECT changed.id, $27::text, $28::text, $29::int, $30::bool, $31::bigint, $32::text, $33::text, $34::text, $35::uuid,
         $36::bytea, $37::text FROM changed"
     ),
@@ -147,7 +154,8 @@ WHERE id = $1 AND phase NOT IN ('completed', 'compensated')";
 
 /// Every statement of this file.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[START, START_ONE, KNOWN, SAVE, SAVE_NONE, SAVE_ONE, SAVE_TWO, ASK, POKE];
+pub(super) const STATEMENTS: &[&str] =
+    &[START, START_ONE, KNOWN, SAVE, SAVE_NONE, SAVE_STEP, SAVE_ONE, SAVE_TWO, ASK, POKE];
 
 impl PostgresStore {
     pub(super) async fn start_saga(&self, start: SagaStart) -> Result<SagaStarted, StoreError> {
@@ -215,6 +223,7 @@ pub(in crate::store::postgres) async fn save(
     let log: Vec<EntryRow> = change.log.into_iter().map(EntryRow::from).collect();
     let (text, is_written_out) = match (steps.len(), log.len()) {
         (0, 0) => (SAVE_NONE, true),
+        (1, 0) => (SAVE_STEP, true),
         (1, 1) => (SAVE_ONE, true),
         (2, 1) => (SAVE_TWO, true),
         _ => (SAVE, false),

@@ -68,10 +68,10 @@ FROM unnest($2::text[], $3::bigint[]) AS held (id, fence)
 WHERE mine.id = held.id AND mine.fence = held.fence AND mine.owner IS NOT NULL
 RETURNING mine.id, mine.fence";
 
-/// In one order, as everybody locks several rows.
+/// In one order, as everybody locks several rows. Few are held, and those have a lease.
 const HAND_BACK: &str = "
 UPDATE cqrs_sagas SET owner = NULL, lease_until = NULL, fence = fence + 1, due_at = $2
-WHERE id = ANY (ARRAY(SELECT id FROM cqrs_sagas WHERE owner = $1 ORDER BY id FOR UPDATE))";
+WHERE id = ANY (ARRAY(SELECT id FROM cqrs_sagas WHERE lease_until IS NOT NULL AND owner = $1 ORDER BY id FOR UPDATE))";
 
 const NEXT_DUE: &str = concat!(
     "SELECT due_at FROM cqrs_sagas WHERE due_at IS NOT NULL AND ",

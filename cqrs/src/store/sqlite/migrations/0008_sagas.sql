@@ -38,7 +38,6 @@ CREATE UNIQUE INDEX cqrs_sagas_id ON cqrs_sagas (id);
 -- Claiming: what is due, and what a process held that died; of some names, or of all but some.
 CREATE INDEX cqrs_sagas_due ON cqrs_sagas (due_at, id, name) WHERE due_at IS NOT NULL;
 CREATE INDEX cqrs_sagas_lease ON cqrs_sagas (lease_until, id, name) WHERE lease_until IS NOT NULL;
-CREATE INDEX cqrs_sagas_owner ON cqrs_sagas (owner) WHERE owner IS NOT NULL;
 -- Finding, those last started first.
 CREATE INDEX cqrs_sagas_started ON cqrs_sagas (started_at DESC, id);
 CREATE INDEX cqrs_sagas_name ON cqrs_sagas (name, started_at DESC, id);

@@ -69,7 +69,8 @@ const SET_ASIDE: &str = "
 UPDATE cqrs_sagas SET phase = 'stuck', why = 'unreadable', error = ?, owner = NULL, lease_until = NULL WHERE seq = ?";
 
 const HAND_BACK: &str = "
-UPDATE cqrs_sagas SET owner = NULL, lease_until = NULL, fence = fence + 1, doubted = 0, due_at = ? WHERE owner = ?";
+UPDATE cqrs_sagas SET owner = NULL, lease_until = NULL, fence = fence + 1, doubted = 0, due_at = ?
+WHERE lease_until IS NOT NULL AND owner = ?";
 
 pub(in crate::store::sqlite) const NEXT_DUE: &str =
     concat!("SELECT MIN(due_at) FROM cqrs_sagas WHERE due_at IS NOT NULL AND ", among!("?1", "?2"));
