@@ -26,6 +26,11 @@ struct Loan {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Reminder;
 
+/// More than one process goes on with at once of all sagas.
+#[saga(name = "renewal", steps = [renew], rate = "10000/s")]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Renewal;
+
 /// It has none.
 #[saga(name = "return", steps = [put_back])]
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -91,6 +96,11 @@ impl Desk {
 
 #[saga_step(compensate = none)]
 async fn hand_out(_cx: &mut Loan, world: Inject<World>) {
+    world.desk.serve().await;
+}
+
+#[saga_step(compensate = none)]
+async fn renew(_cx: &mut Renewal, world: Inject<World>) {
     world.desk.serve().await;
 }
 
@@ -180,16 +190,29 @@ async fn those_of_a_process_that_is_gone_are_taken_up_so_many_at_once() {
 #[tokio::test]
 async fn those_that_have_no_limits_do_not_wait_for_those_that_have() {
     let (store, world) = (MemoryStore::new(), Desk::world(0));
+    for number in 0..300 {
+        let loan = Left { name: "loan", version: 1, context: &format!(r#"{{"book": {number}}}"#) };
+        let steps = vec![step("hand_out", SagaProgress::Pausing)];
+        loan.behind(&store, &format!("loan-{number}"), SagaPhase::Forward, steps).await;
+    }
+    for number in 0..20 {
+        let left = Left { name: "return", version: 1, context: "null" };
+        let steps = vec![step("put_back", SagaProgress::Pausing)];
+        left.behind(&store, &format!("return-{number}"), SagaPhase::Forward, steps).await;
+    }
     let app = app_on(&store, &world).await;
     let running = run(&app);
-    let waiting = tokio::spawn(loans(&app, 300));
     world.desk.until_there_are(2).await;
+    // Others claim and begin as ever.
     for number in 0..20 {
-        within(app.saga(Return).id(format!("return-{number}")).into_future()).await.unwrap();
+        within(app.sagas().join::<Return>(format!("return-{number}"))).await.unwrap();
     }
+    within(app.saga(Return).into_future()).await.unwrap();
     assert_eq!(world.desk.served.load(Ordering::SeqCst), 0);
     world.desk.leave.add_permits(300);
-    within(waiting).await.unwrap().unwrap();
+    for number in 0..300 {
+        within(app.sagas().join::<Loan>(format!("loan-{number}"))).await.unwrap();
+    }
     assert_eq!(world.desk.most(), 2);
     app.shutdown().await;
     running.await.unwrap().unwrap();
@@ -204,6 +227,13 @@ async fn one_that_waits_has_no_place() {
     for book in [1, 2, 3] {
         ids.push(app.saga(Reservation { book }).id(format!("reservation-{book}")).start().await.unwrap());
     }
+    // All of them have been at the desk, though none of them has ended.
+    within(async {
+        while world.desk.served.load(Ordering::SeqCst) < 3 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
     for book in [1, 2, 3] {
         app.send(Bring(book)).await.unwrap();
     }
@@ -211,6 +241,45 @@ async fn one_that_waits_has_no_place() {
         within(app.sagas().join::<Reservation>(id)).await.unwrap();
     }
     assert_eq!(world.desk.most(), 1);
+    app.shutdown().await;
+    running.await.unwrap().unwrap();
+}
+
+/// Those that were claimed and the rate lets no more of, and those whose owner still seems to have them.
+#[tokio::test]
+async fn what_is_taken_up_on_demand_is_taken_up_to_the_last_at_its_rate() {
+    let (store, world) = (MemoryStore::new(), Arc::new(World::default()));
+    for number in 0..13 {
+        let left = Left { name: "reminder", version: 1, context: "null" };
+        let steps = vec![step("remind", SagaProgress::Pausing)];
+        left.behind(&store, &format!("reminder-{number}"), SagaPhase::Forward, steps).await;
+    }
+    let app = app_on(&store, &world).await;
+    let begun = Instant::now();
+    let report = within(app.sagas().recover()).await.unwrap();
+    assert_eq!(report.completed, 13, "{report:?}");
+    assert!(begun.elapsed() >= Duration::from_secs(2), "five, five, and three");
+    app.shutdown().await;
+}
+
+/// A rate, whatever its backlog, is no reason to leave others alone.
+#[tokio::test]
+async fn a_backlog_of_one_holds_up_no_other() {
+    let (store, world) = (MemoryStore::new(), Desk::world(0));
+    for number in 0..600 {
+        let left = Left { name: "renewal", version: 1, context: "null" };
+        let steps = vec![step("renew", SagaProgress::Pausing)];
+        left.behind(&store, &format!("renewal-{number}"), SagaPhase::Forward, steps).await;
+    }
+    let left = Left { name: "return", version: 1, context: "null" };
+    let steps = vec![step("put_back", SagaProgress::Pausing)];
+    left.behind(&store, "return", SagaPhase::Forward, steps).await;
+    let app = app_on(&store, &world).await;
+    let running = run(&app);
+    within(app.sagas().join::<Return>("return")).await.unwrap();
+    assert_eq!(world.desk.served.load(Ordering::SeqCst), 0, "all that were claimed of it are there still");
+    world.desk.leave.add_permits(600);
+    within(app.sagas().join::<Renewal>("renewal-599")).await.unwrap();
     app.shutdown().await;
     running.await.unwrap().unwrap();
 }

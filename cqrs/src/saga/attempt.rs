@@ -39,7 +39,7 @@ pub(crate) struct Job {
     /// The event that the step took, and what it is kept by.
     pub(crate) event: Option<(SagaWait, Uuid)>,
     /// The same as it was found, where that was just now.
-    pub(crate) found: Option<AwaitedEvent>,
+    pub(crate) found: Option<Box<AwaitedEvent>>,
 }
 
 /// How a call ended.
@@ -118,15 +118,14 @@ impl Job {
         let ((wait, id), sagas) =
             self.event.as_ref().zip(app.store().and_then(|store| store.sagas())).ok_or_else(gone)?;
         let looked_up;
-        let kept = match &self.found {
-            Some(found) => found,
-            None => {
-                let events = answered(|| sagas.awaited(wait.clone())).await.map_err(|error| {
-                    format!("the `{}` that it has waited for cannot be looked up: {}", awaits.event.name, chain(&error))
-                })?;
-                looked_up = events.into_iter().find(|event| event.id == *id).ok_or_else(gone)?;
-                &looked_up
-            }
+        let kept = if let Some(found) = &self.found {
+            &**found
+        } else {
+            let events = answered(|| sagas.awaited(wait.clone())).await.map_err(|error| {
+                format!("the `{}` that it has waited for cannot be looked up: {}", awaits.event.name, chain(&error))
+            })?;
+            looked_up = events.into_iter().find(|event| event.id == *id).ok_or_else(gone)?;
+            &looked_up
         };
         decode(awaits.event, kept.version, wire::payload_of(&kept.headers), &kept.payload).await.map(Some)
     }

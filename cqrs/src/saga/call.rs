@@ -28,7 +28,7 @@ use crate::error::chain;
 use crate::fail_points::{FailPoint, pass};
 use crate::retry::random;
 use crate::store::driver::{BoxFuture, Driver};
-use crate::store::{SagaLog, SagaPhase, SagaProgress, SagaRest, SagaRow, SagaStart, SagaStarted, SagaStep};
+use crate::store::{SagaChange, SagaLog, SagaPhase, SagaProgress, SagaRest, SagaRow, SagaStart, SagaStarted, SagaStep};
 use crate::wire;
 
 /// How often somebody who waits looks at the store, where another process goes on with the saga.
@@ -129,11 +129,12 @@ async fn start(
     context: Vec<u8>,
 ) -> Result<Ends, SagaError> {
     let sagas = store.sagas().ok_or(SagaError::NoStore)?;
+    // This may take long: the saga begins after it.
+    let admitted = admitted(app, &**store, &plan, id).await?;
     let (now, digest) = (app.clock().now(), Sha256::digest(&context).into());
     let instance = Instance::begin(Arc::clone(&plan), context.as_slice().into());
     // Nothing has happened to it yet: it can be started.
     let Ok(turn) = instance.turn(Input::Start, Told::default(), now, random()) else { return Err(SagaError::NoStore) };
-    let admitted = admitted(app, &**store, &plan, id).await?;
     let is_put_off = app.is_stopping() || matches!(admitted, Admitted::Later);
     let turn = if is_put_off { turn.put_off(&instance, now) } else { turn };
     let headers = headers();
@@ -154,11 +155,10 @@ async fn start(
         SagaStarted::New(claim) if matches!(admitted, Admitted::Later) => {
             pass(FailPoint::SagaStarted);
             let change = turn.next.unchanged(&claim, now, SagaRest::Until(now));
-            // It is stored: where this fails, it is taken up once its lease has run out.
-            if let Err(error) = sagas.save(change).await {
-                tracing::warn!(saga = %id, error = chain(&error), "a saga could not be let go; it waits for longer");
-            }
-            app.saga_bells().let_go.notify_one();
+            let (tracker, app, store) = (app.tracker().clone(), app.clone(), Arc::clone(store));
+            // Whoever started it may stop waiting.
+            let letting_go = tracker.spawn(async move { let_go(&app, &store, plan.name(), change).await });
+            let _ = letting_go.await;
             Ok(None)
         }
         SagaStarted::New(claim) => {
@@ -182,6 +182,19 @@ async fn start(
     }
 }
 
+/// Lets go what was stored to wait for its turn. Where that fails, it is taken up once its lease has run out.
+async fn let_go(app: &App, store: &Arc<dyn Driver>, name: &str, change: SagaChange) {
+    let Some(sagas) = store.sagas() else { return };
+    let id = change.claim.id.clone();
+    if let Err(error) = sagas.save(change).await {
+        tracing::warn!(saga = id, error = chain(&error), "a saga could not be let go; it waits for longer");
+    }
+    if let Some(places) = app.saga_limits().of(name) {
+        places.fall_behind();
+    }
+    app.saga_bells().let_go.notify_one();
+}
+
 /// Whether a saga may begin.
 enum Admitted {
     /// At once: with its place, where it has limits.
@@ -193,7 +206,7 @@ enum Admitted {
 impl Admitted {
     fn used(self) -> Option<Place> {
         match self {
-            Self::Now(place) => place.map(Place::used),
+            Self::Now(place) => place.map(|place| place.used(Instant::now())),
             Self::Later => None,
         }
     }
@@ -214,10 +227,13 @@ async fn admitted(app: &App, store: &dyn Driver, plan: &PlannedSaga, id: &SagaId
     if sagas.saga(id.as_str()).await?.is_some() {
         return Ok(Admitted::Now(None));
     }
-    tokio::select! {
-        place = places.wait() => Ok(Admitted::Now(Some(place))),
-        () = app.stopping() => Ok(Admitted::Later),
+    // Once it takes some up, it is stored, and has its turn like those.
+    while !app.runs_sagas() && !app.is_stopping() {
+        if let Ok(place) = tokio::time::timeout(LOOK, places.wait()).await {
+            return Ok(Admitted::Now(Some(place)));
+        }
     }
+    Ok(Admitted::Later)
 }
 
 /// What the steps of a saga carry on: the correlation of the call that starts it.

@@ -102,7 +102,7 @@ struct Run<'a> {
     /// Calls that are over, and of which nothing is stored.
     over: VecDeque<Called>,
     /// The event that was found last: its step is about to be called with it.
-    came: Option<AwaitedEvent>,
+    came: Option<Box<AwaitedEvent>>,
 }
 
 /// Does something while calls go on: one of them may hold what that waits for.
@@ -259,7 +259,7 @@ impl Run<'_> {
             Gone::Unknown
         })?;
         let is_taken = |id: &Uuid| self.saga.marks.iter().any(|mark| mark.event.as_ref() == Some(id));
-        self.came = events.into_iter().find(|event| !is_taken(&event.id));
+        self.came = events.into_iter().find(|event| !is_taken(&event.id)).map(Box::new);
         Ok(self.came.as_ref().map(|event| event.id))
     }
 

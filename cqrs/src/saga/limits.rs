@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -58,6 +59,7 @@ pub(crate) struct Limits {
     all: BTreeMap<&'static str, Arc<Places>>,
     /// For the worker: a place is free again.
     freed: Arc<Notify>,
+    turn: AtomicUsize,
 }
 
 impl Limits {
@@ -65,7 +67,7 @@ impl Limits {
         let freed = Arc::new(Notify::new());
         let limited = items.into_iter().filter(|(_, item)| *item != LimitsItem::NONE);
         let all = limited.map(|(name, item)| (name, Arc::new(Places::new(item, Arc::clone(&freed)))));
-        Self { all: all.collect(), freed }
+        Self { all: all.collect(), freed, turn: AtomicUsize::new(0) }
     }
 
     /// The places of a saga, where it has limits.
@@ -82,6 +84,11 @@ impl Limits {
         self.all.keys().map(|name| (*name).to_owned()).collect()
     }
 
+    /// In another order each time: so none of them is always the first.
+    pub(crate) fn turn(&self) -> usize {
+        self.turn.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// Sagas of which this process takes on no more now.
     pub(crate) fn full(&self, now: Instant) -> Vec<String> {
         self.iter().filter(|(_, places)| places.room(now) == 0).map(|(name, _)| name.to_owned()).collect()
@@ -91,13 +98,18 @@ impl Limits {
     pub(crate) async fn room(&self) {
         let freed = self.freed.notified();
         let now = Instant::now();
-        match self.all.values().filter_map(|places| places.next_room(now)).min() {
-            Some(room) => tokio::select! {
-                () = freed => {}
-                () = tokio::time::sleep_until(room.into()) => {}
-            },
-            None => freed.await,
+        let room = self.all.values().filter_map(|places| places.next_room(now)).min();
+        tokio::select! {
+            () = freed => {}
+            () = sleep_until(room) => {}
         }
+    }
+}
+
+async fn sleep_until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -133,6 +145,14 @@ impl State {
     }
 }
 
+impl State {
+    /// Whether one that was taken on then did count.
+    fn give_back(&mut self, since: Instant) -> bool {
+        let at = self.taken_on.iter().rposition(|at| *at == since);
+        at.and_then(|at| self.taken_on.remove(at)).is_some()
+    }
+}
+
 impl Places {
     fn new(item: LimitsItem, freed: Arc<Notify>) -> Self {
         Self { item, state: Mutex::default(), free: Notify::new(), freed }
@@ -159,27 +179,27 @@ impl Places {
 
     /// A place for one that begins here, unless others have waited for longer. Where there is none, it is stored and waits like those.
     pub(crate) fn take_first(self: &Arc<Self>, now: Instant) -> Option<Place> {
-        if self.state().is_behind {
-            return None;
-        }
-        let place = self.take(1, now).pop();
-        if place.is_none() {
-            self.state().is_behind = true;
-        }
-        place
+        if self.state().is_behind { None } else { self.take(1, now).pop() }
+    }
+
+    /// One is stored that waits.
+    pub(crate) fn fall_behind(&self) {
+        self.state().is_behind = true;
     }
 
     /// A place for one that begins here, where nobody takes up what is stored: as soon as there is one.
     pub(crate) async fn wait(self: &Arc<Self>) -> Place {
         loop {
+            // It hears of places that are given back from here on.
             let free = self.free.notified();
             let now = Instant::now();
             if let Some(place) = self.take(1, now).pop() {
                 return place;
             }
-            match self.next_room(now) {
-                Some(room) => tokio::time::sleep_until(room.into()).await,
-                None => free.await,
+            let room = self.next_room(now);
+            tokio::select! {
+                () = free => {}
+                () = sleep_until(room) => {}
             }
         }
     }
@@ -207,9 +227,14 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The same for a saga that is there.
-    pub(crate) fn used(mut self) -> Self {
+    /// The same for a saga that is there, and that counts from now on: it may have taken long to find it.
+    pub(crate) fn used(mut self, now: Instant) -> Self {
         self.is_used = true;
+        let mut state = self.of.state();
+        if state.give_back(self.since) {
+            state.taken_on.push_back(now);
+        }
+        drop(state);
         self
     }
 }
@@ -224,13 +249,12 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.of.state();
         state.going = state.going.saturating_sub(1);
-        if !self.is_used
-            && let Some(at) = state.taken_on.iter().rposition(|at| *at == self.since)
-        {
-            state.taken_on.remove(at);
+        if !self.is_used {
+            state.give_back(self.since);
         }
         drop(state);
-        self.of.free.notify_one();
+        // All of them: one that is told may give up, or find that the time of the rate is not over.
+        self.of.free.notify_waiters();
         // The worker gives back what it finds nothing for: told of that, it would turn in circles.
         if self.is_used {
             self.of.freed.notify_one();
@@ -255,7 +279,11 @@ mod tests {
     }
 
     fn used(places: Vec<Place>) -> Vec<Place> {
-        places.into_iter().map(Place::used).collect()
+        let used_then = |place: Place| {
+            let then = place.since;
+            place.used(then)
+        };
+        places.into_iter().map(used_then).collect()
     }
 
     #[test]
@@ -288,11 +316,14 @@ mod tests {
     fn a_place_that_nothing_was_found_for_was_not_taken() {
         let (places, now) = (places(Some(5), Some((2, 10))), Instant::now());
         let mut taken = places.take(2, now);
-        let one = taken.pop().map(Place::used);
+        let later = now + Duration::from_secs(9);
+        let one = taken.pop().map(|place| place.used(later));
         drop(taken);
         assert_eq!(places.room(now), 1);
         drop(one);
-        assert_eq!(places.room(now), 1, "it was taken on");
+        assert_eq!(places.room(later), 1, "it was taken on");
+        assert_eq!(places.room(later + Duration::from_secs(9)), 1, "when it was found");
+        assert_eq!(places.room(later + Duration::from_secs(10)), 2);
     }
 
     #[test]
@@ -300,6 +331,7 @@ mod tests {
         let (places, now) = (places(Some(1), None), Instant::now());
         let first = places.take_first(now);
         assert!(first.is_some() && places.take_first(now).is_none());
+        places.fall_behind();
         drop(first);
         assert!(places.take_first(now).is_none(), "one is stored that waits");
         assert_eq!(places.take(1, now).len(), 1, "for that one there is a place");
@@ -333,7 +365,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_waits_for_a_place_gets_the_next_one() {
         let (of_one, rated) = (places(Some(1), None), places(None, Some((1, 1))));
-        let held = of_one.wait().await.used();
+        let held = of_one.wait().await.used(Instant::now());
         let waiting = tokio::spawn({
             let places = Arc::clone(&of_one);
             async move { drop(places.wait().await) }
@@ -342,7 +374,28 @@ mod tests {
         assert!(!waiting.is_finished());
         drop(held);
         waiting.await.unwrap();
-        drop(rated.wait().await.used());
-        assert!(rated.next_room(Instant::now()).is_some());
+        // One that waits for the time of the rate hears of a place that is given back before.
+        let unused = rated.wait().await;
+        let waiting = tokio::spawn({
+            let places = Arc::clone(&rated);
+            async move { places.wait().await.used(Instant::now()) }
+        });
+        tokio::task::yield_now().await;
+        drop(unused);
+        let place = tokio::time::timeout(Duration::from_millis(500), waiting).await.expect("it is free").unwrap();
+        assert!(rated.next_room(place.since).is_some());
+    }
+
+    /// Two wait, and one of them gives up when it was told.
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_takes_no_place_from_who_waits_on() {
+        let places = places(Some(1), None);
+        let held = places.wait().await;
+        let mut first = Box::pin(places.wait());
+        let mut second = Box::pin(places.wait());
+        assert!(futures_util::poll!(&mut first).is_pending() && futures_util::poll!(&mut second).is_pending());
+        drop(held);
+        drop(first);
+        tokio::time::timeout(Duration::from_mins(1), second).await.expect("it gets the place");
     }
 }

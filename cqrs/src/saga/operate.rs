@@ -116,7 +116,8 @@ impl Sagas {
     }
 
     /// Takes up sagas now, as [`App::run`] does all the while: what is due by now and in nobody's hands, and what processes held that are
-    /// gone. Each is gone on with until it has ended or waits; what falls due later is left alone. At most 64 at once.
+    /// gone. Each is gone on with until it has ended or waits; what falls due later is left alone. At most 64 at once, and of a saga
+    /// that has limits as many as these let: it waits for room, also for that of sagas which this process goes on with already.
     ///
     /// It ends a third of a lease after the last one: an owner that is late may be given so long to show that it lives. Where it is dropped,
     /// what it has taken up goes on.

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::SagaError;
 use super::engine::{Held, drive};
 use super::instance::{Instance, Told};
-use super::limits::Place;
+use super::limits::{Place, Places};
 use super::machine::Input;
 use super::migrate;
 use crate::app::App;
@@ -88,7 +88,9 @@ pub(super) async fn recover(app: &App) -> Result<Recovery, SagaError> {
     let mut going = FuturesUnordered::new();
     loop {
         let since = Instant::now();
-        for (saga, place) in try_claim(app, store, RECOVERED_AT_ONCE - going.len(), began).await? {
+        let Look { claimed, full } = try_claim(app, store, RECOVERED_AT_ONCE - going.len(), began).await?;
+        has_waited &= claimed.is_empty();
+        for (saga, place) in claimed {
             let (app, store) = (app.clone(), Arc::clone(store));
             let tracker = app.tracker().clone();
             going.push(tracker.spawn(async move {
@@ -99,8 +101,8 @@ pub(super) async fn recover(app: &App) -> Result<Recovery, SagaError> {
         }
         match going.next().await {
             Some(went) => report.add(&went.ok().flatten().unwrap_or(Went::Waits)),
-            // Some of those that are full may be due. Who else has the places may give none back to us: so look again, too.
-            None if is_kept_waiting(app, store, began).await? => {
+            // Who else has the places may give none back to us: so look again, too.
+            None if is_kept_waiting(app, store, full).await? => {
                 let _ = tokio::time::timeout(LOOK, app.saga_limits().room()).await;
             }
             None if has_waited => return Ok(report),
@@ -128,18 +130,18 @@ pub(crate) fn start(app: &App, parts: &TaskTracker, stop: &CancellationToken) {
 
 async fn run(app: App, store: Arc<dyn Driver>, stop: CancellationToken) {
     let (Some(sagas), jobs) = (store.sagas(), TaskTracker::new()) else { return };
-    let (places, mut due) = (Arc::new(Semaphore::new(AT_ONCE)), Due::Unknown);
+    let (slots, mut due) = (Arc::new(Semaphore::new(AT_ONCE)), Due::Unknown);
     while !stop.is_cancelled() {
         let bell = app.wake_bell().notified();
-        let (looked, since, room) = (app.clock().now(), Instant::now(), places.available_permits());
+        let (looked, since, room) = (app.clock().now(), Instant::now(), slots.available_permits());
         let claimed = claim(&app, &store, room, looked).await;
         let (found, breath) = (claimed.len(), tokio::time::sleep(BREATH.saturating_sub(since.elapsed())));
-        for (saga, own) in claimed {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        for (saga, place) in claimed {
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
             let (app, store, busy) = (app.clone(), Arc::clone(&store), app.tracker().token());
             jobs.spawn(async move {
                 app.give_up().run_until_cancelled(take_up(&app, &store, saga, since)).await;
-                drop((place, own, busy));
+                drop((slot, place, busy));
             });
         }
         if found > 0 {
@@ -149,12 +151,12 @@ async fn run(app: App, store: Arc<dyn Driver>, stop: CancellationToken) {
             }
             continue;
         }
-        let is_full = places.available_permits() == 0;
+        let is_full = slots.available_permits() == 0;
         let is_idle = tokio::select! {
             () = stop.cancelled() => false,
             () = bell => false,
             () = app.saga_bells().let_go.notified() => false,
-            _ = places.acquire(), if is_full => false,
+            _ = slots.acquire(), if is_full => false,
             () = app.saga_limits().room() => false,
             () = due.wait(&app, looked, next_due(&app, sagas)), if !is_full => true,
         };
@@ -173,48 +175,98 @@ async fn next_due(app: &App, sagas: &dyn Sagas) -> Result<Option<SystemTime>, St
 }
 
 /// Whether sagas are due of which this process takes on no more now.
-async fn is_kept_waiting(app: &App, store: &Arc<dyn Driver>, now: SystemTime) -> Result<bool, StoreError> {
-    let full = app.saga_limits().full(Instant::now());
+async fn is_kept_waiting(app: &App, store: &Arc<dyn Driver>, full: Vec<String>) -> Result<bool, StoreError> {
     let Some(sagas) = store.sagas().filter(|_| !full.is_empty()) else { return Ok(false) };
-    Ok(sagas.next_due(SagaNames::Only(full)).await?.is_some_and(|due| due <= now))
+    let (now, lease_now) = (app.clock().now(), app.clock().lease_now());
+    sagas.is_any_due(now, lease_now, SagaNames::Only(full)).await
 }
 
 /// A saga that was claimed, with its place where it has limits.
 type Claimed = (ClaimedSaga, Option<Place>);
 
 async fn claim(app: &App, store: &Arc<dyn Driver>, limit: usize, now: SystemTime) -> Vec<Claimed> {
-    try_claim(app, store, limit, now).await.unwrap_or_else(|error| {
+    let look = try_claim(app, store, limit, now).await.unwrap_or_else(|error| {
         tracing::warn!(error = chain(&error), "sagas could not be claimed; it is tried again");
-        Vec::new()
-    })
+        Look::default()
+    });
+    look.claimed
 }
 
-/// Claims sagas that there are places for: those that have limits first, so that they are not crowded out.
-async fn try_claim(
-    app: &App,
-    store: &Arc<dyn Driver>,
-    limit: usize,
-    now: SystemTime,
-) -> Result<Vec<Claimed>, StoreError> {
-    let Some(sagas) = store.sagas().filter(|_| limit > 0) else { return Ok(Vec::new()) };
+/// What a look at the store has found.
+#[derive(Default)]
+struct Look {
+    claimed: Vec<Claimed>,
+    /// Sagas of which this process took on no more when it looked.
+    full: Vec<String>,
+}
+
+/// Claims sagas that there are places for. Each of those that have limits, and the others together, get an equal share of what may be claimed,
+/// in another order each time: so a backlog of one holds up no other.
+async fn try_claim(app: &App, store: &Arc<dyn Driver>, limit: usize, now: SystemTime) -> Result<Look, StoreError> {
+    let mut look = Look::default();
+    let Some(sagas) = store.sagas().filter(|_| limit > 0) else { return Ok(look) };
     sagas.tell(now).await?;
-    let (limits, mut claimed) = (app.saga_limits(), Vec::new());
-    for (name, places) in limits.iter() {
-        let taken = places.take(limit - claimed.len(), Instant::now());
-        if taken.is_empty() {
-            continue;
-        }
-        let found = claim_some(app, sagas, taken.len(), now, SagaNames::Only(vec![name.to_owned()])).await;
-        let Some(found) = or_none(found, &claimed)? else { return Ok(claimed) };
-        if found.len() < taken.len() {
-            places.caught_up();
-        }
-        claimed.extend(found.into_iter().zip(taken.into_iter().map(Place::used).map(Some)));
+    let limits = app.saga_limits();
+    if !sagas.is_any_due(now, app.clock().lease_now(), SagaNames::ALL).await? {
+        limits.iter().for_each(|(_, places)| places.caught_up());
+        return Ok(look);
     }
-    let others = claim_some(app, sagas, limit - claimed.len(), now, SagaNames::AllBut(limits.names())).await;
-    let others = or_none(others, &claimed)?.unwrap_or_default();
-    claimed.extend(others.into_iter().map(|saga| (saga, None)));
-    Ok(claimed)
+    let mut shares: Vec<_> = limits.iter().map(Some).chain([None]).collect();
+    let (count, turn) = (shares.len(), limits.turn());
+    shares.rotate_left(turn % count);
+    for share in shares {
+        let most = limit.div_ceil(count).min(limit - look.claimed.len());
+        let claimed = match share {
+            Some((name, places)) => claim_limited(app, sagas, most, now, name, places, &mut look.full).await,
+            None => claim_others(app, sagas, most, now).await,
+        };
+        match claimed {
+            Ok(claimed) => look.claimed.extend(claimed),
+            // Nobody else goes on with what was claimed before while its lease lasts.
+            Err(error) if !look.claimed.is_empty() => {
+                tracing::warn!(error = chain(&error), "some sagas could not be claimed; it is tried again");
+                break;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(look)
+}
+
+async fn claim_limited(
+    app: &App,
+    sagas: &dyn Sagas,
+    most: usize,
+    now: SystemTime,
+    name: &str,
+    places: &Arc<Places>,
+    full: &mut Vec<String>,
+) -> Result<Vec<Claimed>, StoreError> {
+    let only = || SagaNames::Only(vec![name.to_owned()]);
+    if most == 0 {
+        return Ok(Vec::new());
+    }
+    // Asked first: who begins one meanwhile finds the places free.
+    if !sagas.is_any_due(now, app.clock().lease_now(), only()).await? {
+        places.caught_up();
+        return Ok(Vec::new());
+    }
+    let taken = places.take(most, Instant::now());
+    if taken.is_empty() {
+        full.push(name.to_owned());
+        return Ok(Vec::new());
+    }
+    let found = claim_some(app, sagas, taken.len(), now, only()).await?;
+    if found.len() < taken.len() {
+        places.caught_up();
+    }
+    let begun = Instant::now();
+    Ok(found.into_iter().zip(taken.into_iter().map(|place| Some(place.used(begun)))).collect())
+}
+
+async fn claim_others(app: &App, sagas: &dyn Sagas, most: usize, now: SystemTime) -> Result<Vec<Claimed>, StoreError> {
+    let found = claim_some(app, sagas, most, now, SagaNames::AllBut(app.saga_limits().names())).await?;
+    Ok(found.into_iter().map(|saga| (saga, None)).collect())
 }
 
 async fn claim_some(
@@ -228,17 +280,6 @@ async fn claim_some(
     let request =
         ClaimRequest { owner: app.owner(), now, lease_now, lease_until: lease_now + app.options().lease, limit };
     sagas.claim(request, names).await
-}
-
-/// An error only where nothing was claimed before: nobody else goes on with that while its lease lasts.
-fn or_none<T>(found: Result<T, StoreError>, claimed: &[Claimed]) -> Result<Option<T>, StoreError> {
-    match found {
-        Err(error) if !claimed.is_empty() => {
-            tracing::warn!(error = chain(&error), "some sagas could not be claimed; it is tried again");
-            Ok(None)
-        }
-        found => found.map(Some),
-    }
 }
 
 /// Goes on with a saga that was claimed.

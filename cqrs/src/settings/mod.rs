@@ -79,7 +79,8 @@ const FILE: &str = "cqrs.toml";
 /// About a group `group.NAME` has the first word, then the handler's attribute, then what is said of all (`concurrency`,
 /// `retry`); about a saga `saga.NAME` has it. A group or a saga that the app does not have is a wiring error.
 ///
-/// In a variable's name `__` stands for a step into a table: `CQRS_GROUP__BILLING__CONCURRENCY`.
+/// In a variable's name `__` stands for a step into a table: `CQRS_GROUP__BILLING__CONCURRENCY`. All of it is read in lower case: a group or
+/// a saga that is not called so is spoken of in a file.
 ///
 /// ```
 /// use cqrs::Settings;

@@ -37,10 +37,10 @@ impl Instance {
         self.held.is_some() && self.fence == claim.fence
     }
 
-    fn is_due(&self, request: &ClaimRequest<'_>) -> bool {
+    fn is_due(&self, now: SystemTime, lease_now: SystemTime) -> bool {
         match &self.held {
-            Some(held) => held.lease_until <= request.lease_now,
-            None => self.row.due_at.is_some_and(|due| due <= request.now),
+            Some(held) => held.lease_until <= lease_now,
+            None => self.row.due_at.is_some_and(|due| due <= now),
         }
     }
 
@@ -115,7 +115,7 @@ impl SagaTable {
 
     fn claim(&mut self, owner: &str, request: &ClaimRequest<'_>, names: &SagaNames) -> Vec<ClaimedSaga> {
         let is_free = |row: &SagaRow| !self.taken.contains(&row.id) && names.has(&row.name);
-        let is_due = |saga: &&mut Instance| is_free(&saga.row) && saga.is_due(request);
+        let is_due = |saga: &&mut Instance| is_free(&saga.row) && saga.is_due(request.now, request.lease_now);
         let mut due: Vec<&mut Instance> = self.all.values_mut().filter(is_due).collect();
         due.sort_by(|one, other| (one.since(), &one.row.id).cmp(&(other.since(), &other.row.id)));
         due.truncate(request.limit);
@@ -270,6 +270,16 @@ impl SagaTable {
 impl Sagas for MemoryStore {
     fn start(&self, start: SagaStart) -> BoxFuture<'_, Result<SagaStarted, StoreError>> {
         self.ask(|state| state.sagas.start(start))
+    }
+
+    fn is_any_due(
+        &self,
+        now: SystemTime,
+        lease_now: SystemTime,
+        names: SagaNames,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let is_it = move |saga: &Instance| names.has(&saga.row.name) && saga.is_due(now, lease_now);
+        self.ask(move |state| state.sagas.all.values().any(is_it))
     }
 
     fn claim(

@@ -31,6 +31,18 @@ pub trait Sagas: Send + Sync {
     /// Fails with what the database said.
     fn start(&self, start: SagaStart) -> BoxFuture<'_, Result<SagaStarted, StoreError>>;
 
+    /// Whether a claim of these names would find something. Asked before each claim, and where nothing waits it is all that is asked: so it
+    /// locks nothing.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn is_any_due(
+        &self,
+        now: SystemTime,
+        lease_now: SystemTime,
+        names: SagaNames,
+    ) -> BoxFuture<'_, Result<bool, StoreError>>;
+
     /// Claims sagas of these names that somebody has to look at, those first that are due first: what is due by `now` and in nobody's hands, and what is
     /// held by a lease that ran out by `lease_now`. Where a renewal has to wait for others who write, the owner of such a lease is given a
     /// chance first, as for stored work.

@@ -15,14 +15,11 @@ use crate::store::mysql::fault::Tries;
 use crate::store::names::Names;
 use crate::store::{ClaimedSaga, SagaClaim, SagaNames, SagaRow, SagaStep, StoreError};
 
-/// Whether something is due, among the names that are meant: asked outside of any transaction, as is the next. All that is asked for is in
-/// the index, where those of other names are passed by.
-const IS_DUE: &str = "
-SELECT EXISTS (SELECT 1 FROM cqrs_sagas FORCE INDEX (cqrs_sagas_due) WHERE due_at <= ? AND (name IN (#)) = ?)";
-
-/// Whether a lease has run out.
-const IS_LATE: &str = "
-SELECT EXISTS (SELECT 1 FROM cqrs_sagas FORCE INDEX (cqrs_sagas_lease) WHERE lease_until <= ? AND (name IN (#)) = ?)";
+/// Whether a claim would find something, among the names that are meant: asked outside of any transaction. All that is asked for is in the
+/// index, where those of other names are passed by.
+const ANYTHING: &str = "
+SELECT EXISTS (SELECT 1 FROM cqrs_sagas FORCE INDEX (cqrs_sagas_due) WHERE due_at <= ? AND (name IN (#)) = ?)
+    OR EXISTS (SELECT 1 FROM cqrs_sagas FORCE INDEX (cqrs_sagas_lease) WHERE lease_until <= ? AND (name IN (#)) = ?)";
 
 /// What is due. What somebody else has locked he is about to change: it is passed by.
 pub(in crate::store::mysql) const DUE: &str = concat!(
@@ -68,17 +65,23 @@ UPDATE cqrs_sagas FORCE INDEX (PRIMARY) SET owner = NULL, lease_until = NULL, fe
 WHERE id IN (#) AND owner = ?";
 
 const NEXT_DUE: &str =
-    "SELECT MIN(due_at) FROM cqrs_sagas FORCE INDEX (cqrs_sagas_due) WHERE due_at IS NOT NULL AND (name IN (#)) = ?";
+    "SELECT due_at FROM cqrs_sagas FORCE INDEX (cqrs_sagas_due) WHERE due_at IS NOT NULL AND (name IN (#)) = ?
+    ORDER BY due_at, id LIMIT 1";
 
 /// Every statement of this file whose text is fixed.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] =
-    &[IS_DUE, IS_LATE, DUE, LATE, CLAIM, STEPS, SET_ASIDE, OWNED, HAND_BACK, NEXT_DUE];
+pub(super) const STATEMENTS: &[&str] = &[ANYTHING, DUE, LATE, CLAIM, STEPS, SET_ASIDE, OWNED, HAND_BACK, NEXT_DUE];
 
 impl MySqlStore {
+    pub(super) async fn is_any_saga_due(&self, now: i64, lease_now: i64, names: SagaNames) -> Result<bool, StoreError> {
+        let among = Among::new(names);
+        let anything = among.bind(among.of(&self.names, ANYTHING, Some(now)).bind(lease_now));
+        self.named(anything.fetch_one(&self.pool).await.and_then(|row| row.try_get(0)))
+    }
+
     pub(super) async fn take_sagas(&self, request: Request, names: SagaNames) -> Result<Vec<ClaimedSaga>, StoreError> {
         let among = Among::new(names);
-        if request.limit == 0 || !self.named(self.is_anything(&request, &among).await)? {
+        if request.limit == 0 {
             return Ok(Vec::new());
         }
         let mut tries = Tries::default();
@@ -88,15 +91,6 @@ impl MySqlStore {
                 return self.named(claimed);
             }
         }
-    }
-
-    async fn is_anything(&self, request: &Request, among: &Among) -> Result<bool, sqlx::Error> {
-        for (template, until) in [(IS_DUE, request.now), (IS_LATE, request.lease_now)] {
-            if among.of(&self.names, template, Some(until)).fetch_one(&self.pool).await?.try_get(0)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     async fn try_claim(&self, request: &Request, among: &Among) -> Result<Vec<ClaimedSaga>, sqlx::Error> {
@@ -188,7 +182,10 @@ impl Among {
     /// A statement about these: of what was due `until`, where it asks for that.
     fn of<'q>(&'q self, names: &Names, template: &str, until: Option<i64>) -> Query<'q, MySql, MySqlArguments> {
         let statement = sqlx::query(rows::list_text(names, template, self.listed.len()));
-        let statement = until.into_iter().fold(statement, Query::bind);
+        self.bind(until.into_iter().fold(statement, Query::bind))
+    }
+
+    fn bind<'q>(&'q self, statement: Query<'q, MySql, MySqlArguments>) -> Query<'q, MySql, MySqlArguments> {
         rows::bind_list(statement, &rows::slices(&self.listed)).bind(self.are_meant)
     }
 }
@@ -261,6 +258,6 @@ pub(super) async fn next_due(
     names: &Names,
     meant: SagaNames,
 ) -> Result<Option<SystemTime>, sqlx::Error> {
-    let next: Option<i64> = Among::new(meant).of(names, NEXT_DUE, None).fetch_one(pool).await?.try_get(0)?;
-    Ok(next.map(rows::time))
+    let next = Among::new(meant).of(names, NEXT_DUE, None).fetch_optional(pool).await?;
+    Ok(next.map(|row| row.try_get(0)).transpose()?.map(rows::time))
 }

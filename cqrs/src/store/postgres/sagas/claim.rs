@@ -84,11 +84,15 @@ const NEXT_DUE: &str = concat!(
 pub(super) const STATEMENTS: &[&str] = &[ANYTHING, CLAIM, STEPS, SET_ASIDE, RENEW, HAND_BACK, NEXT_DUE];
 
 impl PostgresStore {
+    pub(super) async fn is_any_saga_due(&self, now: i64, lease_now: i64, names: SagaNames) -> Result<bool, StoreError> {
+        let (listed, are_meant) = listed(names);
+        let anything = sqlx::query_scalar(self.names.sql(ANYTHING)).bind(now).bind(lease_now).bind(listed);
+        Ok(anything.bind(are_meant).fetch_one(&self.pool).await?)
+    }
+
     pub(super) async fn take_sagas(&self, request: Request, names: SagaNames) -> Result<Vec<ClaimedSaga>, StoreError> {
         let (listed, are_meant) = listed(names);
-        let anything = sqlx::query_scalar(self.names.sql(ANYTHING)).bind(request.now).bind(request.lease_now);
-        let anything = anything.bind(listed.as_slice()).bind(are_meant);
-        if request.limit == 0 || !anything.fetch_one(&self.pool).await? {
+        if request.limit == 0 {
             return Ok(Vec::new());
         }
         let mut tx = self.write().await?;

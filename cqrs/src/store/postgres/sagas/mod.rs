@@ -32,6 +32,15 @@ impl Sagas for PostgresStore {
         Box::pin(self.start_saga(start))
     }
 
+    fn is_any_due(
+        &self,
+        now: SystemTime,
+        lease_now: SystemTime,
+        names: SagaNames,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(self.is_any_saga_due(rows::micros(now), rows::micros(lease_now), names))
+    }
+
     fn claim(
         &self,
         request: ClaimRequest<'_>,

@@ -72,19 +72,26 @@ const HAND_BACK: &str = "
 UPDATE cqrs_sagas SET owner = NULL, lease_until = NULL, fence = fence + 1, doubted = 0, due_at = ?
 WHERE lease_until IS NOT NULL AND owner = ?";
 
-pub(in crate::store::sqlite) const NEXT_DUE: &str =
-    concat!("SELECT MIN(due_at) FROM cqrs_sagas WHERE due_at IS NOT NULL AND ", among!("?1", "?2"));
+pub(in crate::store::sqlite) const NEXT_DUE: &str = concat!(
+    "SELECT due_at FROM cqrs_sagas WHERE due_at IS NOT NULL AND ",
+    among!("?1", "?2"),
+    " ORDER BY due_at, id LIMIT 1"
+);
 
 /// Every statement of this file whose text is fixed.
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[ANYTHING, FIND, DOUBT, CLAIM, STEPS, SET_ASIDE, HAND_BACK, NEXT_DUE];
 
 impl SqliteStore {
+    pub(super) async fn is_any_saga_due(&self, now: i64, lease_now: i64, names: SagaNames) -> Result<bool, StoreError> {
+        let (listed, are_meant) = listed(names);
+        let anything = sqlx::query_scalar(ANYTHING).bind(now).bind(lease_now).bind(listed).bind(are_meant);
+        self.named(anything.fetch_one(&self.pool).await)
+    }
+
     pub(super) async fn take_sagas(&self, request: Request, names: SagaNames) -> Result<Vec<ClaimedSaga>, StoreError> {
         let (listed, are_meant) = listed(names);
-        let anything = sqlx::query_scalar(ANYTHING).bind(request.now).bind(request.lease_now);
-        let anything = anything.bind(listed.as_str()).bind(are_meant);
-        if request.limit == 0 || !self.named(anything.fetch_one(&self.pool).await)? {
+        if request.limit == 0 {
             return Ok(Vec::new());
         }
         let mut tx = self.write().await?;
@@ -196,6 +203,6 @@ pub(super) async fn hand_back(writer: &SqlitePool, owner: String, now: SystemTim
 
 pub(super) async fn next_due(pool: &SqlitePool, names: SagaNames) -> Result<Option<SystemTime>, sqlx::Error> {
     let (listed, are_meant) = listed(names);
-    let next: Option<i64> = sqlx::query_scalar(NEXT_DUE).bind(listed).bind(are_meant).fetch_one(pool).await?;
+    let next: Option<i64> = sqlx::query_scalar(NEXT_DUE).bind(listed).bind(are_meant).fetch_optional(pool).await?;
     Ok(next.map(rows::time))
 }

@@ -291,12 +291,22 @@ pub(super) async fn a_claim_takes_those_of_the_names_that_are_meant(store: Bench
         (SagaNames::Only(Vec::new()), None),
     ] {
         assert_eq!(all.next_due(meant.clone()).await.unwrap(), due, "{meant:?}");
+        for seconds in [9, 10, 12, 13] {
+            let is_due = due.is_some_and(|due| due <= at(seconds));
+            assert_eq!(
+                all.is_any_due(at(seconds), at(0), meant.clone()).await.unwrap(),
+                is_due,
+                "{seconds}, {meant:?}"
+            );
+        }
     }
     assert!(all.claim(look(11), SagaNames::AllBut(names(&["a"]))).await.unwrap().is_empty());
     let one = ClaimRequest { limit: 1, ..look(20) };
     assert_eq!(ids(&all.claim(one, SagaNames::Only(names(&["a"]))).await.unwrap()), ["a1"]);
     assert_eq!(ids(&all.claim(look(20), SagaNames::AllBut(names(&["a"]))).await.unwrap()), ["b1", "c1"]);
     // So are those that somebody held whose lease has run out; who is doubted first is asked for twice.
+    let is_late = async |name| all.is_any_due(at(0), at(100), SagaNames::Only(names(&[name]))).await.unwrap();
+    assert_eq!([is_late("a").await, is_late("b").await, is_late("none").await], [true, true, false]);
     let mut late = Vec::new();
     for seconds in [100, 200] {
         late.extend(all.claim(request("two", seconds, 9), SagaNames::Only(names(&["b"]))).await.unwrap());
