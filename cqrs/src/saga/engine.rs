@@ -229,6 +229,7 @@ impl Run<'_> {
             match self.saga.state.steps[step] {
                 Progress::Awaiting => {
                     if let Some(event) = self.event(step).await? {
+                        pass(FailPoint::SagaCame);
                         self.turn(Input::Came(step), Told { event: Some(event), ..Told::default() }, None).await?;
                     } else if is_due {
                         let name = self.saga.planned(step).awaits().map_or("", |awaits| awaits.event.name);

@@ -189,7 +189,9 @@ async fn try_claim(
     now: SystemTime,
 ) -> Result<Vec<Claimed>, StoreError> {
     let Some(sagas) = store.sagas().filter(|_| limit > 0) else { return Ok(Vec::new()) };
-    sagas.tell(now).await?;
+    if sagas.tell(now).await? > 0 {
+        pass(FailPoint::SagaTold);
+    }
     let (limits, mut claimed) = (app.saga_limits(), Vec::new());
     for (name, places) in limits.iter() {
         let taken = places.take(limit - claimed.len(), Instant::now());
