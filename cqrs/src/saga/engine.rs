@@ -215,6 +215,11 @@ impl Run<'_> {
             SagaAsked::Cancel => Input::Cancel,
             SagaAsked::Resume => Input::Resume,
         };
+        if !self.saga.takes(input) {
+            // It came too late. Not answered it would be asked for ever, and the saga be due as soon as it is let go.
+            let unchanged = self.saga.unchanged(&self.claim, self.app.clock().now(), SagaRest::Held);
+            return self.save(SagaChange { heard: Some(asked), ..unchanged }).await;
+        }
         self.turn(input, Told { heard: Some(asked), ..Told::default() }, None).await
     }
 
@@ -263,7 +268,9 @@ impl Run<'_> {
     async fn ended(&mut self, called: Called) -> Result<(), Gone> {
         pass(FailPoint::SagaCalled);
         let Called { step, began_at, ended, error, end, unit } = called;
-        let told = Told { began_at: Some(began_at), error, end, ..Told::default() };
+        // What was asked before it ended is heard with that: otherwise the next step would begin first.
+        let heard = self.asked.filter(|asked| *asked == SagaAsked::Cancel);
+        let told = Told { began_at: Some(began_at), error, end, heard, ..Told::default() };
         self.turn(Input::Ended(step, ended), told, unit).await
     }
 
@@ -301,6 +308,8 @@ impl Run<'_> {
             Ok(()) => {
                 pass(FailPoint::SagaStored);
                 self.is_held = rest == SagaRest::Held;
+                // What was to begin waits until it is heard what somebody asks: a step that writes would be let end.
+                let turn = if self.asked.is_some() { turn.put_off(&self.saga, now) } else { turn };
                 let Turn { next, effects, .. } = turn;
                 self.saga = next;
                 self.note_stuck();
