@@ -98,6 +98,10 @@ points! {
     SagaTakenUp => "saga.taken-up",
     /// Nobody holds the saga any more, for it has ended or waits, and who held it has told nobody.
     SagaRested => "saga.rested",
+    /// Sagas that wait for what has come are due, and none of them is claimed.
+    SagaTold => "saga.told",
+    /// What a saga waits for was found, and nothing is stored of that.
+    SagaCame => "saga.came",
     /// It is noted that its owner was lost, and what was under way is about to begin again.
     SagaCut => "saga.cut",
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt::Debug;
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -317,6 +318,11 @@ impl Process {
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
+    /// Whether it has ended, and how.
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().unwrap()
+    }
+
     pub fn kill(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
@@ -326,7 +332,7 @@ impl Process {
     pub async fn ended(&mut self) -> Option<ExitStatus> {
         let waiting = async {
             loop {
-                if let Some(status) = self.0.try_wait().unwrap() {
+                if let Some(status) = self.status() {
                     return status;
                 }
                 tokio::time::sleep(LOOK / 5).await;
@@ -363,7 +369,7 @@ impl Drop for Process {
 }
 
 /// Breaks something at each of these points, a few at a time, and says all that failed.
-pub fn for_all(points: &[FailPoint], breaks: impl AsyncFn(FailPoint) + Sync) {
+pub fn for_all<P: Copy + Debug + Send + Sync>(points: &[P], breaks: impl AsyncFn(P) + Sync) {
     // PostgreSQL has 300 connections, of which a process takes up to ten.
     const AT_ONCE: usize = 6;
     let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));

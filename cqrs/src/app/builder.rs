@@ -72,6 +72,14 @@ impl Builder {
         }
     }
 
+    /// The same program as it was before a version of a saga was written.
+    #[cfg(feature = "__fail-points")]
+    #[doc(hidden)]
+    pub fn before_saga(mut self, name: &str, version: u32) -> Self {
+        self.draft.sagas.retain(|saga| (saga.context.name, saga.context.version) != (name, version));
+        self
+    }
+
     /// The store: connected when the builder is awaited.
     pub fn store(mut self, mut store: Store) -> Self {
         store.options = store.options.or(&self.store_words);

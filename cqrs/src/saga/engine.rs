@@ -218,6 +218,11 @@ impl Run<'_> {
             SagaAsked::Cancel => Input::Cancel,
             SagaAsked::Resume => Input::Resume,
         };
+        if !self.saga.takes(input) {
+            // It came too late. Not answered it would be asked for ever, and the saga be due as soon as it is let go.
+            let unchanged = self.saga.unchanged(&self.claim, self.app.clock().now(), SagaRest::Held);
+            return self.save(SagaChange { heard: Some(asked), ..unchanged }).await;
+        }
         self.turn(input, Told { heard: Some(asked), ..Told::default() }, None).await
     }
 
@@ -232,6 +237,7 @@ impl Run<'_> {
             match self.saga.state.steps[step] {
                 Progress::Awaiting => {
                     if let Some(event) = self.event(step).await? {
+                        pass(FailPoint::SagaCame);
                         self.turn(Input::Came(step), Told { event: Some(event), ..Told::default() }, None).await?;
                     } else if is_due {
                         let name = self.saga.planned(step).awaits().map_or("", |awaits| awaits.event.name);
@@ -266,7 +272,9 @@ impl Run<'_> {
     async fn ended(&mut self, called: Called) -> Result<(), Gone> {
         pass(FailPoint::SagaCalled);
         let Called { step, began_at, ended, error, end, unit } = called;
-        let told = Told { began_at: Some(began_at), error, end, ..Told::default() };
+        // What was asked before it ended is heard with that: otherwise the next step would begin first.
+        let heard = self.asked.filter(|asked| *asked == SagaAsked::Cancel);
+        let told = Told { began_at: Some(began_at), error, end, heard, ..Told::default() };
         self.turn(Input::Ended(step, ended), told, unit).await
     }
 
@@ -304,6 +312,8 @@ impl Run<'_> {
             Ok(()) => {
                 pass(FailPoint::SagaStored);
                 self.is_held = rest == SagaRest::Held;
+                // What was to begin waits until it is heard what somebody asks: a step that writes would be let end.
+                let turn = if self.asked.is_some() { turn.put_off(&self.saga, now) } else { turn };
                 let Turn { next, effects, .. } = turn;
                 self.saga = next;
                 self.note_stuck();

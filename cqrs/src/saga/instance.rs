@@ -53,7 +53,7 @@ pub(crate) struct Told {
     pub(crate) end: StepEnd,
     /// The event that came.
     pub(crate) event: Option<Uuid>,
-    /// What was asked, and is heard by this.
+    /// What was asked, and is heard by this: with the end of a call, that the saga is to be cancelled.
     pub(crate) heard: Option<SagaAsked>,
 }
 
@@ -113,7 +113,11 @@ impl Instance {
     /// What follows.
     pub(crate) fn turn(&self, input: Input, told: Told, now: SystemTime, random: f64) -> Result<Turn, Illegal> {
         let (input, told, is_applied) = self.applied(input, told);
-        let (state, effects) = self.plan.shape.next(self.state.clone(), input)?;
+        let is_cancelled = matches!((input, told.heard), (Input::Ended(..), Some(SagaAsked::Cancel)));
+        let cancelled = if is_cancelled { self.plan.shape.next(self.state.clone(), Input::Cancel).ok() } else { None };
+        // The step that has ended runs: nothing else begins by that.
+        let before = cancelled.map_or_else(|| self.state.clone(), |(state, _)| state);
+        let (state, effects) = self.plan.shape.next(before, input)?;
         let mut next = Self { state, ..self.clone() };
         if let Some(context) = told.end.context {
             next.context = context;
@@ -143,6 +147,11 @@ impl Instance {
         let steps = next.changed(self);
         let has_happened = matches!(input, Input::Ended(_, Ended::Well));
         Ok(Turn { next, effects, steps, log, heard: told.heard, has_context, has_happened })
+    }
+
+    /// Whether that can happen to it as it is.
+    pub(crate) fn takes(&self, input: Input) -> bool {
+        self.plan.shape.next(self.state.clone(), input).is_ok()
     }
 
     /// Where the last member of a group ends well, what its members returned becomes part of the context; where that fails, so has the

@@ -96,8 +96,9 @@ impl Sagas {
         Ok(self.stored()?.log(id.into().as_str()).await?)
     }
 
-    /// Asks a saga to undo what it has done. What runs is let end; what waits does not wait any more. `false` where there is no such saga, or
-    /// it does not go forward; behind its pivot it goes on all the same. Written down under the app's own name; by somebody else's it is
+    /// Asks a saga to undo what it has done. What runs is let end, and no other step begins; what waits does not wait any more. `false` where
+    /// there is no such saga, or it does not go forward; behind its pivot it goes on all the same, and where what runs is its last step it may
+    /// have completed before it hears of that. Written down under the app's own name; by somebody else's it is
     /// [`Operator::cancel_saga`](crate::Operator::cancel_saga).
     ///
     /// # Errors

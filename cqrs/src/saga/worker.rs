@@ -205,7 +205,9 @@ struct Look {
 async fn try_claim(app: &App, store: &Arc<dyn Driver>, limit: usize, now: SystemTime) -> Result<Look, StoreError> {
     let mut look = Look::default();
     let Some(sagas) = store.sagas().filter(|_| limit > 0) else { return Ok(look) };
-    sagas.tell(now).await?;
+    if sagas.tell(now).await? > 0 {
+        pass(FailPoint::SagaTold);
+    }
     let limits = app.saga_limits();
     if !sagas.is_any_due(now, app.clock().lease_now(), SagaNames::ALL).await? {
         limits.iter().for_each(|(_, places)| places.caught_up());

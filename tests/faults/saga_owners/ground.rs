@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::process::Command;
 
+use cqrs::prelude::*;
 use cqrs::sqlx::{self, AnyPool, AssertSqlSafe};
 use cqrs_tests::services;
 use futures_util::future::join_all;
@@ -14,6 +16,7 @@ use uuid::Uuid;
 
 use super::program::{self, Break};
 use super::shapes::{EFFECTS, MENDED, Story, Variant};
+use crate::chaos::Dice;
 use crate::place::Place;
 use crate::world::{LOOK, PATIENCE, Process, log_in, of_this_binary};
 
@@ -21,6 +24,9 @@ use crate::world::{LOOK, PATIENCE, Process, log_in, of_this_binary};
 pub const OWN: &str = "work";
 /// Those of one that takes up what nobody holds. What sagas ask is answered, and what they wait for kept, by stored work.
 pub const RECOVERS: &str = "sagas,work";
+
+/// So many owners may be lost in a row.
+const MOST_ROUNDS: usize = 10;
 
 /// What nobody can read.
 pub const SPOILED: &str = "nobody can read this";
@@ -40,7 +46,7 @@ pub struct Ground {
 }
 
 /// A row of what a step noted.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Effect {
     pub saga: String,
     pub step: String,
@@ -67,13 +73,26 @@ impl Ground {
 
     /// Starts a process with some parts, which starts sagas, and breaks at a point or does not.
     pub fn start(&self, parts: &str, starts: &[Started], point: Option<(&str, u32, Break)>) -> Process {
+        self.spawn(parts, starts, |program| {
+            if let Some((point, passes, what)) = point {
+                program.env(program::POINT, format!("{point}*{passes}*{}", what.name()));
+            }
+        })
+    }
+
+    /// Starts one that is told something else besides.
+    pub fn start_told(&self, parts: &str, starts: &[Started], told: &[(&str, &str)]) -> Process {
+        self.spawn(parts, starts, |program| {
+            program.envs(told.iter().copied());
+        })
+    }
+
+    fn spawn(&self, parts: &str, starts: &[Started], tell: impl FnOnce(&mut Command)) -> Process {
         let mut program = of_this_binary("saga_owners::program::life");
         let starts: Vec<String> = starts.iter().map(|(variant, id)| format!("{}={id}", variant.name)).collect();
         program.env(program::STORE, &self.store).env(program::PARTS, parts).env(program::STARTS, starts.join(","));
         program.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        if let Some((point, passes, what)) = point {
-            program.env(program::POINT, format!("{point}*{passes}*{}", what.name()));
-        }
+        tell(&mut program);
         Process::start(program, self.directory.path())
     }
 
@@ -87,15 +106,57 @@ impl Ground {
         is_killed
     }
 
+    /// Waits until its sagas stand still; `false` where it has ended well.
+    pub async fn stands(&self, process: &mut Process) -> bool {
+        let mut ended = None;
+        self.until("it stands still", async || {
+            ended = process.status();
+            ended.is_some() || process.is_stopped()
+        })
+        .await;
+        assert!(ended.is_none_or(|status| status.success()), "{ended:?}\n{}", self.log());
+        ended.is_none()
+    }
+
     /// Waits until it has stopped itself.
     pub async fn stops(&self, process: &Process) {
         self.until("it stops", async || process.is_stopped()).await;
     }
 
-    /// Has it stop, and end well.
+    /// Has the processes that are started from now on use a broker.
+    pub fn use_broker(&mut self, url: &str) {
+        self.tell(program::BROKER, url);
+        self.tell(program::NAME, &self.on_broker());
+    }
+
+    /// What its topics and groups begin with on a broker.
+    pub fn on_broker(&self) -> String {
+        format!("{}-", self.database)
+    }
+
+    /// Tells the processes that are started from now on something.
+    pub fn tell(&mut self, name: &str, value: &str) {
+        self.environment.retain(|(told, _)| *told != *name);
+        self.environment.push((name.into(), value.into()));
+    }
+
+    /// Has the processes that are started from now on not be told that.
+    pub fn untell(&mut self, name: &str) {
+        self.environment.retain(|(told, _)| *told != *name);
+    }
+
+    /// An app on the database, for who looks after its sagas and goes on with none.
+    pub async fn desk(&self) -> App {
+        let builder = cqrs::bootstrap!().store(Store::url(&self.store)).broker(Broker::url("memory:"));
+        builder.await.unwrap()
+    }
+
+    /// Has it stop, and end well. One that has hardly begun does not know yet what it is told, and ends by that.
     pub async fn stop(&self, mut process: Process) {
         process.signal(Signal::TERM);
-        assert!(!self.dies(&mut process).await, "somebody killed it\n{}", self.log());
+        let Some(status) = process.ended().await else { panic!("it lives on\n{}", self.log()) };
+        let is_told = status.success() || status.signal() == Some(Signal::TERM.as_raw());
+        assert!(is_told, "{status}\n{}", self.log());
     }
 
     pub async fn until(&self, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
@@ -116,7 +177,11 @@ impl Ground {
     }
 
     pub async fn execute(&self, sql: &str) {
-        sqlx::query(AssertSqlSafe(sql.to_owned())).execute(&self.pool).await.unwrap();
+        self.try_to(sql).await.unwrap();
+    }
+
+    pub async fn try_to(&self, sql: &str) -> Result<(), sqlx::Error> {
+        sqlx::query(AssertSqlSafe(sql.to_owned())).execute(&self.pool).await.map(drop)
     }
 
     /// Ends the connections to the database.
@@ -131,6 +196,44 @@ impl Ground {
 
     pub fn log(&self) -> String {
         log_in(self.directory.path())
+    }
+
+    /// How many effects there are.
+    pub async fn written(&self) -> usize {
+        usize::try_from(self.count("SELECT COUNT(*) FROM effects").await).unwrap_or(0)
+    }
+
+    /// Has processes with these sagas be killed at random, one to all of them at once, and started again. What is left to be done when
+    /// is the same each time, however fast the machine is. Nobody's owners are lost so often in a row that it stops.
+    pub async fn come_and_go(&self, shares: &[(&str, &[Started])], rounds: usize, dice: &mut Dice) -> Vec<Process> {
+        let start = |(parts, share): &(&str, &[Started])| self.start(parts, share, None);
+        self.come_and_go_as(shares, rounds, dice, start).await
+    }
+
+    /// The same, where each is started in a way of its own.
+    pub async fn come_and_go_as<T>(
+        &self,
+        shares: &[(T, &[Started])],
+        rounds: usize,
+        dice: &mut Dice,
+        start: impl Fn(&(T, &[Started])) -> Process,
+    ) -> Vec<Process> {
+        assert!(rounds <= MOST_ROUNDS);
+        let steps = |(variant, _): &Started| variant.forward.iter().map(|place| place.len()).sum::<usize>();
+        let whole: usize = shares.iter().flat_map(|(_, share)| share.iter()).map(steps).sum();
+        let mut processes: Vec<Process> = shares.iter().map(&start).collect();
+        for round in 1..=rounds {
+            let so_far = whole * round / (rounds + 1);
+            self.until("they go on", async || self.written().await >= so_far).await;
+            tokio::time::sleep(dice.millis(0, 300)).await;
+            let first = usize::try_from(dice.roll(u64::try_from(processes.len()).unwrap())).unwrap();
+            let dead: Vec<usize> = (0..processes.len()).filter(|which| *which == first || dice.roll(3) == 0).collect();
+            dead.iter().for_each(|which| processes[*which].signal(Signal::KILL));
+            dead.iter().for_each(|which| processes[*which].kill());
+            tokio::time::sleep(dice.millis(0, 300)).await;
+            dead.iter().for_each(|which| processes[*which] = start(&shares[*which]));
+        }
+        processes
     }
 
     /// Waits until so many sagas have ended, or are stuck.
@@ -187,15 +290,25 @@ impl Ground {
     }
 
     async fn assert_ended_so(&self, started: &[Started], all: Vec<Effect>) {
+        self.assert_all(started, all, |(variant, _), saga, effects| mistake(variant, saga, effects)).await;
+    }
+
+    /// Nothing is wrong with any saga, by what each is and did.
+    pub async fn assert_all(
+        &self,
+        started: &[Started],
+        all: Vec<Effect>,
+        mistake: impl Fn(&Started, Option<&(String, Vec<u8>)>, &[Effect]) -> Option<String>,
+    ) {
         let (sagas, mut effects) = (self.sagas().await, BTreeMap::<String, Vec<Effect>>::new());
         for effect in all {
             effects.entry(effect.saga.clone()).or_default().push(effect);
         }
         let wrong: Vec<String> = started
             .iter()
-            .filter_map(|(variant, id)| {
-                let saga = sagas.get(id);
-                let mistake = mistake(variant, saga, effects.get(id).map_or(&[][..], Vec::as_slice))?;
+            .filter_map(|one| {
+                let (id, saga) = (&one.1, sagas.get(&one.1));
+                let mistake = mistake(one, saga, effects.get(id).map_or(&[][..], Vec::as_slice))?;
                 Some(format!("{id}: {mistake}: {saga:?}\n{:#?}", effects.get(id)))
             })
             .collect();
@@ -211,25 +324,15 @@ impl Ground {
 }
 
 /// What is wrong with a saga, if anything is.
-fn mistake(variant: &Variant, saga: Option<&(String, Vec<u8>)>, effects: &[Effect]) -> Option<String> {
+pub fn mistake(variant: &Variant, saga: Option<&(String, Vec<u8>)>, effects: &[Effect]) -> Option<String> {
     let Some((phase, context)) = saga else { return Some("it is not there".to_owned()) };
     if phase != variant.phase {
         return Some(format!("it is not {}", variant.phase));
     }
-    for effect in effects {
-        let same = effects.iter().filter(|other| (&other.step, other.is_undo) == (&effect.step, effect.is_undo));
-        if same.clone().any(|other| other.step_key != effect.step_key) {
-            return Some(format!("`{}` has several keys", effect.step));
-        }
-        if effect.has_tx == 1 && same.count() > 1 {
-            return Some(format!("`{}` is doubled", effect.step));
-        }
-    }
-    let back = effects.iter().position(|effect| effect.is_undo == 1).unwrap_or(effects.len());
-    let (forward, back) = effects.split_at(back);
-    if back.iter().any(|effect| effect.is_undo == 0) {
-        return Some("it went forward again".to_owned());
-    }
+    let (forward, back) = match both_ways(effects) {
+        Ok(ways) => ways,
+        Err(mistake) => return Some(mistake),
+    };
     forward_mistake(variant, forward).or_else(|| back_mistake(variant, back)).or_else(|| {
         let story: Story = serde_json::from_slice(context).unwrap();
         let undone = in_order(back).into_iter().map(|step| format!("undo {step}"));
@@ -238,8 +341,27 @@ fn mistake(variant: &Variant, saga: Option<&(String, Vec<u8>)>, effects: &[Effec
     })
 }
 
+/// What was done forward, and on the way back: each once, or under one key, and nothing forward after the first way back.
+pub fn both_ways(effects: &[Effect]) -> Result<(&[Effect], &[Effect]), String> {
+    for effect in effects {
+        let same = effects.iter().filter(|other| (&other.step, other.is_undo) == (&effect.step, effect.is_undo));
+        if same.clone().any(|other| other.step_key != effect.step_key) {
+            return Err(format!("`{}` has several keys", effect.step));
+        }
+        if effect.has_tx == 1 && same.count() > 1 {
+            return Err(format!("`{}` is doubled", effect.step));
+        }
+    }
+    let back = effects.iter().position(|effect| effect.is_undo == 1).unwrap_or(effects.len());
+    let (forward, back) = effects.split_at(back);
+    if back.iter().any(|effect| effect.is_undo == 0) {
+        return Err("it went forward again".to_owned());
+    }
+    Ok((forward, back))
+}
+
 /// Steps in the order in which they were called, each as often as it was called anew.
-fn in_order(effects: &[Effect]) -> Vec<&str> {
+pub fn in_order(effects: &[Effect]) -> Vec<&str> {
     let mut steps: Vec<&str> = effects.iter().map(|effect| effect.step.as_str()).collect();
     steps.dedup();
     steps

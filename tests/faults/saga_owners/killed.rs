@@ -8,11 +8,11 @@ use super::program::Break;
 use super::shapes::{CALL_BACK, LINEAR, SHAPES, Variant};
 
 /// What a process passes that starts sagas and goes on with them.
-const OF_OWNERS: [FailPoint; 5] =
+pub const OF_OWNERS: [FailPoint; 5] =
     [FailPoint::SagaStarted, FailPoint::SagaCalled, FailPoint::SagaSaved, FailPoint::SagaStored, FailPoint::SagaRested];
 
 /// What one passes that takes them up, and how often before it dies: at once, and in the midst of them.
-const OF_RECOVERERS: [(FailPoint, u32); 6] = [
+pub const OF_RECOVERERS: [(FailPoint, u32); 6] = [
     (FailPoint::SagaTakenUp, 1),
     (FailPoint::SagaCut, 40),
     (FailPoint::SagaCalled, 50),
@@ -22,7 +22,7 @@ const OF_RECOVERERS: [(FailPoint, u32); 6] = [
 ];
 
 /// The first time that a point is died at, where not each is: at some step of each shape, and not everywhere at the same one.
-fn first(point: FailPoint) -> u32 {
+pub fn first(point: FailPoint) -> u32 {
     match point {
         FailPoint::SagaSaved => 2,
         FailPoint::SagaStored => 3,
@@ -55,7 +55,7 @@ async fn die_at(
 
 /// How many shapes stand still at once. One that stands still may have a transaction open, as may a step beside it, and wait for its
 /// lease to be renewed: those are no more than there are connections. A file has one writer.
-fn at_once(point: FailPoint, is_file: bool) -> usize {
+pub fn at_once(point: FailPoint, is_file: bool) -> usize {
     match point {
         FailPoint::SagaStarted => SHAPES.len(),
         _ if is_file => 1,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::env;
+use std::num::NonZeroU16;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, Mutex};
@@ -11,12 +12,14 @@ use cqrs::__private::{FailPoint, watch};
 use cqrs::prelude::*;
 use cqrs::sqlx::Executor as _;
 use cqrs::sqlx::any::AnyPoolOptions;
-use cqrs::{BoxError, SagaId};
+use cqrs::{BoxError, Builder, SagaId};
 use rustix::process::{Signal, getpid, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task;
 
 use super::shapes::{self, ELSEWHERE, Variant};
+use super::versions;
+use crate::named::Named;
 
 /// What a process is told.
 pub const STORE: &str = "SAGAS_STORE";
@@ -31,6 +34,16 @@ pub const WAITS: &str = "SAGAS_WAITS";
 /// Set where stuck sagas are resumed, and this one is cancelled.
 pub const RESUMES: &str = "SAGAS_RESUMES";
 
+/// Where a broker is, if not in memory, and what its topics and groups begin with there.
+pub const BROKER: &str = "SAGAS_BROKER";
+pub const NAME: &str = "SAGAS_NAME";
+/// For how many milliseconds a step rests in the midst of itself, at most.
+pub const LINGERS: &str = "SAGAS_LINGERS";
+/// Set where the process takes up sagas on demand as well, and `ends` where it ends after that.
+pub const ON_DEMAND: &str = "SAGAS_ON_DEMAND";
+/// Set where the program is an earlier one, which has no later versions of sagas.
+pub const EARLIER: &str = "SAGAS_EARLIER";
+
 /// What a process does at a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Break {
@@ -38,6 +51,8 @@ pub enum Break {
     Kill,
     /// It stops.
     Stop,
+    /// As `Freeze`, but that the process stops once all stand still or rest.
+    Stand,
     /// Each saga stands still where it passes the point so often; once all stand still or rest, the process dies. It ends well where none
     /// has passed it so often.
     Freeze,
@@ -48,6 +63,7 @@ impl Break {
         match self {
             Self::Kill => "kill",
             Self::Stop => "stop",
+            Self::Stand => "stand",
             Self::Freeze => "freeze",
         }
     }
@@ -57,7 +73,7 @@ impl FromStr for Break {
     type Err = BoxError;
 
     fn from_str(text: &str) -> Result<Self, BoxError> {
-        let all = [Self::Kill, Self::Stop, Self::Freeze];
+        let all = [Self::Kill, Self::Stop, Self::Stand, Self::Freeze];
         all.into_iter().find(|what| what.name() == text).ok_or_else(|| format!("nothing is called {text}").into())
     }
 }
@@ -67,6 +83,13 @@ struct Told {
     point: String,
     passes: u32,
     what: Break,
+}
+
+impl Told {
+    /// Whether each saga breaks by itself.
+    fn freezes(&self) -> bool {
+        matches!(self.what, Break::Freeze | Break::Stand)
+    }
 }
 
 static TOLD: LazyLock<Option<Told>> = LazyLock::new(|| {
@@ -97,16 +120,48 @@ fn life() {
         cqrs::sqlx::any::install_default_drivers();
         ELSEWHERE.set(elsewhere().connect_lazy(&store).unwrap()).unwrap();
         let parts = env::var(PARTS).unwrap();
-        let builder = cqrs::bootstrap!().store(Store::url(&store)).broker(Broker::url("memory:"));
+        let builder = program().store(Store::url(&store)).broker(broker());
         let builder = builder.lease(Duration::from_secs(1)).shutdown_timeout(Duration::from_secs(10));
         let app = builder.run(parts.split(',')).await.unwrap();
         task::spawn(start(app.clone()));
+        let recovery = task::spawn(recover(app.clone()));
         app.run_until(async move {
-            told_to_end.recv().await;
+            tokio::select! {
+                _ = told_to_end.recv() => {}
+                () = async { recovery.await.unwrap() } => {}
+            }
         })
         .await
         .unwrap();
     });
+}
+
+/// The program, or an earlier one.
+fn program() -> Builder {
+    let program = cqrs::bootstrap!();
+    if env::var(EARLIER).is_err() {
+        return program;
+    }
+    versions::LATER.into_iter().fold(program, |program, name| program.before_saga(name, 2))
+}
+
+fn broker() -> Broker {
+    let Ok(url) = env::var(BROKER) else { return Broker::url("memory:") };
+    let broker = Broker::url(url).partitions(NonZeroU16::new(4).unwrap()).connect().unwrap();
+    // What comes is to be several batches, however slow the machine is.
+    Broker::driver(Named { broker, name: env::var(NAME).unwrap(), most: 8 })
+}
+
+/// Takes up sagas once; comes to an end where the process is to end then.
+async fn recover(app: App) {
+    let on_demand = env::var(ON_DEMAND);
+    if on_demand.is_ok() {
+        let recovery = app.sagas().recover().await.unwrap();
+        tracing::info!(?recovery, "it has taken up what it could");
+    }
+    if on_demand.as_deref() != Ok("ends") {
+        std::future::pending().await
+    }
 }
 
 /// Who writes without a transaction waits for others who write, where there is one writer.
@@ -127,7 +182,7 @@ async fn start(app: App) {
         resume(&app, &id).await;
     }
     let waits = env::var(WAITS).ok().map(|millis| Duration::from_millis(millis.parse().unwrap()));
-    let freezes = TOLD.as_ref().is_some_and(|told| told.what == Break::Freeze);
+    let freezes = TOLD.as_ref().is_some_and(Told::freezes);
     for (variant, id) in STARTED.iter() {
         let starting = until_started(app.clone(), variant, id, waits);
         if freezes || waits.is_some() {
@@ -161,7 +216,7 @@ async fn resume(app: &App, id: &str) {
 fn break_there(point: FailPoint) {
     static PASSED: AtomicU32 = AtomicU32::new(0);
     let Some(told) = TOLD.as_ref() else { return };
-    if told.what == Break::Freeze {
+    if told.freezes() {
         return freeze(point, told);
     }
     if point.name() == told.point && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == told.passes {
@@ -193,7 +248,8 @@ fn freeze(point: FailPoint, told: &Told) {
             // What is stored is all that a process leaves behind, however it ends.
             std::process::exit(0);
         }
-        kill_process(getpid(), Signal::KILL).unwrap();
+        let signal = if told.what == Break::Stand { Signal::STOP } else { Signal::KILL };
+        kill_process(getpid(), signal).unwrap();
     }
     if is_told {
         // The other sagas go on on other threads.

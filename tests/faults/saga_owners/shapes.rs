@@ -1,7 +1,8 @@
 //! Sagas of each shape, and what each must have left behind. Each step notes what it did: one with a transaction in that, one without
 //! through a connection of its own, as another service would.
 
-use std::sync::OnceLock;
+use std::env;
+use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
 use cqrs::prelude::*;
@@ -11,6 +12,8 @@ use cqrs::{BoxError, SagaError};
 use serde::{Deserialize, Serialize};
 
 use super::awaited::{self, AWAITED, AWAITED_BACK, Asked, UNHEARD};
+use super::program::LINGERS;
+use super::{cancelled, heard, limited, versions};
 
 /// Without an index that is unique: what happens twice is there twice.
 pub const EFFECTS: (&str, &str) = (
@@ -44,6 +47,7 @@ pub static ELSEWHERE: OnceLock<AnyPool> = OnceLock::new();
 
 pub async fn note(db: &mut AnyConnection, step: &str, key: &StepKey, meta: &Meta) -> Result<(), BoxError> {
     sqlx::query(insert(step, true, key, meta)).execute(db).await?;
+    linger(key).await;
     Ok(())
 }
 
@@ -54,7 +58,18 @@ pub async fn note_elsewhere(step: &str, key: &StepKey, meta: &Meta) -> Result<()
         tracing::info!(%error, "it is noted later");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    linger(key).await;
     Ok(())
+}
+
+/// Rests in the midst of a step, where the process is told to: each for a time of its own.
+async fn linger(key: &StepKey) {
+    static MOST: LazyLock<u32> =
+        LazyLock::new(|| env::var(LINGERS).map_or(0, |millis| millis.parse().expect("it is a number")));
+    if *MOST > 0 {
+        let share = key.as_str().bytes().map(u32::from).sum::<u32>() % 16 + 1;
+        tokio::time::sleep(Duration::from_millis((*MOST * share / 16).into())).await;
+    }
 }
 
 fn insert(step: &str, has_tx: bool, key: &StepKey, meta: &Meta) -> AssertSqlSafe<String> {
@@ -472,9 +487,13 @@ pub const SHAPES: [&Variant; 13] = [
 /// Others, each broken in a way of its own.
 const OTHERS: [&Variant; 7] = [&CALL_HANGS, &CALL_PANICS, &TX_HANGS, &TX_PANICS, &KEPT, &UNAPPLIED, &RESTED];
 
+/// Those that tests have for themselves.
+const OWN: [&[&Variant]; 4] = [&cancelled::ALL, &heard::ALL, &limited::ALL, &versions::ALL];
+
 /// The one of a name.
 pub fn named(name: &str) -> &'static Variant {
-    SHAPES.into_iter().chain(OTHERS).find(|variant| variant.name == name).unwrap()
+    let own = OWN.into_iter().flatten().copied();
+    SHAPES.into_iter().chain(OTHERS).chain(own).find(|variant| variant.name == name).unwrap()
 }
 
 /// Starts a saga, and waits for its end no longer than that, where it waits.
@@ -490,11 +509,16 @@ pub async fn start(app: &App, variant: &Variant, id: &str, waits: Option<Duratio
         "n_one" => one(awaited::unheard(app, story, id), waits).await,
         "u_one" => one(app.saga(Unapplied(story)).id(id), waits).await,
         "k_one" => one(app.saga(Kept(story)).id(id), waits).await,
-        _ => one(app.saga(Rested(story)).id(id), waits).await,
+        "r_one" => one(app.saga(Rested(story)).id(id), waits).await,
+        "i_one" => one(heard::inquiry(app, story, id), waits).await,
+        "q_one" => one(app.saga(limited::Limited(story)).id(id), waits).await,
+        "c_ask" => one(app.saga(cancelled::Own(story)).id(id), waits).await,
+        "c_ship" => one(app.saga(cancelled::Shipped(story)).id(id), waits).await,
+        _ => versions::start(app, variant, story, id, waits).await,
     }
 }
 
-async fn one<C: cqrs::__private::SagaContext>(
+pub async fn one<C: cqrs::__private::SagaContext>(
     call: cqrs::SagaCall<C>,
     waits: Option<Duration>,
 ) -> Result<(), SagaError> {

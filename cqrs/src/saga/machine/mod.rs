@@ -240,8 +240,9 @@ impl Shape {
             return true;
         }
         let in_doubt = in_doubt || (ended == Ended::Broke && !self.steps[step].has_tx);
-        // Whoever wants it back does not want it tried again.
-        if attempt < self.steps[step].attempts && !state.is_cancelled && ended != Ended::Hopeless {
+        // Whoever wants it back does not want it tried again; behind the pivot nobody gets it back.
+        let is_tried_again = !state.is_cancelled || self.is_beyond(state);
+        if attempt < self.steps[step].attempts && is_tried_again && ended != Ended::Hopeless {
             let attempt = attempt + 1;
             state.steps[step] = Progress::Pausing { attempt, in_doubt };
             effects.push(Effect::Pause { step, attempt });

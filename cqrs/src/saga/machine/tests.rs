@@ -132,6 +132,16 @@ fn behind_the_pivot_it_is_stuck_and_goes_on_when_it_is_resumed() {
     assert_eq!(follow(&shape, &inputs).0.phase, Phase::Completed);
 }
 
+/// The pivot was let end. Nobody gets it back from there: what fails behind it is tried again as ever.
+#[test]
+fn what_is_cancelled_while_its_pivot_runs_goes_on_behind_it() {
+    let shape = line(vec![Step { is_pivot: true, undo: None, ..PLAIN }, Step { attempts: 2, undo: None, ..PLAIN }]);
+    let inputs = [Input::Start, Input::Cancel, Input::Ended(0, Ended::Well), Input::Ended(1, Ended::Failed)];
+    let (state, effects) = follow(&shape, &inputs);
+    assert!(state.is_cancelled);
+    assert_eq!((state.phase, effects), (Phase::Forward, vec![Effect::Pause { step: 1, attempt: 2 }]));
+}
+
 #[test]
 fn whoever_cancels_what_waits_gets_it_back_at_once() {
     let shape = line(vec![PLAIN, Step { awaits: true, undo: None, ..PLAIN }]);
