@@ -113,11 +113,16 @@ impl Instance {
     /// What follows.
     pub(crate) fn turn(&self, input: Input, told: Told, now: SystemTime, random: f64) -> Result<Turn, Illegal> {
         let (input, told, is_applied) = self.applied(input, told);
-        let (state, effects) = self.plan.shape.next(self.state.clone(), input)?;
-        let mut next = Self { state, ..self.clone() };
-        if let Some(context) = told.end.context {
-            next.context = context;
-        }
+        let (state, effects) = self.plan.shape.next(&self.state, input)?;
+        let Self { plan, context, marks, error, logged, .. } = self;
+        let mut next = Self {
+            plan: Arc::clone(plan),
+            state,
+            context: told.end.context.unwrap_or_else(|| Arc::clone(context)),
+            marks: marks.clone(),
+            error: told.error.clone().or_else(|| error.clone()),
+            logged: *logged,
+        };
         let mut log = Vec::new();
         match input {
             Input::Ended(step, _) => {
@@ -136,7 +141,6 @@ impl Instance {
             Input::Came(step) => next.marks[step].event = told.event,
             _ => {}
         }
-        next.error = told.error.or(next.error);
         next.logged += u32::try_from(log.len()).unwrap_or(u32::MAX);
         next.set_times(&self.state, &effects, now, random);
         let has_context = next.context != self.context;
@@ -255,7 +259,7 @@ impl Instance {
     /// The same as it is, but for who holds it.
     pub(crate) fn unchanged(&self, claim: &SagaClaim, at: SystemTime, rest: SagaRest) -> SagaChange {
         let (effects, steps, log) = (Vec::new(), Vec::new(), Vec::new());
-        let turn =
+        let mut turn =
             Turn { next: self.clone(), effects, steps, log, heard: None, has_context: false, has_happened: false };
         turn.change(claim, at, rest)
     }
@@ -335,8 +339,8 @@ impl Turn {
         self
     }
 
-    /// The same as it is stored.
-    pub(crate) fn change(&self, claim: &SagaClaim, at: SystemTime, rest: SagaRest) -> SagaChange {
+    /// What is to be stored, taken out of it.
+    pub(crate) fn change(&mut self, claim: &SagaClaim, at: SystemTime, rest: SagaRest) -> SagaChange {
         let next = &self.next;
         let (phase, why) = stored_phase(next.state.phase);
         SagaChange {
@@ -349,8 +353,8 @@ impl Turn {
             heard: self.heard,
             cuts: next.state.cuts,
             error: next.error.clone(),
-            steps: self.steps.clone(),
-            log: self.log.clone(),
+            steps: std::mem::take(&mut self.steps),
+            log: std::mem::take(&mut self.log),
             at,
             rest,
         }
