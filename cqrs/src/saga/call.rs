@@ -169,7 +169,9 @@ async fn start(
             let (tell, ends) = oneshot::channel();
             tracker.spawn(async move {
                 let _place = admitted.used();
-                let driven = app.give_up().run_until_cancelled(drive(&app, &store, held, effects)).await;
+                // A task is moved several times before it runs: what drives a saga is large, so only where it is moves.
+                let driving = Box::pin(drive(&app, &store, held, effects));
+                let driven = app.give_up().run_until_cancelled(driving).await;
                 if let Some(outcome) = driven.flatten() {
                     // Who has stopped waiting is not told.
                     let _ = tell.send(outcome);

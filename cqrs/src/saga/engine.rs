@@ -281,7 +281,7 @@ impl Run<'_> {
     /// Stores what follows, and does it.
     async fn turn(&mut self, input: Input, told: Told, unit: Option<Conclusion<'static>>) -> Result<(), Gone> {
         let (began_at, now) = (told.began_at, self.app.clock().now());
-        let turn = match self.saga.turn(input, told, now, random()) {
+        let mut turn = match self.saga.turn(input, told, now, random()) {
             // What is under way ends here; what comes after it begins elsewhere.
             Ok(turn) if self.app.is_stopping() => turn.put_off(&self.saga, now),
             Ok(turn) => turn,
@@ -308,7 +308,7 @@ impl Run<'_> {
         if rest != SagaRest::Held {
             self.hold.let_go();
         }
-        match self.store(&turn, unit, now, rest.clone()).await {
+        match self.store(&mut turn, unit, now, rest.clone()).await {
             Ok(()) => {
                 pass(FailPoint::SagaStored);
                 self.is_held = rest == SagaRest::Held;
@@ -358,7 +358,7 @@ impl Run<'_> {
     /// Stores what follows, in the step's own transaction where it has one.
     async fn store(
         &mut self,
-        turn: &Turn,
+        turn: &mut Turn,
         unit: Option<Conclusion<'static>>,
         now: SystemTime,
         rest: SagaRest,

@@ -114,14 +114,19 @@ impl Instance {
     pub(crate) fn turn(&self, input: Input, told: Told, now: SystemTime, random: f64) -> Result<Turn, Illegal> {
         let (input, told, is_applied) = self.applied(input, told);
         let is_cancelled = matches!((input, told.heard), (Input::Ended(..), Some(SagaAsked::Cancel)));
-        let cancelled = if is_cancelled { self.plan.shape.next(self.state.clone(), Input::Cancel).ok() } else { None };
+        let cancelled = if is_cancelled { self.plan.shape.next(&self.state, Input::Cancel).ok() } else { None };
         // The step that has ended runs: nothing else begins by that.
-        let before = cancelled.map_or_else(|| self.state.clone(), |(state, _)| state);
+        let before = cancelled.as_ref().map_or(&self.state, |(state, _)| state);
         let (state, effects) = self.plan.shape.next(before, input)?;
-        let mut next = Self { state, ..self.clone() };
-        if let Some(context) = told.end.context {
-            next.context = context;
-        }
+        let Self { plan, context, marks, error, logged, .. } = self;
+        let mut next = Self {
+            plan: Arc::clone(plan),
+            state,
+            context: told.end.context.unwrap_or_else(|| Arc::clone(context)),
+            marks: marks.clone(),
+            error: told.error.clone().or_else(|| error.clone()),
+            logged: *logged,
+        };
         let mut log = Vec::new();
         match input {
             Input::Ended(step, _) => {
@@ -140,7 +145,6 @@ impl Instance {
             Input::Came(step) => next.marks[step].event = told.event,
             _ => {}
         }
-        next.error = told.error.or(next.error);
         next.logged += u32::try_from(log.len()).unwrap_or(u32::MAX);
         next.set_times(&self.state, &effects, now, random);
         let has_context = next.context != self.context;
@@ -151,7 +155,7 @@ impl Instance {
 
     /// Whether that can happen to it as it is.
     pub(crate) fn takes(&self, input: Input) -> bool {
-        self.plan.shape.next(self.state.clone(), input).is_ok()
+        self.plan.shape.next(&self.state, input).is_ok()
     }
 
     /// Where the last member of a group ends well, what its members returned becomes part of the context; where that fails, so has the
@@ -264,7 +268,7 @@ impl Instance {
     /// The same as it is, but for who holds it.
     pub(crate) fn unchanged(&self, claim: &SagaClaim, at: SystemTime, rest: SagaRest) -> SagaChange {
         let (effects, steps, log) = (Vec::new(), Vec::new(), Vec::new());
-        let turn =
+        let mut turn =
             Turn { next: self.clone(), effects, steps, log, heard: None, has_context: false, has_happened: false };
         turn.change(claim, at, rest)
     }
@@ -344,8 +348,8 @@ impl Turn {
         self
     }
 
-    /// The same as it is stored.
-    pub(crate) fn change(&self, claim: &SagaClaim, at: SystemTime, rest: SagaRest) -> SagaChange {
+    /// What is to be stored, taken out of it.
+    pub(crate) fn change(&mut self, claim: &SagaClaim, at: SystemTime, rest: SagaRest) -> SagaChange {
         let next = &self.next;
         let (phase, why) = stored_phase(next.state.phase);
         SagaChange {
@@ -358,8 +362,8 @@ impl Turn {
             heard: self.heard,
             cuts: next.state.cuts,
             error: next.error.clone(),
-            steps: self.steps.clone(),
-            log: self.log.clone(),
+            steps: std::mem::take(&mut self.steps),
+            log: std::mem::take(&mut self.log),
             at,
             rest,
         }

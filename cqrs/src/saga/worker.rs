@@ -316,7 +316,7 @@ async fn take_up(app: &App, store: &Arc<dyn Driver>, claimed: ClaimedSaga, since
     // What was under way is done again; what only waited goes on.
     let effects = if was_held || held.saga.is_busy() {
         match held.saga.turn(Input::Cut, Told::default(), app.clock().now(), random()) {
-            Ok(turn) => {
+            Ok(mut turn) => {
                 let change = turn.change(&held.claim, app.clock().now(), SagaRest::Held);
                 if !is_stored(store, change).await {
                     return Went::Waits;

@@ -15,6 +15,8 @@ pub(crate) fn benches() -> Vec<Bench> {
         Bench { path: "tx.postgres.8", run: |path, scale| report("postgres", path, scale, "tx/s") },
         Bench { path: "saga.postgres", run: |path, scale| report("sagas", path, scale, "sagas/s") },
         Bench { path: "saga.postgres.8", run: |path, scale| report("sagas", path, scale, "sagas/s") },
+        Bench { path: "saga.postgres.rows", run: |path, scale| report("saga_rows", path, scale, "sagas/s") },
+        Bench { path: "saga.postgres.rows.8", run: |path, scale| report("saga_rows", path, scale, "sagas/s") },
         Bench { path: "saga.memory", run: |path, scale| report("sagas", path, scale, "sagas/s") },
         Bench { path: "saga.recovery", run: |path, scale| report("sagas", path, scale, "sagas/s") },
         Bench { path: "saga.waiting", run: |path, scale| costs("waiting", path, scale, "ms") },

@@ -176,13 +176,12 @@ impl Shape {
     }
 
     /// What follows.
-    pub(crate) fn next(&self, mut state: State, input: Input) -> Result<(State, Vec<Effect>), Illegal> {
-        let before = state.clone();
-        let mut effects = Vec::new();
+    pub(crate) fn next(&self, before: &State, input: Input) -> Result<(State, Vec<Effect>), Illegal> {
+        let (mut state, mut effects) = (before.clone(), Vec::new());
         if self.take(&mut state, input, &mut effects) {
             Ok((state, effects))
         } else {
-            Err(Illegal { state: before, input })
+            Err(Illegal { state: before.clone(), input })
         }
     }
 

@@ -13,7 +13,7 @@ fn follow(shape: &Shape, inputs: &[Input]) -> (State, Vec<Effect>) {
     let mut state = shape.begin();
     let mut effects = Vec::new();
     for input in inputs {
-        (state, effects) = shape.next(state, *input).unwrap();
+        (state, effects) = shape.next(&state, *input).unwrap();
     }
     (state, effects)
 }
@@ -46,7 +46,7 @@ fn every_pair_of_state_and_input_is_answered() {
             }
             seen.push(state.clone());
             for input in inputs() {
-                match shape.next(state.clone(), input) {
+                match shape.next(&state, input) {
                     Ok((next, effects)) => {
                         let is_going = matches!(next.phase, Phase::Forward | Phase::Compensating);
                         assert_eq!(is_going, is_under_way(&next), "{state:?} {input:?} {next:?}");
@@ -116,7 +116,7 @@ fn one_failure_in_a_group_lets_the_others_end() {
     let (state, effects) =
         follow(&shape, &[Input::Start, Input::Ended(1, Ended::Failed), Input::Ended(2, Ended::Well)]);
     assert_eq!((state.phase, effects), (Phase::Forward, vec![]));
-    let (state, effects) = shape.next(state, Input::Ended(0, Ended::Well)).unwrap();
+    let (state, effects) = shape.next(&state, Input::Ended(0, Ended::Well)).unwrap();
     assert_eq!((state.phase, effects), (Phase::Compensating, vec![Effect::Undo { step: 2, attempt: 1 }]));
 }
 
@@ -125,7 +125,7 @@ fn behind_the_pivot_it_is_stuck_and_goes_on_when_it_is_resumed() {
     let shape =
         line(vec![PLAIN, Step { is_pivot: true, undo: None, ..PLAIN }, Step { attempts: 2, undo: None, ..PLAIN }]);
     let mut inputs = vec![Input::Start, Input::Ended(0, Ended::Well), Input::Ended(1, Ended::Well)];
-    assert!(shape.next(follow(&shape, &inputs).0, Input::Cancel).is_err(), "there is no way back");
+    assert!(shape.next(&follow(&shape, &inputs).0, Input::Cancel).is_err(), "there is no way back");
     inputs.extend([Input::Ended(2, Ended::Failed), Input::Due(2), Input::Ended(2, Ended::Failed)]);
     assert_eq!(follow(&shape, &inputs).0.phase, Phase::Stuck(Stuck::Forward));
     inputs.extend([Input::Resume, Input::Ended(2, Ended::Well)]);
@@ -251,7 +251,7 @@ fn g15_g16_g17_sagas_of_any_shape_end_and_leave_the_world_in_order() {
         let mut dice = Dice(seed);
         let shape = dice.shape();
         let mut world = World::default();
-        let (mut state, mut open) = shape.next(shape.begin(), Input::Start).unwrap();
+        let (mut state, mut open) = shape.next(&shape.begin(), Input::Start).unwrap();
         let mut last_undo = usize::MAX;
         for turn in 0.. {
             assert!(turn < 500, "seed {seed}: it does not end: {state:?}");
@@ -276,7 +276,7 @@ fn g15_g16_g17_sagas_of_any_shape_end_and_leave_the_world_in_order() {
                     happen(&shape, &mut world, &mut dice, effect)
                 }
             };
-            match shape.next(state.clone(), input) {
+            match shape.next(&state, input) {
                 Ok((next, effects)) => {
                     for effect in &effects {
                         if was == Phase::Compensating {

@@ -141,13 +141,18 @@ impl SagaTable {
 
     /// Whether a change could be stored. Then nobody else gets hold of the saga until it has ended, or is undone.
     pub(super) fn take(&mut self, change: &SagaChange) -> SagaSaved {
-        match self.all.get(&change.claim.id).filter(|saga| saga.is_held_by(&change.claim)) {
-            Some(saga) => {
-                self.taken.insert(change.claim.id.clone());
-                SagaSaved::Stored(saga.row.asked.filter(|asked| Some(*asked) != change.heard))
-            }
-            None => SagaSaved::Lost,
+        let saved = self.answer(change);
+        if saved != SagaSaved::Lost {
+            self.taken.insert(change.claim.id.clone());
         }
+        saved
+    }
+
+    fn answer(&self, change: &SagaChange) -> SagaSaved {
+        let saga = self.all.get(&change.claim.id).filter(|saga| saga.is_held_by(&change.claim));
+        saga.map_or(SagaSaved::Lost, |saga| {
+            SagaSaved::Stored(saga.row.asked.filter(|asked| Some(*asked) != change.heard))
+        })
     }
 
     pub(super) fn let_go(&mut self, id: &str) {
@@ -157,6 +162,10 @@ impl SagaTable {
     /// Stores a change that was taken.
     pub(super) fn apply(&mut self, change: SagaChange) {
         self.let_go(&change.claim.id);
+        self.put(change);
+    }
+
+    fn put(&mut self, change: SagaChange) {
         let Some(saga) = self.all.get_mut(&change.claim.id) else { return };
         let row = &mut saga.row;
         (row.phase, row.why, row.cuts, row.is_cancelled) = (change.phase, change.why, change.cuts, change.is_cancelled);
@@ -180,9 +189,9 @@ impl SagaTable {
     }
 
     fn save(&mut self, change: SagaChange) -> SagaSaved {
-        let saved = self.take(&change);
+        let saved = self.answer(&change);
         if saved != SagaSaved::Lost {
-            self.apply(change);
+            self.put(change);
         }
         saved
     }

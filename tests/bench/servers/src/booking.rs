@@ -9,7 +9,7 @@ use cqrs::NotificationEvent;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Arguments, Rates, Result, rate};
+use crate::{Arguments, Peers, Rates, Result, rate};
 
 const CALLS: u32 = 4_000;
 
@@ -83,7 +83,7 @@ pub fn at_once(arguments: &Arguments) -> u32 {
     if arguments.path.ends_with(".8") { 8 } else { 1 }
 }
 
-/// Calls a second, round by round, so many of them at once.
+/// Calls a second, round by round, so many of them at once, and those of others.
 ///
 /// # Errors
 /// Fails when a call does.
@@ -92,6 +92,7 @@ pub async fn rounds<A, B>(
     at_once: u32,
     ours: impl Fn() -> A,
     by_hand: impl Fn() -> B,
+    mut peers: Peers,
 ) -> Result<Rates>
 where
     A: Future<Output = Result<()>>,
@@ -105,6 +106,7 @@ where
         if round > 0 {
             rates.ours.push(ours);
             rates.plain.push(by_hand);
+            peers.round(&mut rates.peers)?;
         }
     }
     Ok(rates)

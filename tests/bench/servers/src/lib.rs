@@ -1,6 +1,7 @@
 //! What the programs that measure on real servers share: where the servers are, and how rounds are told to `bench`.
 
 pub mod booking;
+pub mod checkpoints;
 pub mod consuming;
 pub mod kafka;
 pub mod memory;

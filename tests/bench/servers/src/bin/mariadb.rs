@@ -5,7 +5,7 @@
 //! as many connections.
 
 use bench_servers::booking::{Booked, Row, at_once, rounds};
-use bench_servers::{Arguments, Result, drop_database, fresh_database, server};
+use bench_servers::{Arguments, Peers, Result, drop_database, fresh_database, server};
 use clap::Parser;
 use cqrs::prelude::*;
 use cqrs::sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
@@ -73,7 +73,7 @@ async fn main() -> Result<()> {
         .await?;
     sqlx::query("CREATE TABLE by_hand LIKE cqrs_outbox").execute(&plain).await?;
     let ours = || async { Ok(app.send(Book { what: "a table" }).await?) };
-    let rates = rounds(&arguments, at_once, ours, || by_hand(&plain)).await?;
+    let rates = rounds(&arguments, at_once, ours, || by_hand(&plain), Peers::none()).await?;
     drop_database(&admin, &database).await?;
     rates.tell()
 }

@@ -5,7 +5,7 @@
 //! as many connections.
 
 use bench_servers::booking::{Booked, Row, at_once, rounds};
-use bench_servers::{Arguments, Result, drop_schema, fresh_schema, server};
+use bench_servers::{Arguments, Peers, Result, drop_schema, fresh_schema, server};
 use clap::Parser;
 use cqrs::prelude::*;
 use cqrs::sqlx::postgres::PgPoolOptions;
@@ -68,7 +68,7 @@ async fn main() -> Result<()> {
         .await?;
     sqlx::query("CREATE TABLE by_hand (LIKE cqrs_outbox INCLUDING ALL)").execute(&plain).await?;
     let ours = || async { Ok(app.send(Book { what: "a table" }).await?) };
-    let rates = rounds(&arguments, at_once, ours, || by_hand(&plain)).await?;
+    let rates = rounds(&arguments, at_once, ours, || by_hand(&plain), Peers::none()).await?;
     drop_schema(&admin, &schema).await?;
     rates.tell()
 }

@@ -67,7 +67,7 @@ async fn from_postgres(arguments: &Arguments) -> Result<Rates> {
     let schema = fresh_schema(&admin).await?;
     let options = url.parse::<PgConnectOptions>()?.options([("search_path", &schema)]);
     let pool = PgPoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await?;
-    let peers = Peers::new(arguments, "postgres");
+    let peers = Peers::relay(arguments, "postgres");
     let rates = to_kafka(Store::pool(pool.clone()), &OnPostgres(pool), peers, arguments).await?;
     drop_schema(&admin, &schema).await?;
     Ok(rates)
@@ -79,7 +79,7 @@ async fn from_mariadb(arguments: &Arguments) -> Result<Rates> {
     let database = fresh_database(&admin).await?;
     let options = url.parse::<MySqlConnectOptions>()?.database(&database);
     let pool = MySqlPoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await?;
-    let peers = Peers::new(arguments, "mysql");
+    let peers = Peers::relay(arguments, "mysql");
     let rates = to_kafka(Store::pool(pool.clone()), &OnMariaDb(pool), peers, arguments).await?;
     drop_database(&admin, &database).await?;
     Ok(rates)

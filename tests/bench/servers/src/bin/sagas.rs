@@ -7,15 +7,14 @@
 //! but the loop itself. `commits` is how many transactions that write one saga of ours takes.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bench_servers::booking::{at_once, rounds};
-use bench_servers::{Arguments, Rates, Result, drop_schema, fresh_schema, median, rate, server};
+use bench_servers::checkpoints::{self, commits, pools};
+use bench_servers::{Arguments, Peers, Rates, Result, drop_schema, fresh_schema, median, rate, server};
 use clap::Parser;
 use cqrs::prelude::*;
-use cqrs::sqlx::postgres::PgPoolOptions;
 use cqrs::sqlx::{self, PgPool};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -48,90 +47,20 @@ fn order() -> Order {
     Order { number: 42, reserved: false, paid: None, shipped: false }
 }
 
-const START: &str = "
-WITH saga AS (
-    INSERT INTO by_hand_sagas (id, name, version, phase, context, digest, headers, owner, lease_until, started_at, changed_at)
-    VALUES ($1, 'order', 1, 'forward', $2, $3, '{}', 'bench', $4, $4, $4))
-INSERT INTO by_hand_steps (saga, step, progress, attempt, in_doubt) VALUES ($1, 'reserve', 'running', 1, FALSE)";
-
-const STEP: &str = "
-WITH saga AS (
-    UPDATE by_hand_sagas SET context = $2, changed_at = $3, logged = logged + 1 WHERE id = $1 AND fence = 1 RETURNING id),
-steps AS (
-    INSERT INTO by_hand_steps (saga, step, progress, attempt, in_doubt)
-    SELECT id, $4, 'done', 0, FALSE FROM saga UNION ALL SELECT id, $5, 'running', 1, FALSE FROM saga
-    ON CONFLICT (saga, step) DO UPDATE SET progress = excluded.progress, attempt = excluded.attempt)
-INSERT INTO by_hand_log (saga, number, step, is_undo, attempt, began_at, ended_at, progress)
-SELECT id, $6, $4, FALSE, 1, $3, $3, 'done' FROM saga";
-
-const END: &str = "
-WITH saga AS (
-    UPDATE by_hand_sagas SET context = $2, changed_at = $3, logged = logged + 1, phase = 'completed', owner = NULL, lease_until = NULL,
-        ended_at = $3 WHERE id = $1 AND fence = 1 RETURNING id),
-steps AS (
-    INSERT INTO by_hand_steps (saga, step, progress, attempt, in_doubt) SELECT id, $4, 'done', 0, FALSE FROM saga
-    ON CONFLICT (saga, step) DO UPDATE SET progress = excluded.progress, attempt = excluded.attempt)
-INSERT INTO by_hand_log (saga, number, step, is_undo, attempt, began_at, ended_at, progress)
-SELECT id, 3, $4, FALSE, 1, $3, $3, 'done' FROM saga";
-
-fn now() -> Result<i64> {
-    Ok(i64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_micros())?)
-}
-
 async fn by_hand(pool: &PgPool) -> Result<()> {
     let (id, context) = (Uuid::now_v7().to_string(), order());
-    let begin = sqlx::query(START).bind(&id).bind(serde_json::to_vec(&context)?).bind(&[0_u8; 32][..]).bind(now()?);
-    begin.execute(pool).await?;
+    checkpoints::begin(&id, &context)?.execute(pool).await?;
     steps_by_hand(pool, &id, context).await
 }
 
 /// The three steps of one that has begun.
 async fn steps_by_hand(pool: &PgPool, id: &str, mut context: Order) -> Result<()> {
     reserve(&mut context).await;
-    let step = |step: &'static str, next: &'static str, number: i32, context: &Order| {
-        let context = serde_json::to_vec(context)?;
-        Result::Ok(sqlx::query(STEP).bind(id.to_owned()).bind(context).bind(now()?).bind(step).bind(next).bind(number))
-    };
-    step("reserve", "charge", 1, &context)?.execute(pool).await?;
+    checkpoints::step(id, &context, "reserve", "charge", 1)?.execute(pool).await?;
     charge(&mut context).await;
-    step("charge", "ship", 2, &context)?.execute(pool).await?;
+    checkpoints::step(id, &context, "charge", "ship", 2)?.execute(pool).await?;
     ship(&mut context).await;
-    let end = sqlx::query(END).bind(id).bind(serde_json::to_vec(&context)?).bind(now()?).bind("ship");
-    end.execute(pool).await?;
-    Ok(())
-}
-
-/// How many transactions that write something each call takes.
-async fn commits<F: Future<Output = Result<()>>>(pool: &PgPool, call: impl Fn() -> F) -> Result<f64> {
-    const CALLS: u32 = 100;
-    let number = async || -> Result<i64> {
-        Ok(sqlx::query_scalar("SELECT CAST(pg_snapshot_xmax(pg_current_snapshot())::text AS BIGINT)")
-            .fetch_one(pool)
-            .await?)
-    };
-    let before = number().await?;
-    for _ in 0..CALLS {
-        call().await?;
-    }
-    let transactions = u32::try_from(number().await? - before)?;
-    Ok(f64::from(transactions) / f64::from(CALLS))
-}
-
-/// Two pools of so many connections on a schema of its own.
-async fn pools(admin: &PgPool, schema: &str, connections: u32) -> Result<(PgPool, PgPool)> {
-    let options = (*admin.connect_options()).clone().options([("search_path", schema)]);
-    let pool =
-        |options| PgPoolOptions::new().max_connections(connections).test_before_acquire(false).connect_with(options);
-    Ok((pool(options.clone()).await?, pool(options).await?))
-}
-
-async fn tables_by_hand(plain: &PgPool) -> Result<()> {
-    for (table, like) in
-        [("by_hand_sagas", "cqrs_sagas"), ("by_hand_steps", "cqrs_saga_steps"), ("by_hand_log", "cqrs_saga_log")]
-    {
-        let create = format!("CREATE TABLE {table} (LIKE {like} INCLUDING ALL)");
-        sqlx::query(sqlx::AssertSqlSafe(create)).execute(plain).await?;
-    }
+    checkpoints::end(id, &context)?.execute(pool).await?;
     Ok(())
 }
 
@@ -140,12 +69,13 @@ async fn postgres(arguments: &Arguments) -> Result<Rates> {
     let schema = fresh_schema(&admin).await?;
     let (plain, given) = pools(&admin, &schema, at_once).await?;
     let app = cqrs::bootstrap!().store(Store::pool(given)).await?;
-    tables_by_hand(&plain).await?;
+    checkpoints::tables(&plain).await?;
     let ours = || async {
         app.saga(order()).await?;
         Ok(())
     };
-    let mut rates = rounds(arguments, at_once, ours, || by_hand(&plain)).await?;
+    let peers = Peers::sagas(arguments, "context", at_once);
+    let mut rates = rounds(arguments, at_once, ours, || by_hand(&plain), peers).await?;
     rates.also.insert("commits", commits(&plain, ours).await?);
     drop_schema(&admin, &schema).await?;
     Ok(rates)
@@ -172,7 +102,7 @@ async fn memory(arguments: &Arguments) -> Result<Rates> {
         Box::pin(ship(&mut context)).await;
         store(&id, &context)
     };
-    let mut rates = rounds(arguments, 1, ours, by_hand).await?;
+    let mut rates = rounds(arguments, 1, ours, by_hand, Peers::none()).await?;
     rates.also.insert("us_a_step", 1e6 / median(&rates.ours) / 3.0);
     Ok(rates)
 }
@@ -202,7 +132,7 @@ async fn recovery(arguments: &Arguments) -> Result<Rates> {
     let schema = fresh_schema(&admin).await?;
     let (plain, given) = pools(&admin, &schema, AT_ONCE).await?;
     cqrs::bootstrap!().store(Store::pool(given.clone())).await?;
-    tables_by_hand(&plain).await?;
+    checkpoints::tables(&plain).await?;
     let mut rates = Rates::default();
     for _ in 0..arguments.rounds().min(3) {
         leave(&plain, "by_hand_sagas", "by_hand_steps", count).await?;
