@@ -13,6 +13,7 @@ pub(crate) struct Outcome {
     phase: SagaPhase,
     why: String,
     version: u32,
+    is_cancelled: bool,
     context: Arc<[u8]>,
     error: Option<String>,
     steps: Vec<SagaStep>,
@@ -23,8 +24,8 @@ impl Outcome {
     /// that yet.
     pub(crate) fn stored(row: SagaRow, steps: Vec<SagaStep>) -> Option<Self> {
         let has_ended = row.phase.is_end() || (row.phase == SagaPhase::Stuck && row.asked.is_none());
-        let SagaRow { phase, why, version, context, error, .. } = row;
-        has_ended.then(|| Self { phase, why, version, context: context.into(), error, steps })
+        let SagaRow { phase, why, version, is_cancelled, context, error, .. } = row;
+        has_ended.then(|| Self { phase, why, version, is_cancelled, context: context.into(), error, steps })
     }
 
     /// Of a saga as the process knows it that went on with it.
@@ -35,6 +36,7 @@ impl Outcome {
             phase,
             why: why.to_owned(),
             version: saga.plan.version(),
+            is_cancelled: saga.state.is_cancelled,
             context: Arc::clone(&saga.context),
             error: saga.error.clone(),
             steps: if phase == SagaPhase::Completed { Vec::new() } else { saga.steps() },
@@ -66,8 +68,10 @@ impl Outcome {
     }
 
     fn compensated(&self) -> SagaError {
-        let is_failed = |step: &&SagaStep| {
-            step.progress == SagaProgress::Failed || (step.error.is_some() && step.progress != SagaProgress::Done)
+        // One that was not to begin, or did not wait any more, since somebody has cancelled the saga, did not fail with anything.
+        let is_failed = |step: &&SagaStep| match step.progress {
+            SagaProgress::Failed => !self.is_cancelled || step.error.is_some(),
+            progress => step.error.is_some() && progress != SagaProgress::Done,
         };
         let failed = self.steps.iter().find(is_failed);
         let (step, error) = failed.map_or_else(Default::default, |step| (step.step.clone(), step.error.clone()));
