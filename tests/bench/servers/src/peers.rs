@@ -10,8 +10,8 @@ use crate::{Arguments, Result};
 
 /// What they do to publish what is stored, and how many rows each publishes in a round: about three seconds' worth.
 const RELAY: (&str, [(&str, u32); 2]) = ("run", [("watermill", 5_000), ("python-cqrs", 1_500)]);
-/// What they do to run sagas, and how many each runs in a round, one at a time: as much, and three times as many at once.
-const SAGAS: (&str, [(&str, u32); 2]) = ("saga", [("durare", 1_000), ("python-cqrs", 150)]);
+/// What they do to run sagas, and how many each runs in a round: as long, one at a time, and three times as many where several run at once.
+const SAGAS: (&str, [(&str, u32); 2]) = ("saga", [("durare", 1_500), ("python-cqrs", 200)]);
 /// How a script ends whose peer is not installed.
 const MISSING: i32 = 3;
 
