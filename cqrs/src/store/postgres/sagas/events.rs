@@ -74,7 +74,9 @@ pub(in crate::store::postgres) async fn keep(
 pub(super) async fn tell(names: &Names, pool: &PgPool, now: SystemTime) -> Result<u64, sqlx::Error> {
     let mut woken = 0;
     loop {
-        let statement = sqlx::query_as(names.sql(TELL)).bind(rows::micros(now)).bind(TOLD_AT_ONCE);
+        // Planned each time: a plan that was made while the table was small reads all of it when it is not, until the server looks again.
+        let statement = sqlx::query_as(names.sql(TELL)).persistent(false);
+        let statement = statement.bind(rows::micros(now)).bind(TOLD_AT_ONCE);
         let (poked, told): (i64, i64) = statement.fetch_one(pool).await?;
         woken += poked.unsigned_abs();
         if told < TOLD_AT_ONCE {
