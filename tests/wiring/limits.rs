@@ -31,6 +31,15 @@ struct Reminder;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Renewal;
 
+/// As it was before the other one, which says less.
+#[saga(name = "penalty", version = 1, steps = [collect], concurrency = 9)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Penalty1;
+
+#[saga(name = "penalty", version = 2, steps = [collect_one_by_one], concurrency = 1)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Penalty2;
+
 /// It has none.
 #[saga(name = "return", steps = [put_back])]
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -96,6 +105,16 @@ impl Desk {
 
 #[saga_step(compensate = none)]
 async fn hand_out(_cx: &mut Loan, world: Inject<World>) {
+    world.desk.serve().await;
+}
+
+#[saga_step(compensate = none)]
+async fn collect(_cx: &mut Penalty1, world: Inject<World>) {
+    world.desk.serve().await;
+}
+
+#[saga_step(compensate = none)]
+async fn collect_one_by_one(_cx: &mut Penalty2, world: Inject<World>) {
     world.desk.serve().await;
 }
 
@@ -280,6 +299,19 @@ async fn a_backlog_of_one_holds_up_no_other() {
     assert_eq!(world.desk.served.load(Ordering::SeqCst), 0, "all that were claimed of it are there still");
     world.desk.leave.add_permits(600);
     within(app.sagas().join::<Renewal>("renewal-599")).await.unwrap();
+    app.shutdown().await;
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn what_the_last_version_says_holds_for_all() {
+    let (store, world) = (MemoryStore::new(), Arc::new(World::default()));
+    let app = app_on(&store, &world).await;
+    let running = run(&app);
+    let earlier = try_join_all((0..5).map(|_| app.saga(Penalty1).into_future()));
+    let later = try_join_all((0..5).map(|_| app.saga(Penalty2).into_future()));
+    let (earlier, later) = within(async { tokio::join!(earlier, later) }).await;
+    assert_eq!((earlier.unwrap().len(), later.unwrap().len(), world.desk.most()), (5, 5, 1));
     app.shutdown().await;
     running.await.unwrap().unwrap();
 }

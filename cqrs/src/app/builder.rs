@@ -348,8 +348,8 @@ impl Builder {
         if let Some(run) = self.options.run.as_deref() {
             draft.problems.extend(unknown_parts(run, &draft));
         }
-        draft.problems.extend(unknown_groups(&self.options, &draft));
-        draft.problems.extend(unknown_sagas(&self.options, &draft));
+        draft.problems.extend(unknown(self.options.groups.keys(), "group", &groups(&draft)));
+        draft.problems.extend(unknown(self.options.sagas.keys(), "saga", &sagas(&draft)));
         if let Some(broker) = &self.broker {
             draft.has_broker = true;
             if let Err(error) = broker.check() {
@@ -457,20 +457,18 @@ fn unknown_parts(run: &[String], draft: &Draft) -> Vec<Problem> {
     unknown.map(|part| Problem::new(ProblemKind::Setting, said(part), suggest(part, "parts", &known))).collect()
 }
 
-/// Groups that settings speak of and that there are not: what is said about them would be lost, in silence.
-fn unknown_groups(options: &Options, draft: &Draft) -> Vec<Problem> {
-    let known = groups(draft);
-    let unknown = options.groups.keys().filter(|group| !known.contains(*group));
-    let said = |group: &String| format!("the settings speak of the group `{group}`, which this app does not have");
-    unknown.map(|group| Problem::new(ProblemKind::Setting, said(group), suggest(group, "groups", &known))).collect()
+/// Groups or sagas that settings speak of and that there are not: what is said about them would be lost, in silence.
+fn unknown<'a>(spoken_of: impl Iterator<Item = &'a String>, what: &str, known: &BTreeSet<String>) -> Vec<Problem> {
+    let unknown = spoken_of.filter(|name| !known.contains(*name));
+    let said = |name: &String| format!("the settings speak of the {what} `{name}`, which this app does not have");
+    unknown
+        .map(|name| Problem::new(ProblemKind::Setting, said(name), suggest(name, &format!("{what}s"), known)))
+        .collect()
 }
 
-/// The same about sagas.
-fn unknown_sagas(options: &Options, draft: &Draft) -> Vec<Problem> {
-    let known: BTreeSet<String> = draft.sagas.iter().map(|saga| saga.context.name.to_owned()).collect();
-    let unknown = options.sagas.keys().filter(|saga| !known.contains(*saga));
-    let said = |saga: &String| format!("the settings speak of the saga `{saga}`, which this app does not have");
-    unknown.map(|saga| Problem::new(ProblemKind::Setting, said(saga), suggest(saga, "sagas", &known))).collect()
+/// The stored names of the sagas.
+fn sagas(draft: &Draft) -> BTreeSet<String> {
+    draft.sagas.iter().map(|saga| saga.context.name.to_owned()).collect()
 }
 
 /// The consumer groups of the handlers.

@@ -267,7 +267,13 @@ async fn claim_limited(
 }
 
 async fn claim_others(app: &App, sagas: &dyn Sagas, most: usize, now: SystemTime) -> Result<Vec<Claimed>, StoreError> {
-    let found = claim_some(app, sagas, most, now, SagaNames::AllBut(app.saga_limits().names())).await?;
+    let names = SagaNames::AllBut(app.saga_limits().names());
+    // Something is due. Where it may be a saga with limits that waits for its turn, a claim would lock for nothing.
+    let is_sure = names == SagaNames::ALL;
+    if most == 0 || !(is_sure || sagas.is_any_due(now, app.clock().lease_now(), names.clone()).await?) {
+        return Ok(Vec::new());
+    }
+    let found = claim_some(app, sagas, most, now, names).await?;
     Ok(found.into_iter().map(|saga| (saga, None)).collect())
 }
 

@@ -18,8 +18,7 @@ pub struct Asked {
 impl Asked {
     /// Of the saga whose step has this key.
     pub fn by(key: &StepKey) -> Self {
-        let of_step = key.of_step();
-        Self { saga: of_step.rsplit_once('/').map_or(of_step, |(saga, _)| saga).to_owned() }
+        Self { saga: key.saga().to_owned() }
     }
 }
 
@@ -56,7 +55,7 @@ struct Awaited {
 
 /// What a member of the group tells, and the number that it has heard.
 #[derive(Serialize, Deserialize)]
-struct Heard(String, Option<i32>);
+pub struct Heard(pub String, pub Option<i32>);
 
 impl Apply<Heard> for Awaited {
     fn apply(&mut self, Heard(step, number): Heard) {
@@ -66,20 +65,22 @@ impl Apply<Heard> for Awaited {
 }
 
 /// A compensation that writes in its transaction.
-macro_rules! undone {
-    ($step:ident, $undo:ident) => {
+macro_rules! untold {
+    ($saga:ident, $step:ident, $undo:ident) => {
         #[compensation(retry(max = 3, first = "20ms"))]
-        async fn $undo(cx: &mut Awaited, tx: &mut Tx<Any>, key: StepKey, meta: &Meta) -> Result<(), BoxError> {
+        async fn $undo(cx: &mut $saga, tx: &mut Tx<Any>, key: StepKey, meta: &Meta) -> Result<(), BoxError> {
             note(tx, stringify!($step), &key, meta).await?;
             cx.story.tell(concat!("undo ", stringify!($step)))
         }
     };
 }
 
-undone!(w_ask, w_ask_back);
-undone!(w_heard, w_heard_back);
-undone!(w_again, w_again_back);
-undone!(w_last, w_last_back);
+pub(super) use untold;
+
+untold!(Awaited, w_ask, w_ask_back);
+untold!(Awaited, w_heard, w_heard_back);
+untold!(Awaited, w_again, w_again_back);
+untold!(Awaited, w_last, w_last_back);
 
 #[saga_step(compensate = w_ask_back)]
 async fn w_ask(

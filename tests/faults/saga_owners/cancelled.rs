@@ -68,8 +68,7 @@ async fn c_later(_cx: &mut Shipped) -> Result<(), BoxError> {
 }
 
 async fn cancel(app: &App, key: &StepKey) -> Result<(), BoxError> {
-    let saga = key.of_step().rsplit_once('/').ok_or("its key names no saga")?.0;
-    app.sagas().cancel(saga.to_owned()).await?;
+    app.sagas().cancel(key.saga()).await?;
     Ok(())
 }
 

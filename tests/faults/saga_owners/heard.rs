@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::awaited::{Heard, untold};
 use super::ground::{Ground, Started};
 use super::program::Break;
 use super::shapes::{Story, Variant, note, note_elsewhere, to_the_end};
@@ -37,10 +38,6 @@ struct Inquiry {
     numbers: Vec<i32>,
 }
 
-/// What a member of the group tells, and the number that it has heard.
-#[derive(Serialize, Deserialize)]
-struct Heard(String, Option<i32>);
-
 impl Apply<Heard> for Inquiry {
     fn apply(&mut self, Heard(step, number): Heard) {
         self.story.told.push(step);
@@ -48,20 +45,9 @@ impl Apply<Heard> for Inquiry {
     }
 }
 
-/// A compensation that writes in its transaction.
-macro_rules! undone {
-    ($step:ident, $undo:ident) => {
-        #[compensation(retry(max = 3, first = "20ms"))]
-        async fn $undo(cx: &mut Inquiry, tx: &mut Tx<Any>, key: StepKey, meta: &Meta) -> Result<(), BoxError> {
-            note(tx, stringify!($step), &key, meta).await?;
-            cx.story.tell(concat!("undo ", stringify!($step)))
-        }
-    };
-}
-
-undone!(i_one, i_one_back);
-undone!(i_heard, i_heard_back);
-undone!(i_again, i_again_back);
+untold!(Inquiry, i_one, i_one_back);
+untold!(Inquiry, i_heard, i_heard_back);
+untold!(Inquiry, i_again, i_again_back);
 
 #[saga_step(compensate = i_one_back)]
 async fn i_one(cx: &mut Inquiry, tx: &mut Tx<Any>, key: StepKey, meta: &Meta) -> Result<(), BoxError> {

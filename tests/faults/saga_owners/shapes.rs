@@ -73,10 +73,8 @@ async fn linger(key: &StepKey) {
 }
 
 fn insert(step: &str, has_tx: bool, key: &StepKey, meta: &Meta) -> AssertSqlSafe<String> {
-    let of_step = key.of_step();
-    let saga = of_step.rsplit_once('/').map_or(of_step, |(saga, _)| saga);
-    let (is_undo, has_tx) = (i32::from(of_step != key.as_str()), i32::from(has_tx));
-    let attempt = meta.attempt();
+    let (is_undo, has_tx) = (i32::from(key.of_step() != key.as_str()), i32::from(has_tx));
+    let (saga, attempt) = (key.saga(), meta.attempt());
     AssertSqlSafe(format!(
         "INSERT INTO effects (saga, step, is_undo, has_tx, step_key, attempt)
          VALUES ('{saga}', '{step}', {is_undo}, {has_tx}, '{key}', {attempt})"

@@ -110,3 +110,20 @@ async fn texts_with_a_nul_come_back_as_they_were() {
     let used = store.in_use().await.unwrap();
     assert!(used.iter().any(|used| used.step.as_deref() == Some("con\0firm")), "{used:?}");
 }
+
+/// A plan that is kept was made while few events were there, and reads all of them once they are many.
+#[tokio::test]
+async fn who_tells_sagas_of_events_keeps_no_plan() {
+    let (schema, _) = fresh().await;
+    let store = schema.lent(1).await;
+    for _ in 0..8 {
+        store.tell(at(1)).await.unwrap();
+        store.next_due(SagaNames::ALL).await.unwrap();
+    }
+    let kept = async |what: &str| -> i64 {
+        let count = sqlx::query_scalar("SELECT COUNT(*) FROM pg_prepared_statements WHERE statement LIKE $1");
+        count.bind(what).fetch_one(&store.pool).await.unwrap()
+    };
+    assert_eq!(kept("%WHERE NOT told%").await, 0);
+    assert_eq!(kept("%SELECT due_at FROM%").await, 1, "as others are");
+}
