@@ -6,6 +6,7 @@ mod diagrams;
 mod holes;
 mod left;
 mod limits;
+mod refusals;
 mod stopping;
 mod versions;
 

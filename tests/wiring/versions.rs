@@ -115,7 +115,7 @@ async fn in_time<T>(future: impl Future<Output = T>) -> T {
 async fn g20_a_saga_goes_on_as_the_version_that_takes_it_over_from_where_it_stood() {
     let store = MemoryStore::new();
     left(&store, "begins", 3, V3, vec![step("pack", SagaProgress::Running)]).await;
-    let labelled = SagaStep { patch: Some(b"\"labelled\"".to_vec()), ..done("label") };
+    let labelled = SagaStep { returned: Some(b"\"labelled\"".to_vec()), ..done("label") };
     let group = vec![done("pack"), labelled, step("weigh", SagaProgress::Pausing)];
     left(&store, "beside", 3, V3, group).await;
     let grown = vec![done("pack"), done("label"), done("weigh"), step("post", SagaProgress::Pausing)];
@@ -157,7 +157,7 @@ async fn g20_what_a_later_version_cannot_go_on_with_is_left_as_it_is_and_named()
     let store = MemoryStore::new();
     let wait = SagaWait { saga: "parcel".to_owned(), event: "signed".to_owned(), key: "7".to_owned() };
     let waiting = SagaStep { wait: Some(wait), ..step("pack", SagaProgress::Awaiting) };
-    let patched = || SagaStep { patch: Some(b"\"labelled\"".to_vec()), ..done("label") };
+    let patched = || SagaStep { returned: Some(b"\"labelled\"".to_vec()), ..done("label") };
     let parted = vec![done("pack"), patched(), done("weigh"), step("post", SagaProgress::Pausing)];
     let cases: [(&str, &str, Vec<SagaStep>); 6] = [
         ("overtaken", V3, vec![done("pack"), step("post", SagaProgress::Pausing)]),

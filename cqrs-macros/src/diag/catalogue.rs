@@ -210,6 +210,16 @@ pub(crate) fn problem_of_field() -> Text {
     Text::new("`#[problem(..)]` does not belong to a field").help("put it on the type or on the variant")
 }
 
+pub(crate) fn transparent_and(key: &Ident) -> Text {
+    Text::new(format!("`{key}` beside `transparent`, which leaves what a client is told to what the variant holds"))
+        .help("write one of the two")
+}
+
+pub(crate) fn transparent_of_many(variant: &Ident) -> Text {
+    Text::new(format!("`{variant}` is `transparent`, and does not hold one field alone"))
+        .help("let it hold the error that a client is told of, and nothing else")
+}
+
 pub(crate) fn not_a_uri(found: &str) -> Text {
     Text::new(format!("`{found}` is not a URI reference"))
         .help("write an address or a path of visible ASCII characters: \"https://example.com/problems/sold-out\"")

@@ -1,9 +1,10 @@
 //! The impl of an error that a client is told of.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
 
-use crate::model::{Case, Problem, Told};
+use crate::model::{Case, Problem, Says, Told};
 
 /// The impl, and the registration of a type that is not generic.
 pub(crate) fn problem(problem: &Problem) -> TokenStream {
@@ -33,10 +34,11 @@ pub(crate) fn problem(problem: &Problem) -> TokenStream {
         }
     });
     quote! {
-        #[allow(deprecated)]
+        #[allow(deprecated, unused_qualifications)]
         const _: () = {
             use #krate::__private as __cqrs;
             #[automatically_derived]
+            #[diagnostic::do_not_recommend]
             impl #params __cqrs::Problem for #ident #args #bounds {
                 fn problem(&self) -> ::core::option::Option<__cqrs::ProblemDetails> {
                     #body
@@ -52,9 +54,16 @@ fn body(problem: &Problem) -> TokenStream {
     if problem.cases.is_empty() {
         return otherwise;
     }
-    let arms = problem.cases.iter().map(|Case { variant, told: case }| {
-        let told = told(case);
-        quote!(Self::#variant { .. } => #told,)
+    let arms = problem.cases.iter().map(|Case { variant, says }| match says {
+        Says::Own(case) => {
+            let told = told(case);
+            quote!(Self::#variant { .. } => #told,)
+        }
+        Says::Field(member, ty) => {
+            // One that says nothing itself is blamed where its type is written.
+            let ask = quote_spanned!(ty.span()=> <#ty as __cqrs::Problem>::problem);
+            quote!(Self::#variant { #member: __held } => #ask(__held),)
+        }
     });
     let rest = (!problem.covered).then(|| quote!(_ => #otherwise,));
     quote!(match self { #(#arms)* #rest })

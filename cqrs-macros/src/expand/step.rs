@@ -37,7 +37,8 @@ pub(crate) fn saga_step(step: &SagaStep) -> TokenStream {
     };
     let named = step.name.as_ref().map(|name| quote!(.named(#name)));
     let definitions = quote!(#handler #definitions #by);
-    let value = quote!(#made.with(#retry, #back, #is_pivot, #awaited) #named);
+    let keep = quote!(.keeping(__cqrs::Returned::<#output>::KEEP));
+    let value = quote!(#made #keep.with(#retry, #back, #is_pivot, #awaited) #named);
     part(function, &definitions, &quote!(SagaStep<#ty>), &quote!(StepItem), &value)
 }
 
@@ -70,7 +71,7 @@ fn part(
         const _: () = {
             use #krate::__private as __cqrs;
             #[allow(unused_imports)]
-            use __cqrs::{AskedFallback as _, ProbeFallback as _, ShapeFallback as _};
+            use __cqrs::{AskedFallback as _, ProbeFallback as _, ReturnedFallback as _, ShapeFallback as _};
             #definitions
             const __ITEM: __cqrs::#item = #value;
             impl __cqrs::#of for #name {

@@ -12,7 +12,7 @@ pub(crate) use self::handler::{
     Breaker, EventMode, Fallback, Group, Handler, HandlerKind, OnDead, OnUnknown, Policy, Retry,
 };
 pub(crate) use self::message::{Answer, Message, MessageKind, Wire, WireFormat};
-pub(crate) use self::problem::{Case, Problem, Told};
+pub(crate) use self::problem::{Case, Problem, Says, Told};
 pub(crate) use self::saga::{Awaits, Compensation, Place, Rate, Saga, SagaStep, Step};
 pub(crate) use self::wiring::{CallKind, Middleware, Provider, Scope};
 

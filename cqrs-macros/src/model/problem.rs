@@ -1,7 +1,7 @@
 //! Errors that a client is told of.
 
 use proc_macro2::Ident;
-use syn::Generics;
+use syn::{Generics, Member, Type};
 
 use super::CratePath;
 
@@ -23,7 +23,16 @@ pub(crate) struct Problem {
 #[derive(Debug)]
 pub(crate) struct Case {
     pub(crate) variant: Ident,
-    pub(crate) told: Told,
+    pub(crate) says: Says,
+}
+
+/// Who says what a client is told of a variant.
+#[derive(Debug)]
+pub(crate) enum Says {
+    /// The variant.
+    Own(Told),
+    /// What it holds.
+    Field(Member, Box<Type>),
 }
 
 /// What a client is told.

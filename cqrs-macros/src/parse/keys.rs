@@ -81,6 +81,7 @@ const KEYS: &[Key] = &[
     key("status", "a whole number", "status = 409", &[ProblemDerive, ProblemVariant]),
     key("title", "a string", "title = \"Sold out\"", &[ProblemDerive, ProblemVariant]),
     key("type", "a string", "type = \"/problems/sold-out\"", &[ProblemDerive, ProblemVariant]),
+    key("transparent", "no value", "transparent", &[ProblemVariant]),
     key("scope", "a string", "scope = \"message\"", &[Provider]),
     key("kinds", "a list of words", "kinds = [command, query]", &[Middleware]),
     key("max", "a whole number", "max = 8", &[Retry]),

@@ -1,10 +1,10 @@
 //! Errors that a client is told of. A derive always gets a model, errors or not.
 
-use syn::{Attribute, Data, Fields, LitStr, Variant};
+use syn::{Attribute, Data, Field, Fields, Index, LitStr, Member, Variant};
 
 use super::args::Args;
 use crate::diag::{Sink, catalogue};
-use crate::model::{Case, Problem, Told};
+use crate::model::{Case, Problem, Says, Told};
 use crate::parse::{MessageItem, Place, helper_arguments};
 
 /// A status that is an error.
@@ -77,11 +77,30 @@ fn case(variant: &Variant, of_type: Option<&Said>, sink: &Sink) -> Option<Case> 
     on_no_field(&variant.fields, sink);
     let attr = helper(&variant.attrs)?;
     let place = Place::ProblemVariant;
-    let said = Said::read(&Args::new(place, helper_arguments(&variant.attrs, place), sink));
+    let args = Args::new(place, helper_arguments(&variant.attrs, place), sink);
+    if args.flag("transparent") {
+        return transparent(variant, &args);
+    }
+    let said = Said::read(&args);
     if said.lacks_status && of_type.is_none_or(|of_type| of_type.lacks_status) && sink.is_clean() {
         sink.at(attr.path(), catalogue::problem_without_status());
     }
-    said.told(of_type).map(|told| Case { variant: variant.ident.clone(), told })
+    said.told(of_type).map(|told| Case { variant: variant.ident.clone(), says: Says::Own(told) })
+}
+
+/// A variant of which a client is told what it holds.
+fn transparent(variant: &Variant, args: &Args<'_>) -> Option<Case> {
+    if let Some(key) = args.keys().find(|key| *key != "transparent") {
+        args.sink().at(key, catalogue::transparent_and(key));
+        return None;
+    }
+    let mut fields = variant.fields.iter();
+    let (Some(Field { ident, ty, .. }), None) = (fields.next(), fields.next()) else {
+        args.sink().at(&variant.ident, catalogue::transparent_of_many(&variant.ident));
+        return None;
+    };
+    let member = ident.clone().map_or_else(|| Member::Unnamed(Index::from(0)), Member::Named);
+    Some(Case { variant: variant.ident.clone(), says: Says::Field(member, Box::new(ty.clone())) })
 }
 
 fn helper(attrs: &[Attribute]) -> Option<&Attribute> {

@@ -13,7 +13,9 @@ enum release {}
 const _: () = {
     use ::cqrs::__private as __cqrs;
     #[allow(unused_imports)]
-    use __cqrs::{AskedFallback as _, ProbeFallback as _, ShapeFallback as _};
+    use __cqrs::{
+        AskedFallback as _, ProbeFallback as _, ReturnedFallback as _, ShapeFallback as _,
+    };
     struct __Handler;
     impl __cqrs::HandleLent for __Handler {
         type Message = Checkout;

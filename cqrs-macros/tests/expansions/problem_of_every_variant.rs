@@ -1,7 +1,8 @@
-#[allow(deprecated)]
+#[allow(deprecated, unused_qualifications)]
 const _: () = {
     use ::cqrs::__private as __cqrs;
     #[automatically_derived]
+    #[diagnostic::do_not_recommend]
     impl<T: Clone> __cqrs::Problem for PayError<T>
     where
         T: Debug,

@@ -13,7 +13,9 @@ pub enum reserve {}
 const _: () = {
     use ::cqrs::__private as __cqrs;
     #[allow(unused_imports)]
-    use __cqrs::{AskedFallback as _, ProbeFallback as _, ShapeFallback as _};
+    use __cqrs::{
+        AskedFallback as _, ProbeFallback as _, ReturnedFallback as _, ShapeFallback as _,
+    };
     struct __Handler;
     impl __cqrs::HandleLent for __Handler {
         type Message = Checkout;
@@ -59,6 +61,7 @@ const _: () = {
             __cqrs::needs_of_part::<Checkout>(&[__cqrs::Asked::<StepKey>::NEED]),
             __cqrs::fallback_of::<by_hand, Checkout>(__cqrs::StandsInFor::Step),
         )
+        .keeping(__cqrs::Returned::<Result<(), StockError>>::KEEP)
         .with(
             __cqrs::RetryOptions::new(
                 ::core::option::Option::Some(3u32),

@@ -16,7 +16,9 @@ enum notify {}
 const _: () = {
     use ::cqrs::__private as __cqrs;
     #[allow(unused_imports)]
-    use __cqrs::{AskedFallback as _, ProbeFallback as _, ShapeFallback as _};
+    use __cqrs::{
+        AskedFallback as _, ProbeFallback as _, ReturnedFallback as _, ShapeFallback as _,
+    };
     struct __Handler;
     impl __cqrs::HandleLent for __Handler {
         type Message = Checkout;
@@ -66,6 +68,7 @@ const _: () = {
             >(&[__cqrs::Asked::<Inject<dyn Mailer>>::NEED]),
             ::core::option::Option::None,
         )
+        .keeping(__cqrs::Returned::<Result<Notified, MailError>>::KEEP)
         .with(
             __cqrs::RetryOptions::NONE,
             __cqrs::WayBack::Nothing,

@@ -13,7 +13,9 @@ enum confirm {}
 const _: () = {
     use ::cqrs::__private as __cqrs;
     #[allow(unused_imports)]
-    use __cqrs::{AskedFallback as _, ProbeFallback as _, ShapeFallback as _};
+    use __cqrs::{
+        AskedFallback as _, ProbeFallback as _, ReturnedFallback as _, ShapeFallback as _,
+    };
     struct __Handler;
     impl __cqrs::HandleLent for __Handler {
         type Message = Checkout;
@@ -76,6 +78,7 @@ const _: () = {
             __cqrs::needs_of_part::<Checkout>(&[__cqrs::Asked::<&mut Events>::NEED]),
             ::core::option::Option::None,
         )
+        .keeping(__cqrs::Returned::<()>::KEEP)
         .with(
             __cqrs::RetryOptions::NONE,
             __cqrs::WayBack::Unsaid,

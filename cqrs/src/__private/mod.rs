@@ -63,8 +63,8 @@ pub use self::middleware::{middleware_call, middleware_next, middleware_outcome}
 pub use self::provider::{ProviderParam, dependency};
 
 pub use self::sagas::{
-    ApplyFn, AwaitsItem, Change, Changes, Compensation, CompensationItem, Ends, FieldFn, Keepable, Member, NamedStep,
-    PlaceItem, SagaContext, SagaItem, SagaStep, Shape, ShapeFallback, StepItem, StepThunk, WayBack, back_by,
-    checked_context, compensation, step, step_as, step_at, step_of,
+    ApplyFn, AwaitsItem, Change, Changes, Compensation, CompensationItem, Ends, FieldFn, KeepFn, Keepable, Member,
+    NamedStep, PlaceItem, Returned, ReturnedFallback, SagaContext, SagaItem, SagaStep, Shape, ShapeFallback, StepItem,
+    StepThunk, WayBack, back_by, checked_context, compensation, step, step_as, step_at, step_of,
 };
 pub use self::verify::{verify, verify_linked};

@@ -1,5 +1,6 @@
 //! Sagas: the items that `#[saga]`, `#[saga_step]` and `#[compensation]` register.
 
+use std::error::Error;
 use std::marker::PhantomData;
 
 use serde::Serialize;
@@ -13,7 +14,7 @@ use crate::message::SourceLocation;
 use crate::registry::{HandlerItem, HandlerKind, Need, RetryOptions, Thunk};
 use crate::saga::item::TypePath;
 pub use crate::saga::item::{AwaitsItem, CompensationItem, FieldFn, NamedStep, PlaceItem, SagaItem, StepItem, WayBack};
-pub use crate::saga::step::{ApplyFn, Change, Changes, Compensation, Ends, SagaContext, SagaStep, StepThunk};
+pub use crate::saga::step::{ApplyFn, Change, Changes, Compensation, Ends, KeepFn, SagaContext, SagaStep, StepThunk};
 use crate::saga::{keeper, step};
 
 type FallbackItem = Option<&'static HandlerItem>;
@@ -44,6 +45,7 @@ const fn item<Own>(
         is_pivot: false,
         awaits: None,
         error: std::any::type_name::<Own>,
+        keep: None,
         patch,
     }
 }
@@ -80,6 +82,23 @@ impl<O> ShapeFallback for Shape<O> {}
 impl<P, E> Shape<Result<P, E>> {
     /// A `Result`.
     pub const MEMBER: Member<Fallible> = Member(PhantomData);
+}
+
+/// Tells whether the error of what a step returns can be written.
+#[derive(Debug)]
+pub struct Returned<O>(PhantomData<fn() -> O>);
+
+/// The answer where it cannot.
+pub trait ReturnedFallback {
+    /// Its words alone are kept.
+    const KEEP: Option<KeepFn> = None;
+}
+
+impl<O> ReturnedFallback for Returned<O> {}
+
+impl<P, E: Serialize + Error + 'static> Returned<Result<P, E>> {
+    /// It is kept as JSON.
+    pub const KEEP: Option<KeepFn> = Some(KeepFn(step::keep::<E>));
 }
 
 /// A step that takes `&C`, and may stand beside others.

@@ -102,7 +102,9 @@ impl Job {
                     outage::pause().await;
                     continue;
                 }
-                Ok(Err(Failed::Ended(ended, error))) => called(ended, Some(error), StepEnd::default(), None),
+                Ok(Err(Failed::Ended(ended, error, returned))) => {
+                    called(ended, Some(error), StepEnd { context: None, returned }, None)
+                }
                 Err(_) => {
                     let error = format!("the attempt took longer than its deadline of {deadline:?}");
                     called(Ended::Broke, Some(error), StepEnd::default(), None)
@@ -132,7 +134,7 @@ impl Job {
 
     async fn call(&self, app: &App, event: Option<Erased>) -> Result<(StepEnd, Conclusion<'static>), Failed> {
         let Some((handler, thunk)) = self.function() else {
-            return Err(Failed::Ended(Ended::Hopeless, "this program has no such function".to_owned()));
+            return Err(Failed::ended(Ended::Hopeless, "this program has no such function"));
         };
         let has_tx = self.plan.steps[self.step].has_tx(self.is_undo);
         let meta = Arc::new(self.meta());
@@ -148,8 +150,10 @@ impl Job {
                 let unit = conclude(cx, Some(meta), item.message.name).await;
                 Ok((end, unit.map_err(|failure| Failed::of(&failure, Ended::Broke, has_tx))?))
             }
-            Err(StepFailure { error, may_have_happened, is_in_vain, is_outage }) => {
+            Err(StepFailure { error, of_fallback, may_have_happened, is_in_vain, is_outage }) => {
                 let (is_lost, is_cut) = (abandon(cx).await, is_unreachable(error.as_ref()));
+                let keep = self.plan.steps[self.step].item.keep.filter(|_| !self.is_undo);
+                let returned = keep.and_then(|keep| (keep.0)(of_fallback.as_ref().unwrap_or(&error).as_ref()));
                 let error = chain(error.as_ref());
                 match has_tx {
                     true if is_lost || is_outage => return Err(Failed::Outage(error)),
@@ -161,7 +165,7 @@ impl Job {
                     (false, true) => Ended::Hopeless,
                     (false, false) => Ended::Failed,
                 };
-                Err(Failed::Ended(ended, error))
+                Err(Failed::Ended(ended, error, returned))
             }
         }
     }
@@ -169,7 +173,8 @@ impl Job {
 
 /// Why a call did not end well.
 enum Failed {
-    Ended(Ended, String),
+    /// With what is told of it, and its error where that can be written.
+    Ended(Ended, String, Option<Vec<u8>>),
     /// The store could not be reached, and nothing is left of the call.
     Outage(String),
     /// A connection to some database ended in the middle of it, and nothing is left of the call.
@@ -177,8 +182,12 @@ enum Failed {
 }
 
 impl Failed {
+    fn ended(ended: Ended, error: impl Into<String>) -> Self {
+        Self::Ended(ended, error.into(), None)
+    }
+
     fn of(failure: &Failure, ended: Ended, is_undone: bool) -> Self {
-        if is_undone && is_outage(failure) { Self::Outage(chain(failure)) } else { Self::Ended(ended, chain(failure)) }
+        if is_undone && is_outage(failure) { Self::Outage(chain(failure)) } else { Self::ended(ended, chain(failure)) }
     }
 }
 
@@ -193,7 +202,7 @@ async fn surrounded(
     context: Arc<[u8]>,
     cx: Cx<'static>,
 ) -> Result<Answer, Failed> {
-    let panicked = |panic| Failed::Ended(Ended::Broke, format!("it panicked: {panic}"));
+    let panicked = |panic| Failed::ended(Ended::Broke, format!("it panicked: {panic}"));
     let item = app.planned(handler).item;
     if app.plan().middleware(CallKind::Step).is_empty() {
         return Guarded::new((thunk.0)(context, cx, handler), false).instrument(span_of(item)).await.map_err(panicked);
@@ -206,13 +215,11 @@ async fn surrounded(
         (Some(Ok((Ok(_), cx))), Err(failure)) => {
             // It has run: without a transaction of its own it has happened, whatever a middleware makes of that.
             abandon(cx).await;
-            Err(Failed::Ended(Ended::Broke, chain(&failure)))
+            Err(Failed::ended(Ended::Broke, chain(&failure)))
         }
         (Some(answer), _) => answer.map_err(panicked),
-        (None, Err(failure)) => Err(Failed::Ended(Ended::Failed, chain(&failure))),
-        (None, Ok(())) => {
-            Err(Failed::Ended(Ended::Failed, "a middleware answered without running the call".to_owned()))
-        }
+        (None, Err(failure)) => Err(Failed::ended(Ended::Failed, chain(&failure))),
+        (None, Ok(())) => Err(Failed::ended(Ended::Failed, "a middleware answered without running the call")),
     }
 }
 

@@ -1,6 +1,9 @@
 //! What a saga can fail with, and its id.
 
+use std::error::Error;
 use std::fmt;
+
+use serde::de::DeserializeOwned;
 
 use crate::BoxError;
 use crate::store::StoreError;
@@ -103,3 +106,61 @@ pub enum SagaError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+impl SagaError {
+    /// What the step failed with, read again as its own type: of a saga that was compensated, or is stuck behind its pivot.
+    ///
+    /// A saga outlives its process, so what its steps fail with is stored. Where the error type of a step is [`Serialize`](serde::Serialize)
+    /// and an [`Error`], all of it is kept, as JSON; of any other type the words, which are the `source`. `None` where only these are there,
+    /// since the step timed out or panicked for example, or where what is there is no `E`. A fallback that fails with the type of its step
+    /// counts as that.
+    ///
+    /// ```
+    /// use cqrs::prelude::*;
+    /// use cqrs::SagaError;
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[saga(name = "order", version = 1, steps = [reserve])]
+    /// #[derive(Debug, Serialize, Deserialize)]
+    /// struct Order { pieces: u32 }
+    ///
+    /// #[derive(Debug, PartialEq, thiserror::Error, Serialize, Deserialize)]
+    /// #[error("only {left} are left")]
+    /// struct OutOfStock { left: u32 }
+    ///
+    /// #[saga_step(compensate = none)]
+    /// async fn reserve(order: &mut Order) -> Result<(), OutOfStock> {
+    ///     if order.pieces > 3 { Err(OutOfStock { left: 3 }) } else { Ok(()) }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), cqrs::Error> {
+    /// let app = cqrs::bootstrap!().store(Store::memory()).await?;
+    /// let refused = app.saga(Order { pieces: 5 }).await.unwrap_err();
+    /// assert_eq!(refused.step_error(), Some(OutOfStock { left: 3 }));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn step_error<E: DeserializeOwned>(&self) -> Option<E> {
+        let (Self::Compensated { source, .. } | Self::Stuck { source, .. }) = self else { return None };
+        let returned = source.downcast_ref::<StepError>()?.returned.as_deref()?;
+        serde_json::from_slice(returned).ok()
+    }
+}
+
+/// What a step failed with, as it is stored.
+#[derive(Debug)]
+pub(crate) struct StepError {
+    pub(crate) words: String,
+    /// The error as JSON, where it can be written.
+    pub(crate) returned: Option<Vec<u8>>,
+}
+
+impl fmt::Display for StepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words)
+    }
+}
+
+impl Error for StepError {}

@@ -22,15 +22,9 @@ pub(crate) struct Mark {
     pub(crate) due_at: Option<SystemTime>,
     pub(crate) wait: Option<SagaWait>,
     pub(crate) event: Option<Uuid>,
-    /// What it returned, as long as that is not part of the context: its group has not ended.
-    patch: Option<Vec<u8>>,
+    /// What it returned: its change, as long as that is not part of the context, since its group has not ended; or its error.
+    pub(crate) returned: Option<Vec<u8>>,
     error: Option<String>,
-}
-
-impl Mark {
-    pub(crate) fn has_patch(&self) -> bool {
-        self.patch.is_some()
-    }
 }
 
 /// A saga.
@@ -104,8 +98,8 @@ impl Instance {
                 return Err(Unknown::Step { saga, version, step: step.step });
             };
             saga.state.steps[at] = progress_of(&step);
-            let SagaStep { due_at, wait, event, patch, error, .. } = step;
-            saga.marks[at] = Mark { due_at, wait, event, patch, error };
+            let SagaStep { due_at, wait, event, returned, error, .. } = step;
+            saga.marks[at] = Mark { due_at, wait, event, returned, error };
         }
         Ok(saga)
     }
@@ -131,13 +125,13 @@ impl Instance {
         match input {
             Input::Ended(step, _) => {
                 if is_applied {
-                    self.plan.shape.beside(step).for_each(|member| next.marks[member].patch = None);
+                    self.plan.shape.beside(step).for_each(|member| next.marks[member].returned = None);
                 }
                 let mark = &mut next.marks[step];
-                mark.patch = told.end.patch.or(mark.patch.take());
                 // What its compensation fails with is logged; why the step failed is asked for at the end.
                 if !matches!(self.state.steps[step], Progress::Undoing { .. }) {
                     mark.error.clone_from(&told.error);
+                    mark.returned = told.end.returned;
                 }
                 log.extend(told.began_at.map(|began_at| self.entry(&next, step, began_at, now, told.error.clone())));
             }
@@ -169,7 +163,7 @@ impl Instance {
         }
         let mut context: Arc<[u8]> = Arc::clone(&self.context);
         for member in members {
-            let own = if member == step { told.end.patch.as_ref() } else { self.marks[member].patch.as_ref() };
+            let own = if member == step { told.end.returned.as_ref() } else { self.marks[member].returned.as_ref() };
             let (Some(apply), Some(patch)) = (self.plan.steps[member].item.apply, own) else { continue };
             match caught(|| (apply.0)(&context, patch)) {
                 Ok(Ok(changed)) => context = changed.into(),
@@ -177,7 +171,7 @@ impl Instance {
                 Err(panic) => return failed(step, told, &format!("applying what it returned panicked: {panic}")),
             }
         }
-        (told.error, told.end.context, told.end.patch) = (None, Some(context), None);
+        (told.error, told.end.context, told.end.returned) = (None, Some(context), None);
         (input, told, true)
     }
 
@@ -260,9 +254,9 @@ impl Instance {
             Progress::Failed { in_doubt } => (0, in_doubt),
             _ => (0, false),
         };
-        let Mark { due_at, wait, event, patch, error } = self.marks[at].clone();
+        let Mark { due_at, wait, event, returned, error } = self.marks[at].clone();
         let step = self.plan.steps[at].name.to_owned();
-        Some(SagaStep { step, progress, attempt, in_doubt, due_at, wait, event, patch, error })
+        Some(SagaStep { step, progress, attempt, in_doubt, due_at, wait, event, returned, error })
     }
 
     /// The same as it is, but for who holds it.
@@ -324,7 +318,7 @@ impl Instance {
 }
 
 fn failed(step: usize, mut told: Told, error: &str) -> (Input, Told, bool) {
-    told.error = Some(error.to_owned());
+    (told.error, told.end.returned) = (Some(error.to_owned()), None);
     (Input::Ended(step, Ended::Broke), told, false)
 }
 

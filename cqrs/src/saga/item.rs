@@ -4,7 +4,7 @@ use std::any::Any;
 use std::time::Duration;
 
 use super::limits::{LimitsItem, Rate};
-use super::step::{ApplyFn, SagaContext, StepThunk};
+use super::step::{ApplyFn, KeepFn, SagaContext, StepThunk};
 use crate::message::{MessageSpec, SourceLocation};
 use crate::registry::{HandlerItem, RetryOptions};
 
@@ -56,6 +56,8 @@ pub struct StepItem {
     pub(crate) awaits: Option<AwaitsItem>,
     /// Its own error.
     pub(crate) error: TypePath,
+    /// Writes that, where it can be written.
+    pub(crate) keep: Option<KeepFn>,
     /// The change that it returns, where it may stand beside others.
     pub(crate) patch: Option<TypePath>,
 }
@@ -65,6 +67,13 @@ impl StepItem {
     #[must_use]
     pub const fn named(mut self, name: &'static str) -> Self {
         self.name = name;
+        self
+    }
+
+    /// The same whose error can be written, or not.
+    #[must_use]
+    pub const fn keeping(mut self, keep: Option<KeepFn>) -> Self {
+        self.keep = keep;
         self
     }
 

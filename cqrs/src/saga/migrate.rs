@@ -52,7 +52,8 @@ fn fits(saga: &Instance) -> Result<(), Unmoved> {
     let is_forward = matches!(saga.state.phase, Phase::Forward | Phase::Stuck(Stuck::Forward | Stuck::Lost));
     if is_forward {
         // A change that is stored is part of the context only when all members of its group have ended.
-        let is_unapplied = |at: &usize| saga.marks[*at].has_patch() && (place.len() == 1 || !place.contains(at));
+        let is_kept = |at: usize| states[at] == Progress::Done && saga.marks[at].returned.is_some();
+        let is_unapplied = |at: &usize| is_kept(*at) && (place.len() == 1 || !place.contains(at));
         let is_unended = |at: &usize| states[*at] != Progress::Done && !place.contains(at);
         let is_parted = |at: &usize| is_unapplied(at) || is_unended(at);
         if let Some(step) = (0..=last).find(is_parted) {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::SagaError;
+use super::error::StepError;
 use super::instance::{Instance, stored_phase};
-use super::step::{SagaContext, Told, read_as};
+use super::step::{SagaContext, read_as};
 use crate::store::{SagaPhase, SagaProgress, SagaRow, SagaStep};
 
 /// How a saga ended, or that it is stuck.
@@ -74,13 +75,18 @@ impl Outcome {
             progress => step.error.is_some() && progress != SagaProgress::Done,
         };
         let failed = self.steps.iter().find(is_failed);
-        let (step, error) = failed.map_or_else(Default::default, |step| (step.step.clone(), step.error.clone()));
+        let known = |step: &SagaStep| (step.step.clone(), step.error.clone(), step.returned.clone());
+        let (step, error, returned) = failed.map_or_else(Default::default, known);
         let words = error.or_else(|| self.error.clone()).unwrap_or_else(|| "somebody has cancelled it".to_owned());
-        SagaError::Compensated { step, source: Told(words).into() }
+        SagaError::Compensated { step, source: StepError { words, returned }.into() }
     }
 
     fn stuck(&self) -> SagaError {
-        SagaError::Stuck { reason: stuck_for(&self.why), source: Told(self.error.clone().unwrap_or_default()).into() }
+        let words = self.error.clone().unwrap_or_default();
+        // Of a step behind the pivot it is the step's; a compensation has none but its words.
+        let failed = self.steps.iter().find(|step| step.error.as_ref() == Some(&words));
+        let returned = failed.filter(|_| self.why == "forward").and_then(|step| step.returned.clone());
+        SagaError::Stuck { reason: stuck_for(&self.why), source: StepError { words, returned }.into() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! How a function becomes a step: it is given the context as it is stored, and what it makes of that is stored.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -155,6 +156,8 @@ impl<P: Serialize + DeserializeOwned + Send> Change for P {}
 #[derive(Debug)]
 pub(crate) struct StepFailure {
     pub(crate) error: BoxError,
+    /// What its fallback failed with, where it has one that was called.
+    pub(crate) of_fallback: Option<BoxError>,
     /// Whether it may have happened all the same.
     pub(crate) may_have_happened: bool,
     /// Whether another attempt is in vain: the context cannot be read, or the error is none that `on` lists.
@@ -165,7 +168,7 @@ pub(crate) struct StepFailure {
 
 impl StepFailure {
     fn in_vain(error: impl Into<BoxError>) -> Self {
-        Self { error: error.into(), may_have_happened: false, is_in_vain: true, is_outage: false }
+        Self { error: error.into(), of_fallback: None, may_have_happened: false, is_in_vain: true, is_outage: false }
     }
 
     /// It has happened; what it made of the context cannot be written.
@@ -182,11 +185,11 @@ impl StepFailure {
             }
             _ => false,
         };
-        let error = match error {
-            DispatchError::Handler(own) => own,
-            other => Told(chain(&other)).into(),
+        let (error, of_fallback) = match error {
+            DispatchError::Handler(own) => (own, None),
+            other => (Told(chain(&other)).into(), other.into_handler()),
         };
-        Self { error, may_have_happened, is_in_vain, is_outage }
+        Self { error, of_fallback, may_have_happened, is_in_vain, is_outage }
     }
 }
 
@@ -200,15 +203,15 @@ impl fmt::Display for Told {
     }
 }
 
-impl std::error::Error for Told {}
+impl Error for Told {}
 
 /// What a step leaves behind that is to be stored.
 #[derive(Debug, Default)]
 pub(crate) struct StepEnd {
     /// The context, of a step that has it to itself.
     pub(crate) context: Option<Arc<[u8]>>,
-    /// The change, of one that stands beside others.
-    pub(crate) patch: Option<Vec<u8>>,
+    /// What it returned: the change, of one that stands beside others; or the error, where that can be written.
+    pub(crate) returned: Option<Vec<u8>>,
 }
 
 /// The future of a step or a compensation: what became of it, and the call's context handed back.
@@ -217,6 +220,10 @@ pub(crate) type StepFuture<'a> = Pin<Box<dyn Future<Output = (Result<StepEnd, St
 /// Calls a step or a compensation with a context as it is stored.
 #[derive(Debug, Clone, Copy)]
 pub struct StepThunk(pub(crate) for<'a> fn(Arc<[u8]>, Cx<'a>, u32) -> StepFuture<'a>);
+
+/// Writes an error of the type that a step fails with; `None` where it is another.
+#[derive(Debug, Clone, Copy)]
+pub struct KeepFn(pub(crate) fn(&(dyn Error + 'static)) -> Option<Vec<u8>>);
 
 /// Makes a stored change of a stored context.
 #[derive(Debug, Clone, Copy)]
@@ -243,7 +250,7 @@ where
         let end = answer.map_err(|error| failure(*error, &cx)).and_then(|()| {
             let written = kept.value().map(write);
             let context = written.transpose().map_err(StepFailure::unwritten)?.map(Arc::from);
-            Ok(StepEnd { context, patch: None })
+            Ok(StepEnd { context, returned: None })
         });
         (end, cx)
     })
@@ -267,10 +274,16 @@ where
         let answer = run::<H, J, B, P, BoxError, How>(&mut kept, &mut cx, handler, false).await;
         let end = answer.map_err(|error| failure(*error, &cx)).and_then(|patch| {
             let patch = write(&patch).map_err(StepFailure::unwritten)?;
-            Ok(StepEnd { context: None, patch: Some(patch) })
+            Ok(StepEnd { context: None, returned: Some(patch) })
         });
         (end, cx)
     })
+}
+
+/// Writes the error that a step failed with, if it is one of `E`, and all of it can be written.
+pub(crate) fn keep<E: Serialize + Error + 'static>(error: &(dyn Error + 'static)) -> Option<Vec<u8>> {
+    let error = error.downcast_ref::<E>()?;
+    caught(|| serde_json::to_vec(error)).ok()?.ok()
 }
 
 fn failure(error: DispatchError<BoxError>, cx: &Cx<'_>) -> StepFailure {

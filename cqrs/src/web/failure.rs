@@ -64,16 +64,12 @@ fn of_kind<M: Handled>(error: &DispatchError<M::Error>, has_delivered: bool) -> 
         Kind::BreakerOpen => ProblemDetails::new(StatusCode::SERVICE_UNAVAILABLE)
             .detail("what this depends on has failed too often lately")
             .retry_after(error.retry_after().map_or(SOON, seconds)),
-        Kind::ShuttingDown => ProblemDetails::new(StatusCode::SERVICE_UNAVAILABLE)
-            .detail("the service is shutting down")
-            .retry_after(SOON),
-        Kind::Store if error.is_retryable() => ProblemDetails::new(StatusCode::SERVICE_UNAVAILABLE)
-            .detail(if has_delivered {
-                "the store is busy or out of reach; what was delivered before stays"
-            } else {
-                "the store is busy or out of reach; nothing was stored"
-            })
-            .retry_after(SOON),
+        Kind::ShuttingDown => not_now("the service is shutting down"),
+        Kind::Store if error.is_retryable() => not_now(if has_delivered {
+            "the store is busy or out of reach; what was delivered before stays"
+        } else {
+            "the store is busy or out of reach; nothing was stored"
+        }),
         Kind::Rejected => turned_down(rejection(error)),
         Kind::InvalidKey => idempotency::refused("it is empty, longer than 255 bytes, or has control characters"),
         Kind::KeyReused => ProblemDetails::new(StatusCode::UNPROCESSABLE_ENTITY)
@@ -102,6 +98,11 @@ fn of_kind<M: Handled>(error: &DispatchError<M::Error>, has_delivered: bool) -> 
     }
 }
 
+/// What is told of what may succeed soon.
+pub(super) fn not_now(detail: &'static str) -> ProblemDetails {
+    ProblemDetails::new(StatusCode::SERVICE_UNAVAILABLE).detail(detail).retry_after(SOON)
+}
+
 /// What is too large, where something is: the request itself, or what the server made of it.
 fn too_large<E>(error: &DispatchError<E>) -> Option<&'static str> {
     match error {
@@ -128,9 +129,7 @@ fn turned_down(reason: Option<&(dyn Error + 'static)>) -> ProblemDetails {
     #[cfg(feature = "tower")]
     match reason.and_then(Temporary::of) {
         Some(Temporary::Overload) => {
-            return ProblemDetails::new(StatusCode::SERVICE_UNAVAILABLE)
-                .detail("there is too much to do just now")
-                .retry_after(SOON);
+            return not_now("there is too much to do just now");
         }
         Some(Temporary::Timeout) => return late(),
         None => {}

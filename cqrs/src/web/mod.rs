@@ -1,8 +1,8 @@
 #![doc = include_str!("../docs/web.md")]
 //
 // `endpoint` serves commands and queries, `sse` streams, which `watched` ends in time. `intake` reads a request with `parameters`, `body`, `trace`,
-// `last_event_id` and `idempotency`; `failure` is the table of what a client is told of a failed call, `problem` its form, `known` how an error
-// is recognised.
+// `last_event_id` and `idempotency`; `failure` is the table of what a client is told of a failed call, `problem` its form, `sagas` what
+// one of a saga says, `known` how an error is recognised.
 
 mod body;
 mod endpoint;
@@ -14,6 +14,7 @@ pub(crate) mod known;
 mod last_event_id;
 mod parameters;
 mod problem;
+mod sagas;
 mod sse;
 mod trace;
 mod watched;

@@ -39,6 +39,11 @@ use uuid::Uuid;
 /// # let told = OutOfStock { sku: "tea".into(), left: 1 }.problem().unwrap();
 /// # assert_eq!(told.to_string(), "409 Conflict: only 1 of `tea` are left");
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say what a client is told of it",
+    label = "no `cqrs::Problem`",
+    note = "consider annotating `{Self}` with `#[derive(cqrs::Problem)]`"
+)]
 pub trait Problem: fmt::Display {
     /// What a client is told; `None` for what is none of its business: a 500 without the error's text.
     fn problem(&self) -> Option<ProblemDetails>;

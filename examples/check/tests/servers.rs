@@ -36,8 +36,14 @@ fn those_with_kafka_do_what_they_say() {
     let tea = |pieces: u32| ("tea".to_owned(), json!({ "item": "tea", "pieces": pieces }));
     assert_eq!(told, [tea(2), tea(3)], "what was committed, in order, and nothing of what was rolled back");
 
-    run("kafka_postgres", &[("CQRS_STORE", &database.url), ("CQRS_BROKER", kafka)]);
-    assert_eq!(all_of(kafka, "example_payments").len(), 2 * 500 + 10, "each payment came twice");
+    let booked = ran("kafka_postgres", &[("CQRS_STORE", &database.url), ("CQRS_BROKER", kafka)]);
+    let sent = all_of(kafka, "example_payments");
+    assert_eq!(sent.len(), 2 * 500 + 10, "each payment came twice");
+    for (at, end) in sent.iter().enumerate().filter(|(_, record)| record.payload.get("cents").is_none()) {
+        let is_last = sent[at + 1..].iter().all(|record| record.key != end.key);
+        assert!(is_last, "the example itself sent payments of `{}` behind the end of the month", end.key);
+    }
+    booked.is_expected();
     let twice =
         "SELECT count(*) FROM (SELECT FROM example_ledger GROUP BY account, cents HAVING count(*) > 1) AS doubled";
     let ledger = "SELECT (SELECT count(*) FROM example_ledger), (SELECT sum(cents)::bigint FROM example_ledger), \
@@ -128,6 +134,25 @@ fn program(name: &str) -> Command {
 
 /// Runs an example to its end, and compares what it prints.
 fn run(name: &str, variables: &[(&str, &str)]) {
+    ran(name, variables).is_expected();
+}
+
+/// What an example has printed.
+struct Ran<'n> {
+    name: &'n str,
+    printed: String,
+    said: String,
+}
+
+impl Ran<'_> {
+    fn is_expected(&self) {
+        let Self { name, printed, said } = self;
+        assert_eq!(*printed, fs::read_to_string(expected(name)).unwrap(), "`{name}` says besides: {said}");
+    }
+}
+
+/// Runs an example to its end.
+fn ran<'n>(name: &'n str, variables: &[(&str, &str)]) -> Ran<'n> {
     let mut child = program(name);
     let child = child.envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = child.spawn().unwrap();
@@ -141,9 +166,10 @@ fn run(name: &str, variables: &[(&str, &str)]) {
     let output = child.wait_with_output().unwrap();
     drop(ended);
     guard.join().unwrap();
-    let (printed, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let (printed, said) = (text(output.stdout), text(output.stderr));
     assert!(output.status.success(), "`{name}` failed: {}\n{printed}{said}", output.status);
-    assert_eq!(printed, fs::read_to_string(expected(name)).unwrap(), "`{name}` says besides: {said}");
+    Ran { name, printed, said }
 }
 
 struct Record {

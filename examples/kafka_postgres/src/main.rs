@@ -54,8 +54,10 @@ async fn end_month(e: MonthEnded, tx: &mut Tx<Postgres>) -> Result<(), sqlx::Err
 
 /// The other service: plain Kafka, and JSON that says what it is. A header `event_id` would do as well.
 fn send_all(broker: &str) -> Result<(), cqrs::BoxError> {
-    let servers = broker.trim_start_matches("kafka://");
-    let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", servers).create()?;
+    let mut config = ClientConfig::new();
+    // One request at a time: of several under way, one that is refused and sent again comes after those that were sent behind it.
+    config.set("bootstrap.servers", broker.trim_start_matches("kafka://")).set("max.in.flight", "1");
+    let producer: BaseProducer = config.create()?;
     let send = |account: &str, event_name: &str, payload: &Value, event_id: Uuid| {
         let body = json!({ "event_id": event_id, "event_name": event_name, "payload": payload }).to_string();
         producer.send(BaseRecord::to("example_payments").key(account).payload(&body)).map_err(|(error, _)| error)

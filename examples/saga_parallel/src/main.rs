@@ -63,7 +63,7 @@ async fn flight(cx: &Trip, all: Inject<Barrier>, app: &App) -> Result<Booking, B
     ended(app, cx, 2).await?;
     // Were this process to end here, the one that takes the saga over would call the flight again, and nothing else.
     for step in app.sagas().get(id(cx)).await?.map(|(_, steps)| steps).unwrap_or_default() {
-        let patch = step.patch.map(|patch| format!(" {}", String::from_utf8_lossy(&patch))).unwrap_or_default();
+        let patch = step.returned.map(|patch| format!(" {}", String::from_utf8_lossy(&patch))).unwrap_or_default();
         println!("    stored of {}: {}{patch}", step.step, step.progress.as_str());
     }
     println!("  flight: booked, while the context has {:?}", cx.booked);

@@ -1,10 +1,8 @@
 //! The checkout: a saga over stock, payment and shipping. Where one of them refuses, what was done before is undone.
 
-use std::error::Error;
-
+use cqrs::SagaError;
 use cqrs::prelude::*;
 use cqrs::store::{Any, AnyPool, SagaPhase};
-use cqrs::{BoxError, SagaError};
 use serde::{Deserialize, Serialize};
 
 use crate::messages::{CheckOut, GetOrder, Order, OrderShippedV1, PayOrder, PlaceOrder, Result, ShopError, Status};
@@ -28,23 +26,15 @@ async fn check_out(CheckOut(payment): CheckOut, app: &App, pool: Inject<AnyPool>
         Ok(_) => Ok(Order { status: Status::Paid, ..order }),
         Err(SagaError::IdTaken { .. }) if order.status == Status::Placed => Err(ShopError::UnderWay(order.placed.id)),
         Err(SagaError::IdTaken { .. }) => Err(ShopError::Concluded(order.placed.id, order.status)),
-        Err(error) => {
-            let kept = error.source().map(ToString::to_string).unwrap_or_default();
-            Err(serde_json::from_str(&kept).unwrap_or(ShopError::Checkout(error)))
-        }
+        Err(error) => Err(error.step_error().unwrap_or(ShopError::Checkout(error))),
     }
-}
-
-/// A saga keeps what a step fails with as a text: a refusal as one that can be read again.
-fn kept(refusal: ShopError) -> BoxError {
-    serde_json::to_string(&refusal).map_or_else(|_| refusal.into(), BoxError::from)
 }
 
 /// For an order that is neither paid nor cancelled.
 #[saga_step(compensate = put_back)]
-async fn reserve(Checkout(cx): &mut Checkout, tx: &mut Tx<Any>) -> Result<(), BoxError> {
-    let order = orders::update(tx, &cx.id, Status::Placed).await.map_err(kept)?;
-    stock::reserve(tx, &order.placed.lines, 1).await.map_err(kept)
+async fn reserve(Checkout(cx): &mut Checkout, tx: &mut Tx<Any>) -> Result<()> {
+    let order = orders::update(tx, &cx.id, Status::Placed).await?;
+    stock::reserve(tx, &order.placed.lines, 1).await
 }
 
 #[compensation]
@@ -55,10 +45,10 @@ async fn put_back(Checkout(cx): &mut Checkout, tx: &mut Tx<Any>) -> Result<()> {
 
 /// Asks the chain of ways to pay, within the step's transaction.
 #[saga_step(compensate = refund)]
-async fn pay(Checkout(cx): &mut Checkout, tx: &mut Tx<Any>, app: &App) -> Result<(), BoxError> {
+async fn pay(Checkout(cx): &mut Checkout, tx: &mut Tx<Any>, app: &App) -> Result<()> {
     app.send(cx.clone()).within(tx).await.map_err(|error| match error {
-        DispatchError::Handler(refusal) => kept(refusal),
-        failure => failure.into(),
+        DispatchError::Handler(refusal) => refusal,
+        failure => ShopError::Payment(failure.into()),
     })
 }
 
@@ -70,8 +60,8 @@ async fn refund(Checkout(cx): &mut Checkout, tx: &mut Tx<Any>) -> Result<()> {
 
 /// An order is paid or cancelled, whoever comes first. From here on there is no way back.
 #[saga_step(pivot)]
-async fn ship(Checkout(cx): &mut Checkout, tx: &mut Tx<Any>, events: &mut Events) -> Result<(), BoxError> {
-    let PlaceOrder { id, lines, .. } = orders::update(tx, &cx.id, Status::Paid).await.map_err(kept)?.placed;
+async fn ship(Checkout(cx): &mut Checkout, tx: &mut Tx<Any>, events: &mut Events) -> Result<()> {
+    let PlaceOrder { id, lines, .. } = orders::update(tx, &cx.id, Status::Paid).await?.placed;
     events.raise(OrderShippedV1 { id, lines });
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What the shop understands and what it tells: commands, queries, events, refusals.
 
 use cqrs::prelude::*;
-use cqrs::{Problem, SagaError};
+use cqrs::{BoxError, Problem, SagaError};
 use serde::{Deserialize, Serialize};
 
 /// Places an order. The client chooses the id, so that asking again after a lost answer is not a second order.
@@ -139,7 +139,11 @@ pub enum ShopError {
     #[error("the database failed")]
     #[serde(skip)]
     Database(#[from] sqlx::Error),
+    #[error("the payment failed")]
+    #[serde(skip)]
+    Payment(#[source] BoxError),
     #[error("the checkout failed")]
+    #[problem(transparent)]
     #[serde(skip)]
     Checkout(#[from] SagaError),
 }

@@ -51,6 +51,7 @@ fn step(name: &str) -> StepItem {
         is_pivot: false,
         awaits: None,
         error: std::any::type_name::<std::convert::Infallible>,
+        keep: None,
         patch: None,
     }
 }
@@ -234,7 +235,7 @@ fn stands(step: &str, progress: SagaProgress, attempt: u32) -> SagaStep {
         due_at: None,
         wait: None,
         event: None,
-        patch: None,
+        returned: None,
         error: None,
     }
 }

@@ -254,8 +254,9 @@ pub struct SagaStep {
     pub wait: Option<SagaWait>,
     /// The id of the event that it took.
     pub event: Option<Uuid>,
-    /// What a member of a group returned, as JSON.
-    pub patch: Option<Vec<u8>>,
+    /// What it returned that is kept beside the context, as JSON: the change of a member of a group, until all of them have ended;
+    /// the error that it failed with, where that can be written.
+    pub returned: Option<Vec<u8>>,
     /// Why it failed last.
     pub error: Option<String>,
 }
@@ -271,7 +272,7 @@ impl SagaStep {
             due_at: None,
             wait: None,
             event: None,
-            patch: None,
+            returned: None,
             error: None,
         }
     }

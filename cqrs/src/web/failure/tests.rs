@@ -13,7 +13,7 @@ use crate::dispatch::Failure;
 use crate::message::Message;
 use crate::middleware::Fault;
 use crate::store::{StoreError, StoreErrorKind};
-use crate::{BoxError, Command, DispatchErrorKind};
+use crate::{BoxError, Command, DispatchErrorKind, SagaError};
 
 /// What no client may read.
 const SECRET: &str = "hunter2";
@@ -102,4 +102,31 @@ fn the_table_of_the_documentation_is_this_one() {
         assert!(row(kind, status), "no row of the chapter says that {kind:?} is {status}");
     }
     assert!(row(Kind::Handler, StatusCode::INTERNAL_SERVER_ERROR.as_u16()));
+}
+
+/// What is told of an error of a saga, as it is and in an error of any type.
+#[test]
+fn an_error_of_a_saga_says_what_a_client_can_do_about_it() {
+    let (id, source) = (|| "checkout-42".into(), || BoxError::from(SECRET));
+    let table = [
+        (SagaError::IdTaken { id: id() }, 409, None),
+        (SagaError::Missing { id: id() }, 404, None),
+        (SagaError::ShuttingDown { id: id() }, 503, Some("1")),
+        (SagaError::Store(store(StoreErrorKind::Busy)), 503, Some("1")),
+        (SagaError::Store(store(StoreErrorKind::Constraint)), 500, None),
+        (SagaError::Compensated { step: SECRET.to_owned(), source: source() }, 500, None),
+        (SagaError::Stuck { reason: SECRET, source: source() }, 500, None),
+        (SagaError::UnknownVersion { saga: SECRET.to_owned(), version: 2 }, 500, None),
+        (SagaError::Context { source: source() }, 500, None),
+        (SagaError::NoStore, 500, None),
+    ];
+    for (error, status, retry_after) in table {
+        let words = error.to_string();
+        let problem = told::<Place<()>>(&crate::DispatchError::Handler(BoxError::from(error)));
+        let body = serde_json::to_string(&problem).unwrap();
+        assert!(!body.contains(SECRET), "{words}: {body}");
+        let response = problem.into_response();
+        let told = response.headers().get(RETRY_AFTER).map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!((response.status().as_u16(), told.as_deref()), (status, retry_after), "{words}");
+    }
 }

@@ -56,7 +56,7 @@ CREATE TABLE IF NOT EXISTS cqrs_saga_steps (
     wait_key    MEDIUMBLOB,
     wait_digest BINARY(32),
     event_id    BINARY(16),
-    patch       LONGBLOB,
+    returned    LONGBLOB,
     error       MEDIUMBLOB,
     -- What it waits for now.
     awaits      BINARY(32) AS (CASE WHEN progress = 'awaiting' THEN wait_digest ELSE NULL END) STORED,

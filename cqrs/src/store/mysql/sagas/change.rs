@@ -52,7 +52,7 @@ WHERE id = ? AND fence = ? AND owner IS NOT NULL";
 
 const STEPS: &str = "
 INSERT INTO cqrs_saga_steps (saga, step, progress, attempt, in_doubt, due_at, wait_saga, wait_event, wait_key, wait_digest, event_id,
-    patch, error)
+    returned, error)
 VALUES ";
 
 const ONE_STEP: &str = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
@@ -60,7 +60,7 @@ const ONE_STEP: &str = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 const RENEWED: &str = "
 ON DUPLICATE KEY UPDATE progress = VALUES(progress), attempt = VALUES(attempt), in_doubt = VALUES(in_doubt), due_at = VALUES(due_at),
     wait_saga = VALUES(wait_saga), wait_event = VALUES(wait_event), wait_key = VALUES(wait_key), wait_digest = VALUES(wait_digest),
-    event_id = VALUES(event_id), patch = VALUES(patch), error = VALUES(error)";
+    event_id = VALUES(event_id), returned = VALUES(returned), error = VALUES(error)";
 
 const LOG: &str = "
 INSERT INTO cqrs_saga_log (saga, number, step, is_undo, attempt, began_at, ended_at, progress, error) VALUES ";
@@ -329,7 +329,7 @@ fn bind_change<'q>(
 }
 
 fn bytes_of_step(step: &SagaStep) -> usize {
-    step.patch.as_ref().map_or(0, Vec::len) + step.error.as_ref().map_or(0, String::len) + 2_048
+    step.returned.as_ref().map_or(0, Vec::len) + step.error.as_ref().map_or(0, String::len) + 2_048
 }
 
 fn bytes_of_entry(entry: &SagaLog) -> usize {
@@ -363,7 +363,7 @@ fn bind_steps<'q>(
             .bind(wait.map(|wait| wait.key.as_bytes()))
             .bind(wait.map(rows::wait_digest))
             .bind(step.event.map(rows::id_bytes))
-            .bind(step.patch.as_deref())
+            .bind(step.returned.as_deref())
             .bind(step.error.as_deref().map(str::as_bytes));
     }
     statement

@@ -22,7 +22,7 @@ macro_rules! step_columns {
     () => {
         "saga AS step_saga, step AS step_name, progress AS step_progress, attempt AS step_attempt, in_doubt AS step_in_doubt,
         due_at AS step_due_at, wait_saga AS step_wait_saga, wait_event AS step_wait_event, wait_key AS step_wait_key,
-        event_id AS step_event_id, patch AS step_patch, error AS step_error"
+        event_id AS step_event_id, returned AS step_returned, error AS step_error"
     };
 }
 
@@ -67,7 +67,7 @@ pub(super) fn step(row: &MySqlRow) -> Result<SagaStep, BoxError> {
         due_at: row.try_get::<Option<i64>, _>("step_due_at")?.map(time),
         wait,
         event: event.map(Uuid::from_slice).transpose()?,
-        patch: row.try_get("step_patch")?,
+        returned: row.try_get("step_returned")?,
         error: some_text_of(row, "step_error")?,
     })
 }

@@ -58,7 +58,7 @@ CREATE TABLE cqrs_saga_steps (
     wait_event TEXT COLLATE "C",
     wait_key   TEXT COLLATE "C",
     event_id   UUID,
-    patch      BYTEA,
+    returned   BYTEA,
     error      TEXT,
     PRIMARY KEY (saga, step)
 ) WITH (

@@ -27,7 +27,7 @@ macro_rules! start {
     VALUES ($1, $2, $3, 'forward', $4, $5, $6, $7, $8, $9, $9) ON CONFLICT (id) DO NOTHING
     RETURNING id, fence
 ), steps AS (
-    INSERT INTO cqrs_saga_steps (saga, step, progress, attempt, in_doubt, due_at, wait_saga, wait_event, wait_key, event_id, patch, error)
+    INSERT INTO cqrs_saga_steps (saga, step, progress, attempt, in_doubt, due_at, wait_saga, wait_event, wait_key, event_id, returned, error)
     SELECT begun.id, ",
             $steps,
             ")
@@ -77,13 +77,13 @@ macro_rules! save_steps {
     ($($rows:expr),+) => {
         concat!(
             ", steps AS (
-    INSERT INTO cqrs_saga_steps (saga, step, progress, attempt, in_doubt, due_at, wait_saga, wait_event, wait_key, event_id, patch, error)
+    INSERT INTO cqrs_saga_steps (saga, step, progress, attempt, in_doubt, due_at, wait_saga, wait_event, wait_key, event_id, returned, error)
     ",
             $($rows,)+
             "
     ON CONFLICT (saga, step) DO UPDATE SET progress = excluded.progress, attempt = excluded.attempt, in_doubt = excluded.in_doubt,
         due_at = excluded.due_at, wait_saga = excluded.wait_saga, wait_event = excluded.wait_event, wait_key = excluded.wait_key,
-        event_id = excluded.event_id, patch = excluded.patch, error = excluded.error
+        event_id = excluded.event_id, returned = excluded.returned, error = excluded.error
 )"
         )
     };

@@ -22,7 +22,7 @@ macro_rules! step_columns {
     () => {
         "saga AS step_saga, step AS step_name, progress AS step_progress, attempt AS step_attempt, in_doubt AS step_in_doubt,
         due_at AS step_due_at, wait_saga AS step_wait_saga, wait_event AS step_wait_event, wait_key AS step_wait_key,
-        event_id AS step_event_id, patch AS step_patch, error AS step_error"
+        event_id AS step_event_id, returned AS step_returned, error AS step_error"
     };
 }
 
@@ -66,7 +66,7 @@ pub(super) fn step(row: &PgRow) -> Result<SagaStep, BoxError> {
         due_at: row.try_get::<Option<i64>, _>("step_due_at")?.map(time),
         wait,
         event: row.try_get("step_event_id")?,
-        patch: row.try_get("step_patch")?,
+        returned: row.try_get("step_returned")?,
         error: row.try_get("step_error")?,
     })
 }
@@ -82,7 +82,7 @@ pub(super) struct StepRow {
     pub(super) wait_event: Option<String>,
     pub(super) wait_key: Option<String>,
     pub(super) event: Option<Uuid>,
-    pub(super) patch: Option<Vec<u8>>,
+    pub(super) returned: Option<Vec<u8>>,
     pub(super) error: Option<String>,
 }
 
@@ -102,7 +102,7 @@ impl From<SagaStep> for StepRow {
             wait_event: event.map(escape),
             wait_key: key.map(escape),
             event: step.event,
-            patch: step.patch,
+            returned: step.returned,
             error: step.error.map(error_text),
         }
     }
@@ -155,7 +155,7 @@ macro_rules! bind_steps {
     ($how:ident, $statement:expr, $steps:expr) => {
         rows::bind_columns!(
             $how, $statement, $steps, name, progress, attempt, in_doubt, due, wait_saga, wait_event, wait_key, event,
-            patch, error
+            returned, error
         )
     };
 }

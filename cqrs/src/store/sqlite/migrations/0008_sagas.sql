@@ -57,7 +57,7 @@ CREATE TABLE cqrs_saga_steps (
     wait_event TEXT,
     wait_key   TEXT,
     event_id   BLOB,
-    patch      BLOB,
+    returned   BLOB,
     error      TEXT,
     PRIMARY KEY (saga, step)
 ) WITHOUT ROWID;

@@ -37,7 +37,7 @@ RETURNING asked";
 const RENEWED: &str = "
 ON CONFLICT (saga, step) DO UPDATE SET progress = excluded.progress, attempt = excluded.attempt, in_doubt = excluded.in_doubt,
     due_at = excluded.due_at, wait_saga = excluded.wait_saga, wait_event = excluded.wait_event, wait_key = excluded.wait_key,
-    event_id = excluded.event_id, patch = excluded.patch, error = excluded.error";
+    event_id = excluded.event_id, returned = excluded.returned, error = excluded.error";
 
 const ASK: &str = "
 UPDATE cqrs_sagas SET asked = ?2, due_at = CASE WHEN owner IS NULL THEN ?3 ELSE due_at END WHERE id = ?1 AND phase = ?4
@@ -145,7 +145,7 @@ async fn put_steps(connection: &mut SqliteConnection, id: &str, steps: Vec<SagaS
 pub(in crate::store::sqlite) fn upserting(id: &str, steps: Vec<SagaStep>) -> QueryBuilder<Sqlite> {
     let mut statement = QueryBuilder::new(
         "INSERT INTO cqrs_saga_steps (saga, step, progress, attempt, in_doubt, due_at, wait_saga, wait_event, wait_key, \
-         event_id, patch, error) ",
+         event_id, returned, error) ",
     );
     statement.push_values(steps, |mut row, step| {
         let (saga, event, key) = match step.wait {
@@ -162,7 +162,7 @@ pub(in crate::store::sqlite) fn upserting(id: &str, steps: Vec<SagaStep>) -> Que
             .push_bind(event)
             .push_bind(key)
             .push_bind(step.event.map(rows::id_bytes))
-            .push_bind(step.patch)
+            .push_bind(step.returned)
             .push_bind(step.error);
     });
     statement.push(RENEWED);

@@ -39,7 +39,7 @@ fn of_sagas() -> [String; 2] {
         due_at: None,
         wait: None,
         event: None,
-        patch: None,
+        returned: None,
         error: None,
     };
     [

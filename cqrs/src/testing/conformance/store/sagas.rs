@@ -186,7 +186,7 @@ pub(super) async fn a_change_is_stored_as_a_whole(store: Bench) {
         due_at: Some(at(9)),
         wait: Some(wait("42")),
         event: Some(Uuid::now_v7()),
-        patch: Some(br#"{"id":1}"#.to_vec()),
+        returned: Some(br#"{"id":1}"#.to_vec()),
         error: Some("declined".to_owned()),
         ..step("charge", SagaProgress::Pausing)
     };

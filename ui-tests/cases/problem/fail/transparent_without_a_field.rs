@@ -1,0 +1,18 @@
+// A variant that leaves it to what it holds, and holds nothing.
+use cqrs::{Problem, SagaError};
+
+#[derive(Debug, Problem)]
+enum PayError {
+    #[problem(transparent)]
+    Declined,
+    #[problem(status = 409)]
+    Saga(SagaError),
+}
+
+impl std::fmt::Display for PayError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("refused")
+    }
+}
+
+fn main() {}
