@@ -4,8 +4,8 @@
 //! says what follows from what; `instance` is one saga as the machine sees it and as it is stored, `migrate` makes it one of a later
 //! version; `attempt` calls one function once; `engine` puts them together for as long as this process has its `hold` on a saga, through
 //! any `outage` of the store; `outcome` is how it ended, for which `bells` ring. `call` starts sagas and waits for them, `keeper` keeps the
-//! events that they wait for, `operate` and `preflight` are for people who look after them, `worker` takes up those that nobody holds. Both
-//! keep to the `limits` of a saga.
+//! events that they wait for, `operate` and `preflight` are for people who look after them, `worker` takes up those that nobody holds, and tells
+//! of `strangers`. `call` and `worker` keep to the `limits` of a saga.
 
 mod attempt;
 mod bells;
@@ -26,6 +26,7 @@ mod outcome;
 mod plan;
 mod preflight;
 pub(crate) mod step;
+mod strangers;
 #[cfg(test)]
 mod tests;
 mod worker;

@@ -15,6 +15,7 @@ use super::instance::{Instance, Told};
 use super::limits::{Place, Places};
 use super::machine::Input;
 use super::migrate;
+use super::strangers::Strangers;
 use crate::app::App;
 use crate::error::chain;
 use crate::fail_points::{FailPoint, pass};
@@ -85,16 +86,17 @@ impl Recovery {
 pub(super) async fn recover(app: &App) -> Result<Recovery, SagaError> {
     let store = app.store().filter(|store| store.sagas().is_some()).ok_or(SagaError::NoStore)?;
     let (began, mut report, mut has_waited) = (app.clock().now(), Recovery::default(), false);
+    let strangers = Arc::new(Strangers::default());
     let mut going = FuturesUnordered::new();
     loop {
         let since = Instant::now();
         let Look { claimed, full } = try_claim(app, store, RECOVERED_AT_ONCE - going.len(), began).await?;
         has_waited &= claimed.is_empty();
         for (saga, place) in claimed {
-            let (app, store) = (app.clone(), Arc::clone(store));
+            let (app, store, strangers) = (app.clone(), Arc::clone(store), Arc::clone(&strangers));
             let tracker = app.tracker().clone();
             going.push(tracker.spawn(async move {
-                let went = app.give_up().run_until_cancelled(take_up(&app, &store, saga, since)).await;
+                let went = app.give_up().run_until_cancelled(take_up(&app, &store, saga, since, &strangers)).await;
                 drop(place);
                 went
             }));
@@ -130,7 +132,7 @@ pub(crate) fn start(app: &App, parts: &TaskTracker, stop: &CancellationToken) {
 
 async fn run(app: App, store: Arc<dyn Driver>, stop: CancellationToken) {
     let (Some(sagas), jobs) = (store.sagas(), TaskTracker::new()) else { return };
-    let (slots, mut due) = (Arc::new(Semaphore::new(AT_ONCE)), Due::Unknown);
+    let (slots, strangers, mut due) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::new(Strangers::default()), Due::Unknown);
     while !stop.is_cancelled() {
         let bell = app.wake_bell().notified();
         let (looked, since, room) = (app.clock().now(), Instant::now(), slots.available_permits());
@@ -139,8 +141,9 @@ async fn run(app: App, store: Arc<dyn Driver>, stop: CancellationToken) {
         for (saga, place) in claimed {
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
             let (app, store, busy) = (app.clone(), Arc::clone(&store), app.tracker().token());
+            let strangers = Arc::clone(&strangers);
             jobs.spawn(async move {
-                app.give_up().run_until_cancelled(take_up(&app, &store, saga, since)).await;
+                app.give_up().run_until_cancelled(take_up(&app, &store, saga, since, &strangers)).await;
                 drop((slot, place, busy));
             });
         }
@@ -291,20 +294,30 @@ async fn claim_some(
 }
 
 /// Goes on with a saga that was claimed.
-async fn take_up(app: &App, store: &Arc<dyn Driver>, claimed: ClaimedSaga, since: Instant) -> Went {
+async fn take_up(
+    app: &App,
+    store: &Arc<dyn Driver>,
+    claimed: ClaimedSaga,
+    since: Instant,
+    strangers: &Strangers,
+) -> Went {
     pass(FailPoint::SagaTakenUp);
     let ClaimedSaga { claim, row, steps, was_held } = claimed;
     let saga = match here(app, &row, steps) {
         Ok(saga) => saga,
         Err(error) => {
             let (saga, name, version) = (&row.id, &row.name, row.version);
-            tracing::warn!(
-                saga,
-                name,
-                version,
-                error,
-                "a saga cannot be gone on with here; it waits for another program"
-            );
+            if strangers.is_news(name, version, Instant::now()) {
+                tracing::warn!(
+                    saga,
+                    name,
+                    version,
+                    error,
+                    "a saga cannot be gone on with here; it waits for another program, and so do others of its version; help: `preflight` counts them"
+                );
+            } else {
+                tracing::debug!(saga, name, version, error, "a saga cannot be gone on with here");
+            }
             leave(app, store, claim, &row).await;
             return Went::Left;
         }
