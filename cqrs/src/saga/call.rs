@@ -163,7 +163,7 @@ async fn start(
         }
         SagaStarted::New(claim) => {
             pass(FailPoint::SagaStarted);
-            let held = Held { claim, saga: turn.next, headers, asked: None, since, is_kept: true };
+            let held = Held { claim, saga: turn.next, headers, asked: None, since, is_kept: true, events: Vec::new() };
             let (app, store, effects) = (app.clone(), Arc::clone(store), turn.effects);
             let tracker = app.tracker().clone();
             let (tell, ends) = oneshot::channel();

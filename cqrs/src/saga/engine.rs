@@ -36,6 +36,8 @@ pub(crate) struct Held {
     pub(crate) since: Instant,
     /// Whether this process waits with it where it takes up no others: nobody might.
     pub(crate) is_kept: bool,
+    /// Events that were found for it as it was claimed.
+    pub(crate) events: Vec<AwaitedEvent>,
 }
 
 /// Why this process goes on with a saga no longer.
@@ -64,6 +66,7 @@ pub(crate) async fn drive(app: &App, store: &Arc<dyn Driver>, taken: Held, effec
         hold: &hold,
         calls: FuturesUnordered::new(),
         over: VecDeque::new(),
+        at_hand: taken.events,
         came: None,
     };
     let mut rests = false;
@@ -101,6 +104,8 @@ struct Run<'a> {
     calls: FuturesUnordered<BoxFuture<'static, Called>>,
     /// Calls that are over, and of which nothing is stored.
     over: VecDeque<Called>,
+    /// Events that are known to have come, those of each wait in their order.
+    at_hand: Vec<AwaitedEvent>,
     /// The event that was found last: its step is about to be called with it.
     came: Option<Box<AwaitedEvent>>,
 }
@@ -259,13 +264,19 @@ impl Run<'_> {
     async fn event(&mut self, step: usize) -> Result<Option<Uuid>, Gone> {
         let Some(wait) = self.saga.marks[step].wait.clone() else { return Ok(None) };
         let Some(sagas) = self.store.sagas() else { return Err(Gone::Lost) };
-        let asking = answered(|| sagas.awaited(wait.clone()));
-        let events = beside(&mut self.calls, &mut self.over, asking).await.map_err(|error| {
-            tracing::error!(saga = %self.id, error = chain(&error), "events of a saga could not be looked for");
-            Gone::Unknown
-        })?;
         let is_taken = |id: &Uuid| self.saga.marks.iter().any(|mark| mark.event.as_ref() == Some(id));
-        self.came = events.into_iter().find(|event| !is_taken(&event.id)).map(Box::new);
+        let at_hand = self.at_hand.iter().position(|event| event.wait == wait && !is_taken(&event.id));
+        let came = if let Some(at) = at_hand {
+            Some(self.at_hand.remove(at))
+        } else {
+            let asking = answered(|| sagas.awaited(wait.clone()));
+            let events = beside(&mut self.calls, &mut self.over, asking).await.map_err(|error| {
+                tracing::error!(saga = %self.id, error = chain(&error), "events of a saga could not be looked for");
+                Gone::Unknown
+            })?;
+            events.into_iter().find(|event| !is_taken(&event.id))
+        };
+        self.came = came.map(Box::new);
         Ok(self.came.as_ref().map(|event| event.id))
     }
 

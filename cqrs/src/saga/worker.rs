@@ -302,7 +302,7 @@ async fn take_up(
     strangers: &Strangers,
 ) -> Went {
     pass(FailPoint::SagaTakenUp);
-    let ClaimedSaga { claim, row, steps, was_held } = claimed;
+    let ClaimedSaga { claim, row, steps, was_held, events } = claimed;
     let saga = match here(app, &row, steps) {
         Ok(saga) => saga,
         Err(error) => {
@@ -331,7 +331,7 @@ async fn take_up(
         tracing::info!(saga = row.id, name, from, to, "a saga goes on as a later version");
     }
     let (asked, headers) = (row.asked, row.headers);
-    let mut held = Held { claim, saga, headers, asked, since, is_kept: false };
+    let mut held = Held { claim, saga, headers, asked, since, is_kept: false, events };
     // What was under way is done again; what only waited goes on.
     let effects = if was_held || held.saga.is_busy() {
         match held.saga.turn(Input::Cut, Told::default(), app.clock().now(), random()) {

@@ -126,7 +126,7 @@ impl SagaTable {
                 saga.held = Some(Held { owner: owner.to_owned(), lease_until: request.lease_until });
                 (saga.row.is_held, saga.row.due_at, saga.is_poked) = (true, None, false);
                 let steps = saga.steps.values().cloned().collect();
-                ClaimedSaga { claim: saga.claim(), row: saga.row.clone(), steps, was_held }
+                ClaimedSaga { claim: saga.claim(), row: saga.row.clone(), steps, was_held, events: Vec::new() }
             })
             .collect()
     }

@@ -227,7 +227,7 @@ pub struct SagaRow {
 }
 
 /// What a step waits for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SagaWait {
     /// The stored name of the saga's definition, whose events these are.
     pub saga: String,
@@ -382,6 +382,9 @@ pub struct ClaimedSaga {
     pub steps: Vec<SagaStep>,
     /// Whether it was taken from an owner whose lease had run out.
     pub was_held: bool,
+    /// Events that have come for what its steps wait for now, of each wait those that came first: where a store has looked for those of all
+    /// that it hands out at once. Others are asked for by [`Sagas::awaited`](super::Sagas::awaited).
+    pub events: Vec<AwaitedEvent>,
 }
 
 /// An event that came for a saga.

@@ -227,7 +227,7 @@ async fn claim(
         match read(row, own) {
             Ok((saga, steps)) => {
                 let claim = SagaClaim { id: saga.id.clone(), fence: row.try_get::<i64, _>("fence")? + 1 };
-                claimed.push(ClaimedSaga { claim, row: saga, steps, was_held: *was_held });
+                claimed.push(ClaimedSaga { claim, row: saga, steps, was_held: *was_held, events: Vec::new() });
             }
             // One bad row must not hold up the others.
             Err(error) => set_aside(connection, names, id, &error).await?,

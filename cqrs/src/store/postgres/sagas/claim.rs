@@ -1,16 +1,17 @@
 //! Sagas: handed out, renewed, handed back, and when the next one is due.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
 
 use sqlx::{PgConnection, PgPool, Row};
 
+use super::events::awaited_by_many;
 use super::rows::{self, saga_columns, step_columns};
 use crate::BoxError;
 use crate::store::claiming::Request;
 use crate::store::names::Names;
 use crate::store::postgres::PostgresStore;
-use crate::store::{ClaimedSaga, SagaClaim, SagaNames, SagaStep, StoreError};
+use crate::store::{AwaitedEvent, ClaimedSaga, SagaClaim, SagaNames, SagaProgress, SagaStep, SagaWait, StoreError};
 
 /// Sagas of the names that are meant. All that is asked for is in the index, where those of other names are passed by.
 macro_rules! among {
@@ -130,13 +131,15 @@ async fn claim(
     }
     let ids = found.iter().map(|row| row.try_get("id")).collect::<Result<Vec<String>, _>>()?;
     let mut steps = steps_of(names, connection, &ids).await?;
+    let events = events_of(names, connection, &steps).await?;
     let mut claimed = Vec::with_capacity(found.len());
     for (row, stored) in found.iter().zip(ids) {
         let own = steps.remove(&stored).unwrap_or_default();
-        match rows::saga(row).and_then(|row| Ok((row, own.into_iter().collect::<Result<_, _>>()?))) {
+        match rows::saga(row).and_then(|row| Ok((row, own.into_iter().collect::<Result<Vec<_>, _>>()?))) {
             Ok((saga, steps)) => claimed.push(ClaimedSaga {
                 claim: SagaClaim { id: saga.id.clone(), fence: row.try_get("fence")? },
                 row: saga,
+                events: steps.iter().filter_map(|step| events.get(waits_for(step)?)).flatten().cloned().collect(),
                 steps,
                 was_held: row.try_get("was_held")?,
             }),
@@ -158,6 +161,29 @@ async fn steps_of(
         steps.entry(row.try_get("step_saga")?).or_default().push(rows::step(&row));
     }
     Ok(steps)
+}
+
+type Events = HashMap<SagaWait, Vec<AwaitedEvent>>;
+
+/// Events that have come for what steps wait for.
+async fn events_of(
+    names: &Names,
+    connection: &mut PgConnection,
+    steps: &HashMap<String, Vec<Result<SagaStep, BoxError>>>,
+) -> Result<Events, sqlx::Error> {
+    // Several sagas may wait for the same.
+    let waits: HashSet<&SagaWait> = steps.values().flatten().flatten().filter_map(waits_for).collect();
+    let mut events = Events::new();
+    if !waits.is_empty() {
+        for event in awaited_by_many(names, connection, &waits).await? {
+            events.entry(event.wait.clone()).or_default().push(event);
+        }
+    }
+    Ok(events)
+}
+
+fn waits_for(step: &SagaStep) -> Option<&SagaWait> {
+    step.wait.as_ref().filter(|_| step.progress == SagaProgress::Awaiting)
 }
 
 async fn set_aside(

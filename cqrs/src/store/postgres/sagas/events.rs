@@ -1,5 +1,6 @@
 //! Events that came for sagas: kept, told, looked for.
 
+use std::collections::HashSet;
 use std::time::SystemTime;
 
 use sqlx::postgres::PgRow;
@@ -46,9 +47,20 @@ const AWAITED: &str = "
 SELECT id, version, payload, headers, arrived_at FROM cqrs_saga_events
 WHERE event = $1 AND wait_key = $2 AND saga = $3 ORDER BY seq";
 
+/// The same of many waits. Each is looked for by itself: what the planner thinks of all of them together may be a scan.
+const AWAITED_BY_MANY: &str = "
+SELECT found.*, wait.saga, wait.event, wait.wait_key FROM unnest($1::text[], $2::text[], $3::text[]) AS wait (event, wait_key, saga)
+CROSS JOIN LATERAL (
+    SELECT seq, id, version, payload, headers, arrived_at FROM cqrs_saga_events AS kept
+    WHERE kept.event = wait.event AND kept.wait_key = wait.wait_key AND kept.saga = wait.saga ORDER BY seq LIMIT $4) AS found
+ORDER BY found.seq";
+
+/// How many events of one wait are looked for together with those of others: a step takes the first that no other has taken.
+const OF_EACH: i64 = 2;
+
 /// Every statement of this file.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[KEEP, TELL, AWAITED];
+pub(super) const STATEMENTS: &[&str] = &[KEEP, TELL, AWAITED, AWAITED_BY_MANY];
 
 /// Keeps an event, in the transaction of whoever has taken it.
 pub(in crate::store::postgres) async fn keep(
@@ -93,6 +105,30 @@ pub(super) async fn awaited(names: &Names, pool: &PgPool, wait: SagaWait) -> Res
         .fetch_all(pool)
         .await?;
     found.iter().map(|row| read(row, &wait)).collect::<Result<_, _>>().map_err(sqlx::Error::Decode)
+}
+
+/// The first events that came for each of many waits, by what they wait for.
+pub(super) async fn awaited_by_many(
+    names: &Names,
+    connection: &mut PgConnection,
+    waits: &HashSet<&SagaWait>,
+) -> Result<Vec<AwaitedEvent>, sqlx::Error> {
+    let column = |of: fn(&SagaWait) -> &str| waits.iter().map(|wait| rows::escaped(of(wait))).collect::<Vec<_>>();
+    // Planned each time, as for telling.
+    let found = sqlx::query(names.sql(AWAITED_BY_MANY))
+        .persistent(false)
+        .bind(column(|wait| &wait.event))
+        .bind(column(|wait| &wait.key))
+        .bind(column(|wait| &wait.saga))
+        .bind(OF_EACH)
+        .fetch_all(connection)
+        .await?;
+    let read = |row| {
+        let text = |column| rows::text_of(row, column);
+        read(row, &SagaWait { saga: text("saga")?, event: text("event")?, key: text("wait_key")? })
+    };
+    // One that cannot be read holds up nobody but who waits for it, and finds out when it asks for its own.
+    Ok(found.iter().filter_map(|row| read(row).ok()).collect())
 }
 
 fn read(row: &PgRow, wait: &SagaWait) -> Result<AwaitedEvent, BoxError> {

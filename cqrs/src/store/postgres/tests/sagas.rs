@@ -127,3 +127,40 @@ async fn who_tells_sagas_of_events_keeps_no_plan() {
     assert_eq!(kept("%WHERE NOT told%").await, 0);
     assert_eq!(kept("%SELECT due_at FROM%").await, 1, "as others are");
 }
+
+/// Whoever is handed a saga need not ask for what has come. A row that cannot be read holds up nobody's claim.
+#[tokio::test]
+async fn a_claim_brings_the_events_that_its_sagas_wait_for() {
+    let (_schema, store) = fresh().await;
+    let wait = |key: &str| SagaWait { saga: "checkout".to_owned(), event: "paid".to_owned(), key: key.to_owned() };
+    for (id, key) in [("a", "x"), ("b", "x\0"), ("c", "x"), ("d", "broken"), ("e", "nobody's")] {
+        let held = begin(&store, start(id)).await;
+        let steps = vec![
+            step("confirm", Some(wait(key))),
+            SagaStep { progress: SagaProgress::Done, ..step("before", Some(wait("past"))) },
+        ];
+        assert_eq!(store.save(parked(&held, 1, steps)).await.unwrap(), SagaSaved::Stored(None));
+    }
+    let mut tx = store.begin().await.unwrap();
+    let mut kept = Vec::new();
+    for key in ["past", "x", "broken", "x\0", "x", "x"] {
+        let event = AwaitedEvent {
+            id: Uuid::now_v7(),
+            wait: wait(key),
+            version: 1,
+            payload: b"{}".to_vec(),
+            headers: BTreeMap::new(),
+            at: at(1),
+        };
+        tx.keep_awaited(event.clone(), at(1)).await.unwrap();
+        kept.push(event);
+    }
+    tx.commit().await.unwrap();
+    run_sql(&store.pool, "UPDATE cqrs_saga_events SET headers = 'oops' WHERE wait_key = 'broken'").await;
+    let claimed = store.claim(request("two", 2, 9), SagaNames::ALL).await.unwrap();
+    let brought: Vec<_> = claimed.into_iter().map(|saga| (saga.row.id, saga.events)).collect();
+    let [_, x, _, zero, second, _] = kept.try_into().unwrap();
+    let both = || vec![x.clone(), second.clone()];
+    let expected = [("a", both()), ("b", vec![zero]), ("c", both()), ("d", Vec::new()), ("e", Vec::new())];
+    assert_eq!(brought, expected.map(|(id, events)| (id.to_owned(), events)));
+}

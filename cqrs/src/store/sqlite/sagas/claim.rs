@@ -150,7 +150,9 @@ async fn claim(
     }
     // `RETURNING` promises no order.
     let in_order = found.into_iter().filter_map(|(seq, was_held)| Some((taken.remove(&seq)?, was_held)));
-    Ok(in_order.map(|((claim, row, steps), was_held)| ClaimedSaga { claim, row, steps, was_held }).collect())
+    Ok(in_order
+        .map(|((claim, row, steps), was_held)| ClaimedSaga { claim, row, steps, was_held, events: Vec::new() })
+        .collect())
 }
 
 /// The steps of sagas, by their ids.
