@@ -349,7 +349,8 @@ async fn take_up(
     } else {
         Vec::new()
     };
-    drive(app, store, held, effects).await.map_or(Went::Waits, |outcome| Went::Ended(outcome.phase()))
+    let driven = Box::pin(drive(app, store, held, effects)).await;
+    driven.map_or(Went::Waits, |outcome| Went::Ended(outcome.phase()))
 }
 
 /// A stored saga as this program goes on with it: as a later version that takes it over, or as the one that it is of.
