@@ -38,7 +38,6 @@ pub(crate) fn problem(problem: &Problem) -> TokenStream {
         const _: () = {
             use #krate::__private as __cqrs;
             #[automatically_derived]
-            #[diagnostic::do_not_recommend]
             impl #params __cqrs::Problem for #ident #args #bounds {
                 fn problem(&self) -> ::core::option::Option<__cqrs::ProblemDetails> {
                     #body

@@ -2,7 +2,6 @@
 const _: () = {
     use ::cqrs::__private as __cqrs;
     #[automatically_derived]
-    #[diagnostic::do_not_recommend]
     impl __cqrs::Problem for Declined {
         fn problem(&self) -> ::core::option::Option<__cqrs::ProblemDetails> {
             ::core::option::Option::Some(

@@ -2,7 +2,6 @@
 const _: () = {
     use ::cqrs::__private as __cqrs;
     #[automatically_derived]
-    #[diagnostic::do_not_recommend]
     impl<T: Clone> __cqrs::Problem for PayError<T>
     where
         T: Debug,
