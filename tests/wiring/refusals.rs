@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 enum Refusal {
     #[error("{0} minutes late")]
     Late(u32),
+    #[error("said a lot")]
+    Said(String),
     /// Of no use to anybody outside of the process.
     #[error("handle {0} is broken")]
     #[serde(skip)]
@@ -23,7 +25,7 @@ struct Taken {
 }
 
 /// Where it is to fail, and how often.
-#[saga(name = "flight", steps = [check_in, (sit, stow), pay, take_off, land])]
+#[saga(name = "flight", steps = [check_in, (sit, board), pay, take_off, (land, await_bus)])]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Flight {
     fails: String,
@@ -35,6 +37,7 @@ impl Flight {
         match self.fails.strip_prefix(step) {
             Some("") => Err(Refusal::Late(self.minutes)),
             Some("/broken") => Err(Refusal::Broken(7)),
+            Some("/large") => Err(Refusal::Said("no ".repeat(30 * 1024))),
             Some("/panics") => panic!("in {step}"),
             _ => Ok(()),
         }
@@ -53,8 +56,11 @@ async fn sit(cx: &Flight) -> Result<(), Taken> {
     if cx.fails == "sit" { Err(Taken { seat: "12A".to_owned() }) } else { Ok(()) }
 }
 
+/// Its name comes before that of the other member.
 #[saga_step(compensate = none)]
-async fn stow(_cx: &Flight) {}
+async fn board(cx: &Flight) -> Result<(), Refusal> {
+    if cx.fails == "sit" { Err(Refusal::Late(1)) } else { Ok(()) }
+}
 
 #[saga_step(compensate = none, fallback = borrow)]
 async fn pay(cx: &mut Flight) -> Result<(), Refusal> {
@@ -72,8 +78,18 @@ async fn take_off(cx: &mut Flight) -> Result<(), BoxError> {
 }
 
 #[saga_step(retry(max = 1))]
-async fn land(cx: &mut Flight) -> Result<(), Refusal> {
+async fn land(cx: &Flight) -> Result<(), Refusal> {
     cx.at("land")
+}
+
+/// It fails once, and goes well when the other member has failed for good.
+#[saga_step(retry(max = 2, first = "20ms"))]
+async fn await_bus(cx: &Flight, meta: &Meta) -> Result<(), Refusal> {
+    if cx.fails == "land" && meta.attempt() == 1 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        return Err(Refusal::Late(30));
+    }
+    Ok(())
 }
 
 async fn fly(fails: &str) -> SagaError {
@@ -103,8 +119,12 @@ async fn what_a_fallback_fails_with_counts_where_it_is_of_its_steps_type() {
 #[tokio::test]
 async fn a_saga_that_is_stuck_behind_its_pivot_says_what_its_step_failed_with() {
     let error = fly("land").await;
-    assert!(matches!(error, SagaError::Stuck { .. }), "{error}");
-    assert_eq!(error.step_error(), Some(Refusal::Late(5)));
+    assert!(matches!(&error, SagaError::Stuck { step, .. } if step == "land"), "{error:?}");
+    assert_eq!((error.step_error(), words(&error).as_str()), (Some(Refusal::Late(5)), "5 minutes late"));
+    assert!(
+        !format!("{error:?}").contains("returned"),
+        "what may be nobody's business stays out of the log: {error:?}"
+    );
 }
 
 #[tokio::test]
@@ -112,6 +132,7 @@ async fn of_what_cannot_be_written_the_words_are_kept() {
     for (fails, said) in [
         ("check_in/broken", "handle 7 is broken"),
         ("check_in/panics", "`check_in` panicked: in check_in"),
+        ("check_in/large", "said a lot"),
         ("take_off", "5 minutes late"),
     ] {
         let error = fly(fails).await;

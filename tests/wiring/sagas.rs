@@ -275,7 +275,7 @@ async fn g19_a_fallback_sees_the_context_from_before_its_step() {
 async fn attributes_say_how_often_steps_and_compensations_are_tried() {
     let (app, world) = app(&["ship", "refund"]).await;
     let error = app.saga(checkout(12)).await.unwrap_err();
-    assert!(matches!(error, SagaError::Stuck { .. }), "{error}");
+    assert!(matches!(&error, SagaError::Stuck { step, .. } if step == "charge"), "{error:?}");
     assert_eq!(world.log().iter().filter(|what| *what == "refund").count(), 2);
     assert!(
         world.log().last().unwrap().ends_with("/reserve, 0 left"),

@@ -118,7 +118,9 @@ async fn g20_a_saga_goes_on_as_the_version_that_takes_it_over_from_where_it_stoo
     let labelled = SagaStep { returned: Some(b"\"labelled\"".to_vec()), ..done("label") };
     let group = vec![done("pack"), labelled, step("weigh", SagaProgress::Pausing)];
     left(&store, "beside", 3, V3, group).await;
-    let grown = vec![done("pack"), done("label"), done("weigh"), step("post", SagaProgress::Pausing)];
+    // What it failed with is no change that waits to be made.
+    let refused = SagaStep { returned: Some(b"\"no stamp\"".to_vec()), ..step("post", SagaProgress::Pausing) };
+    let grown = vec![done("pack"), done("label"), done("weigh"), refused];
     left(&store, "grown", 2, V2, grown).await;
     let app = app_on(&store).await;
     assert!(app.preflight().await.unwrap().is_ready(), "{}", app.preflight().await.unwrap());

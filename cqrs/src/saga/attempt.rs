@@ -91,12 +91,14 @@ impl Job {
             return match tokio::time::timeout(deadline, self.call(&app, event)).await {
                 Ok(Ok((end, unit))) => called(Ended::Well, None, end, Some(unit)),
                 // What a step fails with may be about another database. Of its own, the next call finds out for itself.
-                Ok(Err(Failed::Cut(error))) if !is_repeated => {
+                Ok(Err(Failed::Cut(error, _))) if !is_repeated => {
                     tracing::warn!(saga = %self.saga, error, "a step of a saga has lost its connection: it is called again");
                     is_repeated = true;
                     continue;
                 }
-                Ok(Err(Failed::Cut(error))) => called(Ended::Failed, Some(error), StepEnd::default(), None),
+                Ok(Err(Failed::Cut(error, returned))) => {
+                    called(Ended::Failed, Some(error), StepEnd { context: None, returned }, None)
+                }
                 Ok(Err(Failed::Outage(error))) => {
                     tracing::warn!(saga = %self.saga, error, "the store cannot be reached: a step of a saga is called again");
                     outage::pause().await;
@@ -157,7 +159,7 @@ impl Job {
                 let error = chain(error.as_ref());
                 match has_tx {
                     true if is_lost || is_outage => return Err(Failed::Outage(error)),
-                    true if is_cut => return Err(Failed::Cut(error)),
+                    true if is_cut => return Err(Failed::Cut(error, returned)),
                     _ => {}
                 }
                 let ended = match (may_have_happened, is_in_vain) {
@@ -178,7 +180,7 @@ enum Failed {
     /// The store could not be reached, and nothing is left of the call.
     Outage(String),
     /// A connection to some database ended in the middle of it, and nothing is left of the call.
-    Cut(String),
+    Cut(String, Option<Vec<u8>>),
 }
 
 impl Failed {

@@ -277,7 +277,10 @@ async fn hear(app: &App, id: &SagaId, is_held: bool, bell: impl Future<Output = 
 async fn look(app: &App, id: &SagaId) -> Result<(SagaRow, Vec<SagaStep>), SagaError> {
     let sagas = app.store().and_then(|store| store.sagas()).ok_or(SagaError::NoStore)?;
     let found = answered(|| sagas.saga(id.as_str())).await?;
-    found.ok_or_else(|| SagaError::Missing { id: id.clone() })
+    let (row, steps) = found.ok_or_else(|| SagaError::Missing { id: id.clone() })?;
+    // So whoever is told of the first that failed is told of the same.
+    let steps = app.plan().sagas.in_order(&row, steps);
+    Ok((row, steps))
 }
 
 /// A step that has ended well.

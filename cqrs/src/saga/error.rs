@@ -58,6 +58,8 @@ pub enum SagaError {
     /// The saga cannot go on by itself: somebody has to look, mend and resume it.
     #[error("the saga is stuck: {reason}")]
     Stuck {
+        /// The step behind the pivot that has failed, or the one that cannot be undone; empty where it is neither.
+        step: String,
         /// What it cannot do.
         reason: &'static str,
         /// The last error of a step or of a compensation.
@@ -111,9 +113,11 @@ impl SagaError {
     /// What the step failed with, read again as its own type: of a saga that was compensated, or is stuck behind its pivot.
     ///
     /// A saga outlives its process, so what its steps fail with is stored. Where the error type of a step is [`Serialize`](serde::Serialize)
-    /// and an [`Error`], all of it is kept, as JSON; of any other type the words, which are the `source`. `None` where only these are there,
-    /// since the step timed out or panicked for example, or where what is there is no `E`. A fallback that fails with the type of its step
-    /// counts as that.
+    /// and an [`Error`], all of its fields are kept, as JSON of 64 KiB at most; of any other type, and of what is larger, the words, which are
+    /// the `source`. A fallback that fails with the type of its step counts as that.
+    ///
+    /// `None` where only the words are there, since the step timed out or panicked for example, and where what is there cannot be read as `E`.
+    /// Of two types with the same fields it cannot tell which it was: where steps fail with several types, look at `step` first.
     ///
     /// ```
     /// use cqrs::prelude::*;
@@ -150,11 +154,17 @@ impl SagaError {
 }
 
 /// What a step failed with, as it is stored.
-#[derive(Debug)]
 pub(crate) struct StepError {
     pub(crate) words: String,
     /// The error as JSON, where it can be written.
     pub(crate) returned: Option<Vec<u8>>,
+}
+
+/// Its words alone: the rest may be what nobody wants in a log.
+impl fmt::Debug for StepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("StepError").field(&self.words).finish()
+    }
 }
 
 impl fmt::Display for StepError {

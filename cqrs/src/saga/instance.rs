@@ -135,7 +135,11 @@ impl Instance {
                 }
                 log.extend(told.began_at.map(|began_at| self.entry(&next, step, began_at, now, told.error.clone())));
             }
-            Input::Late(step) => next.marks[step].error.clone_from(&told.error),
+            Input::Late(step) => {
+                let mark = &mut next.marks[step];
+                mark.error.clone_from(&told.error);
+                mark.returned = None;
+            }
             Input::Came(step) => next.marks[step].event = told.event,
             _ => {}
         }

@@ -67,10 +67,8 @@ impl Sagas {
     /// # Errors
     /// Fails where the app has no store, or with what the store said.
     pub async fn get(&self, id: impl Into<SagaId>) -> Result<Option<(SagaRow, Vec<SagaStep>)>, SagaError> {
-        let Some((row, mut steps)) = self.stored()?.saga(id.into().as_str()).await? else { return Ok(None) };
-        if let Some(plan) = self.0.plan().sagas.get(&row.name, row.version) {
-            steps.sort_by_key(|step| plan.step(&step.step));
-        }
+        let Some((row, steps)) = self.stored()?.saga(id.into().as_str()).await? else { return Ok(None) };
+        let steps = self.0.plan().sagas.in_order(&row, steps);
         Ok(Some((row, steps)))
     }
 

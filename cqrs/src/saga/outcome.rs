@@ -82,11 +82,22 @@ impl Outcome {
     }
 
     fn stuck(&self) -> SagaError {
-        let words = self.error.clone().unwrap_or_default();
-        // Of a step behind the pivot it is the step's; a compensation has none but its words.
-        let failed = self.steps.iter().find(|step| step.error.as_ref() == Some(&words));
-        let returned = failed.filter(|_| self.why == "forward").and_then(|step| step.returned.clone());
-        SagaError::Stuck { reason: stuck_for(&self.why), source: StepError { words, returned }.into() }
+        let progress = match self.why.as_str() {
+            "forward" => Some(SagaProgress::Failed),
+            "undoing" => Some(SagaProgress::Kept),
+            _ => None,
+        };
+        let those = || self.steps.iter().filter(|step| Some(step.progress) == progress);
+        // Of several it is the one that failed last. A compensation has no words but the saga's.
+        let last = those().find(|step| step.error.is_some() && step.error == self.error).or_else(|| those().next());
+        let own = last.filter(|step| step.progress == SagaProgress::Failed);
+        let words = own.and_then(|step| step.error.clone()).or_else(|| self.error.clone()).unwrap_or_default();
+        let returned = own.and_then(|step| step.returned.clone());
+        SagaError::Stuck {
+            step: last.map(|step| step.step.clone()).unwrap_or_default(),
+            reason: stuck_for(&self.why),
+            source: StepError { words, returned }.into(),
+        }
     }
 }
 

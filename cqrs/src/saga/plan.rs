@@ -9,6 +9,7 @@ use super::limits::LimitsItem;
 use super::machine::{Shape, Step};
 use crate::registry::{HandlerItem, Need};
 use crate::retry::RetryPolicy;
+use crate::store::{SagaRow, SagaStep};
 
 /// How often a step is called behind the pivot, where it does not say: there is no way back.
 const BEYOND: u32 = 10;
@@ -133,6 +134,14 @@ impl PlannedSagas {
     /// The saga of a stored name and version.
     pub(crate) fn get(&self, name: &str, version: u32) -> Option<&Arc<PlannedSaga>> {
         self.0.get(name)?.get(&version)
+    }
+
+    /// Puts the steps of a saga into the order of its definition, where this program has that.
+    pub(crate) fn in_order(&self, row: &SagaRow, mut steps: Vec<SagaStep>) -> Vec<SagaStep> {
+        if let Some(plan) = self.get(&row.name, row.version) {
+            steps.sort_by_key(|step| plan.step(&step.step));
+        }
+        steps
     }
 
     /// Later versions that a saga of this one can go on as, as far as its context goes: the last first.

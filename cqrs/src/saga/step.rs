@@ -280,10 +280,13 @@ where
     })
 }
 
-/// Writes the error that a step failed with, if it is one of `E`, and all of it can be written.
+/// How large an error may be that is kept, in bytes: it is stored again with each attempt.
+const LARGEST_ERROR: usize = 64 * 1024;
+
+/// Writes the error that a step failed with, if it is one of `E`, all of it can be written, and it is not too large.
 pub(crate) fn keep<E: Serialize + Error + 'static>(error: &(dyn Error + 'static)) -> Option<Vec<u8>> {
     let error = error.downcast_ref::<E>()?;
-    caught(|| serde_json::to_vec(error)).ok()?.ok()
+    caught(|| serde_json::to_vec(error)).ok()?.ok().filter(|written| written.len() <= LARGEST_ERROR)
 }
 
 fn failure(error: DispatchError<BoxError>, cx: &Cx<'_>) -> StepFailure {

@@ -251,6 +251,19 @@ async fn g17_what_a_member_wrote_that_ends_last_is_kept_where_another_one_has_fa
     assert!(turn.has_happened && turn.effects.contains(&Effect::Undo { step: at("print"), attempt: 1 }), "{turn:?}");
 }
 
+/// A step that has failed, was resumed and waits once more for an event that does not come.
+#[tokio::test]
+async fn an_event_that_is_late_leaves_nothing_of_what_its_step_failed_with_before() {
+    let app = alone().await;
+    let plan = app.plan().sagas.get(Waits::ITEM.context.name, Waits::ITEM.context.version).unwrap();
+    let saga = Instance::begin(Arc::clone(plan), serde_json::to_vec(&Waits { order: 7 }).unwrap().into());
+    let mut waiting = saga.turn(Input::Start, Told::default(), SystemTime::now(), 0.5).unwrap().next;
+    waiting.marks[0].returned = Some(b"\"refused\"".to_vec());
+    let told = Told { error: Some("it did not come".to_owned()), ..Told::default() };
+    let late = waiting.turn(Input::Late(0), told, SystemTime::now(), 0.5).unwrap().next;
+    assert_eq!(late.marks[0].returned, None);
+}
+
 #[tokio::test]
 async fn behind_the_pivot_a_step_is_tried_again() {
     let app = alone().await;

@@ -307,13 +307,13 @@ async fn take_up(
         Ok(saga) => saga,
         Err(error) => {
             let (saga, name, version) = (&row.id, &row.name, row.version);
-            if strangers.is_news(name, version, Instant::now()) {
+            if strangers.is_news(name, version, &error, Instant::now()) {
                 tracing::warn!(
                     saga,
                     name,
                     version,
                     error,
-                    "a saga cannot be gone on with here; it waits for another program, and so do others of its version; help: `preflight` counts them"
+                    "a saga cannot be gone on with here; it waits for another program. Of others it is told once an hour"
                 );
             } else {
                 tracing::debug!(saga, name, version, error, "a saga cannot be gone on with here");

@@ -49,6 +49,12 @@ pub trait Problem: fmt::Display {
     fn problem(&self) -> Option<ProblemDetails>;
 }
 
+impl<P: Problem + ?Sized> Problem for Box<P> {
+    fn problem(&self) -> Option<ProblemDetails> {
+        (**self).problem()
+    }
+}
+
 /// A problem document, RFC 9457: the body of an answer with the content type `application/problem+json`.
 ///
 /// It is an error itself: a middleware may reject a call with it, and a provider or an inline event handler may fail with

@@ -18,9 +18,7 @@ impl Problem for SagaError {
             }
             Self::Missing { .. } => Some(ProblemDetails::new(StatusCode::NOT_FOUND).detail("there is no such saga")),
             Self::ShuttingDown { .. } => Some(not_now("the service is shutting down; what has begun goes on")),
-            Self::Store(error) if error.is_retryable() => {
-                Some(not_now("the store is busy or out of reach; whether the saga has begun is not known"))
-            }
+            Self::Store(error) if error.is_retryable() => Some(not_now("the store is busy or out of reach")),
             Self::Compensated { .. }
             | Self::Stuck { .. }
             | Self::UnknownVersion { .. }

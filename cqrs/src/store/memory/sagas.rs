@@ -125,8 +125,11 @@ impl SagaTable {
                 saga.fence += 1;
                 saga.held = Some(Held { owner: owner.to_owned(), lease_until: request.lease_until });
                 (saga.row.is_held, saga.row.due_at, saga.is_poked) = (true, None, false);
-                let steps = saga.steps.values().cloned().collect();
-                ClaimedSaga { claim: saga.claim(), row: saga.row.clone(), steps, was_held, events: Vec::new() }
+                let steps: Vec<SagaStep> = saga.steps.values().cloned().collect();
+                let waits = steps.iter().filter(|step| step.progress == SagaProgress::Awaiting);
+                let first = |step: &SagaStep| self.events.iter().find(|event| Some(&event.wait) == step.wait.as_ref());
+                let events = waits.filter_map(first).cloned().collect();
+                ClaimedSaga { claim: saga.claim(), row: saga.row.clone(), steps, was_held, events }
             })
             .collect()
     }

@@ -382,8 +382,8 @@ pub struct ClaimedSaga {
     pub steps: Vec<SagaStep>,
     /// Whether it was taken from an owner whose lease had run out.
     pub was_held: bool,
-    /// Events that have come for what its steps wait for now, of each wait those that came first: where a store has looked for those of all
-    /// that it hands out at once. Others are asked for by [`Sagas::awaited`](super::Sagas::awaited).
+    /// Of what its steps wait for now, the events that came first, where a store looks for those of all sagas that it hands out at once. It may
+    /// leave any of them out: what is not here is asked for by [`Sagas::awaited`](super::Sagas::awaited).
     pub events: Vec<AwaitedEvent>,
 }
 

@@ -115,7 +115,7 @@ fn an_error_of_a_saga_says_what_a_client_can_do_about_it() {
         (SagaError::Store(store(StoreErrorKind::Busy)), 503, Some("1")),
         (SagaError::Store(store(StoreErrorKind::Constraint)), 500, None),
         (SagaError::Compensated { step: SECRET.to_owned(), source: source() }, 500, None),
-        (SagaError::Stuck { reason: SECRET, source: source() }, 500, None),
+        (SagaError::Stuck { step: SECRET.to_owned(), reason: SECRET, source: source() }, 500, None),
         (SagaError::UnknownVersion { saga: SECRET.to_owned(), version: 2 }, 500, None),
         (SagaError::Context { source: source() }, 500, None),
         (SagaError::NoStore, 500, None),

@@ -8,7 +8,7 @@ enum OrderError {
     #[problem(transparent)]
     Begun(SagaError),
     #[problem(transparent)]
-    Ended { source: SagaError },
+    Ended { source: Box<SagaError> },
 }
 
 impl std::fmt::Display for OrderError {

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use sqlx::{PgConnection, PgPool, Row};
 
-use super::events::awaited_by_many;
+use super::events::first_of_each;
 use super::rows::{self, saga_columns, step_columns};
 use crate::BoxError;
 use crate::store::claiming::Request;
@@ -139,7 +139,7 @@ async fn claim(
             Ok((saga, steps)) => claimed.push(ClaimedSaga {
                 claim: SagaClaim { id: saga.id.clone(), fence: row.try_get("fence")? },
                 row: saga,
-                events: steps.iter().filter_map(|step| events.get(waits_for(step)?)).flatten().cloned().collect(),
+                events: steps.iter().filter_map(|step| events.get(waits_for(step)?)).cloned().collect(),
                 steps,
                 was_held: row.try_get("was_held")?,
             }),
@@ -163,23 +163,15 @@ async fn steps_of(
     Ok(steps)
 }
 
-type Events = HashMap<SagaWait, Vec<AwaitedEvent>>;
-
 /// Events that have come for what steps wait for.
 async fn events_of(
     names: &Names,
     connection: &mut PgConnection,
     steps: &HashMap<String, Vec<Result<SagaStep, BoxError>>>,
-) -> Result<Events, sqlx::Error> {
+) -> Result<HashMap<SagaWait, AwaitedEvent>, sqlx::Error> {
     // Several sagas may wait for the same.
     let waits: HashSet<&SagaWait> = steps.values().flatten().flatten().filter_map(waits_for).collect();
-    let mut events = Events::new();
-    if !waits.is_empty() {
-        for event in awaited_by_many(names, connection, &waits).await? {
-            events.entry(event.wait.clone()).or_default().push(event);
-        }
-    }
-    Ok(events)
+    if waits.is_empty() { Ok(HashMap::new()) } else { first_of_each(names, connection, &waits).await }
 }
 
 fn waits_for(step: &SagaStep) -> Option<&SagaWait> {

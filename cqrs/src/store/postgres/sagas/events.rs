@@ -1,6 +1,6 @@
 //! Events that came for sagas: kept, told, looked for.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
 
 use sqlx::postgres::PgRow;
@@ -47,20 +47,21 @@ const AWAITED: &str = "
 SELECT id, version, payload, headers, arrived_at FROM cqrs_saga_events
 WHERE event = $1 AND wait_key = $2 AND saga = $3 ORDER BY seq";
 
-/// The same of many waits. Each is looked for by itself: what the planner thinks of all of them together may be a scan.
-const AWAITED_BY_MANY: &str = "
-SELECT found.*, wait.saga, wait.event, wait.wait_key FROM unnest($1::text[], $2::text[], $3::text[]) AS wait (event, wait_key, saga)
+/// Of many waits, the event of each that came first, where that is small. Each is looked for by itself: what the planner thinks of all of
+/// them together may be a scan.
+pub(in crate::store::postgres) const FIRST_OF_EACH: &str = "
+SELECT first.*, wait.saga, wait.event, wait.wait_key FROM unnest($1::text[], $2::text[], $3::text[]) AS wait (event, wait_key, saga)
 CROSS JOIN LATERAL (
-    SELECT seq, id, version, payload, headers, arrived_at FROM cqrs_saga_events AS kept
-    WHERE kept.event = wait.event AND kept.wait_key = wait.wait_key AND kept.saga = wait.saga ORDER BY seq LIMIT $4) AS found
-ORDER BY found.seq";
+    SELECT id, version, payload, headers, arrived_at FROM cqrs_saga_events AS kept
+    WHERE kept.event = wait.event AND kept.wait_key = wait.wait_key AND kept.saga = wait.saga ORDER BY seq LIMIT 1) AS first
+WHERE octet_length(first.payload) <= $4";
 
-/// How many events of one wait are looked for together with those of others: a step takes the first that no other has taken.
-const OF_EACH: i64 = 2;
+/// How large the payload of an event may be that is looked for together with others, in bytes: the sagas are locked meanwhile.
+const SMALL: i32 = 16 * 1024;
 
 /// Every statement of this file.
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[KEEP, TELL, AWAITED, AWAITED_BY_MANY];
+pub(super) const STATEMENTS: &[&str] = &[KEEP, TELL, AWAITED, FIRST_OF_EACH];
 
 /// Keeps an event, in the transaction of whoever has taken it.
 pub(in crate::store::postgres) async fn keep(
@@ -107,28 +108,27 @@ pub(super) async fn awaited(names: &Names, pool: &PgPool, wait: SagaWait) -> Res
     found.iter().map(|row| read(row, &wait)).collect::<Result<_, _>>().map_err(sqlx::Error::Decode)
 }
 
-/// The first events that came for each of many waits, by what they wait for.
-pub(super) async fn awaited_by_many(
+/// The event of each wait that came first. Those that are large or cannot be read are left to whoever asks for them alone.
+pub(super) async fn first_of_each(
     names: &Names,
     connection: &mut PgConnection,
     waits: &HashSet<&SagaWait>,
-) -> Result<Vec<AwaitedEvent>, sqlx::Error> {
+) -> Result<HashMap<SagaWait, AwaitedEvent>, sqlx::Error> {
     let column = |of: fn(&SagaWait) -> &str| waits.iter().map(|wait| rows::escaped(of(wait))).collect::<Vec<_>>();
     // Planned each time, as for telling.
-    let found = sqlx::query(names.sql(AWAITED_BY_MANY))
+    let found = sqlx::query(names.sql(FIRST_OF_EACH))
         .persistent(false)
         .bind(column(|wait| &wait.event))
         .bind(column(|wait| &wait.key))
         .bind(column(|wait| &wait.saga))
-        .bind(OF_EACH)
+        .bind(SMALL)
         .fetch_all(connection)
         .await?;
     let read = |row| {
         let text = |column| rows::text_of(row, column);
         read(row, &SagaWait { saga: text("saga")?, event: text("event")?, key: text("wait_key")? })
     };
-    // One that cannot be read holds up nobody but who waits for it, and finds out when it asks for its own.
-    Ok(found.iter().filter_map(|row| read(row).ok()).collect())
+    Ok(found.iter().filter_map(|row| read(row).ok()).map(|event| (event.wait.clone(), event)).collect())
 }
 
 fn read(row: &PgRow, wait: &SagaWait) -> Result<AwaitedEvent, BoxError> {

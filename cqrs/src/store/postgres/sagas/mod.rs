@@ -25,7 +25,10 @@ pub(super) const STATEMENTS: [&[&str]; 4] =
     [change::STATEMENTS, claim::STATEMENTS, events::STATEMENTS, find::STATEMENTS];
 
 #[cfg(test)]
-pub(super) use self::{claim::CLAIM, events::TELL};
+pub(super) use self::{
+    claim::CLAIM,
+    events::{FIRST_OF_EACH, TELL},
+};
 
 impl Sagas for PostgresStore {
     fn start(&self, start: SagaStart) -> BoxFuture<'_, Result<SagaStarted, StoreError>> {

@@ -168,7 +168,14 @@ async fn what_waits_costs_a_claim_of_sagas_nothing_and_neither_who_tells_them() 
         run_sql(&store.pool, sql).await;
     }
     let mut connection = store.pool.acquire().await.unwrap();
-    for (sql, call) in [(sagas::CLAIM, "it (5, 5, 10, 'owner', 1000000, '{}', FALSE)"), (sagas::TELL, "it (5, 1000)")] {
+    let keys = (1..=20).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+    let all = |text: &str| format!("array_fill('{text}'::text, ARRAY[20])");
+    let first = format!("it ({}, '{{{keys}}}', {}, 16384)", all("event"), all("name"));
+    for (sql, call) in [
+        (sagas::CLAIM, "it (5, 5, 10, 'owner', 1000000, '{}', FALSE)"),
+        (sagas::TELL, "it (5, 1000)"),
+        (sagas::FIRST_OF_EACH, &*first),
+    ] {
         run_on(&mut connection, &format!("PREPARE it AS {sql}")).await.unwrap();
         for known in ["SELECT 1", "ANALYZE cqrs_sagas, cqrs_saga_steps, cqrs_saga_events"] {
             run_on(&mut connection, known).await.unwrap();
