@@ -78,6 +78,6 @@ async fn g8_g9_g10_g12_two_relays_and_two_consumers_that_come_and_go_lose_and_do
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn g8_g9_g10_g12_nor_do_they_on_mariadb_and_amqp() {
+async fn g8_g9_g10_g12_those_that_come_and_go_lose_and_double_nothing_on_mariadb_and_amqp() {
     come_and_go(&services::mysql_url(), &services::amqp_url(), 0x5eed_0006).await;
 }
