@@ -119,7 +119,7 @@ impl SagaError {
     /// `None` where only the words are there, since the step timed out or panicked for example, and where what is there cannot be read as `E`.
     /// Of two types with the same fields it cannot tell which it was: where steps fail with several types, look at `step` first.
     ///
-    /// ```
+    /// ```standalone_crate
     /// use cqrs::prelude::*;
     /// use cqrs::SagaError;
     /// use serde::{Deserialize, Serialize};
@@ -139,7 +139,7 @@ impl SagaError {
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), cqrs::Error> {
-    /// let app = cqrs::bootstrap!().store(Store::memory()).await?;
+    /// let app = cqrs::bootstrap!().store(Store::url("memory:")).await?;
     /// let refused = app.saga(Order { pieces: 5 }).await.unwrap_err();
     /// assert_eq!(refused.step_error(), Some(OutOfStock { left: 3 }));
     /// # Ok(())
