@@ -49,6 +49,7 @@ pub trait Problem: fmt::Display {
     fn problem(&self) -> Option<ProblemDetails>;
 }
 
+#[diagnostic::do_not_recommend]
 impl<P: Problem + ?Sized> Problem for Box<P> {
     fn problem(&self) -> Option<ProblemDetails> {
         (**self).problem()
