@@ -627,10 +627,10 @@ async fn loading_names_dead_letters_at_its_end() {
     sqlx::query("VACUUM INTO ?").bind(db.to_str()).execute(&copy.unwrap()).await.unwrap();
     let lines = orders().iter().map(Value::to_string).collect::<Vec<_>>().join("\n");
     std::fs::write(&file, format!("{}\n{{", lines.replace("\"1\"", "\"5\""))).unwrap();
-    let program = env!("CARGO_BIN_EXE_load");
+    let program = env!("CARGO_BIN_EXE_shop");
     let mut load = tokio::process::Command::new(program);
     load.env("CQRS_STORE", format!("sqlite://{}", db.display()));
-    load.arg(file).arg("--spool").arg(directory.path().join("spool"));
+    load.arg("load").arg(file).arg("--spool").arg(directory.path().join("spool"));
     let output = load.output().await.unwrap();
     let (told, log) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert!(output.status.success() && told.starts_with("2 accepted, 3 refused; "), "{told}{log}");

@@ -170,7 +170,7 @@ fn the_lines_of_its_page_do_what_they_are_said_to_do() {
 /// Loads the shipped orders; gives what was printed and how many mails there are by then.
 fn load(directory: &Path) -> (Vec<String>, String, usize) {
     let Output { status, stdout, stderr } =
-        Command::new(env!("CARGO_BIN_EXE_load")).arg(ORDERS).current_dir(directory).output().unwrap();
+        Command::new(env!("CARGO_BIN_EXE_shop")).args(["load", ORDERS]).current_dir(directory).output().unwrap();
     let (printed, said) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
     assert!(status.success(), "{said}");
     (printed.lines().map(str::to_owned).collect(), said, fs::read_dir(directory.join("spool")).unwrap().count())
