@@ -23,7 +23,7 @@ use crate::inject::Inject;
 use crate::message::{Message, SourceLocation, WireFormat};
 use crate::notices::Announcer;
 use crate::registry::{EventMode, HandlerItem, HandlerKind};
-use crate::saga::{Bells, Limits};
+use crate::saga::{Bells, Limits, Together};
 use crate::settings::Settings;
 use crate::settings::nearest::nearest;
 use crate::store::{Store, StoreOptions};
@@ -415,6 +415,7 @@ impl Builder {
             wake: Arc::new(Notify::new()),
             sagas: Bells::default(),
             saga_limits,
+            saga_changes: Together::default(),
             announcer,
             owner,
             life,

@@ -34,7 +34,7 @@ use crate::event::{EventError, Node};
 use crate::inject::Resolved;
 use crate::message::MessageKind;
 use crate::notices::Announcer;
-use crate::saga::{Bells, Limits};
+use crate::saga::{Bells, Limits, Together};
 use crate::wiring::{Plan, Planned};
 use crate::{broker, store};
 
@@ -62,6 +62,7 @@ pub(crate) struct Inner {
     /// Rung when something has become of a saga in this process.
     sagas: Bells,
     saga_limits: Limits,
+    saga_changes: Together,
     /// Tells other processes, where they are to be told.
     announcer: Option<Arc<Announcer>>,
     /// Unique per start: owns claims.
@@ -124,6 +125,10 @@ impl App {
 
     pub(crate) fn saga_limits(&self) -> &Limits {
         &self.0.saga_limits
+    }
+
+    pub(crate) fn saga_changes(&self) -> &Together {
+        &self.0.saga_changes
     }
 
     /// Whether this process takes up sagas that nobody holds.

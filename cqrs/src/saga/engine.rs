@@ -417,8 +417,8 @@ impl Run<'_> {
 
     /// Stores a change by itself. While the store cannot be reached it is tried again: for as long as the lease lasts nobody else does.
     async fn save(&mut self, change: SagaChange) -> Result<(), Gone> {
-        let Some(sagas) = self.store.sagas() else { return Err(Gone::Lost) };
-        let saving = answered(|| sagas.save(change.clone()));
+        let (together, store) = (self.app.saga_changes(), self.store);
+        let saving = answered(|| together.save(store, change.clone()));
         let saved = beside(&mut self.calls, &mut self.over, saving).await.map_err(|error| {
             tracing::error!(saga = %self.id, error = chain(&error), "what became of a saga could not be stored");
             Gone::Unknown

@@ -3,7 +3,7 @@
 //! `item` is what the attributes leave behind, `step` how a function becomes a step, `plan` what a running app makes of both. `machine`
 //! says what follows from what; `instance` is one saga as the machine sees it and as it is stored, `migrate` makes it one of a later
 //! version; `attempt` calls one function once; `engine` puts them together for as long as this process has its `hold` on a saga, through
-//! any `outage` of the store; `outcome` is how it ended, for which `bells` ring. `call` starts sagas and waits for them, `keeper` keeps the
+//! any `outage` of the store, and stores what becomes of many `together`; `outcome` is how it ended, for which `bells` ring. `call` starts sagas and waits for them, `keeper` keeps the
 //! events that they wait for, `operate` and `preflight` are for people who look after them, `worker` takes up those that nobody holds, and tells
 //! of `strangers`. `call` and `worker` keep to the `limits` of a saga.
 
@@ -29,6 +29,7 @@ pub(crate) mod step;
 mod strangers;
 #[cfg(test)]
 mod tests;
+mod together;
 mod worker;
 
 pub(crate) use self::bells::Bells;
@@ -41,5 +42,6 @@ pub(crate) use self::outcome::stuck_for;
 pub(crate) use self::plan::{PlannedSaga, PlannedSagas};
 pub use self::preflight::{Preflight, Stranded};
 pub use self::step::Apply;
+pub(crate) use self::together::Together;
 pub use self::worker::Recovery;
 pub(crate) use self::worker::start;

@@ -68,6 +68,21 @@ pub trait Sagas: Send + Sync {
     /// Fails with what the database said.
     fn save(&self, change: SagaChange) -> BoxFuture<'_, Result<SagaSaved, StoreError>>;
 
+    /// Whether changes of many sagas are better stored together, by [`save_many`](Self::save_many). `false`, unless a store says otherwise.
+    fn saves_many(&self) -> bool {
+        false
+    }
+
+    /// Stores what has become of several sagas, and commits all of it at once. Gives of each, in their order, what [`save`](Self::save)
+    /// would have given, or `None` where nothing was stored and `save` has to say why: its row is locked, it was lost.
+    ///
+    /// # Errors
+    /// Fails with what the database said.
+    fn save_many(&self, changes: Vec<SagaChange>) -> BoxFuture<'_, Result<Vec<Option<SagaSaved>>, StoreError>> {
+        let none = changes.iter().map(|_| None).collect();
+        Box::pin(std::future::ready(Ok(none)))
+    }
+
     /// Hands back what an owner holds: it is due at once, and its owner was not lost.
     ///
     /// # Errors

@@ -1,18 +1,17 @@
 //! Sagas: started, changed, asked, poked.
 
+use std::collections::HashMap;
 use std::time::{Instant, SystemTime};
 
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgExecutor, PgPool, Row};
 
-use super::rows::{self, EntryRow, StepRow, bind_log, bind_steps};
+use super::rows::{self, StepRow, bind_change, bind_log, bind_steps};
 use crate::BoxError;
 use crate::store::names::Names;
 use crate::store::postgres::PostgresStore;
 use crate::store::sagas::words::asked_of;
-use crate::store::{
-    SagaAsked, SagaChange, SagaClaim, SagaRest, SagaSaved, SagaStart, SagaStarted, StoreError, StoreErrorKind,
-};
+use crate::store::{SagaAsked, SagaChange, SagaClaim, SagaSaved, SagaStart, SagaStarted, StoreError, StoreErrorKind};
 
 /// How often a start looks again, where a saga of its id was there and has gone.
 const ATTEMPTS: usize = 5;
@@ -47,22 +46,75 @@ const START: &str = start!(
 
 const KNOWN: &str = "SELECT name, version, digest FROM cqrs_sagas WHERE id = $1";
 
+/// What becomes of a saga's row. Let go, it is due at once where something is asked of it; otherwise when it is said, or at once where it was
+/// poked meanwhile.
+macro_rules! changed {
+    (
+        $phase:literal, $why:literal, $context:literal, $is_cancelled:literal, $cuts:literal, $error:literal, $last:literal, $at:literal,
+        $ended:literal, $heard:literal, $is_held:literal, $due:literal, $version:literal
+    ) => {
+        concat!(
+            "UPDATE cqrs_sagas AS saga
+    SET phase = ",
+            $phase,
+            ", why = ",
+            $why,
+            ", context = COALESCE(",
+            $context,
+            "::bytea, saga.context), is_cancelled = ",
+            $is_cancelled,
+            ",
+        cuts = ",
+            $cuts,
+            ", error = ",
+            $error,
+            ", logged = GREATEST(saga.logged, ",
+            $last,
+            "::int), changed_at = ",
+            $at,
+            ",
+        ended_at = ",
+            $ended,
+            ",
+        asked = CASE WHEN saga.asked IS DISTINCT FROM ",
+            $heard,
+            "::text THEN saga.asked END,
+        owner = CASE WHEN ",
+            $is_held,
+            "::bool THEN saga.owner END,
+        lease_until = CASE WHEN ",
+            $is_held,
+            " THEN saga.lease_until END,
+        due_at = CASE WHEN ",
+            $is_held,
+            " THEN saga.due_at WHEN saga.asked IS NOT NULL AND saga.asked IS DISTINCT FROM ",
+            $heard,
+            " THEN ",
+            $at,
+            "::bigint
+            WHEN ",
+            $due,
+            "::bigint IS NULL THEN NULL WHEN saga.poked THEN ",
+            $at,
+            " ELSE ",
+            $due,
+            " END,
+        version = COALESCE(",
+            $version,
+            "::int, saga.version)"
+        )
+    };
+}
+
 /// All of a change in one statement, and one round trip: whoever holds the saga is looked for with its row locked, and where it is somebody
-/// else nothing is stored. `$13`: whether it stays held. Let go, it is due at once where something is asked of it; otherwise when `$14`
-/// says, or at once where it was poked meanwhile.
+/// else nothing is stored.
 macro_rules! save {
     ($($others:expr),*) => {
         concat!(
             "WITH changed AS (
-    UPDATE cqrs_sagas
-    SET phase = $3, why = $4, context = COALESCE($5::bytea, context), is_cancelled = $6, cuts = $7, error = $8,
-        logged = GREATEST(logged, $9::int), changed_at = $10, ended_at = $11,
-        asked = CASE WHEN asked IS DISTINCT FROM $12::text THEN asked END,
-        owner = CASE WHEN $13::bool THEN owner END,
-        lease_until = CASE WHEN $13 THEN lease_until END,
-        due_at = CASE WHEN $13 THEN due_at WHEN asked IS NOT NULL AND asked IS DISTINCT FROM $12 THEN $10::bigint
-            WHEN $14::bigint IS NULL THEN NULL WHEN poked THEN $10 ELSE $14 END,
-        version = COALESCE($15::int, version)
+    ",
+            changed!("$3", "$4", "$5", "$6", "$7", "$8", "$9", "$10", "$11", "$12", "$13", "$14", "$15"),
+            "
     WHERE id = $1 AND fence = $2 AND owner IS NOT NULL
     RETURNING id, asked
 )",
@@ -144,6 +196,38 @@ const SAVE: &str = save!(
     )
 );
 
+/// Many changes in one statement. Those whose rows somebody has locked are passed by: one of them would keep all others waiting, and two who
+/// lock several could wait for each other.
+const SAVE_MANY: &str = concat!(
+    "WITH given AS MATERIALIZED (
+    SELECT given.* FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::bytea[], $6::bool[], $7::int[], $8::text[], $9::int[],
+        $10::bigint[], $11::bigint[], $12::text[], $13::bool[], $14::bigint[], $15::int[])
+    AS given (id, fence, phase, why, context, is_cancelled, cuts, error, last, at, ended_at, heard, is_held, due_at, version)
+    JOIN cqrs_sagas AS saga ON saga.id = given.id AND saga.fence = given.fence AND saga.owner IS NOT NULL
+    FOR UPDATE OF saga SKIP LOCKED
+), changed AS (
+    ",
+    changed!(
+        "given.phase", "given.why", "given.context", "given.is_cancelled", "given.cuts", "given.error", "given.last", "given.at",
+        "given.ended_at", "given.heard", "given.is_held", "given.due_at", "given.version"
+    ),
+    "
+    FROM given WHERE saga.id = given.id AND saga.fence = given.fence AND saga.owner IS NOT NULL
+    RETURNING saga.id, saga.asked
+)",
+    save_steps!(
+        "SELECT step.* FROM unnest($16::text[], $17::text[], $18::text[], $19::int[], $20::bool[], $21::bigint[], $22::text[], $23::text[],
+        $24::text[], $25::uuid[], $26::bytea[], $27::text[]) AS step (saga) JOIN changed ON changed.id = step.saga"
+    ),
+    ", log AS (
+    INSERT INTO cqrs_saga_log (saga, number, step, is_undo, attempt, began_at, ended_at, progress, error)
+    SELECT entry.* FROM unnest($28::text[], $29::int[], $30::text[], $31::bool[], $32::int[], $33::bigint[], $34::bigint[], $35::text[],
+        $36::text[]) AS entry (saga) JOIN changed ON changed.id = entry.saga
+    ON CONFLICT (saga, number) DO NOTHING
+)
+SELECT id, asked FROM changed"
+);
+
 const ASK: &str = "
 UPDATE cqrs_sagas SET asked = $2, due_at = CASE WHEN owner IS NULL THEN $3 ELSE due_at END WHERE id = $1 AND phase = $4
 RETURNING name";
@@ -155,7 +239,7 @@ WHERE id = $1 AND phase NOT IN ('completed', 'compensated')";
 /// Every statement of this file.
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] =
-    &[START, START_ONE, KNOWN, SAVE, SAVE_NONE, SAVE_STEP, SAVE_ONE, SAVE_TWO, ASK, POKE];
+    &[START, START_ONE, KNOWN, SAVE, SAVE_NONE, SAVE_STEP, SAVE_ONE, SAVE_TWO, SAVE_MANY, ASK, POKE];
 
 impl PostgresStore {
     pub(super) async fn start_saga(&self, start: SagaStart) -> Result<SagaStarted, StoreError> {
@@ -212,15 +296,7 @@ pub(in crate::store::postgres) async fn save(
     executor: impl PgExecutor<'_>,
     change: SagaChange,
 ) -> Result<SagaSaved, sqlx::Error> {
-    let at = rows::micros(change.at);
-    let (is_held, due_at) = match change.rest {
-        SagaRest::Held => (true, None),
-        SagaRest::Until(due) => (false, Some(rows::micros(due))),
-        SagaRest::Nobody => (false, None),
-    };
-    let last = change.log.iter().map(|entry| entry.number).max().unwrap_or(0);
-    let steps: Vec<StepRow> = change.steps.into_iter().map(StepRow::from).collect();
-    let log: Vec<EntryRow> = change.log.into_iter().map(EntryRow::from).collect();
+    let (row, steps, log) = rows::change(change);
     let (text, is_written_out) = match (steps.len(), log.len()) {
         (0, 0) => (SAVE_NONE, true),
         (1, 0) => (SAVE_STEP, true),
@@ -228,22 +304,7 @@ pub(in crate::store::postgres) async fn save(
         (2, 1) => (SAVE_TWO, true),
         _ => (SAVE, false),
     };
-    let mut statement = sqlx::query_scalar(names.sql(text))
-        .bind(rows::escape(change.claim.id))
-        .bind(change.claim.fence)
-        .bind(change.phase.as_str())
-        .bind(rows::escape(change.why))
-        .bind(change.context)
-        .bind(change.is_cancelled)
-        .bind(rows::number(change.cuts))
-        .bind(change.error.map(rows::error_text))
-        .bind(rows::number(last))
-        .bind(at)
-        .bind(change.phase.is_end().then_some(at))
-        .bind(change.heard.map(SagaAsked::as_str))
-        .bind(is_held)
-        .bind(due_at)
-        .bind(change.version.map(rows::number));
+    let mut statement = bind_change!(one, sqlx::query_scalar(names.sql(text)), row);
     if is_written_out {
         for step in steps {
             statement = bind_steps!(one, statement, step);
@@ -256,9 +317,39 @@ pub(in crate::store::postgres) async fn save(
         statement = bind_log!(all, statement, log);
     }
     let saved: Option<Option<String>> = statement.fetch_optional(executor).await?;
-    let Some(asked) = saved else { return Ok(SagaSaved::Lost) };
-    let asked = asked.map(|word| asked_of(&word)).transpose().map_err(sqlx::Error::Decode)?;
-    Ok(SagaSaved::Stored(asked))
+    saved.map_or(Ok(SagaSaved::Lost), |asked| stored(asked.as_deref()))
+}
+
+/// Stores what has become of several sagas. Gives of each what `save` would have given, or `None` where it has to say why nothing was stored.
+pub(super) async fn save_many(
+    names: &Names,
+    pool: &PgPool,
+    changes: Vec<SagaChange>,
+) -> Result<Vec<Option<SagaSaved>>, sqlx::Error> {
+    let (mut changed, mut steps, mut steps_of, mut log, mut log_of) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for change in changes {
+        let (row, own_steps, own_log) = rows::change(change);
+        steps_of.extend(own_steps.iter().map(|_| row.id.clone()));
+        log_of.extend(own_log.iter().map(|_| row.id.clone()));
+        steps.extend(own_steps);
+        log.extend(own_log);
+        changed.push(row);
+    }
+    let ids: Vec<String> = changed.iter().map(|row| row.id.clone()).collect();
+    // Planned each time, as for telling.
+    let statement = sqlx::query(names.sql(SAVE_MANY)).persistent(false);
+    let statement = bind_change!(all, statement, changed).bind(steps_of);
+    let statement = bind_steps!(all, statement, steps).bind(log_of);
+    let mut saved = HashMap::new();
+    for row in bind_log!(all, statement, log).fetch_all(pool).await? {
+        saved.insert(row.try_get::<String, _>("id")?, stored(row.try_get("asked")?)?);
+    }
+    Ok(ids.iter().map(|id| saved.remove(id)).collect())
+}
+
+fn stored(asked: Option<&str>) -> Result<SagaSaved, sqlx::Error> {
+    Ok(SagaSaved::Stored(asked.map(asked_of).transpose().map_err(sqlx::Error::Decode)?))
 }
 
 /// Gives the name of the saga that was asked.

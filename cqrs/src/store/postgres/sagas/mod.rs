@@ -65,6 +65,14 @@ impl Sagas for PostgresStore {
         Box::pin(async move { Ok(save(&self.names, &self.pool, change).await?) })
     }
 
+    fn saves_many(&self) -> bool {
+        true
+    }
+
+    fn save_many(&self, changes: Vec<SagaChange>) -> BoxFuture<'_, Result<Vec<Option<SagaSaved>>, StoreError>> {
+        Box::pin(async move { Ok(change::save_many(&self.names, &self.pool, changes).await?) })
+    }
+
     fn hand_back(&self, owner: &str, now: SystemTime) -> BoxFuture<'_, Result<(), StoreError>> {
         let owner = owner.to_owned();
         Box::pin(async move { Ok(claim::hand_back(&self.names, &self.pool, owner, now).await?) })

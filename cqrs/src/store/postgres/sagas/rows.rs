@@ -7,7 +7,7 @@ use uuid::Uuid;
 pub(super) use super::super::rows::*;
 use crate::BoxError;
 use crate::store::sagas::words::{asked_of, phase_of, progress_of};
-use crate::store::{SagaLog, SagaRow, SagaStep, SagaWait};
+use crate::store::{SagaAsked, SagaChange, SagaLog, SagaRest, SagaRow, SagaStep, SagaWait};
 
 /// The columns of a saga, as [`saga`] reads them.
 macro_rules! saga_columns {
@@ -69,6 +69,55 @@ pub(super) fn step(row: &PgRow) -> Result<SagaStep, BoxError> {
         returned: row.try_get("step_returned")?,
         error: row.try_get("step_error")?,
     })
+}
+
+/// What becomes of a saga's row, as its columns.
+pub(super) struct ChangeRow {
+    pub(super) id: String,
+    pub(super) fence: i64,
+    pub(super) phase: &'static str,
+    pub(super) why: String,
+    pub(super) context: Option<Vec<u8>>,
+    pub(super) is_cancelled: bool,
+    pub(super) cuts: i32,
+    pub(super) error: Option<String>,
+    /// The number of its last entry in the log.
+    pub(super) last: i32,
+    pub(super) at: i64,
+    pub(super) ended: Option<i64>,
+    pub(super) heard: Option<&'static str>,
+    pub(super) is_held: bool,
+    pub(super) due: Option<i64>,
+    pub(super) version: Option<i32>,
+}
+
+/// A change as rows: of its saga, its steps and its log.
+pub(super) fn change(change: SagaChange) -> (ChangeRow, Vec<StepRow>, Vec<EntryRow>) {
+    let at = micros(change.at);
+    let (is_held, due) = match change.rest {
+        SagaRest::Held => (true, None),
+        SagaRest::Until(due) => (false, Some(micros(due))),
+        SagaRest::Nobody => (false, None),
+    };
+    let row = ChangeRow {
+        id: escape(change.claim.id),
+        fence: change.claim.fence,
+        phase: change.phase.as_str(),
+        why: escape(change.why),
+        context: change.context,
+        is_cancelled: change.is_cancelled,
+        cuts: number(change.cuts),
+        error: change.error.map(error_text),
+        last: number(change.log.iter().map(|entry| entry.number).max().unwrap_or(0)),
+        at,
+        ended: change.phase.is_end().then_some(at),
+        heard: change.heard.map(SagaAsked::as_str),
+        is_held,
+        due,
+        version: change.version.map(number),
+    };
+    let steps = change.steps.into_iter().map(StepRow::from).collect();
+    (row, steps, change.log.into_iter().map(EntryRow::from).collect())
 }
 
 /// A step as its columns.
@@ -150,6 +199,32 @@ macro_rules! bind_columns {
     }};
 }
 
+/// Binds what becomes of sagas' rows: of `one`, or of `all`.
+macro_rules! bind_change {
+    ($how:ident, $statement:expr, $changes:expr) => {
+        rows::bind_columns!(
+            $how,
+            $statement,
+            $changes,
+            id,
+            fence,
+            phase,
+            why,
+            context,
+            is_cancelled,
+            cuts,
+            error,
+            last,
+            at,
+            ended,
+            heard,
+            is_held,
+            due,
+            version
+        )
+    };
+}
+
 /// Binds steps: `one` row, or `all`.
 macro_rules! bind_steps {
     ($how:ident, $statement:expr, $steps:expr) => {
@@ -167,4 +242,4 @@ macro_rules! bind_log {
     };
 }
 
-pub(super) use {bind_columns, bind_log, bind_steps};
+pub(super) use {bind_change, bind_columns, bind_log, bind_steps};

@@ -173,3 +173,21 @@ async fn a_claim_brings_the_events_that_its_sagas_wait_for() {
     let expected = [("a", first(1)), ("b", first(3)), ("c", first(1)), ("d", none()), ("e", none()), ("f", none())];
     assert_eq!(brought, expected.map(|(id, events)| (id.to_owned(), events)));
 }
+
+#[tokio::test]
+async fn a_saga_that_somebody_has_locked_keeps_no_other_from_being_stored_together() {
+    let (_schema, store) = fresh().await;
+    let mut changes = Vec::new();
+    for id in ["a", "b", "c"] {
+        changes.push(parked(&begin(&store, start(id)).await, 1, vec![step("confirm", None)]));
+    }
+    let mut locked = store.pool.begin().await.unwrap();
+    run_on(&mut locked, "SELECT * FROM cqrs_sagas WHERE id = 'b' FOR UPDATE").await.unwrap();
+    let saved = store.save_many(changes).await.unwrap();
+    assert_eq!(saved, [Some(SagaSaved::Stored(None)), None, Some(SagaSaved::Stored(None))]);
+    drop(locked);
+    let mut due = ids_due(&store, 2).await;
+    due.sort();
+    assert_eq!(due, ["a", "c"]);
+    assert_eq!(number(&store.pool, "SELECT COUNT(*) FROM cqrs_saga_steps WHERE saga = 'b'").await, 0);
+}

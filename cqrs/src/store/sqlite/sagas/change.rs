@@ -60,6 +60,17 @@ impl SqliteStore {
         Ok(started)
     }
 
+    /// All in one transaction, for one sync of the disk.
+    pub(super) async fn save_sagas(&self, changes: Vec<SagaChange>) -> Result<Vec<Option<SagaSaved>>, StoreError> {
+        let mut tx = self.write().await?;
+        let mut saved = Vec::with_capacity(changes.len());
+        for change in changes {
+            saved.push(Some(self.named(save_within(&mut tx, change).await)?));
+        }
+        tx.commit().await?;
+        Ok(saved)
+    }
+
     pub(super) async fn save_saga(&self, change: SagaChange) -> Result<SagaSaved, StoreError> {
         let mut tx = self.write().await?;
         let saved = self.named(save_within(&mut tx, change).await)?;

@@ -67,6 +67,14 @@ impl Sagas for SqliteStore {
         Box::pin(self.save_saga(change))
     }
 
+    fn saves_many(&self) -> bool {
+        true
+    }
+
+    fn save_many(&self, changes: Vec<SagaChange>) -> BoxFuture<'_, Result<Vec<Option<SagaSaved>>, StoreError>> {
+        Box::pin(self.save_sagas(changes))
+    }
+
     fn hand_back(&self, owner: &str, now: SystemTime) -> BoxFuture<'_, Result<(), StoreError>> {
         let owner = owner.to_owned();
         Box::pin(async move { self.named(claim::hand_back(&self.writer, owner, now).await) })

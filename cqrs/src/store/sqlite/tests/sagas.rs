@@ -1,6 +1,9 @@
 //! Sagas: owners that are late, and rows that cannot be read.
 
+use std::sync::Arc;
+
 use super::*;
+use crate::saga::Together;
 use crate::store::{SagaChange, SagaClaim, SagaNames, SagaPhase, SagaRest, SagaSaved, SagaStart, SagaStarted, Sagas};
 
 async fn begin(store: &SqliteStore, id: &str) -> SagaClaim {
@@ -63,4 +66,39 @@ async fn a_saga_that_cannot_be_read_is_stuck_and_holds_up_no_other() {
                  AND error LIKE 'the row cannot be read: %'";
     assert_eq!(number(&store.pool, stuck).await, 2);
     assert_eq!(store.next_due(SagaNames::ALL).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn changes_that_have_to_wait_are_stored_together_and_each_is_told_what_became_of_its_own() {
+    let (_dir, store) = fresh().await;
+    let mut changes = Vec::new();
+    for number in 0..40 {
+        changes.push(parked(&begin(&store, &format!("s-{number:02}")).await, 1));
+    }
+    // Somebody else has it by now.
+    changes[20].claim.fence += 1;
+    let (store, together): (Arc<dyn Driver>, _) = (Arc::new(store), Arc::new(Together::default()));
+    // The only connection that writes: whoever comes meanwhile waits.
+    let writing = store.begin().await.unwrap();
+    let mut saving = Vec::new();
+    for change in changes {
+        let (store, together) = (Arc::clone(&store), Arc::clone(&together));
+        saving.push(tokio::spawn(async move { together.save(&store, change).await }));
+        tokio::task::yield_now().await;
+    }
+    // Of those that wait one stops waiting, and then of those that are under way another.
+    for stopped in [30, 1] {
+        saving[stopped].abort();
+        tokio::task::yield_now().await;
+    }
+    writing.rollback().await.unwrap();
+    for (number, saving) in saving.into_iter().enumerate() {
+        match (number, saving.await) {
+            (1 | 30, ended) => assert!(ended.unwrap_err().is_cancelled()),
+            (20, saved) => assert_eq!(saved.unwrap().unwrap(), SagaSaved::Lost),
+            (_, saved) => assert_eq!(saved.unwrap().unwrap(), SagaSaved::Stored(None), "{number}"),
+        }
+    }
+    let due = store.sagas().unwrap().claim(request("two", 2, 99), SagaNames::ALL).await.unwrap();
+    assert_eq!(due.len(), 37, "all but those that were lost or given up");
 }

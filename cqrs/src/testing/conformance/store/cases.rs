@@ -134,6 +134,8 @@ macro_rules! __store_cases {
                 "`renew` gives the sagas that are still held, and nobody is given those until their leases end",
             sagas::a_change_is_stored_as_a_whole =>
                 "what `save` was given is what `saga` and `log` give",
+            sagas::changes_together_are_as_each_by_itself =>
+                "`save_many` stores of each change what `save` stores, or nothing where it gives `None`",
             sagas::a_change_commits_with_its_transaction =>
                 "`save_saga` is undone with its transaction, and the saga stays held meanwhile",
             sagas::what_waits_is_due_in_its_time =>

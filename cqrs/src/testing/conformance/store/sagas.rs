@@ -231,6 +231,84 @@ pub(super) async fn a_change_is_stored_as_a_whole(store: Bench) {
     assert_eq!(read[1..], [log[1].clone(), logged(3, SagaProgress::Kept, Some("gone"))]);
 }
 
+/// Changes of all kinds to sagas that have just begun; some are asked to go back, one is another's, one is not there.
+async fn various(store: &dyn Driver, prefix: &str) -> Vec<SagaChange> {
+    let mut held = Vec::new();
+    for number in 0..9 {
+        held.push(begin(store, start(&format!("{prefix}-{number}"), 0)).await);
+    }
+    for number in [1, 2, 3] {
+        assert!(sagas(store).ask(&held[number].id, SagaAsked::Cancel, at(2)).await.unwrap());
+    }
+    for number in [4, 5] {
+        sagas(store).poke(&held[number].id, at(2)).await.unwrap();
+    }
+    held[7].fence += 1;
+    held[8].id.push('?');
+    let [running, done] = [SagaProgress::Running, SagaProgress::Done];
+    let (log, waiting) = (vec![logged(1, done, Some("no"))], waits("charge", &wait("42")));
+    let context = Some(b"{\"changed\":true}".to_vec());
+    let [first, second, third, fourth, fifth, sixth, seventh, eighth, ninth] = <[_; 9]>::try_from(held).unwrap();
+    vec![
+        SagaChange {
+            steps: vec![step("reserve", done), step("charge", running)],
+            log,
+            context,
+            ..change(&first, SagaRest::Held)
+        },
+        change(&second, SagaRest::Until(at(90))),
+        SagaChange { heard: Some(SagaAsked::Cancel), is_cancelled: true, ..change(&third, SagaRest::Until(at(90))) },
+        change(&fourth, SagaRest::Held),
+        SagaChange { steps: vec![waiting], ..change(&fifth, SagaRest::Until(at(90))) },
+        change(&sixth, SagaRest::Nobody),
+        SagaChange {
+            phase: SagaPhase::Completed,
+            version: Some(3),
+            steps: vec![step("a", done), step("b", done), step("c", done)],
+            log: vec![logged(1, done, None), logged(2, SagaProgress::Kept, Some("twice"))],
+            ..change(&seventh, SagaRest::Nobody)
+        },
+        change(&eighth, SagaRest::Held),
+        change(&ninth, SagaRest::Held),
+    ]
+}
+
+/// A saga with all that is stored of it, and what a change to it came to.
+type Whole = (SagaSaved, Option<(SagaRow, Vec<SagaStep>)>, Vec<SagaLog>);
+
+async fn whole(store: &dyn Driver, id: &str, saved: SagaSaved) -> Whole {
+    let mut found = sagas(store).saga(id).await.unwrap();
+    if let Some((row, steps)) = &mut found {
+        row.id.clear();
+        steps.sort_by(|one, other| one.step.cmp(&other.step));
+    }
+    (saved, found, sagas(store).log(id).await.unwrap())
+}
+
+pub(super) async fn changes_together_are_as_each_by_itself(store: Bench) {
+    let (mut expected, mut found) = (Vec::new(), Vec::new());
+    for one in various(&*store, "alone").await {
+        let id = one.claim.id.clone();
+        let saved = save(&*store, one).await;
+        expected.push(whole(&*store, &id, saved).await);
+    }
+    let changes = various(&*store, "together").await;
+    let saved = sagas(&*store).save_many(changes.clone()).await.unwrap();
+    assert_eq!(saved.len(), changes.len(), "one for each");
+    let stored = saved.iter().filter(|saved| matches!(saved, Some(SagaSaved::Stored(_)))).count();
+    assert_eq!(stored, if sagas(&*store).saves_many() { 7 } else { 0 });
+    for (one, saved) in changes.into_iter().zip(saved) {
+        let id = one.claim.id.clone();
+        let saved = match saved {
+            Some(saved) => saved,
+            None => save(&*store, one).await,
+        };
+        found.push(whole(&*store, &id, saved).await);
+    }
+    assert_eq!(found, expected);
+    assert_eq!(sagas(&*store).save_many(Vec::new()).await.unwrap(), []);
+}
+
 pub(super) async fn a_change_commits_with_its_transaction(store: Bench) {
     let held = begin(&*store, start("s", 0)).await;
     let done = || SagaChange {
