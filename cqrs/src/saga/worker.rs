@@ -37,6 +37,10 @@ const MARGIN: Duration = Duration::from_millis(50);
 /// stored, and whoever comes after a quiet moment does not wait.
 const BREATH: Duration = Duration::from_millis(5);
 
+/// The longest pause after a look that took long. Looking is at most half of what is done: a store that is busy answers later, and the next
+/// look finds more.
+const LONG_BREATH: Duration = Duration::from_millis(50);
+
 /// How long a saga is left alone that this program does not have: another one may.
 const ABSENT: Duration = Duration::from_mins(1);
 
@@ -137,7 +141,7 @@ async fn run(app: App, store: Arc<dyn Driver>, stop: CancellationToken) {
         let bell = app.wake_bell().notified();
         let (looked, since, room) = (app.clock().now(), Instant::now(), slots.available_permits());
         let claimed = claim(&app, &store, room, looked).await;
-        let (found, breath) = (claimed.len(), tokio::time::sleep(BREATH.saturating_sub(since.elapsed())));
+        let (found, breath) = (claimed.len(), tokio::time::sleep(breath(since.elapsed())));
         for (saga, place) in claimed {
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
             let (app, store, busy) = (app.clone(), Arc::clone(&store), app.tracker().token());
@@ -170,6 +174,11 @@ async fn run(app: App, store: Arc<dyn Driver>, stop: CancellationToken) {
     }
     jobs.close();
     jobs.wait().await;
+}
+
+/// The pause after a look that took so long.
+fn breath(took: Duration) -> Duration {
+    BREATH.saturating_sub(took).max(took.min(LONG_BREATH))
 }
 
 /// When the next saga is due that could be taken up. When there is room again for those that are full, somebody is told.
@@ -325,7 +334,7 @@ async fn take_up(
     if saga.plan.version() != row.version {
         let (name, from, to) = (&row.name, row.version, saga.plan.version());
         let change = saga.moved(&claim, app.clock().now());
-        if !is_stored(store, change).await {
+        if !is_stored(app, store, change).await {
             return Went::Waits;
         }
         tracing::info!(saga = row.id, name, from, to, "a saga goes on as a later version");
@@ -337,7 +346,7 @@ async fn take_up(
         match held.saga.turn(Input::Cut, Told::default(), app.clock().now(), random()) {
             Ok(mut turn) => {
                 let change = turn.change(&held.claim, app.clock().now(), SagaRest::Held);
-                if !is_stored(store, change).await {
+                if !is_stored(app, store, change).await {
                     return Went::Waits;
                 }
                 pass(FailPoint::SagaCut);
@@ -375,9 +384,8 @@ fn here(app: &App, row: &SagaRow, steps: Vec<SagaStep>) -> Result<Instance, Stri
     }
 }
 
-async fn is_stored(store: &Arc<dyn Driver>, change: SagaChange) -> bool {
-    let Some(sagas) = store.sagas() else { return false };
-    match sagas.save(change).await {
+async fn is_stored(app: &App, store: &Arc<dyn Driver>, change: SagaChange) -> bool {
+    match app.saga_changes().save(store, change).await {
         Ok(saved) => matches!(saved, SagaSaved::Stored(_)),
         Err(error) => {
             tracing::warn!(
@@ -399,5 +407,16 @@ async fn leave(app: &App, store: &Arc<dyn Driver>, claim: SagaClaim, row: &SagaR
         error: row.error.clone(),
         ..SagaChange::new(claim, row.phase, now, SagaRest::Until(now + ABSENT))
     };
-    is_stored(store, change).await;
+    is_stored(app, store, change).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_that_takes_long_is_followed_by_a_pause_as_long_and_a_quick_one_by_the_rest_of_a_moment() {
+        let pauses = [0, 1, 4, 20, 50, 3_000].map(|took| breath(Duration::from_millis(took)).as_millis());
+        assert_eq!(pauses, [5, 4, 4, 20, 50, 50]);
+    }
 }
