@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cqrs_tests::services;
 
-use crate::program;
+use crate::walk::Walk;
 use crate::world::{ALL, World};
 
 const WRITTEN: &str = "SELECT COUNT(*) FROM diary";
@@ -79,49 +79,21 @@ async fn g8_g9_g10_g12_a_clock_that_is_set_forward_and_back_loses_and_doubles_no
     world.end().await;
 }
 
-/// Those who walk by a clock that goes back, a few steps at a time: what is looked for after it went back is seen of steps that are
-/// taken after it.
-struct Walk {
-    world: World,
-    gate: PathBuf,
-    open: i32,
-}
-
-impl Walk {
-    const STEPS: i32 = 100;
-    /// Of these, five have bells, and six walkers.
-    const MORE: i32 = 20;
-
-    fn new(mut world: World) -> Self {
-        world.stride = 150;
-        let gate = world.directory().join("gate");
-        world.environment.push((program::GATE.into(), gate.clone().into()));
-        Self { world, gate, open: 0 }
-    }
-
-    /// Moved there whole: somebody reads it all the time.
-    fn open(&mut self, steps: i32) {
-        let new = self.gate.with_extension("new");
-        std::fs::write(&new, steps.to_string()).unwrap();
-        std::fs::rename(&new, &self.gate).unwrap();
-        self.open = steps;
-    }
-
-    /// Waits until messages are written down, and bells ring that were set since, in less time than the clock went back by: nobody
-    /// waits for the old time but what was due by it.
-    async fn goes_on(&mut self) {
-        let rung = self.world.count(RUNG).await;
-        self.open(self.open + Self::MORE);
-        self.world.goes_on(WRITTEN).await;
-        self.world.reaches(RUNG, rung + 6).await;
-    }
+/// Waits until messages are written down, and bells ring that were set since, in less time than the clock went back by: nobody waits for
+/// the old time but what was due by it.
+async fn goes_on(walk: &mut Walk) {
+    let rung = walk.world.count(RUNG).await;
+    walk.goes_on().await;
+    // Of the steps of a walk that goes on, five have bells, and six walkers.
+    walk.world.reaches(RUNG, rung + 6).await;
 }
 
 /// Two processes whose clock goes back by an hour; one of them dies then, and another comes.
 async fn goes_back_by_an_hour(store: &str, broker: &str, ahead_first: bool) {
     let mut walk = Walk::new(World::new(store, broker, Walk::STEPS).await);
+    walk.world.stride = 150;
     let clock = Clock::of(&mut walk.world);
-    walk.open(Walk::MORE);
+    walk.more();
     let mut first = walk.world.start(ALL, None);
     let second = walk.world.start(ALL, None);
     walk.world.reaches(WRITTEN, 40).await;
@@ -129,19 +101,19 @@ async fn goes_back_by_an_hour(store: &str, broker: &str, ahead_first: bool) {
     let before = if ahead_first { HOUR - 60 } else { 0 };
     if ahead_first {
         clock.set(before);
-        walk.goes_on().await;
+        goes_on(&mut walk).await;
     }
     clock.set(before - HOUR);
     // With what they hold, which lasts until the old time, and for which nobody waits while they live.
-    walk.goes_on().await;
+    goes_on(&mut walk).await;
     first.kill();
     // Once another has come in the place of who died, with what nobody else would take for an hour: as 0010 says it.
     let third = walk.world.start(ALL, None);
     walk.world.let_all_leases_run_out().await;
-    walk.goes_on().await;
+    goes_on(&mut walk).await;
     // What was due by the old time has waited for as long.
     clock.set(before + 1);
-    walk.open(Walk::STEPS);
+    walk.to_the_end();
     let world = walk.world;
     world.arrived().await;
     for process in [second, third] {

@@ -16,4 +16,5 @@ mod saga_owners;
 mod servers;
 mod stopped;
 mod timers;
+mod walk;
 mod world;

@@ -108,19 +108,31 @@ impl Place {
         }
     }
 
-    /// Ends the connections to the database, by one to its server.
+    /// Ends the connections to the database, by one to its server, or by one to itself, which stays.
     pub async fn disconnect(&self, name: &str, own: &mut AnyConnection) {
         if matches!(self, Self::Postgres(_)) {
-            let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
+            let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()");
             own.execute(AssertSqlSafe(end)).await.unwrap();
             return;
         }
-        let of_it = format!("SELECT CAST(id AS SIGNED) FROM information_schema.processlist WHERE db = '{name}'");
+        let of_it = format!("SELECT CAST(id AS SIGNED) FROM information_schema.processlist WHERE db = '{name}' AND id <> CONNECTION_ID()");
         let ids: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(of_it)).fetch_all(&mut *own).await.unwrap();
         for id in ids {
             // It may have gone by itself.
             let _ = own.execute(AssertSqlSafe(format!("KILL {id}"))).await;
         }
+    }
+
+    /// How many others are connected to the database, as one says that is.
+    pub async fn others(&self, own: &mut AnyConnection) -> i64 {
+        let count = match self {
+            Self::Postgres(_) => {
+                "SELECT COUNT(*) FROM pg_stat_activity
+                WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            }
+            _ => "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()",
+        };
+        sqlx::query_scalar(count).fetch_one(own).await.unwrap()
     }
 
     /// Has whoever connects from now on write nothing, or write again.
@@ -146,5 +158,15 @@ impl Place {
             Self::Sqlite => panic!("a file takes any number of them"),
         };
         AnyConnection::connect(url.as_str()).await
+    }
+
+    /// One more connection to the database, which its owner has no part in.
+    pub async fn inside(&self, name: &str) -> AnyConnection {
+        let url = match self {
+            Self::Postgres(server) => server.clone().database(name).to_url_lossy(),
+            Self::MySql(server) => server.clone().database(name).to_url_lossy(),
+            Self::Sqlite => panic!("a file takes any number of them"),
+        };
+        AnyConnection::connect(url.as_str()).await.unwrap()
     }
 }

@@ -153,16 +153,25 @@ impl World {
         }
     }
 
-    /// Takes the connections of the server that are free, and those of the program.
-    pub async fn take_all_connections(&self) -> Vec<AnyConnection> {
-        let mut taken = vec![self.place.connection().await.unwrap()];
-        for _ in 0..20 {
-            self.place.disconnect(&self.database, &mut taken[0]).await;
+    /// Takes all connections of the server, until the program has none and gets none.
+    pub async fn take_all_connections(&self) -> Taken {
+        let mut taken = Taken { inside: self.place.inside(&self.database).await, others: Vec::new() };
+        let mut quiet = 0;
+        for _ in 0..100 {
+            let before = taken.others.len();
+            self.place.disconnect(&self.database, &mut taken.inside).await;
             while let Ok(connection) = self.place.connection().await {
-                taken.push(connection);
+                taken.others.push(connection);
             }
+            let is_alone = taken.others.len() == before && self.place.others(&mut taken.inside).await == 0;
+            quiet = if is_alone { quiet + 1 } else { 0 };
+            if quiet == 3 {
+                return taken;
+            }
+            // For one that is about to be given.
+            tokio::time::sleep(LOOK / 4).await;
         }
-        taken
+        panic!("others still have some: {}", self.log());
     }
 
     /// For files that go with the test.
@@ -270,6 +279,20 @@ impl World {
     pub async fn end(self) {
         self.pool.close().await;
         self.place.drop(&self.database).await;
+    }
+}
+
+/// All connections of a server: nobody else gets one until these are dropped.
+pub struct Taken {
+    /// To the database of the test.
+    inside: AnyConnection,
+    others: Vec<AnyConnection>,
+}
+
+impl Taken {
+    /// Counts by a connection that nobody else has.
+    pub async fn count(&mut self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&mut self.inside).await.unwrap()
     }
 }
 
