@@ -64,7 +64,8 @@ impl MySqlStore {
         self.judge(end, &migrator, Whose::Ours, connection).await
     }
 
-    fn ours(&self) -> Migrator {
+    /// Our migrations, with the names of this store.
+    pub(super) fn ours(&self) -> Migrator {
         let migrations = MIGRATIONS.map(|(version, name, sql)| {
             let sql = AssertSqlSafe(self.names.text(sql)).into_sql_str();
             Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql, false)

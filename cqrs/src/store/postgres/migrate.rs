@@ -22,7 +22,7 @@ const LOCK: &str = "SELECT pg_advisory_xact_lock($1)";
 impl PostgresStore {
     /// Our migrations, with the names of this store. They are applied in a table of our own: `_sqlx_migrations` is the user's, and
     /// two lists of migrations in one table contradict one another.
-    fn migrations(&self) -> Migrator {
+    pub(super) fn migrations(&self) -> Migrator {
         let migrations = MIGRATIONS.map(|(version, name, sql)| {
             let sql = AssertSqlSafe(self.names.text(sql)).into_sql_str();
             Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql, false)

@@ -27,7 +27,8 @@ const MIGRATIONS: [(i64, &str, &str); 8] = [
 /// instance that starts at the same time may have long migrations of its own to run.
 const PATIENCE: usize = 12;
 
-fn migrator() -> Migrator {
+/// Our migrations.
+pub(super) fn migrator() -> Migrator {
     let migrations = MIGRATIONS.map(|(version, name, sql)| {
         Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql.into_sql_str(), false)
     });

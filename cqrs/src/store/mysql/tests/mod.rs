@@ -9,6 +9,7 @@ mod outbox;
 mod plans;
 mod sagas;
 mod unit;
+mod upgrade;
 mod work;
 
 use std::collections::BTreeMap;

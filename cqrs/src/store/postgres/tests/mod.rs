@@ -11,6 +11,7 @@ mod plans;
 mod sagas;
 mod shards;
 mod unit;
+mod upgrade;
 mod work;
 
 use std::collections::BTreeMap;

@@ -10,6 +10,7 @@ mod parked;
 mod plans;
 mod sagas;
 mod unit;
+mod upgrade;
 mod work;
 
 use std::collections::BTreeMap;
