@@ -111,11 +111,15 @@ impl Place {
     /// Ends the connections to the database, by one to its server, or by one to itself, which stays.
     pub async fn disconnect(&self, name: &str, own: &mut AnyConnection) {
         if matches!(self, Self::Postgres(_)) {
-            let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()");
+            let end = format!(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()"
+            );
             own.execute(AssertSqlSafe(end)).await.unwrap();
             return;
         }
-        let of_it = format!("SELECT CAST(id AS SIGNED) FROM information_schema.processlist WHERE db = '{name}' AND id <> CONNECTION_ID()");
+        let of_it = format!(
+            "SELECT CAST(id AS SIGNED) FROM information_schema.processlist WHERE db = '{name}' AND id <> CONNECTION_ID()"
+        );
         let ids: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(of_it)).fetch_all(&mut *own).await.unwrap();
         for id in ids {
             // It may have gone by itself.

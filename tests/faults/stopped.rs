@@ -9,8 +9,10 @@ use rustix::process::Signal;
 use crate::points::passes;
 use crate::world::{ALL, Process, World, chosen, for_all, of_messages};
 
-/// Longer than leases and memberships last.
+/// Longer than leases last.
 const BEYOND: Duration = Duration::from_secs(8);
+/// What the groups have written, whoever runs them.
+const WRITTEN: &str = "SELECT (SELECT COUNT(*) FROM diary) + (SELECT COUNT(*) FROM noted)";
 const GOES_ON: Duration = Duration::from_secs(2);
 
 /// Where something is held: a claim, a message of the broker's, a transaction.
@@ -45,14 +47,21 @@ async fn stops_at(point: FailPoint, store: &str, broker: &str) {
         first.signal(Signal::TERM);
     }
     first.stops(&world).await;
+    let (so_far, is_held_up) = (world.count(WRITTEN).await, world.is_held_up().await);
     let second = world.start(ALL, None);
-    if publishes {
+    if is_held_up {
+        tokio::time::sleep(BEYOND).await;
+        assert_eq!(world.count(WRITTEN).await, so_far, "somebody writes beside who writes");
+    } else if publishes {
         // What it holds are leases, which run out; it publishes again what the other has published.
         world.arrived().await;
     } else {
-        // It may stand there in transactions, whose locks the others wait for as long as it does.
+        // It may stand there in transactions, whose locks the others wait for as long as it does. What it does not stand in comes to them:
+        // until now it was the only member of its groups.
         tokio::time::sleep(BEYOND).await;
+        world.reaches(WRITTEN, so_far + 1).await;
     }
+    assert!(first.is_stopped(), "nobody but us lets it go on");
     first.signal(Signal::CONT);
     // Time to do what it was about to.
     tokio::time::sleep(GOES_ON).await;
@@ -74,4 +83,10 @@ fn g12_a_process_that_is_stopped_beyond_its_leases_at_any_point_doubles_nothing_
 #[test]
 fn g12_a_process_that_is_stopped_beyond_its_leases_doubles_nothing_on_mariadb_and_amqp() {
     for_all(&chosen(&HOLDING), async |point| stops_at(point, &services::mysql_url(), &services::amqp_url()).await);
+}
+
+/// Who stops in a transaction there stops everybody, and who does not stops nobody.
+#[test]
+fn g12_a_process_that_is_stopped_beyond_its_leases_doubles_nothing_on_sqlite_and_nats() {
+    for_all(&chosen(&HOLDING), async |point| stops_at(point, "sqlite", &services::nats_url()).await);
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cqrs::__private::FailPoint;
-use cqrs::sqlx::{self, AnyConnection, AnyPool, AssertSqlSafe, Row};
+use cqrs::sqlx::{self, AnyConnection, AnyPool, AssertSqlSafe, Executor as _, Row};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -172,6 +172,19 @@ impl World {
             tokio::time::sleep(LOOK / 4).await;
         }
         panic!("others still have some: {}", self.log());
+    }
+
+    /// Whether somebody is in a transaction that keeps everybody else from writing, as on SQLite alone.
+    pub async fn is_held_up(&self) -> bool {
+        if !matches!(self.place, Place::Sqlite) {
+            return false;
+        }
+        let mut own = self.pool.acquire().await.unwrap();
+        let begun = own.execute("BEGIN IMMEDIATE").await.is_ok();
+        if begun {
+            own.execute("ROLLBACK").await.unwrap();
+        }
+        !begun
     }
 
     /// For files that go with the test.
