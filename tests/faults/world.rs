@@ -96,7 +96,7 @@ impl World {
     pub async fn pile_up_published(&self) {
         let process = self.start("walk,relay", None);
         self.reaches("SELECT COUNT(*) FROM raised", i64::from(self.steps)).await;
-        self.until("all are published", async || self.count("SELECT COUNT(*) FROM cqrs_outbox").await == 0).await;
+        self.empties("SELECT COUNT(*) FROM cqrs_outbox").await;
         process.stop(self).await;
     }
 
@@ -247,6 +247,16 @@ impl World {
         assert_eq!(self.left().await, 0, "{}", self.tables().await);
         let strange = self.count("SELECT COUNT(*) FROM cqrs_work WHERE name = 'strange' AND state = 'dead'").await;
         assert!(strange >= 1, "what nobody takes is kept\n{}", self.log());
+    }
+
+    /// Writes what the program has not.
+    pub async fn execute(&self, sql: String) {
+        sqlx::query(AssertSqlSafe(sql)).execute(&self.pool).await.unwrap();
+    }
+
+    /// Waits until something is none.
+    pub async fn empties(&self, sql: &'static str) {
+        self.until(sql, async || self.count(sql).await == 0).await;
     }
 
     /// Walkers and their steps, in the order in which they were written down.

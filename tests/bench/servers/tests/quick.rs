@@ -84,8 +84,6 @@ fn a_backlog() {
     for what in ["start", "middle", "end", "rows", "resident MiB", "peak MiB"] {
         assert!(told["also"][what].as_f64() > Some(0.0), "{what}: {told}");
     }
-    // However long the backlog is.
-    assert!(told["also"]["peak MiB"].as_f64() < Some(200.0), "{told}");
 }
 
 #[test]
