@@ -169,11 +169,15 @@ fn life() {
 fn broker() -> Named {
     let url = env::var(BROKER).unwrap();
     let mut broker = Broker::url(url.clone()).partitions(NonZeroU16::new(4).unwrap());
+    let leaves = env::var(LEAVES).is_ok();
+    if leaves {
+        broker = broker.declare(Declare::Leave);
+    }
     if url.starts_with("kafka") {
         broker = broker.property("session.timeout.ms", "6000").property("message.timeout.ms", "5000");
-    }
-    if env::var(LEAVES).is_ok() {
-        broker = broker.declare(Declare::Leave).property("topic.metadata.propagation.max.ms", "1000");
+        if leaves {
+            broker = broker.property("topic.metadata.propagation.max.ms", "1000");
+        }
     }
     // Where a point is waited for there are to be several batches, however slow the machine is.
     let most = if env::var(POINT).is_ok() && !is_to_spoil() { 8 } else { usize::MAX };

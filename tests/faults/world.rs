@@ -278,6 +278,11 @@ impl World {
         all.join("\n")
     }
 
+    /// One column of a table, a line for each row.
+    pub async fn column(&self, table: &str, column: &str) -> String {
+        self.text_of(table, &[column], "").await
+    }
+
     /// Columns of a table, a line for each row.
     async fn text_of(&self, table: &str, columns: &[&str], order: &str) -> String {
         let text = self.place.text();
