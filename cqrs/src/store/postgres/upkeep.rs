@@ -17,19 +17,33 @@ SELECT kind, consumer_group, handler, COUNT(*) AS pieces FROM cqrs_work
 WHERE state IN ('ready', 'waiting', 'parked') OR (state = 'claimed' AND lease_until <= $1)
 GROUP BY kind, consumer_group, handler";
 
+/// Each state by an index that has it alone: of a table of which most lies still, nothing is read but those.
 const COUNTS: &str = "
 SELECT
-    (SELECT COUNT(*) FROM cqrs_outbox WHERE state <> 'dead') AS outbox,
-    (SELECT COUNT(*) FROM cqrs_work WHERE state <> 'dead') AS work,
-    (SELECT COUNT(*) FROM cqrs_work WHERE state IN ('ready', 'claimed', 'waiting') AND kind = 'timer') AS timers,
+    (SELECT COUNT(*) FROM cqrs_outbox WHERE state = 'ready') + (SELECT COUNT(*) FROM cqrs_outbox WHERE state = 'waiting')
+        + (SELECT COUNT(*) FROM cqrs_outbox WHERE state = 'parked') AS outbox,
+    (SELECT COUNT(*) FROM cqrs_work WHERE state = 'ready') + (SELECT COUNT(*) FROM cqrs_work WHERE state = 'claimed')
+        + (SELECT COUNT(*) FROM cqrs_work WHERE state = 'waiting')
+        + (SELECT COUNT(*) FROM cqrs_work WHERE state = 'parked') AS work,
+    (SELECT COUNT(*) FROM cqrs_work WHERE state = 'ready' AND kind = 'timer')
+        + (SELECT COUNT(*) FROM cqrs_work WHERE state = 'claimed' AND kind = 'timer')
+        + (SELECT COUNT(*) FROM cqrs_work WHERE state = 'waiting' AND kind = 'timer') AS timers,
     (SELECT COUNT(*) FROM cqrs_inbox) AS inbox,
     (SELECT COUNT(*) FROM cqrs_outbox WHERE state = 'dead')
         + (SELECT COUNT(*) FROM cqrs_work WHERE state = 'dead') AS dead,
     (SELECT COUNT(*) FROM cqrs_work WHERE state = 'claimed') AS claimed";
 
-/// The statements of this file that are to scan no table. Counting is reading.
+/// The statements of this file that are to scan no table.
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[HAND_BACK];
+
+/// Those that count, which is reading: an index, and no table.
+#[cfg(test)]
+pub(super) const COUNTING: &[&str] = &[COUNTS];
+
+/// Those that read a table from end to end: once an hour, for no index has the queues of what is parked.
+#[cfg(test)]
+pub(super) const READING: &[&str] = &[BY_QUEUE];
 
 impl PostgresStore {
     /// What of an owner's work has not ended, goes back. Its events too, and with the last of them the shards: others need not
