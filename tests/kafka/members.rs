@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use cqrs::broker::driver::Incoming;
 use cqrs_tests::kafka;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -59,6 +60,54 @@ async fn a_partition_goes_when_what_is_being_handled_is_settled() {
         }
     }
     assert!(by_new.iter().all(|incoming| text(incoming).starts_with("later")), "handled twice: {by_new:?}");
+    old.close().await;
+    new.close().await;
+    driver.close().await;
+}
+
+/// A member keeps the partitions that stay, with what is out of them: nobody is given that again, and what was fetched of them is handed
+/// out while it is waited for those that go.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_that_stay_go_on_while_others_go() {
+    const EACH: usize = 40;
+    let (topic, group) = (random("topic"), random("group"));
+    // By its heartbeats a member hears that another has come.
+    let driver = driver(&kafka::url(), &[("heartbeat.interval.ms", "200")]);
+    let publish = async |what: &str| {
+        let text = |number| format!("{what} {number}");
+        let batch = (0..EACH).map(|number| message(&topic, &number.to_string(), text(number))).collect();
+        assert!(bounded(driver.publish(batch)).await.iter().all(Result::is_ok));
+    };
+    let mut old = join(&*driver, &group, &topic, 4 * EACH).await;
+    publish("first").await;
+    let held = receive(&mut *old, EACH).await;
+    publish("second").await;
+    sleep(Duration::from_millis(500)).await;
+    let mut new = join(&*driver, &group, &topic, 4 * EACH).await;
+    assert!(
+        timeout(Duration::from_millis(1500), new.receive(100)).await.is_err(),
+        "what another handles is handed to nobody"
+    );
+    let mut by_old = receive(&mut *old, 1).await;
+    // Longer than it is waited for what is being handled: what goes has gone, and the other begins with what was not settled.
+    let mut by_new = receive(&mut *new, 1).await;
+    done(&mut *old, &held).await;
+    let is_second = |incoming: &&Incoming| text(incoming).starts_with("second");
+    bounded(async {
+        while by_old.iter().chain(&by_new).filter(is_second).count() < EACH {
+            for (member, by) in [(&mut old, &mut by_old), (&mut new, &mut by_new)] {
+                if let Ok(received) = timeout(Duration::from_millis(100), member.receive(100)).await {
+                    by.extend(received.expect("messages"));
+                }
+            }
+        }
+    })
+    .await;
+    assert!(by_old.iter().all(|incoming| is_second(&incoming)), "handed out again: {by_old:?}");
+    let again = by_new.iter().filter(|incoming| !is_second(incoming)).count();
+    assert!((1..EACH).contains(&again), "of {EACH} that were out {again} went");
+    let seconds: BTreeSet<_> = by_old.iter().chain(&by_new).filter(is_second).map(text).collect();
+    assert_eq!(seconds.len(), EACH, "some came twice");
     old.close().await;
     new.close().await;
     driver.close().await;
