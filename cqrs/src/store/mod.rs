@@ -35,7 +35,8 @@ mod sagas;
 mod shards;
 #[cfg(feature = "sqlite")]
 mod sqlite;
-#[cfg(all(test, any(feature = "mysql", feature = "postgres", feature = "sqlite")))]
+#[cfg(test)]
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod tests;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod timers;
