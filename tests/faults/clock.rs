@@ -113,7 +113,7 @@ async fn goes_back_by_an_hour(store: &str, broker: &str, ahead_first: bool) {
     goes_on(&mut walk).await;
     // What was due by the old time has waited for as long.
     clock.set(before + 1);
-    walk.to_the_end();
+    walk.open_all();
     let world = walk.world;
     world.arrived().await;
     for process in [second, third] {

@@ -54,7 +54,7 @@ async fn goes_away(name: &str, store: &str) {
     meanwhile(|| servers.start_again(name));
     walk.goes_on().await;
     meanwhile(|| servers.restart(name));
-    walk.to_the_end();
+    walk.open_all();
     let world = walk.world;
     world.arrived().await;
     process.stop(&world).await;

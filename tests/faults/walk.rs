@@ -46,7 +46,7 @@ impl Walk {
     }
 
     /// Lets all be taken.
-    pub fn to_the_end(&mut self) {
+    pub fn open_all(&mut self) {
         self.open(Self::STEPS);
     }
 
