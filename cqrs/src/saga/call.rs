@@ -186,9 +186,8 @@ async fn start(
 
 /// Lets go what was stored to wait for its turn. Where that fails, it is taken up once its lease has run out.
 async fn let_go(app: &App, store: &Arc<dyn Driver>, name: &str, change: SagaChange) {
-    let Some(sagas) = store.sagas() else { return };
     let id = change.claim.id.clone();
-    if let Err(error) = sagas.save(change).await {
+    if let Err(error) = app.saga_changes().save(store, change).await {
         tracing::warn!(saga = id, error = chain(&error), "a saga could not be let go; it waits for longer");
     }
     if let Some(places) = app.saga_limits().of(name) {

@@ -3,10 +3,13 @@
 //! A few changes are under way, each by itself, as long as there are no more. Those that come meanwhile wait for one of them to be over,
 //! and then go together in its place: what the store takes for a call, a statement and a commit it takes once for all of them.
 
-use std::collections::{HashSet, VecDeque};
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tokio::runtime::Handle;
@@ -16,19 +19,16 @@ use crate::error::chain;
 use crate::store::driver::{BoxFuture, Driver};
 use crate::store::{SagaChange, SagaSaved, Sagas, StoreError, StoreErrorKind};
 
-/// How many calls are under way before the next change waits.
-const UNDER_WAY: usize = 4;
-
-/// So few changes are stored each by itself: what is saved is less than what a statement for any number of them takes.
-const FEW: usize = 4;
+/// How many turns are under way before the next change waits.
+const TURNS: usize = 4;
 
 /// How many changes go together at most. Their sagas are locked meanwhile.
 const MOST: usize = 64;
 
-/// How many bytes go together, where they are more than one: what is large gains nothing.
+/// How many bytes go together, where they are more than one change: what is large gains nothing.
 const MOST_BYTES: usize = 256 * 1024;
 
-/// How long a call counts as under way. One that waits for a saga which somebody has locked is not to keep all others waiting.
+/// How long a turn counts. One that waits for a saga which somebody has locked is not to keep all others waiting.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 type Answer = Result<SagaSaved, StoreError>;
@@ -39,7 +39,9 @@ pub(crate) struct Together(Arc<Mutex<Queue>>);
 
 #[derive(Debug, Default)]
 struct Queue {
-    under_way: usize,
+    /// When those began that are under way, by their numbers.
+    turns: BTreeMap<u64, Instant>,
+    next_turn: u64,
     waiting: VecDeque<Waiting>,
 }
 
@@ -50,23 +52,35 @@ struct Waiting {
 }
 
 impl Queue {
+    /// Another turn. Of those that are overdue, whoever has them may have no time to give them up.
+    fn turn(&mut self, now: Instant) -> Option<u64> {
+        let counts = |began: &&Instant| now.saturating_duration_since(**began) < PATIENCE;
+        (self.turns.values().filter(counts).count() < TURNS).then(|| self.begin(now))
+    }
+
+    fn begin(&mut self, now: Instant) -> u64 {
+        self.next_turn += 1;
+        self.turns.insert(self.next_turn, now);
+        self.next_turn
+    }
+
     /// Those that have waited longest, of a saga one. Nobody waits any more for what is not asked for.
     fn next(&mut self) -> Vec<Waiting> {
         let (mut next, mut ids, mut bytes, mut later) = (Vec::new(), HashSet::new(), 0, VecDeque::new());
-        while let Some(waiting) = self.waiting.pop_front_if(|waiting| {
-            bytes += size_of_change(&waiting.change);
-            bytes <= MOST_BYTES || next.is_empty()
-        }) {
+        while let Some(waiting) = self.waiting.pop_front() {
+            let size = size_of_change(&waiting.change);
             if waiting.answer.is_closed() {
                 continue;
             }
+            if !next.is_empty() && (next.len() == MOST || bytes + size > MOST_BYTES) {
+                self.waiting.push_front(waiting);
+                break;
+            }
             if ids.insert(waiting.change.claim.id.clone()) {
+                bytes += size;
                 next.push(waiting);
             } else {
                 later.push_back(waiting);
-            }
-            if next.len() == MOST {
-                break;
             }
         }
         later.append(&mut self.waiting);
@@ -77,46 +91,53 @@ impl Queue {
 
 /// What of a change may be large, in bytes.
 fn size_of_change(change: &SagaChange) -> usize {
-    let of_steps = change.steps.iter().map(|step| step.returned.as_ref().map_or(0, Vec::len));
-    change.context.as_ref().map_or(0, Vec::len) + of_steps.sum::<usize>()
+    let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let of_steps = change.steps.iter().map(|step| text(&step.error) + step.returned.as_ref().map_or(0, Vec::len));
+    let of_log = change.log.iter().map(|entry| text(&entry.error));
+    change.context.as_ref().map_or(0, Vec::len) + text(&change.error) + of_steps.chain(of_log).sum::<usize>()
 }
 
 impl Together {
     /// Stores a change, and commits it by itself or with others.
     pub(crate) fn save<'a>(&'a self, store: &'a Arc<dyn Driver>, change: SagaChange) -> BoxFuture<'a, Answer> {
         match store.sagas() {
-            Some(sagas) if sagas.saves_many() => Box::pin(async move {
+            Some(sagas) if sagas.saves_many().is_some() => Box::pin(async move {
                 match self.enter(store, change) {
-                    Entered::Now(change, turn) => turn.during(sagas.save(change)).await,
-                    Entered::Later(answer) => answer.await.unwrap_or_else(|_| Err(gone())),
+                    Ok((turn, change)) => turn.during(sagas.save(change)).await,
+                    Err(answer) => answer.await.unwrap_or_else(|_| Err(not_stored())),
                 }
             }),
             Some(sagas) => sagas.save(change),
-            None => Box::pin(std::future::ready(Err(gone()))),
+            None => Box::pin(std::future::ready(Err(StoreError::new(
+                StoreErrorKind::Configuration,
+                "this store has no sagas",
+            )))),
         }
     }
 
-    fn enter(&self, store: &Arc<dyn Driver>, change: SagaChange) -> Entered {
+    /// Gives a change back that may be stored now, or what tells what became of it.
+    fn enter(
+        &self,
+        store: &Arc<dyn Driver>,
+        change: SagaChange,
+    ) -> Result<(Turn, SagaChange), oneshot::Receiver<Answer>> {
         let mut queue = lock(&self.0);
-        if queue.under_way < UNDER_WAY {
-            queue.under_way += 1;
-            return Entered::Now(change, Turn { store: Arc::clone(store), queue: Arc::clone(&self.0) });
+        if let Some(number) = queue.turn(Instant::now()) {
+            let (store, queue) = (Arc::clone(store), Arc::clone(&self.0));
+            return Ok((Turn { number, store, queue, runtime: Handle::current() }, change));
         }
         let (answer, answered) = oneshot::channel();
         queue.waiting.push_back(Waiting { change, answer });
-        Entered::Later(answered)
+        Err(answered)
     }
 }
 
-enum Entered {
-    Now(SagaChange, Turn),
-    Later(oneshot::Receiver<Answer>),
-}
-
-/// One of the calls under way. Over, those that wait have it: also where whoever had it was dropped.
+/// One that is under way. Over, those that wait have another in its place: also where whoever had it was dropped.
 struct Turn {
+    number: u64,
     store: Arc<dyn Driver>,
     queue: Arc<Mutex<Queue>>,
+    runtime: Handle,
 }
 
 impl Turn {
@@ -133,24 +154,27 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         let mut queue = lock(&self.queue);
+        queue.turns.remove(&self.number);
         let next = queue.next();
-        // Without a runtime nobody waits.
-        let runtime = Handle::try_current().ok().filter(|_| !next.is_empty());
-        let Some(runtime) = runtime else {
-            queue.under_way -= 1;
+        if next.is_empty() {
             return;
-        };
+        }
+        let number = queue.begin(Instant::now());
         drop(queue);
-        let turn = Self { store: Arc::clone(&self.store), queue: Arc::clone(&self.queue) };
-        let store = Arc::clone(&self.store);
-        runtime.spawn(async move { turn.during(save_all(&store, next)).await });
+        let (store, queue, runtime) = (Arc::clone(&self.store), Arc::clone(&self.queue), self.runtime.clone());
+        let turn = Self { number, store: Arc::clone(&store), queue, runtime };
+        self.runtime.spawn(async move {
+            if let Some(sagas) = store.sagas() {
+                turn.during(save_all(sagas, next)).await;
+            }
+        });
     }
 }
 
 /// Stores changes together; by themselves those that are few, or came to nothing.
-async fn save_all(store: &Arc<dyn Driver>, waiting: Vec<Waiting>) {
-    let Some(sagas) = store.sagas() else { return };
-    let left = if waiting.len() > FEW { save_many(sagas, waiting).await } else { waiting };
+async fn save_all(sagas: &dyn Sagas, waiting: Vec<Waiting>) {
+    let is_many = sagas.saves_many().is_some_and(|many| waiting.len() >= many);
+    let left = if is_many { save_many(sagas, waiting).await } else { waiting };
     let by_themselves = left.into_iter().map(|Waiting { change, answer }| async move {
         // Whoever has stopped waiting is not told.
         let _ = answer.send(sagas.save(change).await);
@@ -158,15 +182,12 @@ async fn save_all(store: &Arc<dyn Driver>, waiting: Vec<Waiting>) {
     join_all(by_themselves).await;
 }
 
-/// Gives those of which nothing was stored.
+/// Gives those that are to be stored by themselves.
 async fn save_many(sagas: &dyn Sagas, waiting: Vec<Waiting>) -> Vec<Waiting> {
     let changes = waiting.iter().map(|waiting| waiting.change.clone()).collect();
     let saved = match sagas.save_many(changes).await {
         Ok(saved) => saved,
-        Err(error) => {
-            tracing::debug!(error = chain(&error), "what became of several sagas could not be stored together");
-            return waiting;
-        }
+        Err(error) => return unsaved(&error, waiting),
     };
     let mut saved = saved.into_iter();
     let left = waiting.into_iter().filter_map(|waiting| match saved.next().flatten() {
@@ -179,63 +200,27 @@ async fn save_many(sagas: &dyn Sagas, waiting: Vec<Waiting>) -> Vec<Waiting> {
     left.collect()
 }
 
+/// Each hears what the store said where it may have stored all of them, or is not there: by themselves they would find out, too, one after
+/// the other. What one of them is refused for, the others are not.
+fn unsaved(error: &StoreError, waiting: Vec<Waiting>) -> Vec<Waiting> {
+    let kind = error.kind();
+    if matches!(kind, StoreErrorKind::Unavailable | StoreErrorKind::CommitUnknown) {
+        for waiting in waiting {
+            let _ = waiting.answer.send(Err(StoreError::new(kind, chain(error))));
+        }
+        return Vec::new();
+    }
+    tracing::warn!(
+        error = chain(error),
+        "what became of several sagas could not be stored together; each is stored by itself"
+    );
+    waiting
+}
+
 fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
     queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn gone() -> StoreError {
+fn not_stored() -> StoreError {
     StoreError::new(StoreErrorKind::Unavailable, "what became of a saga was not stored")
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::SystemTime;
-
-    use super::*;
-    use crate::store::{SagaClaim, SagaPhase, SagaRest};
-
-    fn asked_for(queue: &mut Queue, id: &str, fence: i64) -> oneshot::Receiver<Answer> {
-        let (answer, answered) = oneshot::channel();
-        let claim = SagaClaim { id: id.to_owned(), fence };
-        let change = SagaChange::new(claim, SagaPhase::Forward, SystemTime::UNIX_EPOCH, SagaRest::Held);
-        queue.waiting.push_back(Waiting { change, answer });
-        answered
-    }
-
-    fn taken(queue: &mut Queue) -> Vec<(String, i64)> {
-        queue.next().into_iter().map(|waiting| (waiting.change.claim.id, waiting.change.claim.fence)).collect()
-    }
-
-    #[test]
-    fn of_a_saga_one_change_goes_at_a_time_and_of_nobody_who_has_stopped_waiting() {
-        let mut queue = Queue::default();
-        let own = |all: &[(&str, i64)]| all.iter().map(|(id, fence)| ((*id).to_owned(), *fence)).collect::<Vec<_>>();
-        let _wanted = [("a", 1), ("b", 1), ("a", 2), ("c", 1)].map(|(id, fence)| asked_for(&mut queue, id, fence));
-        drop(asked_for(&mut queue, "d", 1));
-        assert_eq!(taken(&mut queue), own(&[("a", 1), ("b", 1), ("c", 1)]));
-        assert_eq!(taken(&mut queue), own(&[("a", 2)]));
-        assert_eq!(taken(&mut queue), []);
-    }
-
-    #[test]
-    fn what_is_large_goes_by_itself() {
-        let mut queue = Queue::default();
-        let _wanted = [("a", 10), ("b", MOST_BYTES), ("c", 2 * MOST_BYTES), ("d", 10), ("e", 10)].map(|(id, bytes)| {
-            let answer = asked_for(&mut queue, id, 1);
-            queue.waiting.back_mut().unwrap().change.context = Some(vec![0; bytes]);
-            answer
-        });
-        let mut ids = || taken(&mut queue).into_iter().map(|(id, _)| id).collect::<Vec<_>>();
-        assert_eq!([ids(), ids(), ids(), ids()], [vec!["a"], vec!["b"], vec!["c"], vec!["d", "e"]]);
-    }
-
-    #[test]
-    fn those_that_have_waited_longest_go_first_and_no_more_than_fit() {
-        let mut queue = Queue::default();
-        let _wanted: Vec<_> = (0..150).map(|number| asked_for(&mut queue, &number.to_string(), number)).collect();
-        let fences = |queue: &mut Queue| taken(queue).into_iter().map(|(_, fence)| fence).collect::<Vec<_>>();
-        assert_eq!(fences(&mut queue), (0..64).collect::<Vec<_>>());
-        assert_eq!(fences(&mut queue), (64..128).collect::<Vec<_>>());
-        assert_eq!(fences(&mut queue), (128..150).collect::<Vec<_>>());
-    }
 }

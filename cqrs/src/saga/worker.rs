@@ -37,8 +37,8 @@ const MARGIN: Duration = Duration::from_millis(50);
 /// stored, and whoever comes after a quiet moment does not wait.
 const BREATH: Duration = Duration::from_millis(5);
 
-/// The longest pause after a look that took long. Looking is at most half of what is done: a store that is busy answers later, and the next
-/// look finds more.
+/// The longest pause after a look. One that took long is followed by a pause as long, up to this: a store that is busy answers later, and the
+/// next look finds more.
 const LONG_BREATH: Duration = Duration::from_millis(50);
 
 /// How long a saga is left alone that this program does not have: another one may.

@@ -37,7 +37,7 @@ SELECT
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[HAND_BACK];
 
-/// Those that count, which is reading: an index, and no table.
+/// Those that count, which is reading: indexes, and of tables the inbox alone.
 #[cfg(test)]
 pub(super) const COUNTING: &[&str] = &[COUNTS];
 

@@ -68,13 +68,14 @@ pub trait Sagas: Send + Sync {
     /// Fails with what the database said.
     fn save(&self, change: SagaChange) -> BoxFuture<'_, Result<SagaSaved, StoreError>>;
 
-    /// Whether changes of many sagas are better stored together, by [`save_many`](Self::save_many). `false`, unless a store says otherwise.
-    fn saves_many(&self) -> bool {
-        false
+    /// From how many on changes are better stored together, by [`save_many`](Self::save_many), than each by itself. `None`, unless a store
+    /// says otherwise: never.
+    fn saves_many(&self) -> Option<usize> {
+        None
     }
 
-    /// Stores what has become of several sagas, and commits all of it at once. Gives of each, in their order, what [`save`](Self::save)
-    /// would have given, or `None` where nothing was stored and `save` has to say why: its row is locked, it was lost.
+    /// Stores what has become of several sagas, of each one change, and commits all of it at once. Gives of each, in their order, what
+    /// [`save`](Self::save) would have given, or `None` where nothing was stored and `save` has to say why: its row is locked, it was lost.
     ///
     /// # Errors
     /// Fails with what the database said.

@@ -204,7 +204,7 @@ const SAVE_MANY: &str = concat!(
         $10::bigint[], $11::bigint[], $12::text[], $13::bool[], $14::bigint[], $15::int[])
     AS given (id, fence, phase, why, context, is_cancelled, cuts, error, last, at, ended_at, heard, is_held, due_at, version)
     JOIN cqrs_sagas AS saga ON saga.id = given.id AND saga.fence = given.fence AND saga.owner IS NOT NULL
-    FOR UPDATE OF saga SKIP LOCKED
+    FOR NO KEY UPDATE OF saga SKIP LOCKED
 ), changed AS (
     ",
     changed!(
@@ -326,24 +326,28 @@ pub(super) async fn save_many(
     pool: &PgPool,
     changes: Vec<SagaChange>,
 ) -> Result<Vec<Option<SagaSaved>>, sqlx::Error> {
-    let (mut changed, mut steps, mut steps_of, mut log, mut log_of) =
+    let (mut rows_of_sagas, mut steps, mut steps_of, mut log, mut log_of) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut ids = Vec::with_capacity(changes.len());
     for change in changes {
         let (row, own_steps, own_log) = rows::change(change);
+        ids.push(row.id.clone());
         steps_of.extend(own_steps.iter().map(|_| row.id.clone()));
         log_of.extend(own_log.iter().map(|_| row.id.clone()));
         steps.extend(own_steps);
         log.extend(own_log);
-        changed.push(row);
+        rows_of_sagas.push(row);
     }
-    let ids: Vec<String> = changed.iter().map(|row| row.id.clone()).collect();
     // Planned each time, as for telling.
     let statement = sqlx::query(names.sql(SAVE_MANY)).persistent(false);
-    let statement = bind_change!(all, statement, changed).bind(steps_of);
+    let statement = bind_change!(all, statement, rows_of_sagas).bind(steps_of);
     let statement = bind_steps!(all, statement, steps).bind(log_of);
     let mut saved = HashMap::new();
     for row in bind_log!(all, statement, log).fetch_all(pool).await? {
-        saved.insert(row.try_get::<String, _>("id")?, stored(row.try_get("asked")?)?);
+        // What cannot be read of one is no fault of the others.
+        if let Ok(stored) = stored(row.try_get("asked")?) {
+            saved.insert(row.try_get::<String, _>("id")?, stored);
+        }
     }
     Ok(ids.iter().map(|id| saved.remove(id)).collect())
 }

@@ -65,8 +65,9 @@ impl Sagas for PostgresStore {
         Box::pin(async move { Ok(save(&self.names, &self.pool, change).await?) })
     }
 
-    fn saves_many(&self) -> bool {
-        true
+    /// Fewer take less than planning a statement for any number of them.
+    fn saves_many(&self) -> Option<usize> {
+        Some(5)
     }
 
     fn save_many(&self, changes: Vec<SagaChange>) -> BoxFuture<'_, Result<Vec<Option<SagaSaved>>, StoreError>> {

@@ -1,6 +1,9 @@
 //! Sagas: rows that cannot be read, events whose sagas are locked, texts that the database would not take.
 
+use std::sync::Arc;
+
 use super::*;
+use crate::saga::Together;
 use crate::store::{
     AwaitedEvent, SagaChange, SagaClaim, SagaFilter, SagaNames, SagaPhase, SagaProgress, SagaRest, SagaSaved,
     SagaStart, SagaStarted, SagaStep, SagaWait, Sagas,
@@ -190,4 +193,30 @@ async fn a_saga_that_somebody_has_locked_keeps_no_other_from_being_stored_togeth
     due.sort();
     assert_eq!(due, ["a", "c"]);
     assert_eq!(number(&store.pool, "SELECT COUNT(*) FROM cqrs_saga_steps WHERE saga = 'b'").await, 0);
+}
+
+#[tokio::test]
+async fn sagas_that_wait_for_whoever_has_them_locked_keep_no_other_from_being_stored() {
+    let (_schema, store) = fresh().await;
+    let mut changes = Vec::new();
+    for id in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"] {
+        changes.push(parked(&begin(&store, start(id)).await, 1, Vec::new()));
+    }
+    let mut locked = store.pool.begin().await.unwrap();
+    run_on(&mut locked, "SELECT * FROM cqrs_sagas WHERE id < 'e' FOR UPDATE").await.unwrap();
+    let (store, together): (Arc<dyn Driver>, _) = (Arc::new(store), Arc::new(Together::default()));
+    let mut saving = Vec::new();
+    for change in changes {
+        let (store, together) = (Arc::clone(&store), Arc::clone(&together));
+        saving.push(tokio::spawn(async move { together.save(&store, change).await.unwrap() }));
+        tokio::task::yield_now().await;
+    }
+    for free in saving.split_off(4) {
+        assert_eq!(free.await.unwrap(), SagaSaved::Stored(None));
+    }
+    assert!(saving.iter().all(|saving| !saving.is_finished()));
+    drop(locked);
+    for waiting in saving {
+        assert_eq!(waiting.await.unwrap(), SagaSaved::Stored(None));
+    }
 }

@@ -67,8 +67,9 @@ impl Sagas for SqliteStore {
         Box::pin(self.save_saga(change))
     }
 
-    fn saves_many(&self) -> bool {
-        true
+    /// Two are one sync of the disk.
+    fn saves_many(&self) -> Option<usize> {
+        Some(2)
     }
 
     fn save_many(&self, changes: Vec<SagaChange>) -> BoxFuture<'_, Result<Vec<Option<SagaSaved>>, StoreError>> {
