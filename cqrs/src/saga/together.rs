@@ -19,8 +19,8 @@ use crate::error::chain;
 use crate::store::driver::{BoxFuture, Driver};
 use crate::store::{SagaChange, SagaSaved, Sagas, StoreError, StoreErrorKind};
 
-/// How many turns are under way before the next change waits.
-const TURNS: usize = 4;
+/// How many turns are under way before the next change waits. Fewer would wait longer for the disk than they save.
+const TURNS: usize = 8;
 
 /// How many changes go together at most. Their sagas are locked meanwhile.
 const MOST: usize = 64;
