@@ -273,3 +273,8 @@ async fn g16_g20_sagas_of_two_programs_side_by_side_that_are_killed_end_by_a_ver
 async fn g16_g20_sagas_of_two_programs_side_by_side_that_are_killed_end_by_a_version_that_may_run_them_on_mariadb() {
     run_side_by_side(&services::mysql_url(), 120).await;
 }
+
+#[tokio::test]
+async fn g16_g20_sagas_of_two_programs_side_by_side_that_are_killed_end_by_a_version_that_may_run_them_on_sqlite() {
+    run_side_by_side("sqlite", 5).await;
+}
