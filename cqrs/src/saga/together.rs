@@ -200,11 +200,11 @@ async fn save_many(sagas: &dyn Sagas, waiting: Vec<Waiting>) -> Vec<Waiting> {
     left.collect()
 }
 
-/// Each hears what the store said where it may have stored all of them, or is not there: by themselves they would find out, too, one after
-/// the other. What one of them is refused for, the others are not.
+/// Each hears what the store said where it may have stored all of them, or is not there, or busy: by themselves they would find out, too, one
+/// after the other. What one of them is refused for, the others are not.
 fn unsaved(error: &StoreError, waiting: Vec<Waiting>) -> Vec<Waiting> {
     let kind = error.kind();
-    if matches!(kind, StoreErrorKind::Unavailable | StoreErrorKind::CommitUnknown) {
+    if error.is_retryable() || kind == StoreErrorKind::CommitUnknown {
         for waiting in waiting {
             let _ = waiting.answer.send(Err(StoreError::new(kind, chain(error))));
         }

@@ -189,11 +189,12 @@ async fn what_came_to_nothing_together_is_stored_by_itself_which_says_why() {
 
 #[tokio::test]
 async fn what_may_have_been_stored_and_what_no_store_was_there_for_each_is_told() {
-    for kind in [StoreErrorKind::CommitUnknown, StoreErrorKind::Unavailable] {
-        let said: Said = match kind {
-            StoreErrorKind::CommitUnknown => || Err(StoreErrorKind::CommitUnknown),
-            _ => || Err(StoreErrorKind::Unavailable),
-        };
+    let all: [(StoreErrorKind, Said); 3] = [
+        (StoreErrorKind::CommitUnknown, || Err(StoreErrorKind::CommitUnknown)),
+        (StoreErrorKind::Unavailable, || Err(StoreErrorKind::Unavailable)),
+        (StoreErrorKind::Busy, || Err(StoreErrorKind::Busy)),
+    ];
+    for (kind, said) in all {
         let (calls, told) = stored(&["a", "b", "c"], said).await;
         assert_eq!((calls, told), (vec!["a+b+c".to_owned()], vec![format!("{kind:?}"); 3]));
     }
