@@ -68,10 +68,10 @@ impl Queue {
     fn next(&mut self) -> Vec<Waiting> {
         let (mut next, mut ids, mut bytes, mut later) = (Vec::new(), HashSet::new(), 0, VecDeque::new());
         while let Some(waiting) = self.waiting.pop_front() {
-            let size = size_of_change(&waiting.change);
             if waiting.answer.is_closed() {
                 continue;
             }
+            let size = size_of_change(&waiting.change);
             if !next.is_empty() && (next.len() == MOST || bytes + size > MOST_BYTES) {
                 self.waiting.push_front(waiting);
                 break;

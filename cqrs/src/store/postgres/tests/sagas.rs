@@ -196,15 +196,16 @@ async fn a_saga_that_somebody_has_locked_keeps_no_other_from_being_stored_togeth
 }
 
 #[tokio::test]
-async fn sagas_that_wait_for_whoever_has_them_locked_keep_no_other_from_being_stored() {
+async fn sagas_that_wait_for_whoever_has_them_locked_keep_no_other_from_being_stored_and_those_go_together() {
     let (_schema, store) = fresh().await;
     let mut changes = Vec::new();
-    for number in 10..24 {
+    for number in 10..58 {
         changes.push(parked(&begin(&store, start(&number.to_string())).await, 1, Vec::new()));
     }
     // As many as take turns; with the one that locks them they leave a connection.
     let mut locked = store.pool.begin().await.unwrap();
     run_on(&mut locked, "SELECT * FROM cqrs_sagas WHERE id < '18' FOR UPDATE").await.unwrap();
+    let pool = store.pool.clone();
     let (store, together): (Arc<dyn Driver>, _) = (Arc::new(store), Arc::new(Together::default()));
     let mut saving = Vec::new();
     for change in changes {
@@ -216,6 +217,9 @@ async fn sagas_that_wait_for_whoever_has_them_locked_keep_no_other_from_being_st
         assert_eq!(free.await.unwrap(), SagaSaved::Stored(None));
     }
     assert!(saving.iter().all(|saving| !saving.is_finished()));
+    // Forty; those that come when the first turns are overdue have turns of their own.
+    let transactions = "SELECT COUNT(DISTINCT xmin::text) FROM cqrs_sagas WHERE id >= '18'";
+    assert!((1..20).contains(&number(&pool, transactions).await), "each was stored by itself");
     drop(locked);
     for waiting in saving {
         assert_eq!(waiting.await.unwrap(), SagaSaved::Stored(None));

@@ -69,7 +69,7 @@ async fn a_saga_that_cannot_be_read_is_stuck_and_holds_up_no_other() {
 }
 
 #[tokio::test]
-async fn changes_that_have_to_wait_are_stored_together_and_each_is_told_what_became_of_its_own() {
+async fn of_changes_that_have_to_wait_each_is_told_what_became_of_its_own() {
     let (_dir, store) = fresh().await;
     let mut changes = Vec::new();
     for number in 0..40 {
